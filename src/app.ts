@@ -1,0 +1,31 @@
+import { requestId } from 'hono/request-id';
+import { accessLog } from './http/access-log.ts';
+import { authenticate } from './http/auth.ts';
+import { crossOrigin } from './http/cross-origin.ts';
+import { deadline } from './http/deadline.ts';
+import { knownMethods, knownRoutes } from './http/known-routes.ts';
+import { limitedBody } from './http/limited-body.ts';
+import { onError, problemResponse } from './http/problem.ts';
+import { rateLimit, rateLimitPolicy } from './http/rate-limit.ts';
+import { notFound, router } from './http/route.ts';
+import { securityHeaders } from './http/security-headers.ts';
+import { systemRoutes } from './system/routes.ts';
+import { usersRoutes } from './users/routes.ts';
+
+/** The whole HTTP surface: middleware in order, then one line per resource. */
+export const app = router();
+
+app.onError(onError);
+app.notFound((c) => problemResponse(c, notFound()));
+
+app.use(requestId());
+app.use(accessLog);
+app.use(securityHeaders);
+app.use(crossOrigin);
+app.use(deadline);
+app.use(knownMethods(app));
+app.use(limitedBody);
+app.use('/api/*', rateLimitPolicy, knownRoutes, authenticate, rateLimit);
+
+app.route('/', systemRoutes);
+app.route('/api/v1/users', usersRoutes);

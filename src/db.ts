@@ -1,0 +1,115 @@
+import { is, Placeholder, type SQL, sql } from 'drizzle-orm';
+import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
+import { getTableColumns } from 'drizzle-orm/utils';
+
+/** A value bound to a statement. Times go as RFC 3339 text, lists and objects as JSON text: the same on every driver. */
+type Value = string | number | boolean | null;
+type Values = Record<string, Value>;
+
+/** SQL compiled once, with names for its parameters and a type for its rows. */
+export type Statement<V, R> = {
+  readonly name: string;
+  readonly text: string;
+  readonly params: (values: V) => Value[];
+  readonly row?: R;
+};
+
+/**
+ * A database as the stores see it: one statement is one round trip and one transaction.
+ *
+ * Rejects with a DbError and nothing else. When `signal` aborts, the statement is cancelled on the server, and the
+ * promise settles once it is known whether it took effect.
+ */
+export type Db = {
+  run<V, R>(statement: Statement<V, R>, values: V, signal?: AbortSignal): Promise<R[]>;
+};
+
+const dialect = new PgDialect();
+
+/**
+ * Compiles SQL that may name its parameters as `$.name`.
+ * `name` is what Postgres prepares it under: unique, and changed when the text means something else.
+ */
+export function statement<V extends Values | object, R>(name: string, build: ($: Params<V>) => SQL): Statement<V, R> {
+  const { sql: text, params } = dialect.sqlToQuery(build(namedParams<V>()));
+  const readers = params.map((param) =>
+    is(param, Placeholder) ? (values: V) => values[param.name as keyof V] as Value : () => param as Value,
+  );
+  return { name, text, params: (values) => readers.map((read) => read(values)) };
+}
+
+/** A placeholder for each value that a statement takes. */
+export type Params<V> = { readonly [K in keyof V]: Placeholder };
+
+function namedParams<V>(): Params<V> {
+  return new Proxy({} as Params<V>, { get: (_, name) => sql.placeholder(String(name)) });
+}
+
+/** Every column of `table` under its property's name, so that a row is the table's `$inferSelect`. */
+export function columns(table: PgTable, alias?: string): SQL {
+  const list = Object.entries(getTableColumns(table)).map(([key, column]) => {
+    const name = alias ? sql`${sql.identifier(alias)}.${sql.identifier(column.name)}` : sql.identifier(column.name);
+    return sql`${name} as ${sql.identifier(key)}`;
+  });
+  return sql.join(list, sql`, `);
+}
+
+/** A timestamp as the API writes it: RFC 3339, UTC, milliseconds. */
+export function rfc3339(time: SQL): SQL {
+  return sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+}
+
+/** Why a statement failed, as far as callers need to tell. */
+type DbFailure = 'unavailable' | 'canceled' | 'failed';
+
+/** A failed statement. Carries neither parameters nor Postgres's `detail`, which hold personal data. */
+export class DbError extends Error {
+  readonly failure: DbFailure;
+  readonly sqlState: string | undefined;
+  readonly constraint: string | undefined;
+
+  constructor(failure: DbFailure, message: string, cause?: { sqlState?: string; constraint?: string }) {
+    super(message);
+    this.name = 'DbError';
+    this.failure = failure;
+    this.sqlState = cause?.sqlState;
+    this.constraint = cause?.constraint;
+  }
+}
+
+/** Whether `error` is the violation of the unique constraint or index named `constraint`. */
+export function isUniqueViolation(error: unknown, constraint: string): boolean {
+  return error instanceof DbError && error.sqlState === '23505' && error.constraint === constraint;
+}
+
+const SQLSTATE = /^(?:\d[0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
+// Connection exceptions, insufficient resources, operator intervention, rollbacks that a retry cures.
+const UNAVAILABLE = /^(?:08|53|57P|40)/;
+// Data exceptions quote the offending value.
+const QUOTES_DATA = /^(?:22|P0)/;
+
+/** Turns what any driver throws into a DbError, by the SQLSTATE somewhere along its chain of causes. */
+export function toDbError(error: unknown): DbError {
+  if (error instanceof DbError) return error;
+  for (let e = error as Record<string, unknown> | undefined; e; e = (e.cause ?? e.sourceError) as typeof e) {
+    const { code, constraint, message, name } = e;
+    if (name === 'AbortError' || name === 'TimeoutError') return new DbError('canceled', 'canceled by the caller');
+    if (typeof code !== 'string' || !SQLSTATE.test(code)) continue;
+    const failure = code === '57014' ? 'canceled' : UNAVAILABLE.test(code) ? 'unavailable' : 'failed';
+    return new DbError(failure, QUOTES_DATA.test(code) ? `SQLSTATE ${code}` : String(message), {
+      sqlState: code,
+      ...(typeof constraint === 'string' && { constraint }),
+    });
+  }
+  return new DbError('unavailable', `cannot reach the database: ${systemCode(error)}`);
+}
+
+// A driver's own words may hold the connection string, so only a system error's code is passed on.
+function systemCode(error: unknown): string {
+  for (let e = error as Record<string, unknown> | undefined; e; e = (e.cause ?? e.sourceError) as typeof e) {
+    if (typeof e.code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(e.code)) return e.code;
+    const first = Array.isArray(e.errors) ? e.errors[0] : undefined;
+    if (first) return systemCode(first);
+  }
+  return error instanceof Error ? error.name : 'unknown error';
+}

@@ -1,0 +1,59 @@
+import type { Db } from './db.ts';
+
+/** What a log line may carry beside its message. Never a token, a secret, an email address, a query value or a body. */
+export type Fields = Record<string, unknown>;
+
+/** One JSON line per call; an `error` field is written with its stack and causes. Never throws. */
+export type Log = Record<'debug' | 'info' | 'warn' | 'error', (message: string, fields?: Fields) => void>;
+
+/** Counts one request against `key`. Fails open: a limiter that cannot tell lets the request pass. */
+export type Limiter = {
+  /** Takes one from the key's quota. */
+  take(key: string): Promise<Quota>;
+  /** Whether the key's quota is used up, taking nothing; a backend that cannot tell says no. */
+  spent(key: string): Promise<Quota | undefined>;
+  readonly limit: number;
+  /** Seconds. */
+  readonly window: number;
+};
+
+/** `remaining` and `resetS` (seconds) only where the backend knows them: never invented. */
+export type Quota = { allowed: boolean; remaining?: number; resetS?: number };
+
+/** Who a token speaks for, and what it may do. */
+export type Principal = { sub: string; scopes: ReadonlySet<string> };
+
+/** Checks a bearer token: signature, times, issuer, audience. Rejects with AppError `unauthorized` or `unavailable`. */
+export type Verifier = (token: string) => Promise<Principal>;
+
+/** Called on the hot path: must not throw and must not block. Durations in seconds. */
+export type Metrics = {
+  requestStarted(): void;
+  requestFinished(method: string, route: string, status: number, seconds: number): void;
+  delivery(channel: string, outcome: string, seconds: number): void;
+  dispatcherTick(failed: boolean): void;
+};
+
+/** Settings that a request depends on; `entry/config.ts` reads and checks them. */
+export type Settings = {
+  requestTimeoutMs: number;
+  bodyLimitBytes: number;
+  corsOrigins: readonly string[];
+};
+
+/** What a request may use. Handed to `app.fetch(request, deps)` as Hono's bindings; a function takes `Pick<Deps, …>`. */
+export type Deps = {
+  readonly settings: Settings;
+  readonly db: Db;
+  readonly now: () => Date;
+  readonly limiter: Limiter;
+  readonly verifier: Verifier;
+  /** Rings the dispatcher after a commit: a hint that may be lost, never awaited. */
+  readonly wake: () => void;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** True from the moment a stop was asked for. */
+  readonly draining: () => boolean;
+  /** The client's network address, or its proxy's word for it where the proxy is trusted. */
+  readonly clientAddress: string;
+};

@@ -1,0 +1,205 @@
+import * as z from 'zod';
+
+/** The service's whole configuration; times in milliseconds where the name does not say otherwise. */
+export type Config = ReturnType<typeof shape>;
+
+/** Every problem at once, each by its variable's name and without its value. */
+export class ConfigError extends Error {
+  readonly problems: string[];
+
+  constructor(problems: string[]) {
+    super(`invalid configuration: ${problems.join('; ')}`);
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+const whole = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, `must be a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`);
+
+const flag = z.enum(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
+const oneOf = <const T extends readonly string[]>(values: T) => z.enum(values, `must be one of ${values.join(', ')}`);
+const url = (...protocols: string[]) =>
+  z
+    .string()
+    .refine(
+      (value) => URL.canParse(value) && protocols.includes(new URL(value).protocol),
+      `must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`,
+    );
+
+const HOUR = 3_600_000;
+
+/** What the generated development secrets begin with, so that production can refuse them. */
+export const DEVELOPMENT_SECRET = 'development-';
+/** The same for the 32 bytes of a generated sealing key, in base64. */
+export const DEVELOPMENT_KEY = 'DEVELOPMENTONLYx';
+
+const variables = {
+  APP_ENV: oneOf(['development', 'production']).default('development'),
+  HOST: z.string().min(1).default('127.0.0.1'),
+  PORT: whole(0, 65535).default(8787),
+  METRICS_ADDR: z
+    .string()
+    .regex(/^(off|(\[[0-9a-fA-F:]+\]|[^:[\]]*):\d{1,5})$/, 'must be host:port or off')
+    .default('127.0.0.1:9090'),
+  LOG_LEVEL: oneOf(['debug', 'info', 'warn', 'error']).default('info'),
+  DATABASE_URL: z
+    .string()
+    .regex(/^(pglite:.+|postgres(ql)?:\/\/.+)$/s, 'must start with postgres:// or pglite:')
+    .refine((value) => value.startsWith('pglite:') || URL.canParse(value), 'must be a valid URL')
+    .optional(),
+  DATABASE_POOL_MAX: whole(1, 1000).default(10),
+  DATABASE_FETCH_ENDPOINT: url('http:', 'https:').optional(),
+  JWT_SECRET: z
+    .string()
+    .refine((value) => new TextEncoder().encode(value).length >= 32, 'must have at least 32 bytes')
+    .optional(),
+  JWKS_URL: url('http:', 'https:').optional(),
+  JWT_ISSUER: z.string().optional(),
+  JWT_AUDIENCE: z.string().optional(),
+  REQUEST_TIMEOUT_MS: whole(1, HOUR).default(5000),
+  READ_TIMEOUT_MS: whole(1, HOUR).default(10_000),
+  IDLE_TIMEOUT_MS: whole(1, HOUR).default(60_000),
+  SHUTDOWN_TIMEOUT_MS: whole(1, HOUR).default(15_000),
+  SHUTDOWN_DELAY_MS: whole(0, HOUR).default(0),
+  BODY_LIMIT_BYTES: whole(1, 100 * 1024 * 1024).default(65_536),
+  RATE_LIMIT_MAX: whole(1, 1_000_000_000).default(600),
+  RATE_LIMIT_WINDOW_S: whole(1, 86_400).default(60),
+  DISPATCH_ENABLED: flag.default(true),
+  DISPATCH_INTERVAL_MS: whole(10, HOUR).default(5000),
+  DISPATCH_BATCH: whole(1, 10_000).default(100),
+  DISPATCH_CONCURRENCY: whole(1, 1000).optional(),
+  DISPATCH_LEASE_MS: whole(100, HOUR).default(60_000),
+  DISPATCH_MAX_ATTEMPTS: whole(1, 100).default(10),
+  DELIVERY_TIMEOUT_MS: whole(1, HOUR).default(15_000),
+  WEBHOOK_ALLOW_PRIVATE: flag.optional(),
+  RETENTION_DAYS: whole(1, 36_500).default(30),
+  SECRETS_KEY: z
+    .string()
+    .regex(/^[A-Za-z0-9+/]{43}=$/, 'must be 32 bytes in base64')
+    .optional(),
+  TRUST_PROXY: flag.default(false),
+  CORS_ORIGINS: z
+    .string()
+    .transform((value) => value.split(',').map((origin) => origin.trim()))
+    .refine(
+      (origins) => origins.every((o) => o === '*' || (URL.canParse(o) && new URL(o).origin === o)),
+      'must be origins such as https://app.example.com, separated by commas',
+    )
+    .default([]),
+  OTEL_EXPORTER_OTLP_ENDPOINT: url('http:', 'https:').optional(),
+  EMAIL_PROVIDER: oneOf(['log', 'resend']).default('log'),
+  EMAIL_FROM: z.string().optional(),
+  RESEND_API_KEY: z.string().optional(),
+  RESEND_URL: url('http:', 'https:').default('https://api.resend.com'),
+};
+
+type Variables = { [K in keyof typeof variables]: z.output<(typeof variables)[K]> };
+type Partly = Partial<Variables>;
+
+/** Rules between variables; each is told only where its variables are themselves valid. */
+const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boolean][] = [
+  [
+    'SHUTDOWN_TIMEOUT_MS',
+    'must be longer than REQUEST_TIMEOUT_MS',
+    (v) => (v.SHUTDOWN_TIMEOUT_MS ?? Number.POSITIVE_INFINITY) <= (v.REQUEST_TIMEOUT_MS ?? 0),
+  ],
+  [
+    'DISPATCH_LEASE_MS',
+    'must be longer than DELIVERY_TIMEOUT_MS',
+    (v) => (v.DISPATCH_LEASE_MS ?? Number.POSITIVE_INFINITY) <= (v.DELIVERY_TIMEOUT_MS ?? 0),
+  ],
+  ['DATABASE_URL', 'must be set in production', (v) => isProduction(v) && v.DATABASE_URL === undefined],
+  ['SECRETS_KEY', 'must be set in production', (v) => isProduction(v) && v.SECRETS_KEY === undefined],
+  [
+    'SECRETS_KEY',
+    'is a development key, which production refuses',
+    (v) => isProduction(v) && (v.SECRETS_KEY?.startsWith(DEVELOPMENT_KEY) ?? false),
+  ],
+  ['JWT_SECRET', 'or JWKS_URL must be set', (v) => v.JWT_SECRET === undefined && v.JWKS_URL === undefined],
+  ['JWT_SECRET', 'and JWKS_URL exclude each other', (v) => v.JWT_SECRET !== undefined && v.JWKS_URL !== undefined],
+  [
+    'JWT_SECRET',
+    'is a development secret, which production refuses',
+    (v) => isProduction(v) && (v.JWT_SECRET?.startsWith(DEVELOPMENT_SECRET) ?? false),
+  ],
+  [
+    'WEBHOOK_ALLOW_PRIVATE',
+    'must not be true in production',
+    (v) => isProduction(v) && v.WEBHOOK_ALLOW_PRIVATE === true,
+  ],
+  [
+    'RESEND_API_KEY',
+    'must be set for EMAIL_PROVIDER=resend',
+    (v) => v.EMAIL_PROVIDER === 'resend' && !v.RESEND_API_KEY,
+  ],
+  ['EMAIL_FROM', 'must be set for EMAIL_PROVIDER=resend', (v) => v.EMAIL_PROVIDER === 'resend' && !v.EMAIL_FROM],
+];
+
+const isProduction = (v: Partly) => v.APP_ENV === 'production';
+
+/** Reads and checks everything at once; an empty variable counts as unset. Throws ConfigError. */
+export function parseConfig(env: Record<string, string | undefined>): Config {
+  const problems: string[] = [];
+  const failed = new Set<string>();
+  const values: Record<string, unknown> = {};
+  for (const [name, schema] of Object.entries(variables)) {
+    const result = schema.safeParse(env[name] === '' ? undefined : env[name]);
+    if (result.success) values[name] = result.data;
+    else {
+      failed.add(name);
+      problems.push(`${name} ${result.error.issues[0]?.message ?? 'is not valid'}`);
+    }
+  }
+  for (const [name, message, broken] of rules) {
+    if (!failed.has(name) && broken(values)) problems.push(`${name} ${message}`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return shape(values as Variables);
+}
+
+function shape(v: Variables) {
+  return {
+    production: isProduction(v),
+    host: v.HOST,
+    port: v.PORT,
+    metrics: v.METRICS_ADDR === 'off' ? undefined : address(v.METRICS_ADDR),
+    logLevel: v.LOG_LEVEL,
+    databaseUrl: v.DATABASE_URL ?? 'pglite:.data/db',
+    databasePoolMax: v.DATABASE_POOL_MAX,
+    databaseFetchEndpoint: v.DATABASE_FETCH_ENDPOINT,
+    jwt: { secret: v.JWT_SECRET, jwksUrl: v.JWKS_URL, issuer: v.JWT_ISSUER, audience: v.JWT_AUDIENCE },
+    requestTimeoutMs: v.REQUEST_TIMEOUT_MS,
+    readTimeoutMs: v.READ_TIMEOUT_MS,
+    idleTimeoutMs: v.IDLE_TIMEOUT_MS,
+    shutdownTimeoutMs: v.SHUTDOWN_TIMEOUT_MS,
+    shutdownDelayMs: v.SHUTDOWN_DELAY_MS,
+    bodyLimitBytes: v.BODY_LIMIT_BYTES,
+    rateLimit: { max: v.RATE_LIMIT_MAX, windowS: v.RATE_LIMIT_WINDOW_S },
+    dispatchEnabled: v.DISPATCH_ENABLED,
+    dispatch: {
+      intervalMs: v.DISPATCH_INTERVAL_MS,
+      batch: v.DISPATCH_BATCH,
+      concurrency: v.DISPATCH_CONCURRENCY ?? 16,
+      leaseMs: v.DISPATCH_LEASE_MS,
+      maxAttempts: v.DISPATCH_MAX_ATTEMPTS,
+      deliveryTimeoutMs: v.DELIVERY_TIMEOUT_MS,
+    },
+    webhookAllowPrivate: v.WEBHOOK_ALLOW_PRIVATE ?? !isProduction(v),
+    retentionDays: v.RETENTION_DAYS,
+    secretsKey: v.SECRETS_KEY,
+    trustProxy: v.TRUST_PROXY,
+    corsOrigins: v.CORS_ORIGINS,
+    otlpEndpoint: v.OTEL_EXPORTER_OTLP_ENDPOINT,
+    email: { provider: v.EMAIL_PROVIDER, from: v.EMAIL_FROM, resendApiKey: v.RESEND_API_KEY, resendUrl: v.RESEND_URL },
+  };
+}
+
+function address(text: string): { host: string; port: number } {
+  const colon = text.lastIndexOf(':');
+  return { host: text.slice(0, colon).replace(/^\[|\]$/g, '') || '0.0.0.0', port: Number(text.slice(colon + 1)) };
+}

@@ -1,0 +1,130 @@
+import type { IncomingMessage } from 'node:http';
+import { hostname } from 'node:os';
+import { app } from '../app.ts';
+import type { Deps } from '../deps.ts';
+import { logEmail } from '../notifications/channels/email.ts';
+import { createDispatcher } from '../notifications/dispatch.ts';
+import { queueDepth } from '../notifications/store.ts';
+import { memoryLimiter } from '../platform/limiter-memory.ts';
+import { createLog } from '../platform/log.ts';
+import { createMetrics } from '../platform/metrics.ts';
+import { createMetricsServer } from '../platform/metrics-server.ts';
+import { createNodeServer } from '../platform/node-server.ts';
+import { stdoutLines } from '../platform/stdout.ts';
+import { secretVerifier } from '../platform/verify-jwt.ts';
+import { type Config, ConfigError, parseConfig } from './config.ts';
+import { withDevelopmentSecrets } from './development-secrets.ts';
+import { openDatabase } from './open-database.ts';
+import { printWelcome } from './welcome.ts';
+
+const writeLine = stdoutLines();
+const forever = new Promise<never>(() => {});
+
+async function main(): Promise<void> {
+  // 1 Configuration: read and checked once, before anything else.
+  const config = parseConfig(withDevelopmentSecrets(process.env));
+
+  // 2 Logger.
+  const log = createLog(config.logLevel, writeLine);
+
+  // 3 Database: opened and asked before anything is served.
+  const database = await openDatabase(config, log);
+  const { db } = database;
+
+  // 4 Dependencies.
+  const metrics = createMetrics();
+  const random = Math.random;
+  const name = `${hostname()}:${process.pid}`;
+  const channels = { email: logEmail(log), webhook: logEmail(log) };
+  const dispatcher = createDispatcher({ db, channels, log, metrics, random, name, settings: config.dispatch });
+  let draining = false;
+  const deps: Omit<Deps, 'clientAddress'> = {
+    settings: config,
+    db,
+    now: () => new Date(),
+    limiter: memoryLimiter(config.rateLimit.max, config.rateLimit.windowS),
+    verifier: secretVerifier(config.jwt.secret as string, config.jwt),
+    wake: dispatcher.wake,
+    log,
+    metrics,
+    draining: () => draining,
+  };
+
+  // 5 Server, with its read and idle time-outs.
+  const server = createNodeServer({
+    ...config,
+    log,
+    fetch: (request, incoming) => app.fetch(request, { ...deps, clientAddress: addressOf(incoming, config) }),
+  });
+
+  // 6 Signals: the first asks for an orderly stop, the second for an immediate one.
+  const signaled = new Promise<string>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT']) {
+      process.once(signal, () => {
+        resolve(signal);
+        for (const again of ['SIGTERM', 'SIGINT']) process.on(again, () => exitNow('second signal'));
+      });
+    }
+  });
+  const exitNow = (why: string) => {
+    log.error('stopped at once', { why });
+    process.exit(1);
+  };
+
+  // 7 Workers: the dispatcher and the metrics server.
+  const dispatching = config.dispatchEnabled ? dispatcher.run() : forever;
+  dispatching.catch(() => {});
+  const metricsServer =
+    config.metrics &&
+    createMetricsServer({
+      ...config.metrics,
+      contentType: metrics.contentType,
+      expose: () => metrics.expose({ pool: database.stats, queue: () => queueDepth(db, AbortSignal.timeout(2000)) }),
+      log,
+    });
+
+  // 8 Listen.
+  let failure: unknown;
+  try {
+    if (metricsServer) log.info('metrics listening', { url: `${await metricsServer.listen()}/metrics` });
+    const url = await server.listen();
+    log.info('listening', { url });
+    if (!config.production) await printWelcome(config, url);
+
+    // 9 Wait for a signal, a dead server or a dead worker.
+    const why = await Promise.race([signaled, server.broken, metricsServer?.broken ?? forever, dispatching]);
+    log.info('stopping', { why });
+  } catch (error) {
+    failure = error;
+    log.error('fatal', { error });
+  }
+
+  // 10 Orderly stop, each step a log line; past its deadline, an immediate one.
+  process.exitCode = failure ? 1 : 0;
+  setTimeout(exitNow, config.shutdownTimeoutMs, 'SHUTDOWN_TIMEOUT_MS has passed').unref();
+  draining = true;
+  log.info('not ready any more');
+  if (!failure) await new Promise((resolve) => setTimeout(resolve, config.shutdownDelayMs));
+  await server.close();
+  log.info('requests finished, listener closed');
+  dispatcher.stop(AbortSignal.timeout(config.shutdownTimeoutMs));
+  if (config.dispatchEnabled) await dispatching.catch(() => {});
+  log.info('dispatcher stopped');
+  await metricsServer?.close();
+  log.info('metrics listener closed');
+  await database.close();
+  log.info('database closed');
+  process.exit();
+}
+
+function addressOf(incoming: IncomingMessage, { trustProxy }: Config): string {
+  // The last entry is the one that the trusted proxy itself wrote.
+  const forwarded = trustProxy ? incoming.headers['x-forwarded-for']?.toString().split(',').at(-1)?.trim() : undefined;
+  return forwarded || incoming.socket.remoteAddress || 'unknown';
+}
+
+main().catch((error) => {
+  const problems = error instanceof ConfigError ? { problems: error.problems } : { error };
+  createLog('info', writeLine).error('cannot start', problems);
+  process.exit(1);
+});

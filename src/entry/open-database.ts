@@ -1,0 +1,24 @@
+import type { Log } from '../deps.ts';
+import { openPglite } from '../platform/db-pglite.ts';
+import { openPostgres } from '../platform/db-postgres.ts';
+import type { OpenDb } from '../platform/open-db.ts';
+import { schemaIsCurrent } from '../system/store.ts';
+import type { Config } from './config.ts';
+
+/** Opens the configured database and asks it, so that nothing is served without one. Throws with what to do. */
+export async function openDatabase(config: Config, log: Log): Promise<OpenDb> {
+  const open = await connect(config, log);
+  try {
+    if (await schemaIsCurrent(open.db, AbortSignal.timeout(config.requestTimeoutMs))) return open;
+    throw new Error('the database schema is not current: run npm run db:migrate');
+  } catch (error) {
+    await open.close();
+    throw error;
+  }
+}
+
+async function connect(config: Config, log: Log): Promise<OpenDb> {
+  const { databaseUrl: url, databasePoolMax: poolMax, requestTimeoutMs: statementTimeoutMs } = config;
+  if (url.startsWith('pglite:')) return openPglite(url.slice('pglite:'.length));
+  return openPostgres({ url, poolMax, statementTimeoutMs, log });
+}

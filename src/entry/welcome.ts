@@ -1,0 +1,18 @@
+import type { Config } from './config.ts';
+import { signToken } from './sign-token.ts';
+
+const SCOPES = 'users:read users:write webhooks:read webhooks:write notifications:read notifications:write';
+
+/** In development: where the service is, and a request that works as it is. */
+export async function printWelcome(config: Config, url: string): Promise<void> {
+  const lines = ['', `Keelson is listening on ${url}`, `Documentation: ${url}/docs`];
+  if (config.jwt.secret) {
+    const token = await signToken(config.jwt, 'developer', SCOPES);
+    lines.push(
+      'Create a user:',
+      '',
+      `curl -i ${url}/api/v1/users -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"email":"ada@example.com","name":"Ada Lovelace"}'`,
+    );
+  }
+  process.stdout.write(`${lines.join('\n')}\n\n`);
+}

@@ -1,0 +1,47 @@
+/**
+ * The closed set of things that can go wrong for a client. What each means over HTTP is `http/problem.ts`'s
+ * business; anything thrown that is not an AppError is "internal" and says nothing to the client.
+ */
+export type ErrorCode =
+  | 'malformed-json'
+  | 'invalid-cursor'
+  | 'invalid-idempotency-key'
+  | 'unauthorized'
+  | 'insufficient-scope'
+  | 'not-found'
+  | 'method-not-allowed'
+  | 'conflict'
+  | 'email-taken'
+  | 'precondition-failed'
+  | 'content-too-large'
+  | 'unsupported-media-type'
+  | 'validation-failed'
+  | 'idempotency-key-reused'
+  | 'rate-limited'
+  | 'internal'
+  | 'unavailable'
+  | 'timeout';
+
+/** One member of the body (`pointer`, RFC 6901 in a URI fragment), or one query parameter or header (`parameter`). */
+export type FieldError = { detail: string; pointer: string } | { detail: string; parameter: string };
+
+type Extra = {
+  errors?: FieldError[];
+  headers?: Record<string, string>;
+  cause?: unknown;
+};
+
+/** An error that a client can act on: `detail` is shown to it word for word. */
+export class AppError extends Error {
+  readonly code: ErrorCode;
+  readonly errors: FieldError[] | undefined;
+  readonly headers: Record<string, string>;
+
+  constructor(code: ErrorCode, detail: string, extra: Extra = {}) {
+    super(detail, { cause: extra.cause });
+    this.name = 'AppError';
+    this.code = code;
+    this.errors = extra.errors;
+    this.headers = extra.headers ?? {};
+  }
+}

@@ -1,0 +1,53 @@
+import { createMiddleware } from 'hono/factory';
+import { AppError } from '../errors.ts';
+import type { Env } from './context.ts';
+import { refuse } from './rate-limit.ts';
+
+/** Names a route's scope beside its definition: `middleware: scope('users:read')`. */
+export const scope = (needed: string) =>
+  createMiddleware<Env>(async (c, next) => {
+    if (!c.get('principal').scopes.has(needed)) {
+      throw new AppError('insufficient-scope', `This needs a token with the scope ${needed}.`, {
+        headers: { 'WWW-Authenticate': `Bearer error="insufficient_scope", scope="${needed}"` },
+      });
+    }
+    await next();
+  });
+
+/** RFC 6750. A failed attempt counts against the client's address, so that guessing tokens is limited. */
+export const authenticate = createMiddleware<Env>(async (c, next) => {
+  const { limiter, verifier, clientAddress } = c.env;
+  const key = `address:${clientAddress}`;
+  const spent = await limiter.spent(key);
+  if (spent) throw refuse(c, spent);
+  try {
+    const token = bearerToken(c.req.header('Authorization'));
+    c.set('principal', await verifier(token));
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'unauthorized') {
+      const quota = await limiter.take(key);
+      if (!quota.allowed) throw refuse(c, quota);
+    }
+    throw error;
+  }
+  await next();
+});
+
+function bearerToken(header: string | undefined): string {
+  const token = /^Bearer +([\w\-.~+/]+=*)$/i.exec(header ?? '')?.[1];
+  if (token) return token;
+  throw new AppError(
+    'unauthorized',
+    header ? 'The Authorization header is not a bearer token.' : 'No token was sent.',
+    {
+      headers: { 'WWW-Authenticate': header ? 'Bearer error="invalid_request"' : 'Bearer' },
+    },
+  );
+}
+
+/** What a verifier throws for a token it does not accept. */
+export function invalidToken(why: string): AppError {
+  return new AppError('unauthorized', why, {
+    headers: { 'WWW-Authenticate': `Bearer error="invalid_token", error_description="${why}"` },
+  });
+}

@@ -1,0 +1,15 @@
+import type { Context } from 'hono';
+import type { Deps, Principal } from '../deps.ts';
+
+/** What middleware leaves on the context for those after it. */
+type Variables = {
+  requestId: string;
+  traceId: string;
+  /** Aborts at the deadline; every statement and every outgoing call of the request takes it. */
+  signal: AbortSignal;
+  /** Set on authenticated routes alone. */
+  principal: Principal;
+};
+
+export type Env = { Bindings: Deps; Variables: Variables };
+export type Ctx = Context<Env>;

@@ -1,0 +1,43 @@
+import { AppError } from '../errors.ts';
+import type { Ctx } from './context.ts';
+
+/** The strong entity tag of a resource's version. */
+export const etagOf = (version: number): string => `"${version}"`;
+
+/** 200 with the resource, or 304 where If-None-Match (weak comparison, RFC 9110 §13.1.2) names what it is. */
+export function conditional<T>(c: Ctx, version: number, body: T) {
+  c.header('ETag', etagOf(version));
+  c.header('Cache-Control', 'private, no-cache');
+  const ifNoneMatch = c.req.header('If-None-Match');
+  if (ifNoneMatch !== undefined) {
+    const tags = parseTags(ifNoneMatch);
+    if (tags === '*' || tags?.some((tag) => tag.replace(/^W\//, '') === etagOf(version))) return c.body(null, 304);
+  }
+  return c.json(body, 200);
+}
+
+/**
+ * The versions that If-Match accepts, for the write to compare (strong comparison, RFC 9110 §13.1.1), as the text of
+ * a Postgres integer array; null where any version will do. Throws AppError `validation-failed`.
+ */
+export function ifMatch(c: Ctx): string | null {
+  const header = c.req.header('If-Match');
+  if (header === undefined) return null;
+  const tags = parseTags(header);
+  if (tags === '*') return null;
+  if (!tags) {
+    const errors = [{ detail: 'must be * or a list of entity tags', parameter: 'If-Match' }];
+    throw new AppError('validation-failed', 'The If-Match header is not valid.', { errors });
+  }
+  const versions = tags.flatMap((tag) => /^"(\d{1,9})"$/.exec(tag)?.[1] ?? []);
+  return `{${versions.join(',')}}`;
+}
+
+const TAG = '(?:W/)?"[\\x21\\x23-\\x7e\\x80-\\xff]*"';
+const LIST = new RegExp(`^[ \\t,]*${TAG}(?:[ \\t]*,[ \\t,]*${TAG})*[ \\t,]*$`);
+
+function parseTags(header: string): string[] | '*' | undefined {
+  const value = header.trim();
+  if (value === '*') return '*';
+  return LIST.test(value) ? (value.match(new RegExp(TAG, 'g')) ?? undefined) : undefined;
+}

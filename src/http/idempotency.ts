@@ -1,0 +1,56 @@
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { AppError } from '../errors.ts';
+import type { ClaimRow, ClaimValues } from '../idempotency/claim.ts';
+import type { Ctx } from './context.ts';
+
+/** An answer that can be stored and replayed: known before the write, as ids and times are the caller's. */
+export type Answer<T, S extends ContentfulStatusCode> = { status: S; headers: Record<string, string>; body: T };
+
+/**
+ * Prepares the claim of the request's Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07) for the
+ * statement that has the effect. `input` is the validated body: what a repeat must send again.
+ * Throws AppError `invalid-idempotency-key`.
+ */
+export async function claimOf(
+  c: Ctx,
+  input: unknown,
+  answer: Answer<unknown, ContentfulStatusCode>,
+): Promise<ClaimValues> {
+  const header = c.req.header('Idempotency-Key');
+  return {
+    claimSubject: c.get('principal').sub,
+    claimRoute: `${c.req.method} ${c.req.path}`,
+    claimKey: header === undefined ? null : parseKey(header),
+    claimFingerprint: header === undefined ? '' : await sha256(JSON.stringify(input)),
+    claimHolder: crypto.randomUUID(),
+    claimResponse: JSON.stringify(answer),
+  };
+}
+
+/** Answers with what the statement's claim came to: the effect's answer, or the first one's again. */
+export function answerWith<T, S extends ContentfulStatusCode>(
+  c: Ctx,
+  _answer: Answer<T, S>,
+  claim: ClaimValues,
+  row: ClaimRow,
+) {
+  if (row.fingerprint !== claim.claimFingerprint) {
+    throw new AppError('idempotency-key-reused', 'This Idempotency-Key was used before with another payload.');
+  }
+  if (!row.fresh) c.header('Idempotent-Replayed', 'true');
+  const { status, headers, body } = JSON.parse(row.response) as Answer<T, S>;
+  return c.json(body, status, headers);
+}
+
+/** A Structured Field String, or a bare token, as most clients send it. */
+export function parseKey(header: string): string {
+  if (/^[A-Za-z0-9._~:-]{1,255}$/.test(header)) return header;
+  const quoted = /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/.exec(header)?.[1]?.replace(/\\(["\\])/g, '$1');
+  if (quoted && quoted.length <= 255) return quoted;
+  throw new AppError('invalid-idempotency-key', 'The key is neither a quoted string nor a bare token of 1 to 255.');
+}
+
+async function sha256(text: string): Promise<string> {
+  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
+  return btoa(String.fromCharCode(...new Uint8Array(digest)));
+}

@@ -1,0 +1,79 @@
+import * as z from 'zod';
+import { AppError } from '../errors.ts';
+import type { Ctx } from './context.ts';
+
+/** The query parameters of every list, to be extended with its filters. */
+export const pageQuery = z.strictObject({
+  limit: z
+    .string()
+    .regex(/^\d{1,3}$/, 'must be a whole number from 1 to 100')
+    .transform(Number)
+    .refine((n) => n >= 1 && n <= 100, 'must be a whole number from 1 to 100')
+    .default(20)
+    .meta({ type: 'integer' }),
+  cursor: z.string().optional(),
+});
+
+/** A list's envelope. */
+export const pageOf = <T extends z.ZodType>(item: T) =>
+  z.object({ data: z.array(item), nextCursor: z.string().nullable() });
+
+/**
+ * Keyset pages over UUIDv7 ids. A cursor is the last id seen and a checksum over it, the path and the filters: a
+ * damaged one, or one from another list, is told apart without a secret. It is no capability: the filters still apply.
+ */
+export type Page = { limit: number; after: string | null };
+
+type Query = { limit: number; cursor?: string | undefined };
+
+/** What a list's query asks for. Throws AppError `invalid-cursor`. */
+export function pageOfQuery(c: Ctx, query: Query): Page {
+  if (query.cursor === undefined) return { limit: query.limit, after: null };
+  const after = readCursor(query.cursor, scopeOf(c, query));
+  if (after === undefined) throw new AppError('invalid-cursor', 'The cursor is not one that this list gave out.');
+  return { limit: query.limit, after };
+}
+
+/** Answers with a page. `rows` holds one more than the limit where there is a next page. */
+export function pageResponse<T extends { id: string }, R>(c: Ctx, query: Query, rows: T[], show: (row: T) => R) {
+  const data = rows.slice(0, query.limit);
+  const last = data.at(-1);
+  const nextCursor = rows.length > query.limit && last ? writeCursor(last.id, scopeOf(c, query)) : null;
+  if (nextCursor) {
+    const next = new URL(c.req.url);
+    next.searchParams.set('cursor', nextCursor);
+    c.header('Link', `<${next.href}>; rel="next"`);
+  }
+  return c.json({ data: data.map(show), nextCursor }, 200);
+}
+
+function scopeOf(c: Ctx, query: Query): string {
+  const { limit: _, cursor: __, ...filters } = query;
+  return c.req.path + JSON.stringify(filters);
+}
+
+export function writeCursor(id: string, scope: string): string {
+  const hex = id.replaceAll('-', '');
+  const bytes = Uint8Array.from({ length: 16 }, (_, i) => Number.parseInt(hex.slice(i * 2, i * 2 + 2), 16));
+  const sum = checksum(hex + scope);
+  const all = [...bytes, sum >>> 24, (sum >>> 16) & 255, (sum >>> 8) & 255, sum & 255, 1];
+  return btoa(String.fromCharCode(...all))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_');
+}
+
+/** The id in `cursor`, or undefined where it is not one that `writeCursor` made for this scope. */
+export function readCursor(cursor: string, scope: string): string | undefined {
+  if (!/^[\w-]{28}$/.test(cursor)) return undefined;
+  const binary = atob(cursor.replaceAll('-', '+').replaceAll('_', '/'));
+  const hex = Array.from(binary.slice(0, 16), (ch) => ch.charCodeAt(0).toString(16).padStart(2, '0')).join('');
+  const id = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+  return writeCursor(id, scope) === cursor ? id : undefined;
+}
+
+/** FNV-1a, 32 bits. */
+function checksum(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}

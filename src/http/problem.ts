@@ -1,0 +1,162 @@
+import { HTTPException } from 'hono/http-exception';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { DbError } from '../db.ts';
+import { AppError, type ErrorCode } from '../errors.ts';
+import type { Ctx } from './context.ts';
+
+type Problem = { status: ContentfulStatusCode; title: string; meaning: string; remedy: string };
+
+/** What each error code is over HTTP, and what its page at `/problems/:name` tells a developer. */
+export const problems: Record<ErrorCode, Problem> = {
+  'malformed-json': {
+    status: 400,
+    title: 'Malformed JSON',
+    meaning: 'The body could not be read as JSON.',
+    remedy: 'Send one JSON value, encoded as UTF-8, and check it with a JSON parser first.',
+  },
+  'invalid-cursor': {
+    status: 400,
+    title: 'Invalid cursor',
+    meaning: 'The cursor is damaged, or it was given out for another list or other filters.',
+    remedy: 'Use nextCursor exactly as it came, with the filters it came with, or start again without a cursor.',
+  },
+  'invalid-idempotency-key': {
+    status: 400,
+    title: 'Invalid Idempotency-Key',
+    meaning: 'The Idempotency-Key header is neither a quoted string nor a bare token of 1 to 255 characters.',
+    remedy: 'Send a fresh unique key for each operation, for example Idempotency-Key: "8e03978e-40d5-43dd-bc93".',
+  },
+  unauthorized: {
+    status: 401,
+    title: 'Unauthorized',
+    meaning: 'The request carries no bearer token, or one that is expired, not yet valid, or not signed for here.',
+    remedy: 'Get a new token and send it as Authorization: Bearer <token>.',
+  },
+  'insufficient-scope': {
+    status: 403,
+    title: 'Insufficient scope',
+    meaning: 'The token is valid, but does not carry the scope that this operation needs.',
+    remedy: 'Ask for a token with the scope that the WWW-Authenticate header names.',
+  },
+  'not-found': {
+    status: 404,
+    title: 'Not found',
+    meaning: 'Nothing is here: the path does not exist, or no resource has this id.',
+    remedy: 'Check the path and the id. A resource that was deleted does not come back.',
+  },
+  'method-not-allowed': {
+    status: 405,
+    title: 'Method not allowed',
+    meaning: 'The path exists, but not with this method.',
+    remedy: 'Use one of the methods in the Allow header.',
+  },
+  conflict: {
+    status: 409,
+    title: 'Conflict',
+    meaning: 'The resource is in a state that does not permit the operation.',
+    remedy: 'Read the resource again and decide anew.',
+  },
+  'email-taken': {
+    status: 409,
+    title: 'Email already taken',
+    meaning: 'Another user has this email address. Case makes no difference.',
+    remedy: 'Use another address, or find the user who has it with GET /api/v1/users?email=.',
+  },
+  'precondition-failed': {
+    status: 412,
+    title: 'Precondition failed',
+    meaning: 'The resource has changed since the version that If-Match names.',
+    remedy: 'GET the resource again, apply your change to what it is now, and send its new ETag.',
+  },
+  'content-too-large': {
+    status: 413,
+    title: 'Content too large',
+    meaning: 'The body is larger than this service accepts.',
+    remedy: 'Send less. The limit is 64 KiB unless the operator set another.',
+  },
+  'unsupported-media-type': {
+    status: 415,
+    title: 'Unsupported media type',
+    meaning: 'The body is not declared as JSON.',
+    remedy: 'Send Content-Type: application/json.',
+  },
+  'validation-failed': {
+    status: 422,
+    title: 'Validation failed',
+    meaning: 'The request was understood, but some of its values are not acceptable.',
+    remedy: 'Correct every entry of errors: pointer names a member of the body, parameter a query parameter or header.',
+  },
+  'idempotency-key-reused': {
+    status: 422,
+    title: 'Idempotency-Key reused',
+    meaning: 'This key was used before with another payload.',
+    remedy: 'Use a fresh key for a new operation, and the same key only to repeat the very same request.',
+  },
+  'rate-limited': {
+    status: 429,
+    title: 'Too many requests',
+    meaning: 'The quota named by RateLimit-Policy is used up.',
+    remedy: 'Wait for as many seconds as Retry-After says.',
+  },
+  internal: {
+    status: 500,
+    title: 'Internal server error',
+    meaning: 'Something failed that is not your fault.',
+    remedy: 'Try again later. If it goes on, report the requestId.',
+  },
+  unavailable: {
+    status: 503,
+    title: 'Service unavailable',
+    meaning: 'The service cannot do its work now: its database is out of reach, or it is shutting down.',
+    remedy: 'Try again after as many seconds as Retry-After says, with the same Idempotency-Key.',
+  },
+  timeout: {
+    status: 504,
+    title: 'Deadline exceeded',
+    meaning: 'The work took longer than the deadline and was cancelled.',
+    remedy: 'Try again, with the same Idempotency-Key if it was a POST.',
+  },
+};
+
+/** RFC 9457: the whole error as `application/problem+json`. */
+export function problemResponse(c: Ctx, error: AppError): Response {
+  const { status, title } = problems[error.code];
+  const { origin, pathname } = new URL(c.req.url);
+  const body = {
+    type: `${origin}/problems/${error.code}`,
+    title,
+    status,
+    detail: error.message,
+    instance: pathname,
+    requestId: c.get('requestId'),
+    ...(error.errors && { errors: error.errors }),
+  };
+  return c.body(JSON.stringify(body), status, {
+    ...error.headers,
+    'Content-Type': 'application/problem+json',
+    'Cache-Control': 'no-store',
+  });
+}
+
+/** The one mapper from anything thrown to a problem. What it does not know is logged and answered as `internal`. */
+export function onError(error: Error, c: Ctx): Response {
+  return problemResponse(c, toAppError(error, c));
+}
+
+function toAppError(error: Error, c: Ctx): AppError {
+  if (error instanceof AppError) return error;
+  if (c.get('signal')?.aborted || (error instanceof DbError && error.failure === 'canceled')) return deadlineExceeded();
+  if (error instanceof DbError && error.failure === 'unavailable') {
+    c.env.log.error('database unavailable', { requestId: c.get('requestId'), error });
+    return new AppError('unavailable', 'The database is out of reach.', { headers: { 'Retry-After': '1' } });
+  }
+  if (error instanceof HTTPException && error.status === 400) {
+    return new AppError('malformed-json', 'The body is not valid JSON.');
+  }
+  c.env.log.error('request failed', { requestId: c.get('requestId'), error });
+  return new AppError('internal', 'Something went wrong on our side.');
+}
+
+export function deadlineExceeded(): AppError {
+  return new AppError('timeout', 'The deadline passed before the work was done; it was cancelled.');
+}

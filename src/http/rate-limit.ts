@@ -1,0 +1,36 @@
+import { createMiddleware } from 'hono/factory';
+import type { Limiter, Quota } from '../deps.ts';
+import { AppError } from '../errors.ts';
+import type { Ctx, Env } from './context.ts';
+
+/** Draft 10 of the RateLimit header fields. The policy is always stated; the remaining quota only where it is known. */
+export const rateLimit = createMiddleware<Env>(async (c, next) => {
+  const quota = await c.env.limiter.take(`sub:${c.get('principal').sub}`);
+  if (!quota.allowed) throw refuse(c, quota);
+  setQuota(c, quota);
+  await next();
+});
+
+export const rateLimitPolicy = createMiddleware<Env>(async (c, next) => {
+  c.header('RateLimit-Policy', policy(c.env.limiter));
+  await next();
+});
+
+/** The 429 for a used-up quota. */
+export function refuse(c: Ctx, quota: Quota): AppError {
+  setQuota(c, quota);
+  const retryAfter = Math.ceil(quota.resetS ?? c.env.limiter.window);
+  return new AppError('rate-limited', `Too many requests; try again in ${retryAfter} s.`, {
+    headers: { 'Retry-After': String(retryAfter) },
+  });
+}
+
+function setQuota(c: Ctx, { remaining, resetS }: Quota): void {
+  if (remaining !== undefined && resetS !== undefined) {
+    c.header('RateLimit', `"default";r=${remaining};t=${Math.ceil(resetS)}`);
+  }
+}
+
+function policy({ limit, window }: Limiter): string {
+  return `"default";q=${limit};w=${window}`;
+}

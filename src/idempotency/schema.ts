@@ -1,0 +1,16 @@
+import { pgTable, primaryKey, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+
+/** One row per accepted creating POST that carried an Idempotency-Key; committed with its effect. */
+export const idempotencyKeys = pgTable(
+  'idempotency_keys',
+  {
+    subject: text().notNull(),
+    route: text().notNull(),
+    key: text().notNull(),
+    fingerprint: text().notNull(),
+    holder: uuid().notNull(),
+    response: text().notNull(),
+    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.subject, t.route, t.key] })],
+);

@@ -1,0 +1,12 @@
+import type { Delivery } from '../store.ts';
+
+/**
+ * Delivers one notification once. Never rejects: what goes wrong is a failed attempt, told in `error`, which clients
+ * see and which therefore holds nothing internal. Gives up when `signal` aborts. A repeat carries the same id.
+ */
+export type Channel = (delivery: Delivery, signal: AbortSignal) => Promise<Attempt>;
+
+/** `status` is the receiver's HTTP status, where there was one. */
+export type Attempt =
+  | { ok: true; status: number | null }
+  | { ok: false; status: number | null; error: string; retryAfterMs?: number | undefined; final?: boolean };

@@ -1,0 +1,273 @@
+import type { Db } from '../db.ts';
+import type { Log, Metrics } from '../deps.ts';
+import type { Attempt, Channel } from './channels/channel.ts';
+import { createLanes } from './lanes.ts';
+import { retryDelay } from './retry.ts';
+import { claimDeliveries, type Delivery, extendLeases, type Settlement, settleDeliveries } from './store.ts';
+
+/** The dispatcher's part of the configuration; times in milliseconds. */
+export type DispatchSettings = {
+  /** How often to look without being rung. */
+  intervalMs: number;
+  batch: number;
+  concurrency: number;
+  leaseMs: number;
+  maxAttempts: number;
+  deliveryTimeoutMs: number;
+};
+
+export type DispatchDeps = {
+  db: Db;
+  channels: Record<Delivery['channel'], Channel>;
+  log: Log;
+  metrics: Pick<Metrics, 'delivery' | 'dispatcherTick'>;
+  /** From 0 to 1. */
+  random: () => number;
+  /** Names this dispatcher in the record of attempts. */
+  name: string;
+  settings: DispatchSettings;
+};
+
+export type Dispatcher = {
+  /** Rings: something may be due. Many rings are one. */
+  wake(): void;
+  /** Delivers until `stop`. Rejects only for a defect: a database that is away is waited for. */
+  run(): Promise<void>;
+  /** Delivers until nothing is due, and returns the milliseconds until more will be; null where none is known. */
+  drain(): Promise<number | null>;
+  /** Ends `run` once what is under way is settled, the rest given back; `force` cuts short what is under way. */
+  stop(force: AbortSignal): void;
+};
+
+type Active = { delivery: Delivery; abort: AbortController; startedAt: number; inSlot: boolean };
+
+/** How long a delivery may keep one of the `concurrency` slots; a slower one goes on beside them. */
+const SLOT_MS = 1000;
+const SWEEP_MS = 100;
+/** How long results may wait for more, so that they settle together. */
+const LINGER_MS = 5;
+const SETTLE_RETRY_MS = 500;
+const SETTLE_TRIES_AT_STOP = 3;
+
+/** Claims, delivers, settles. Holds at most two batches, and has at most twice `concurrency` under way. */
+export function createDispatcher({ db, channels, log, metrics, random, name, settings }: DispatchDeps): Dispatcher {
+  const { intervalMs, batch, concurrency, leaseMs, maxAttempts, deliveryTimeoutMs } = settings;
+  const lanes = createLanes({ concurrency, batch, leaseMs });
+  const waiting: Delivery[] = [];
+  const active = new Map<string, Active>();
+  const results: Settlement[] = [];
+  let inSlots = 0;
+  let mayBeDue = true;
+  let nextMs: number | null = null;
+  let flushing: Promise<void> | undefined;
+  let stopping = false;
+  let ring = () => {};
+  let bell = newBell();
+  let alarm: ReturnType<typeof setTimeout> | undefined;
+
+  function newBell(): Promise<void> {
+    return new Promise((resolve) => {
+      ring = resolve;
+    });
+  }
+
+  function wake(): void {
+    mayBeDue = true;
+    ring();
+  }
+
+  async function loop(untilIdle: boolean): Promise<void> {
+    const sweeper = setInterval(sweep, SWEEP_MS);
+    const keeper = setInterval(keepLeases, leaseMs / 3);
+    try {
+      while (!stopping) {
+        bell = newBell();
+        if (mayBeDue && results.length <= batch) await claimSome();
+        startWaiting();
+        const idle = waiting.length + active.size + results.length === 0 && !flushing;
+        if (untilIdle && idle && !mayBeDue) return;
+        if (!(mayBeDue && roomFor() > 0)) await bell;
+      }
+      release(waiting.splice(0));
+      while (active.size > 0 || flushing) {
+        bell = newBell();
+        await Promise.race([bell, flushing]);
+      }
+    } finally {
+      clearInterval(sweeper);
+      clearInterval(keeper);
+      clearTimeout(alarm);
+    }
+  }
+
+  // Refilled when half empty: claims are worth their round trip, and no more is held than half a lease can start.
+  function roomFor(): number {
+    const most = Math.min(batch, lanes.startable());
+    return waiting.length <= most / 2 ? most - waiting.length : 0;
+  }
+
+  async function claimSome(): Promise<void> {
+    const limit = roomFor();
+    if (limit <= 0) return;
+    mayBeDue = false;
+    try {
+      const lease = crypto.randomUUID();
+      const claimed = await claimDeliveries(db, { limit, leaseMs, lease, cap: lanes.cap, free: lanes.free() });
+      nextMs = claimed.nextMs;
+      waiting.push(...claimed.deliveries);
+      for (const { endpointId } of claimed.deliveries) lanes.hold(endpointId);
+      if (claimed.deliveries.length === limit || (claimed.deliveries.length > 0 && lanes.anyFull())) mayBeDue = true;
+      metrics.dispatcherTick(false);
+    } catch (error) {
+      nextMs = null;
+      metrics.dispatcherTick(true);
+      log.error('dispatcher cannot claim', { error });
+    }
+    clearTimeout(alarm);
+    alarm = setTimeout(wake, Math.min(intervalMs, Math.max(1, nextMs ?? intervalMs)));
+  }
+
+  function startWaiting(): void {
+    for (let i = 0; i < waiting.length && inSlots < concurrency; ) {
+      const delivery = waiting[i] as Delivery;
+      if (lanes.startIfFree(delivery.endpointId)) {
+        waiting.splice(i, 1);
+        void start(delivery);
+      } else i++;
+    }
+  }
+
+  async function start(delivery: Delivery): Promise<void> {
+    const entry: Active = { delivery, abort: new AbortController(), startedAt: performance.now(), inSlot: true };
+    active.set(delivery.id, entry);
+    inSlots++;
+    const attempt = await attemptOnce(delivery, entry.abort.signal);
+    const durationMs = Math.round(performance.now() - entry.startedAt);
+    active.delete(delivery.id);
+    if (entry.inSlot) inSlots--;
+    if (lanes.finish(delivery.endpointId, durationMs)) mayBeDue = true;
+    settleLater(settlementOf(delivery, attempt, durationMs));
+    ring();
+  }
+
+  async function attemptOnce(delivery: Delivery, signal: AbortSignal): Promise<Attempt> {
+    if (delivery.attempt > maxAttempts) {
+      return { ok: false, status: null, error: 'the last attempts never finished', final: true };
+    }
+    try {
+      return await channels[delivery.channel](delivery, signal);
+    } catch (error) {
+      log.error('delivery failed unexpectedly', { notificationId: delivery.id, error });
+      return { ok: false, status: null, error: 'internal error' };
+    }
+  }
+
+  function settlementOf(delivery: Delivery, attempt: Attempt, durationMs: number): Settlement {
+    const { id, lease, type, channel } = delivery;
+    const delay = attempt.ok
+      ? 0
+      : attempt.final
+        ? 'dead'
+        : retryDelay(delivery.attempt, maxAttempts, attempt.retryAfterMs, random());
+    const outcome = attempt.ok ? 'sent' : delay === 'dead' ? 'dead' : 'retry';
+    const delayMs = delay === 'dead' || stopping ? 0 : delay;
+    const error = attempt.ok ? null : attempt.error;
+    metrics.delivery(channel, outcome, durationMs / 1000);
+    const fields = { notificationId: id, type, channel, attempt: delivery.attempt, durationMs, status: attempt.status };
+    if (attempt.ok) log.info('notification sent', fields);
+    else log.warn(`notification ${outcome}`, { ...fields, reason: error, retryInMs: Math.round(delayMs) });
+    return { id, lease, outcome, delayMs, durationMs, status: attempt.status, error };
+  }
+
+  function release(deliveries: Delivery[]): void {
+    for (const { id, lease, endpointId } of deliveries) {
+      lanes.drop(endpointId);
+      settleLater({ id, lease, outcome: 'release', delayMs: 0, durationMs: 0, status: null, error: null });
+    }
+  }
+
+  function settleLater(result: Settlement): void {
+    results.push(result);
+    if (!flushing) startFlush();
+  }
+
+  function startFlush(): void {
+    flushing = flush().finally(() => {
+      flushing = undefined;
+      if (results.length > 0) startFlush();
+      ring();
+    });
+  }
+
+  // One settlement at a time: what finishes meanwhile goes together in the next.
+  async function flush(): Promise<void> {
+    for (let failures = 0; results.length > 0; ) {
+      if (active.size > 0 && results.length < batch / 2) await sleep(LINGER_MS);
+      const some = results.splice(0, batch);
+      try {
+        const settled = await settleDeliveries(db, some, name);
+        if (settled.length < some.length) log.warn('leases lost', { count: some.length - settled.length });
+        failures = 0;
+      } catch (error) {
+        log.error('dispatcher cannot settle', { error, count: some.length });
+        results.unshift(...some);
+        if (stopping && ++failures >= SETTLE_TRIES_AT_STOP) results.length = 0;
+        await sleep(SETTLE_RETRY_MS);
+      }
+    }
+  }
+
+  function sweep(): void {
+    const now = performance.now();
+    for (const entry of active.values()) {
+      const age = now - entry.startedAt;
+      if (age > deliveryTimeoutMs) entry.abort.abort(new Error(`no answer within ${deliveryTimeoutMs} ms`));
+      if (entry.inSlot && age > SLOT_MS && active.size - inSlots < concurrency) {
+        entry.inSlot = false;
+        inSlots--;
+        ring();
+      }
+    }
+  }
+
+  async function keepLeases(): Promise<void> {
+    const held = [...waiting, ...Array.from(active.values(), (entry) => entry.delivery)];
+    if (held.length === 0) return;
+    try {
+      const kept = await extendLeases(db, held, leaseMs);
+      for (const { id, lease, endpointId } of held) {
+        if (kept.has(id)) continue;
+        const i = waiting.findIndex((w) => w.id === id && w.lease === lease);
+        if (i >= 0) {
+          waiting.splice(i, 1);
+          lanes.drop(endpointId);
+        }
+      }
+    } catch (error) {
+      log.error('dispatcher cannot extend its leases', { error });
+    }
+  }
+
+  return {
+    wake,
+    run: () => loop(false),
+    drain: async () => {
+      mayBeDue = true;
+      await loop(true);
+      return nextMs;
+    },
+    stop: (force) => {
+      stopping = true;
+      wake();
+      const cut = () => {
+        for (const { abort } of active.values()) abort.abort(new Error('cut short by a shutdown'));
+      };
+      if (force.aborted) cut();
+      else force.addEventListener('abort', cut, { once: true });
+    },
+  };
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,70 @@
+import { sql } from 'drizzle-orm';
+import { index, integer, pgTable, text as pgText, timestamp, uuid } from 'drizzle-orm/pg-core';
+
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+
+/** What is told, written once: the exact bytes that are signed and sent, shared by everyone who is told. */
+export const messages = pgTable('messages', {
+  id: uuid().primaryKey(),
+  type: pgText().notNull(),
+  body: pgText().notNull(),
+  createdAt: time('created_at').notNull(),
+});
+
+/** Who is told: one row per recipient, written once. Its id is the `webhook-id`. */
+export const notifications = pgTable(
+  'notifications',
+  {
+    id: uuid().primaryKey(),
+    messageId: uuid('message_id').notNull(),
+    channel: pgText({ enum: ['webhook', 'email'] }).notNull(),
+    endpointId: uuid('endpoint_id'),
+    userId: uuid('user_id'),
+    recipient: pgText(),
+    createdAt: time('created_at').notNull(),
+  },
+  (t) => [index('notifications_message').on(t.messageId), index('notifications_user').on(t.userId, t.id)],
+);
+
+/**
+ * The queue: one narrow row per unfinished notification, deleted when it is finished. `dueAt` is schedule, back-off
+ * and lease at once: a claim moves it to the lease's end, so that an expired lease is simply due again.
+ */
+export const deliveries = pgTable(
+  'deliveries',
+  {
+    notificationId: uuid('notification_id').primaryKey(),
+    endpointId: uuid('endpoint_id'),
+    dueAt: timestamp('due_at', { withTimezone: true }).notNull(),
+    lease: uuid(),
+    attempt: integer().notNull().default(0),
+  },
+  (t) => [index('deliveries_due').on(t.dueAt)],
+);
+
+/** Every attempt that was made, for whoever asks what happened. */
+export const attempts = pgTable(
+  'attempts',
+  {
+    notificationId: uuid('notification_id').notNull(),
+    at: time('at').notNull(),
+    durationMs: integer('duration_ms').notNull(),
+    status: integer(),
+    error: pgText(),
+    dispatcher: pgText().notNull(),
+  },
+  (t) => [index('attempts_notification').on(t.notificationId, t.at)],
+);
+
+/** How a notification ended: inserted when its queue row goes, so that history never touches the queue. */
+export const outcomes = pgTable(
+  'outcomes',
+  {
+    notificationId: uuid('notification_id').primaryKey(),
+    status: pgText({ enum: ['sent', 'dead', 'canceled'] }).notNull(),
+    attempts: integer().notNull(),
+    lastError: pgText('last_error'),
+    finishedAt: time('finished_at').notNull(),
+  },
+  (t) => [index('outcomes_not_sent').on(t.status, t.notificationId).where(sql`${t.status} <> 'sent'`)],
+);

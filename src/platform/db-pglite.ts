@@ -1,0 +1,50 @@
+import { mkdirSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { PGlite } from '@electric-sql/pglite';
+import { drizzle } from 'drizzle-orm/pglite';
+import { migrate } from 'drizzle-orm/pglite/migrator';
+import { type Db, DbError, toDbError } from '../db.ts';
+import { lockDirectory } from './lock-directory.ts';
+import { MIGRATIONS } from './migrate.ts';
+import type { OpenDb } from './open-db.ts';
+
+/**
+ * Postgres inside this process, kept in `dir`, or in memory for `memory://`. One statement at a time; migrated here, as nobody else can
+ * reach it. Throws where another process has the directory.
+ */
+export async function openPglite(dir: string): Promise<OpenDb> {
+  const inMemory = dir.startsWith('memory://');
+  if (!inMemory) mkdirSync(dir, { recursive: true });
+  const unlock = inMemory ? () => {} : lockDirectory(resolve(dir));
+  try {
+    const client = await PGlite.create(dir);
+    await migrate(drizzle(client), { migrationsFolder: MIGRATIONS });
+    return {
+      db: dbOf(client),
+      close: () => client.close().finally(unlock),
+      stats: () => ({ total: 0, idle: 0, waiting: 0 }),
+    };
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+function dbOf(client: PGlite): Db {
+  let last: Promise<unknown> = client.waitReady;
+  return {
+    run(statement, values, signal) {
+      // Statements queue here rather than inside PGlite, where one whose deadline has passed could not step back.
+      const result = last.then(async () => {
+        if (signal?.aborted) throw new DbError('canceled', 'canceled by the caller');
+        // biome-ignore lint/suspicious/noExplicitAny: the statement's type vouches for its rows
+        const { rows } = await client.query<any>(statement.text, statement.params(values));
+        return rows;
+      });
+      last = result.catch(() => {});
+      return result.catch((error) => {
+        throw toDbError(error);
+      });
+    },
+  };
+}

@@ -1,0 +1,36 @@
+import type { Fields, Log } from '../deps.ts';
+
+const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof LEVELS)[number];
+
+/** JSON lines, the same on every runtime; `write` gets each with its newline. */
+export function createLog(level: LogLevel, write: (line: string) => void): Log {
+  const log = (at: LogLevel) => {
+    if (LEVELS.indexOf(at) < LEVELS.indexOf(level)) return () => {};
+    return (msg: string, fields?: Fields) => {
+      const line: Line = { time: new Date().toISOString(), level: at, msg, ...fields };
+      if (line.error !== undefined) line.error = plain(line.error);
+      write(`${stringify(line)}\n`);
+    };
+  };
+  return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
+}
+
+type Line = { time: string; level: string; msg: string; error?: unknown };
+
+function stringify(line: Line): string {
+  try {
+    return JSON.stringify(line);
+  } catch {
+    return JSON.stringify({ time: line.time, level: line.level, msg: line.msg, unloggable: true });
+  }
+}
+
+/** An error with its stack and causes, and of its own properties only those known to hold nothing personal. */
+function plain(error: unknown, depth = 0): unknown {
+  if (!(error instanceof Error)) return typeof error === 'string' ? error : 'not an error';
+  const { name, message, stack, cause } = error;
+  const { code, sqlState, constraint } = error as { code?: unknown; sqlState?: unknown; constraint?: unknown };
+  const more = cause !== undefined && depth < 5 ? { cause: plain(cause, depth + 1) } : {};
+  return { name, message, code, sqlState, constraint, stack, ...more };
+}

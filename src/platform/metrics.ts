@@ -1,0 +1,69 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Metrics } from '../deps.ts';
+import type { QueueDepth } from '../notifications/store.ts';
+import type { OpenDb } from './open-db.ts';
+
+type Sources = { pool: OpenDb['stats']; queue: () => Promise<QueueDepth> };
+
+/** Prometheus metrics of this process; `sources` are read when it is scraped. */
+export function createMetrics(): Metrics & { expose(sources: Sources): Promise<string>; contentType: string } {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+
+  const duration = new Histogram({
+    name: 'http_request_duration_seconds',
+    help: 'Duration of requests by route template.',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+    registers,
+  });
+  const inFlight = new Gauge({ name: 'http_requests_in_flight', help: 'Requests being worked on.', registers });
+  const pool = new Gauge({
+    name: 'db_pool_connections',
+    help: 'Connections by state.',
+    labelNames: ['state'],
+    registers,
+  });
+  const byStatus = new Gauge({
+    name: 'notifications',
+    help: 'Notifications by status; those sent are an estimate.',
+    labelNames: ['status'],
+    registers,
+  });
+  const oldestDue = new Gauge({
+    name: 'notifications_oldest_due_age_seconds',
+    help: 'How long the oldest due notification has been waiting.',
+    registers,
+  });
+  const delivery = new Histogram({
+    name: 'notification_delivery_duration_seconds',
+    help: 'Duration of delivery attempts by channel and outcome.',
+    labelNames: ['channel', 'outcome'],
+    buckets: [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30],
+    registers,
+  });
+  const ticks = new Counter({ name: 'dispatcher_ticks_total', help: 'Looks at the queue.', registers });
+  const tickErrors = new Counter({ name: 'dispatcher_tick_errors_total', help: 'Looks that failed.', registers });
+
+  return {
+    requestStarted: () => inFlight.inc(),
+    requestFinished: (method, route, status, seconds) => {
+      inFlight.dec();
+      duration.observe({ method, route, status }, seconds);
+    },
+    delivery: (channel, outcome, seconds) => delivery.observe({ channel, outcome }, seconds),
+    dispatcherTick: (failed) => {
+      ticks.inc();
+      if (failed) tickErrors.inc();
+    },
+    contentType: registry.contentType,
+    expose: async (sources) => {
+      for (const [state, count] of Object.entries(sources.pool())) pool.set({ state }, count);
+      const { oldestDueS, ...counts } = await sources.queue();
+      for (const [status, count] of Object.entries(counts)) byStatus.set({ status }, count);
+      oldestDue.set(oldestDueS);
+      return registry.metrics();
+    },
+  };
+}

@@ -1,0 +1,78 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import type { Log } from '../deps.ts';
+
+type Options = {
+  fetch: (request: Request, incoming: IncomingMessage) => Response | Promise<Response>;
+  host: string;
+  port: number;
+  readTimeoutMs: number;
+  idleTimeoutMs: number;
+  log: Log;
+};
+
+const SWEEP_MS = 50;
+
+/** Node's HTTP server around a fetch handler, with an orderly stop. */
+export function createNodeServer({ fetch, host, port, readTimeoutMs, idleTimeoutMs, log }: Options) {
+  const underWay = new Set<ServerResponse>();
+  let draining = false;
+
+  const listener = getRequestListener((request, { incoming }) => fetch(request, incoming as IncomingMessage), {
+    overrideGlobalObjects: false,
+    errorHandler: (error) => {
+      log.error('request failed outside the app', { error });
+      return new Response(null, { status: 500 });
+    },
+  });
+  const server = createServer(
+    {
+      headersTimeout: readTimeoutMs,
+      requestTimeout: readTimeoutMs,
+      keepAliveTimeout: idleTimeoutMs,
+      connectionsCheckingInterval: Math.min(1000, readTimeoutMs),
+    },
+    (incoming, outgoing) => {
+      underWay.add(outgoing);
+      outgoing.once('close', () => underWay.delete(outgoing));
+      if (draining) outgoing.setHeader('Connection', 'close');
+      void listener(incoming, outgoing);
+    },
+  );
+
+  return {
+    /** Rejects where the address cannot be bound. */
+    listen: () => listen(server, host, port),
+    /** Rejects when the server breaks while running. */
+    broken: brokenServer(server),
+    /** Takes no new connections, lets requests finish and resolves when the last connection is gone. */
+    async close(): Promise<void> {
+      draining = true;
+      for (const outgoing of underWay) if (!outgoing.headersSent) outgoing.setHeader('Connection', 'close');
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const sweeper = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
+      await closed;
+      clearInterval(sweeper);
+    },
+  };
+}
+
+/** Rejects when `server` breaks; nobody need be listening for that. */
+export function brokenServer(server: Server): Promise<never> {
+  const broken = new Promise<never>((_, reject) => server.on('error', reject));
+  broken.catch(() => {});
+  return broken;
+}
+
+/** Binds `server` and returns its URL. */
+export function listen(server: Server, host: string, port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      const { address, family, port } = server.address() as AddressInfo;
+      resolve(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}`);
+    });
+  });
+}

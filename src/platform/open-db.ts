@@ -1,0 +1,10 @@
+import type { Db } from '../db.ts';
+
+/** A database with its life cycle, as the entries hold it. */
+export type OpenDb = {
+  db: Db;
+  /** Waits for statements under way. */
+  close(): Promise<void>;
+  /** Connections; zeros where there is no pool. */
+  stats(): { total: number; idle: number; waiting: number };
+};

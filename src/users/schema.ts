@@ -1,0 +1,59 @@
+import { sql } from 'drizzle-orm';
+import { integer, pgTable, text as pgText, timestamp, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import * as z from 'zod';
+import { text } from '../http/route.ts';
+
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 }).notNull();
+
+export const users = pgTable(
+  'users',
+  {
+    id: uuid().primaryKey(),
+    email: pgText().notNull(),
+    name: pgText().notNull(),
+    version: integer().notNull().default(1),
+    createdAt: time('created_at'),
+    updatedAt: time('updated_at'),
+  },
+  (t) => [uniqueIndex('users_email_unique').on(sql`lower(${t.email})`)],
+);
+
+export type User = typeof users.$inferSelect;
+
+/** RFC 5321's 254 characters at most; unique without regard to case. */
+export const email = text(3, 254).pipe(z.email('must be an email address'));
+
+/** What POST and PUT take. */
+export const UserInput = z
+  .strictObject({ email, name: text(1, 200) })
+  .meta({ id: 'UserInput', examples: [{ email: 'ada@example.com', name: 'Ada Lovelace' }] });
+
+export type UserInput = z.infer<typeof UserInput>;
+
+/** What the API shows. */
+export const UserView = z
+  .object({
+    id: z.uuid(),
+    email: z.email(),
+    name: z.string(),
+    version: z.int(),
+    createdAt: z.iso.datetime({ precision: 3 }),
+    updatedAt: z.iso.datetime({ precision: 3 }),
+  })
+  .meta({
+    id: 'User',
+    examples: [
+      {
+        id: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',
+        email: 'ada@example.com',
+        name: 'Ada Lovelace',
+        version: 1,
+        createdAt: '2026-11-22T10:00:00.000Z',
+        updatedAt: '2026-11-22T10:00:00.000Z',
+      },
+    ],
+  });
+
+export function viewOf(user: User): z.infer<typeof UserView> {
+  return { ...user, createdAt: user.createdAt.toISOString(), updatedAt: user.updatedAt.toISOString() };
+}

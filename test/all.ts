@@ -1,0 +1,65 @@
+// Everything CI checks, in order of cost; or, given test files, those alone: npm test -- test/users/store.test.ts
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { startPostgres } from './support/postgres-server.ts';
+
+const root = join(import.meta.dirname, '..');
+const asked = process.argv.slice(2);
+
+await installTestDependencies();
+if (asked.length === 0) {
+  await step('format and lint', 'biome', 'ci', '--error-on-warnings');
+  await step('types', 'tsc', '-p', '.');
+  await step('types of the core, which knows no runtime', 'tsc', '-p', 'src', '--noEmit');
+  await step('unused code', 'knip');
+  await migrationsMatchTheSchema();
+}
+await runTests();
+
+async function installTestDependencies(): Promise<void> {
+  const stamp = join(root, 'test/node_modules/.installed');
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'test/package-lock.json')))
+    .digest('hex');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
+  await step('install what only tests need', 'npm', 'ci', '--prefix', 'test', '--no-audit', '--no-fund');
+  writeFileSync(stamp, lock);
+}
+
+async function migrationsMatchTheSchema(): Promise<void> {
+  const before = globSync('drizzle/**', { cwd: root });
+  await step('no migration is missing', 'drizzle-kit', 'generate', '--name', 'drift');
+  const added = globSync('drizzle/**', { cwd: root }).filter((file) => !before.includes(file));
+  if (added.length === 0) return;
+  console.error(`The schema has changes without a migration: run npm run db:generate. (See ${added.join(', ')})`);
+  process.exit(1);
+}
+
+async function runTests(): Promise<void> {
+  const postgres = await startPostgres();
+  try {
+    const files =
+      asked.length > 0 ? asked : globSync('test/**/*.test.ts', { cwd: root, exclude: ['**/node_modules/**'] });
+    const flags = ['--test', '--test-concurrency=2', '--test-timeout=120000'];
+    await step('tests', process.execPath, ...flags, ...files.sort());
+  } finally {
+    await postgres.stop();
+  }
+}
+
+async function step(title: string, command: string, ...args: string[]): Promise<void> {
+  console.log(`\n# ${title}`);
+  const start = performance.now();
+  const code = await new Promise<number>((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    child.on('error', reject);
+    child.on('close', (code) => resolve(code ?? 1));
+  });
+  console.log(`# ${title}: ${code === 0 ? 'ok' : 'FAILED'} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
+  if (code !== 0) {
+    process.exitCode = code;
+    throw new Error(`${title} failed`);
+  }
+}

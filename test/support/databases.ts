@@ -1,0 +1,49 @@
+import { randomBytes } from 'node:crypto';
+import { after, describe } from 'node:test';
+import type { Db } from '../../src/db.ts';
+import { openPglite } from '../../src/platform/db-pglite.ts';
+import { openPostgres } from '../../src/platform/db-postgres.ts';
+import type { OpenDb } from '../../src/platform/open-db.ts';
+import { silent } from './deps.ts';
+import { databaseUrl, query, TEMPLATE } from './postgres-server.ts';
+
+/** Makes a migrated Postgres database for this test alone; `drop` it afterwards. */
+export async function createDatabase(): Promise<{ name: string; url: string; drop(): Promise<void> }> {
+  const name = `test_${randomBytes(6).toString('hex')}`;
+  await query('postgres', `create database ${name} template ${TEMPLATE}`);
+  return {
+    name,
+    url: databaseUrl(name),
+    drop: async () => void (await query('postgres', `drop database ${name} with (force)`)),
+  };
+}
+
+/** Opens a fresh migrated Postgres database. */
+export async function openTestPostgres(poolMax = 10): Promise<OpenDb & { name: string }> {
+  const database = await createDatabase();
+  const open = openPostgres({ url: database.url, poolMax, statementTimeoutMs: 5000, log: silent });
+  return {
+    ...open,
+    name: database.name,
+    close: async () => {
+      await open.close();
+      await database.drop();
+    },
+  };
+}
+
+const drivers: Record<string, () => Promise<OpenDb>> = {
+  pglite: () => openPglite('memory://'),
+  postgres: () => openTestPostgres(),
+};
+
+/** Runs one suite against every driver, each on a migrated database of its own. */
+export function onEveryDatabase(title: string, suite: (db: Db) => void): void {
+  for (const [driver, open] of Object.entries(drivers)) {
+    describe(`${title} (${driver})`, async () => {
+      const database = await open();
+      after(() => database.close());
+      suite(database.db);
+    });
+  }
+}

@@ -1,0 +1,42 @@
+import { type Db, DbError } from '../../src/db.ts';
+import type { Deps, Fields, Log } from '../../src/deps.ts';
+import { memoryLimiter } from '../../src/platform/limiter-memory.ts';
+import { secretVerifier } from '../../src/platform/verify-jwt.ts';
+
+export const SECRET = 'a test secret of more than 32 bytes, surely';
+
+export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+export type Line = { level: string; msg: string; fields: Fields };
+
+/** A log that remembers. */
+export function recordingLog(): Log & { lines: Line[] } {
+  const lines: Line[] = [];
+  const at =
+    (level: string) =>
+    (msg: string, fields: Fields = {}) =>
+      void lines.push({ level, msg, fields });
+  return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+}
+
+/** A database that is away. */
+export const noDb: Db = {
+  run: () => Promise.reject(new DbError('unavailable', 'there is no database in this test')),
+};
+
+/** Dependencies for `app.request(path, init, deps)`; whatever a test is about it passes itself. */
+export function testDeps(own: Partial<Deps> = {}): Deps {
+  return {
+    settings: { requestTimeoutMs: 5000, bodyLimitBytes: 65_536, corsOrigins: [] },
+    db: noDb,
+    now: () => new Date(),
+    limiter: memoryLimiter(1000, 60),
+    verifier: secretVerifier(SECRET, {}),
+    wake: () => {},
+    log: silent,
+    metrics: { requestStarted() {}, requestFinished() {}, delivery() {}, dispatcherTick() {} },
+    draining: () => false,
+    clientAddress: '192.0.2.1',
+    ...own,
+  };
+}

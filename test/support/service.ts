@@ -1,0 +1,86 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { SECRET } from './deps.ts';
+
+export type LogLine = Record<string, unknown> & { level: string; msg: string };
+
+/** The service as a process of its own, in a folder of its own. */
+export type Service = {
+  url: string;
+  pid: number;
+  process: ChildProcess;
+  lines: LogLine[];
+  /** Resolves with the first line, past or to come, that matches; rejects when the process ends without one. */
+  line(matches: (line: LogLine) => boolean): Promise<LogLine>;
+  /** Sends `signal` and returns the exit code, or the signal that ended it. */
+  stop(signal?: NodeJS.Signals): Promise<number | string>;
+  exited: Promise<number | string>;
+  output(): string;
+};
+
+const entry = join(import.meta.dirname, '../../src/entry/node.ts');
+
+/** Starts the Node entry without waiting for it to listen. Ports are free ones and secrets set, unless `env` says else. */
+export function spawnService(env: Record<string, string> = {}, command = [process.execPath, entry]): Service {
+  const directory = mkdtempSync(join(tmpdir(), 'keelson-service-'));
+  const child = spawn(command[0] as string, command.slice(1), {
+    cwd: directory,
+    env: { PATH: process.env.PATH, PORT: '0', METRICS_ADDR: '127.0.0.1:0', JWT_SECRET: SECRET, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const lines: LogLine[] = [];
+  const waiting = new Set<() => void>();
+  let output = '';
+  child.stdout.on('data', (chunk) => {
+    output += chunk;
+  });
+  child.stderr.on('data', (chunk) => {
+    output += chunk;
+  });
+  createInterface({ input: child.stdout }).on('line', (text) => {
+    if (!text.startsWith('{')) return;
+    lines.push(JSON.parse(text));
+    for (const look of waiting) look();
+  });
+  const exited = once(child, 'close').then(([code, signal]) => {
+    rmSync(directory, { recursive: true, force: true });
+    for (const look of waiting) look();
+    return (code ?? signal) as number | string;
+  });
+
+  const service: Service = {
+    url: '',
+    pid: child.pid as number,
+    process: child,
+    lines,
+    exited,
+    output: () => output,
+    line: (matches) =>
+      new Promise((resolve, reject) => {
+        const look = () => {
+          const found = lines.find(matches);
+          if (!found && child.exitCode === null && child.signalCode === null) return void waiting.add(look);
+          waiting.delete(look);
+          if (found) resolve(found);
+          else reject(new Error(`the service ended without that line:\n${output}`));
+        };
+        look();
+      }),
+    stop: (signal = 'SIGTERM') => {
+      child.kill(signal);
+      return exited;
+    },
+  };
+  return service;
+}
+
+/** Starts the Node entry and waits until it listens. */
+export async function startService(env?: Record<string, string>, command?: string[]): Promise<Service> {
+  const service = spawnService(env, command);
+  service.url = (await service.line((line) => line.msg === 'listening')).url as string;
+  return service;
+}
