@@ -24,8 +24,7 @@ app.use(securityHeaders);
 app.use(crossOrigin);
 app.use(deadline);
 app.use(knownMethods(app));
-app.use(limitedBody);
-app.use('/api/*', rateLimitPolicy, knownRoutes, authenticate, rateLimit);
+app.use('/api/*', rateLimitPolicy, knownRoutes, authenticate, rateLimit, limitedBody);
 
 app.route('/', systemRoutes);
 app.route('/api/v1/users', usersRoutes);

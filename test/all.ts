@@ -13,6 +13,7 @@ if (asked.length === 0) {
   await step('format and lint', 'biome', 'ci', '--error-on-warnings');
   await step('types', 'tsc', '-p', '.');
   await step('types of the core, which knows no runtime', 'tsc', '-p', 'src', '--noEmit');
+  await step('types of the Workers', 'tsc', '-p', 'src/entry/tsconfig.workers.json');
   await step('unused code', 'knip');
   await migrationsMatchTheSchema();
 }

@@ -153,6 +153,9 @@ function toAppError(error: Error, c: Ctx): AppError {
   if (error instanceof HTTPException && error.status === 400) {
     return new AppError('malformed-json', 'The body is not valid JSON.');
   }
+  if (error instanceof HTTPException && error.status === 415) {
+    return new AppError('unsupported-media-type', 'The body must be declared as application/json.');
+  }
   c.env.log.error('request failed', { requestId: c.get('requestId'), error });
   return new AppError('internal', 'Something went wrong on our side.');
 }

@@ -13,6 +13,13 @@ export type Delivery = {
   channel: 'webhook' | 'email';
   recipient: string | null;
   endpointId: string | null;
+  /** Null for an email, and once the endpoint is deleted. Secrets are sealed; the previous one is null once it expired. */
+  endpoint: {
+    url: string;
+    status: 'enabled' | 'paused' | 'disabled';
+    secret: string;
+    previousSecret: string | null;
+  } | null;
 };
 
 type Claim = { limit: number; cap: number; leaseMs: number; lease: string; busy: string; full: string };

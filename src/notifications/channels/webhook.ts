@@ -1,0 +1,67 @@
+import type { SecretBox } from '../../webhook-endpoints/secret-box.ts';
+import { retryAfterMs } from '../retry.ts';
+import type { Attempt, Channel } from './channel.ts';
+import { type Answer, type Send, SendError } from './send.ts';
+import type { Sign } from './sign.ts';
+
+type WebhookDeps = { send: Send; secrets: Pick<SecretBox, 'open'>; now: () => Date; sign: Sign };
+
+const PREFIX = 'whsec_';
+/** Keys remembered at most; past it the oldest is forgotten. */
+const MAX_KEYS = 10_000;
+
+/** Standard Webhooks 1.0.0. A secret that cannot be opened is a defect of ours, and rejects: the dispatcher logs it. */
+export function webhookChannel({ send, secrets, now, sign }: WebhookDeps): Channel {
+  const keys = new Map<string, Uint8Array<ArrayBuffer>>();
+
+  async function signature(sealed: string, content: string): Promise<string> {
+    return `v1,${await sign(keyOf(await secrets.open(sealed)), content)}`;
+  }
+
+  function keyOf(secret: string): Uint8Array<ArrayBuffer> {
+    const known = keys.get(secret);
+    if (known) return known;
+    const key = secretBytes(secret);
+    if (keys.size >= MAX_KEYS) keys.delete(keys.keys().next().value as string);
+    keys.set(secret, key);
+    return key;
+  }
+
+  return async ({ id, body, endpoint }, signal) => {
+    if (!endpoint) return { ok: false, status: null, error: 'the endpoint was deleted', final: true };
+    if (endpoint.status === 'disabled') {
+      return { ok: false, status: null, error: 'the endpoint is disabled', final: true };
+    }
+    const timestamp = Math.floor(now().getTime() / 1000);
+    const content = `${id}.${timestamp}.${body}`;
+    let signatures = await signature(endpoint.secret, content);
+    if (endpoint.previousSecret) signatures += ` ${await signature(endpoint.previousSecret, content)}`;
+    const headers = {
+      'content-type': 'application/json',
+      'user-agent': 'Keelson-Webhooks/1',
+      'webhook-id': id,
+      'webhook-timestamp': String(timestamp),
+      'webhook-signature': signatures,
+    };
+    try {
+      return attemptOf(await send({ url: endpoint.url, headers, body }, signal), now);
+    } catch (error) {
+      if (!(error instanceof SendError)) throw error;
+      return { ok: false, status: null, error: error.message };
+    }
+  };
+}
+
+function attemptOf({ status, retryAfter }: Answer, now: () => Date): Attempt {
+  if (status >= 200 && status < 300) return { ok: true, status };
+  if (status >= 300 && status < 400) return { ok: false, status, error: 'redirect refused' };
+  const error = `HTTP ${status}`;
+  // Gone: the receiver wants no more of it.
+  if (status === 410) return { ok: false, status, error, final: true };
+  return { ok: false, status, error, retryAfterMs: retryAfterMs(retryAfter, now().getTime()) };
+}
+
+function secretBytes(secret: string): Uint8Array<ArrayBuffer> {
+  if (!secret.startsWith(PREFIX)) throw new Error(`a webhook secret must start with ${PREFIX}`);
+  return Uint8Array.from(atob(secret.slice(PREFIX.length)), (char) => char.charCodeAt(0));
+}

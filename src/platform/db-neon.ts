@@ -1,0 +1,70 @@
+import { neon, neonConfig } from '@neondatabase/serverless';
+import { type Db, DbError, toDbError } from '../db.ts';
+import type { OpenDb } from './open-db.ts';
+
+/** Milliseconds that a statement gets to report its outcome when the server is about to end it by itself. */
+const CANCEL_GRACE_MS = 1000;
+
+type Options = { url: string; fetchEndpoint?: string | undefined; statementTimeoutMs?: number };
+
+// The driver has one endpoint for all of its clients; ours travels with each query instead.
+neonConfig.fetchFunction = (usual: string, { endpoint, ...init }: RequestInit & { endpoint?: string }) =>
+  fetch(endpoint ?? usual, init);
+
+/**
+ * Neon's HTTP driver: a statement is one round trip, and there is no connection to keep or close. Throws where `url`
+ * is none. An aborted statement is cancelled by Neon's proxy, which sees the client go; its outcome is known only
+ * where `statementTimeoutMs` ends it at about the same time.
+ */
+export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): OpenDb {
+  const sql = neon(withStatementTimeout(url, statementTimeoutMs));
+
+  const db: Db = {
+    async run(statement, values, signal) {
+      const graceUntil = performance.now() + (statementTimeoutMs ?? Number.NEGATIVE_INFINITY) + CANCEL_GRACE_MS;
+      const { signal: hangUp, dispose } = abortedLate(signal, graceUntil);
+      try {
+        const fetchOptions = { signal: hangUp, endpoint: fetchEndpoint };
+        // biome-ignore lint/suspicious/noExplicitAny: the statement's type vouches for its rows
+        return (await sql.query(statement.text, statement.params(values), { fetchOptions })) as any[];
+      } catch (error) {
+        const failure = toDbError(error);
+        if (hangUp.aborted && failure.sqlState === undefined) throw new DbError('canceled', 'canceled by the caller');
+        throw failure;
+      } finally {
+        dispose();
+      }
+    },
+  };
+
+  return { db, close: async () => {}, stats: () => ({ total: 0, idle: 0, waiting: 0 }) };
+}
+
+/** A signal that follows `signal`: at once, or after its grace where the server is about to end the statement itself. */
+function abortedLate(signal: AbortSignal | undefined, graceUntil: number): { signal: AbortSignal; dispose(): void } {
+  const controller = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const onAbort = () => {
+    const grace = graceUntil - performance.now();
+    if (grace <= 0 || grace > 2 * CANCEL_GRACE_MS) controller.abort();
+    else timer = setTimeout(() => controller.abort(), Math.min(grace, CANCEL_GRACE_MS));
+  };
+  if (signal?.aborted) controller.abort();
+  else signal?.addEventListener('abort', onAbort, { once: true });
+  const dispose = () => {
+    if (timer !== undefined) clearTimeout(timer);
+    signal?.removeEventListener('abort', onAbort);
+  };
+  return { signal: controller.signal, dispose };
+}
+
+function withStatementTimeout(url: string, milliseconds: number | undefined): string {
+  // Neither the URL nor what its parser says of it may reach a log: it holds the password.
+  if (!/^postgres(ql)?:/.test(url) || !URL.canParse(url)) throw new Error('the database URL is not a postgres:// URL');
+  const parsed = new URL(url);
+  // PgBouncer behind a pooled host drops or refuses start-up options.
+  if (milliseconds === undefined || parsed.hostname.split('.')[0]?.endsWith('-pooler')) return url;
+  const options = [parsed.searchParams.get('options'), `-c statement_timeout=${milliseconds}`];
+  parsed.searchParams.set('options', options.filter(Boolean).join(' '));
+  return parsed.href;
+}

@@ -1,0 +1,74 @@
+import { base64url } from 'jose';
+import type { SecretBox } from '../webhook-endpoints/secret-box.ts';
+
+/** Opened texts remembered at most; past it the oldest is forgotten. */
+const MAX_OPENED = 10_000;
+
+type Key = { id: string; key: Awaited<ReturnType<typeof crypto.subtle.importKey>> };
+
+/**
+ * AES-256-GCM, with WebCrypto alone. Keys are 32 bytes in base64; the old ones only open. A sealed text is
+ * `v1.<key id>.<nonce>.<ciphertext>`, its first two parts authenticated. Throws for a key of another length.
+ */
+export function createSecretBox(key: string, oldKeys: readonly string[] = []): SecretBox {
+  const raw = [key, ...oldKeys].map(keyBytes);
+  const opened = new Map<string, string>();
+  let keys: Key[] | undefined;
+
+  // Only what is settled is kept: on Workers a request must not wait for another one's promise.
+  async function importedKeys(): Promise<Key[]> {
+    keys ??= await Promise.all(raw.map(importKey));
+    return keys;
+  }
+
+  return {
+    seal: async (text) => {
+      const { id, key } = (await importedKeys())[0] as Key;
+      const nonce = crypto.getRandomValues(new Uint8Array(12));
+      const sealed = await crypto.subtle.encrypt(cipher(id, nonce), key, new TextEncoder().encode(text));
+      return `v1.${id}.${base64url.encode(nonce)}.${base64url.encode(new Uint8Array(sealed))}`;
+    },
+    open: async (sealed) => {
+      const known = opened.get(sealed);
+      if (known !== undefined) return known;
+      const text = await decrypt(sealed, await importedKeys());
+      if (opened.size >= MAX_OPENED) opened.delete(opened.keys().next().value as string);
+      opened.set(sealed, text);
+      return text;
+    },
+  };
+}
+
+async function decrypt(sealed: string, keys: readonly Key[]): Promise<string> {
+  const [version, id = '', nonce = '', text = '', ...rest] = sealed.split('.');
+  if (version !== 'v1' || rest.length > 0) throw new Error('not a sealed text of a known version');
+  const key = keys.find((candidate) => candidate.id === id)?.key;
+  if (!key) throw new Error('sealed with a key that is not known here');
+  try {
+    const algorithm = cipher(id, fromBase64Url(nonce));
+    return new TextDecoder().decode(await crypto.subtle.decrypt(algorithm, key, fromBase64Url(text)));
+  } catch (cause) {
+    throw new Error('the sealed text was altered', { cause });
+  }
+}
+
+function cipher(id: string, iv: Uint8Array<ArrayBuffer>) {
+  return { name: 'AES-GCM', iv, additionalData: new TextEncoder().encode(`v1.${id}`) };
+}
+
+async function importKey(raw: Uint8Array<ArrayBuffer>): Promise<Key> {
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', raw));
+  const id = Array.from(digest.subarray(0, 4), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return { id, key: await crypto.subtle.importKey('raw', raw, 'AES-GCM', false, ['encrypt', 'decrypt']) };
+}
+
+function keyBytes(base64: string): Uint8Array<ArrayBuffer> {
+  const raw = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+  if (raw.length !== 32) throw new Error('a sealing key must be 32 bytes in base64');
+  return raw;
+}
+
+// Copied, as WebCrypto's types refuse what might be shared memory.
+function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(base64url.decode(text));
+}

@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { describe, test } from 'node:test';
+import { SECRET } from '../support/deps.ts';
+import { token } from '../support/tokens.ts';
+import { answerOf, assertProblem, caller, TARGET_ENV, type Target, unique, uniqueEmail } from './target.ts';
+
+const SOME_ID = '01900000-0000-7000-8000-000000000000';
+
+function inChunks(text: string): ReadableStream<Uint8Array> {
+  return new Blob([text]).stream();
+}
+
+export function errors(target: () => Target): void {
+  describe('bad input', () => {
+    const call = caller(target);
+    const post = (raw: string, headers = {}) => call('POST', '/api/v1/users', { raw, headers });
+
+    test('what is not JSON is refused', async () => {
+      for (const raw of ['{', '', '{"a":1}}', 'null,', "{'a':1}"]) {
+        assertProblem(await post(raw), 400, 'malformed-json');
+      }
+    });
+
+    test('a body that is not declared as JSON is refused', async () => {
+      const body = JSON.stringify({ email: uniqueEmail(), name: 'x' });
+      for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/xml']) {
+        assertProblem(await post(body, { 'Content-Type': type }), 415, 'unsupported-media-type');
+      }
+      const ok = await post(body, { 'Content-Type': 'application/json; charset=utf-8' });
+      assert.equal(ok.status, 201);
+    });
+
+    test('a body over the limit is refused, whether its length is told or not', async () => {
+      const large = JSON.stringify({ email: uniqueEmail(), name: 'x'.repeat(1_000_000) });
+      assertProblem(await post(large), 413, 'content-too-large');
+      assertProblem(await call('POST', '/api/v1/users', { raw: inChunks(large) }), 413, 'content-too-large');
+      const small = JSON.stringify({ email: uniqueEmail(), name: 'x'.repeat(200) });
+      assert.equal((await call('POST', '/api/v1/users', { raw: inChunks(small) })).status, 201);
+    });
+
+    test('every member that is not acceptable is named by a pointer', async () => {
+      const answer = await post(JSON.stringify({ email: 'nope', extra: 1, 'a/b~c d': 2 }));
+      assertProblem(answer, 422, 'validation-failed');
+      const pointers = answer.json.errors.map((error: { pointer: string }) => error.pointer).sort();
+      assert.deepEqual(pointers, ['#/a~1b~0c%20d', '#/email', '#/extra', '#/name']);
+      for (const { detail } of answer.json.errors) assert.ok(detail.length > 0);
+      for (const raw of ['null', '[]', '"text"', '7']) {
+        const whole = await post(raw);
+        assertProblem(whole, 422, 'validation-failed');
+        assert.equal(whole.json.errors[0].pointer, '#');
+      }
+    });
+
+    test('values that no database should see are refused', async () => {
+      const bad: [Record<string, unknown>, string][] = [
+        [{ email: uniqueEmail(), name: 'a\0b' }, '#/name'],
+        [{ email: uniqueEmail(), name: '\ud800' }, '#/name'],
+        [{ email: uniqueEmail(), name: '' }, '#/name'],
+        [{ email: uniqueEmail(), name: 'x'.repeat(201) }, '#/name'],
+        [{ email: uniqueEmail(), name: 7 }, '#/name'],
+        [{ email: uniqueEmail(), name: null }, '#/name'],
+        [{ email: `${'a'.repeat(388)}@example.com`, name: 'x' }, '#/email'],
+        [{ email: 'a\0@example.com', name: 'x' }, '#/email'],
+        [{ email: ['a@example.com'], name: 'x' }, '#/email'],
+      ];
+      for (const [body, pointer] of bad) {
+        const answer = await call('POST', '/api/v1/users', { body });
+        assertProblem(answer, 422, 'validation-failed');
+        assert.ok(
+          answer.json.errors.every((error: { pointer: string }) => error.pointer === pointer),
+          answer.text,
+        );
+      }
+    });
+
+    test('every query parameter that is not acceptable is named', async () => {
+      for (const limit of ['0', '-1', '101', '1e9', '1000000000', '1.5', 'ten', '', '%00']) {
+        const answer = await call('GET', `/api/v1/users?limit=${limit}`);
+        assertProblem(answer, 422, 'validation-failed');
+        assert.deepEqual(
+          answer.json.errors.map((error: { parameter: string }) => error.parameter),
+          ['limit'],
+        );
+      }
+      const all = await call('GET', '/api/v1/users?limit=0&email=nope&unknown=1');
+      const parameters = new Set(all.json.errors.map((error: { parameter: string }) => error.parameter));
+      assert.deepEqual([...parameters].sort(), ['email', 'limit', 'unknown']);
+      assertProblem(await call('GET', '/api/v1/users?email=%00@x.yz'), 422, 'validation-failed');
+      assertProblem(await call('GET', '/api/v1/users?limit=1&limit=2'), 422, 'validation-failed');
+    });
+
+    test('an id that is no UUID, or of nobody, is not found', async () => {
+      for (const id of ['1', 'x', SOME_ID, `${SOME_ID}0`, '%00', 'a%2Fb', '..%2f..%2fhealth', '%E0%A4%A']) {
+        assertProblem(await call('GET', `/api/v1/users/${id}`), 404, 'not-found');
+      }
+    });
+
+    test('an unknown path is not found, with or without a token', async () => {
+      for (const path of [
+        '/',
+        '/nope',
+        '/api',
+        '/api/v1',
+        '/api/v1/nope',
+        '/api/v1/users/',
+        `/api/v1/users/${SOME_ID}/x`,
+      ]) {
+        assertProblem(await call('GET', path), 404, 'not-found');
+        assertProblem(await answerOf(await fetch(new URL(path, target().url))), 404, 'not-found');
+      }
+    });
+
+    test('a wrong method is told which ones there are', async () => {
+      const cases: [string, string, string[]][] = [
+        ['DELETE', '/api/v1/users', ['GET', 'HEAD', 'POST']],
+        ['PATCH', `/api/v1/users/${SOME_ID}`, ['DELETE', 'GET', 'HEAD', 'PUT']],
+        ['POST', '/health', ['GET', 'HEAD']],
+        ['OPTIONS', '/api/v1/users', ['GET', 'HEAD', 'POST']],
+      ];
+      for (const [method, path, allowed] of cases) {
+        const answer = await call(method, path);
+        assertProblem(answer, 405, 'method-not-allowed');
+        assert.deepEqual(answer.headers.get('allow')?.split(', ').sort(), allowed);
+      }
+    });
+  });
+
+  describe('tokens', () => {
+    const get = async (authorization?: string) =>
+      answerOf(
+        await fetch(new URL('/api/v1/users?limit=1', target().url), {
+          headers: authorization === undefined ? {} : { Authorization: authorization },
+        }),
+      );
+    const past = Math.floor(Date.now() / 1000) - 3600;
+    const future = Math.floor(Date.now() / 1000) + 3600;
+
+    test('without a token the answer asks for one', async () => {
+      const answer = await get();
+      assertProblem(answer, 401, 'unauthorized');
+      assert.equal(answer.headers.get('www-authenticate'), 'Bearer');
+    });
+
+    test('a token that is not acceptable is refused, each kind with invalid_token', async () => {
+      const none = Buffer.from('{"alg":"none"}').toString('base64url');
+      const payload = Buffer.from(JSON.stringify({ sub: 'x', exp: future })).toString('base64url');
+      const hs512 = `${Buffer.from('{"alg":"HS512"}').toString('base64url')}.${payload}`;
+      const bad = {
+        expired: token({ claims: { exp: past } }),
+        'not yet valid': token({ claims: { nbf: future } }),
+        'signed with another key': token({ secret: 'another secret of more than 32 bytes, really' }),
+        'alg none': `${none}.${payload}.`,
+        'alg none with a signature': token({ header: { alg: 'none' } }),
+        'another algorithm': `${hs512}.${createHmac('sha512', SECRET).update(hs512).digest('base64url')}`,
+        'no subject': token({ claims: { sub: undefined } }),
+        'empty subject': token({ claims: { sub: '' } }),
+        'no token at all': 'abc',
+        'a changed payload': token().replace(/\.[^.]+\./, `.${payload}.`),
+      };
+      for (const [what, value] of Object.entries(bad)) {
+        const answer = await get(`Bearer ${value}`);
+        assertProblem(answer, 401, 'unauthorized');
+        assert.match(answer.headers.get('www-authenticate') ?? '', /^Bearer error="invalid_token"/, what);
+      }
+      for (const header of ['Basic YTpi', 'Bearer', 'Bearer  ', `Token ${token()}`]) {
+        assertProblem(await get(header), 401, 'unauthorized');
+      }
+    });
+
+    test('a missing scope is forbidden, and named', async () => {
+      const call = caller(target);
+      const answer = await call('POST', '/api/v1/users', {
+        body: { email: uniqueEmail(), name: 'x' },
+        scope: 'users:read',
+      });
+      assertProblem(answer, 403, 'insufficient-scope');
+      const header = answer.headers.get('www-authenticate');
+      assert.equal(header, 'Bearer error="insufficient_scope", scope="users:write"');
+      assertProblem(await call('GET', '/api/v1/users', { scope: '' }), 403, 'insufficient-scope');
+      assertProblem(await call('GET', '/api/v1/users', { scope: 'users:reader' }), 403, 'insufficient-scope');
+    });
+  });
+
+  describe('limits', () => {
+    test('a request whose body does not come is ended at the deadline', async () => {
+      const call = caller(target);
+      const never = new ReadableStream({
+        start: (controller) => controller.enqueue(new TextEncoder().encode('{"email":')),
+      });
+      const start = performance.now();
+      const answer = await call('POST', '/api/v1/users', { raw: never });
+      const took = performance.now() - start;
+      assertProblem(answer, 504, 'timeout');
+      const deadline = Number(TARGET_ENV.REQUEST_TIMEOUT_MS);
+      assert.ok(took >= deadline - 50 && took < deadline + 1400, `${took} ms`);
+    });
+
+    test('a subject over its quota is refused until the window ends, and others are not', async () => {
+      const call = caller(target, `greedy-${unique()}`);
+      const max = Number(TARGET_ENV.RATE_LIMIT_MAX);
+      const statuses: number[] = [];
+      let last = await call('GET', '/api/v1/users?limit=1');
+      assert.equal(last.headers.get('ratelimit-policy'), `"default";q=${max};w=${TARGET_ENV.RATE_LIMIT_WINDOW_S}`);
+      while (statuses.push(last.status) < 2 * max && last.status === 200)
+        last = await call('GET', '/api/v1/users?limit=1');
+      assertProblem(last, 429, 'rate-limited');
+      assert.equal(statuses.length, max + 1);
+      const retryAfter = Number(last.headers.get('retry-after'));
+      assert.ok(retryAfter >= 1 && retryAfter <= Number(TARGET_ENV.RATE_LIMIT_WINDOW_S));
+      const known = /^"default";r=(\d+);t=(\d+)$/.exec(last.headers.get('ratelimit') ?? '"default";r=0;t=0');
+      assert.equal(known?.[1], '0');
+      assert.ok(retryAfter >= Number(known?.[2]));
+      assert.equal((await caller(target)('GET', '/api/v1/users?limit=1')).status, 200);
+    });
+  });
+}

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { answerOf, assertProblem, caller, type Target, uniqueEmail } from './target.ts';
+
+export function system(target: () => Target): void {
+  const get = async (path: string, headers: Record<string, string> = {}) =>
+    answerOf(await fetch(new URL(path, target().url), { headers }));
+
+  describe('health and readiness', () => {
+    test('the service lives and is ready, and says so to anyone', async () => {
+      const health = await get('/health');
+      assert.equal(health.status, 200);
+      assert.deepEqual(health.json, { status: 'ok' });
+      assert.equal((await get('/ready')).status, 200);
+    });
+  });
+
+  describe('every answer', () => {
+    test('carries the request id that the client sent, or a new one', async () => {
+      assert.equal((await get('/health', { 'X-Request-Id': 'my-id_1=' })).headers.get('x-request-id'), 'my-id_1=');
+      for (const bad of ['x'.repeat(10_000), 'with space', 'a@b', '<script>']) {
+        const id = (await get('/health', { 'X-Request-Id': bad })).headers.get('x-request-id') ?? '';
+        assert.match(id, /^[\w\-=]{1,255}$/);
+        assert.notEqual(id, bad);
+      }
+      const one = (await get('/health')).headers.get('x-request-id');
+      assert.notEqual(one, (await get('/health')).headers.get('x-request-id'));
+    });
+
+    test('carries security headers, and no banner', async () => {
+      const call = caller(target);
+      for (const answer of [await get('/health'), await get('/nope'), await call('GET', '/api/v1/users?limit=1')]) {
+        assert.equal(answer.headers.get('x-content-type-options'), 'nosniff');
+        assert.match(answer.headers.get('content-security-policy') ?? '', /default-src 'none'/);
+        assert.ok(answer.headers.get('referrer-policy'));
+        assert.ok(answer.headers.get('strict-transport-security'));
+        assert.equal(answer.headers.get('server'), null);
+        assert.equal(answer.headers.get('x-powered-by'), null);
+        assert.equal(answer.headers.get('access-control-allow-origin'), null);
+      }
+    });
+
+    test('is JSON from the API whatever the client would rather have', async () => {
+      const call = caller(target);
+      const made = await call('POST', '/api/v1/users', {
+        body: { email: uniqueEmail(), name: 'Plain' },
+        headers: { Accept: 'text/html' },
+      });
+      assert.match(made.headers.get('content-type') ?? '', /^application\/json/);
+      assertProblem(await call('GET', '/api/v1/nope', { headers: { Accept: 'text/html' } }), 404, 'not-found');
+    });
+
+    test('to HEAD has the headers of GET and no body', async () => {
+      const call = caller(target);
+      const head = await call('HEAD', '/api/v1/users?limit=1');
+      assert.equal(head.status, 200);
+      assert.equal(head.text, '');
+      assert.match(head.headers.get('content-type') ?? '', /^application\/json/);
+    });
+  });
+
+  describe('problem pages', () => {
+    test("a problem's type leads to a page that says what to do", async () => {
+      const problem = await get('/nope');
+      const page = await answerOf(await fetch(problem.json.type));
+      assert.equal(page.status, 200);
+      assert.match(page.headers.get('content-type') ?? '', /^text\/html/);
+      assert.match(page.text, /What to do/);
+      assert.doesNotMatch(page.text, /<script/);
+      for (const name of ['nope', 'constructor', '__proto__', '%00']) {
+        assertProblem(await get(`/problems/${name}`), 404, 'not-found');
+      }
+    });
+  });
+}

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { ALL_SCOPES, headers } from '../support/tokens.ts';
+
+/** All that the suite knows of a running service. */
+export type Target = { url: string };
+
+/** The environment that every runtime's starter gives the service under test, so that limits can be reached soon. */
+export const TARGET_ENV = {
+  REQUEST_TIMEOUT_MS: '2000',
+  RATE_LIMIT_MAX: '100',
+  RATE_LIMIT_WINDOW_S: '60',
+  LOG_LEVEL: 'info',
+};
+
+export type Answer = { status: number; headers: Headers; text: string; json: Json };
+// biome-ignore lint/suspicious/noExplicitAny: what a server answers has no type until a test has looked at it
+type Json = any;
+
+export type Call = (method: string, path: string, options?: CallOptions) => Promise<Answer>;
+type CallOptions = {
+  body?: unknown;
+  raw?: string | ReadableStream<Uint8Array>;
+  headers?: Record<string, string>;
+  scope?: string;
+};
+
+/** A caller with a subject, and so a rate limit, of its own. */
+export function caller(target: () => Target, sub = `sub-${unique()}`): Call {
+  return async (method, path, { body, raw, headers: extra, scope = ALL_SCOPES } = {}) => {
+    const { Authorization, 'Content-Type': json } = headers({ claims: { sub, scope } });
+    const init: RequestInit & { duplex?: 'half' } = {
+      method,
+      redirect: 'manual',
+      headers: {
+        ...(Authorization && { Authorization }),
+        ...(body !== undefined || raw !== undefined ? { 'Content-Type': json as string } : {}),
+        ...extra,
+      },
+      duplex: 'half',
+    };
+    if (raw !== undefined) init.body = raw;
+    else if (body !== undefined) init.body = JSON.stringify(body);
+    return answerOf(await fetch(new URL(path, target().url), init));
+  };
+}
+
+export async function answerOf(response: Response): Promise<Answer> {
+  const text = await response.text();
+  let json: Json;
+  try {
+    json = JSON.parse(text);
+  } catch {}
+  return { status: response.status, headers: response.headers, text, json };
+}
+
+export const unique = (): string => randomBytes(8).toString('hex');
+export const uniqueEmail = (): string => `user-${unique()}@example.com`;
+
+/** Asserts that `answer` is the problem `name`, whole and well-formed. */
+export function assertProblem(answer: Answer, status: number, name: string): void {
+  assert.equal(answer.status, status, answer.text);
+  assert.equal(answer.headers.get('content-type'), 'application/problem+json');
+  const { type, title, detail, instance, requestId } = answer.json;
+  assert.ok(type.endsWith(`/problems/${name}`), `${type} is not ${name}`);
+  assert.equal(answer.json.status, status);
+  for (const text of [title, detail]) assert.ok(typeof text === 'string' && text.length > 0);
+  assert.ok(instance.startsWith('/'));
+  assert.equal(requestId, answer.headers.get('x-request-id'));
+}

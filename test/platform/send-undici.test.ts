@@ -1,0 +1,381 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type RequestListener } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import {
+  type AddressInfo,
+  createServer as createTcpServer,
+  type LookupFunction,
+  type Server,
+  type Socket,
+} from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { type Send, SendError } from '../../src/notifications/channels/send.ts';
+import { fetchSend } from '../../src/platform/send-fetch.ts';
+import { undiciSend } from '../../src/platform/send-undici.ts';
+
+const TIMEOUT_MS = 300;
+const closing: (() => void | Promise<void>)[] = [];
+after(async () => {
+  for (const close of closing) await close();
+});
+
+function overUndici(options: Partial<Parameters<typeof undiciSend>[0]> = {}) {
+  const created = undiciSend({ allowPrivate: true, timeoutMs: TIMEOUT_MS, connectionsPerOrigin: 64, ...options });
+  closing.push(created.close);
+  return created.send;
+}
+
+const senders: [name: string, send: Send][] = [
+  ['undici', overUndici()],
+  ['fetch', fetchSend({ allowPrivate: true, timeoutMs: TIMEOUT_MS })],
+];
+
+async function listening(server: Server, host = '127.0.0.1'): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  return (server.address() as AddressInfo).port;
+}
+
+function closesAfterwards(server: Server, sockets: Set<Socket>): void {
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => sockets.delete(socket));
+  });
+  closing.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+}
+
+async function httpServer(listener: RequestListener): Promise<string> {
+  const server = createServer(listener);
+  closesAfterwards(server, new Set());
+  return `http://127.0.0.1:${await listening(server)}/hook?a=1`;
+}
+
+/** A server that speaks TCP alone; `onRequest` runs once per connection, when the request has begun to arrive. */
+async function tcpServer(onRequest: (socket: Socket) => void): Promise<string> {
+  const server = createTcpServer((socket) => socket.once('data', () => onRequest(socket)));
+  closesAfterwards(server, new Set());
+  return `http://127.0.0.1:${await listening(server)}/`;
+}
+
+const never = new AbortController().signal;
+const request = (url: string) => ({
+  url,
+  headers: { 'content-type': 'application/json', 'webhook-id': 'x' },
+  body: '{"name":"Zoë"}',
+});
+
+async function fails(send: Send, url: string, reason: string, signal = never): Promise<number> {
+  const start = performance.now();
+  await assert.rejects(send(request(url), signal), (error) => error instanceof SendError && error.message === reason);
+  return performance.now() - start;
+}
+
+/** Drips one byte a second, from now on and until the other side goes. */
+function drip(socket: Socket): void {
+  const timer = setInterval(() => socket.write('x'), 1000);
+  socket.write('x');
+  socket.on('close', () => clearInterval(timer));
+}
+
+for (const [name, send] of senders) {
+  test(`${name}: posts the bytes it was given and tells status and Retry-After`, async () => {
+    let seen: unknown;
+    const url = await httpServer(async (request, response) => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+      const { method, url, headers } = request;
+      seen = [method, url, headers['webhook-id'], headers['content-type'], Buffer.concat(chunks).toString()];
+      response.writeHead(429, { 'Retry-After': '7' }).end('busy');
+    });
+    assert.deepEqual(await send(request(url), never), { status: 429, retryAfter: '7' });
+    assert.deepEqual(seen, ['POST', '/hook?a=1', 'x', 'application/json', '{"name":"Zoë"}']);
+  });
+
+  test(`${name}: keeps the connection for the next request`, async () => {
+    const ports = new Set<number | undefined>();
+    const url = await httpServer((request, response) => {
+      ports.add(request.socket.remotePort);
+      response.end('ok');
+    });
+    for (let i = 0; i < 10; i++) assert.equal((await send(request(url), never)).status, 200);
+    // A request that follows at once finds the first connection not yet free.
+    assert.ok(ports.size <= 2, `${ports.size} connections`);
+  });
+
+  test(`${name}: follows no redirect`, async () => {
+    let calls = 0;
+    const elsewhere = await httpServer((_, response) => {
+      calls++;
+      response.end();
+    });
+    for (const location of ['http://169.254.169.254/latest/meta-data/', elsewhere]) {
+      for (const status of [301, 302, 303, 307, 308]) {
+        const url = await httpServer((_, response) => response.writeHead(status, { Location: location }).end());
+        assert.deepEqual(await send(request(url), never), { status, retryAfter: null });
+      }
+    }
+    assert.equal(calls, 0);
+  });
+
+  test(`${name}: an interim answer is not the answer`, async () => {
+    const url = await httpServer((_, response) => {
+      response.writeEarlyHints({ link: '</x>; rel=preload' });
+      response.writeHead(204).end();
+    });
+    assert.equal((await send(request(url), never)).status, 204);
+  });
+
+  test(`${name}: a server that accepts and says nothing`, async () => {
+    const url = await tcpServer(() => {});
+    const ms = await fails(send, url, 'timed out');
+    assert.ok(ms >= TIMEOUT_MS - 20 && ms < TIMEOUT_MS + 200, `${ms} ms`);
+  });
+
+  test(`${name}: headers at one byte a second`, async () => {
+    const url = await tcpServer((socket) => {
+      socket.write('HTTP/1.1 200 OK\r\nX-Slow: ');
+      drip(socket);
+    });
+    assert.ok((await fails(send, url, 'timed out')) < TIMEOUT_MS + 200);
+  });
+
+  test(`${name}: a body at one byte a second ends with the time-out, and the status counts`, async () => {
+    let closed = Promise.resolve();
+    const url = await tcpServer((socket) => {
+      closed = new Promise((resolve) => socket.on('close', () => resolve()));
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n');
+      drip(socket);
+    });
+    const start = performance.now();
+    assert.equal((await send(request(url), never)).status, 200);
+    assert.ok(performance.now() - start < TIMEOUT_MS + 200);
+    await closed;
+  });
+
+  test(`${name}: of a body of 1 GB little is read, and the connection is dropped`, async () => {
+    for (const headers of [{ 'Content-Length': String(2 ** 30) }, {}]) {
+      const chunk = Buffer.alloc(65_536, 'x');
+      let sent = 0;
+      let dropped = () => {};
+      const closed = new Promise<void>((resolve) => {
+        dropped = resolve;
+      });
+      const url = await httpServer((_, response) => {
+        response.writeHead(200, headers);
+        const more = () => {
+          while (sent < 2 ** 30 && !response.destroyed) {
+            sent += chunk.length;
+            if (!response.write(chunk)) return;
+          }
+        };
+        response.on('drain', more).on('close', dropped);
+        more();
+      });
+      const before = process.memoryUsage().rss;
+      assert.equal((await send(request(url), never)).status, 200);
+      await closed;
+      // What the kernel's buffers for one connection hold is sent, wanted or not.
+      assert.ok(sent < 16 * 2 ** 20, `${sent} bytes were sent`);
+      assert.ok(process.memoryUsage().rss - before < 64 * 2 ** 20);
+    }
+  });
+
+  test(`${name}: an answer of exactly 16 KB leaves the connection in use`, async () => {
+    const ports = new Set<number | undefined>();
+    const url = await httpServer((request, response) => {
+      ports.add(request.socket.remotePort);
+      response.end(Buffer.alloc(16_384));
+    });
+    for (let i = 0; i < 10; i++) assert.equal((await send(request(url), never)).status, 200);
+    assert.ok(ports.size <= 2, `${ports.size} connections`);
+  });
+
+  test(`${name}: a server that closes without a word, in its headers, or in its body`, async () => {
+    await fails(send, await tcpServer((socket) => socket.end()), 'connection closed');
+    await fails(send, await tcpServer((socket) => socket.resetAndDestroy()), 'connection closed');
+    const midHeader = await tcpServer((socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Le'));
+    await fails(send, midHeader, 'connection closed');
+    const midBody = await tcpServer((socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nxx'));
+    assert.equal((await send(request(midBody), never)).status, 200);
+  });
+
+  test(`${name}: what is not HTTP`, async () => {
+    await fails(
+      send,
+      await tcpServer((socket) => socket.end('SSH-2.0-OpenSSH_9.9\r\n')),
+      'not an acceptable HTTP answer',
+    );
+    const endless = await tcpServer((socket) => socket.end(`HTTP/1.1 200 OK\r\nX: ${'x'.repeat(100_000)}\r\n\r\n`));
+    await fails(send, endless, 'not an acceptable HTTP answer');
+  });
+
+  test(`${name}: nobody listens`, async () => {
+    const server = createTcpServer();
+    const port = await listening(server);
+    await new Promise((resolve) => server.close(resolve));
+    await fails(send, `http://127.0.0.1:${port}/`, 'connection refused');
+  });
+
+  test(`${name}: a name that does not resolve`, async () => {
+    await fails(send, 'http://nothing-of-that-name.invalid/', 'name does not resolve');
+  });
+
+  test(`${name}: a certificate that nobody vouches for, or none at all`, async () => {
+    const server = createTlsServer(selfSigned(), (_, response) => response.end());
+    closesAfterwards(server, new Set());
+    await fails(send, `https://127.0.0.1:${await listening(server)}/`, 'certificate not acceptable');
+    const plain = await tcpServer((socket) => socket.end('HTTP/1.1 200 OK\r\n\r\n'));
+    await fails(send, plain.replace('http:', 'https:'), 'TLS handshake failed');
+  });
+
+  test(`${name}: breaks off when told to, before and while it waits`, async () => {
+    await fails(send, 'http://127.0.0.1:1/', 'broken off', AbortSignal.abort());
+    const abort = new AbortController();
+    let closed = Promise.resolve();
+    const url = await tcpServer((socket) => {
+      closed = new Promise((resolve) => socket.on('close', () => resolve()));
+      abort.abort();
+    });
+    assert.ok((await fails(send, url, 'broken off', abort.signal)) < TIMEOUT_MS);
+    await closed;
+  });
+}
+
+function selfSigned(): { key: Buffer; cert: Buffer } {
+  const dir = mkdtempSync(join(tmpdir(), 'keelson-tls-'));
+  try {
+    const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
+    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'];
+    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'];
+    const args = ['req', '-x509', ...curve, '-nodes', '-keyout', key, '-out', cert, ...subject];
+    execFileSync('openssl', args, { stdio: 'ignore' });
+    return { key: readFileSync(key), cert: readFileSync(cert) };
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+/** A resolver that gives these answers in turn, the last one for good. */
+function answers(...turns: string[][]): LookupFunction & { calls: number } {
+  const lookup: LookupFunction = (_, { all }, callback) => {
+    const addresses = turns[Math.min(lookups.calls++, turns.length - 1)] as string[];
+    const found = addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }));
+    queueMicrotask(() => {
+      if (all) callback(null, found);
+      else callback(null, found[0]?.address as string, found[0]?.family);
+    });
+  };
+  const lookups = Object.assign(lookup, { calls: 0 });
+  return lookups;
+}
+
+/** Counts the connections that reach a server on both loopback addresses. */
+async function trap(): Promise<{ port: number; reached: () => number }> {
+  let connections = 0;
+  const server = createServer((_, response) => response.end());
+  server.on('connection', () => connections++);
+  closesAfterwards(server, new Set());
+  return { port: await listening(server, '::'), reached: () => connections };
+}
+
+const hosts = ['127.0.0.1', '127.1', '2130706433', '0x7f.1', '0.0.0.0', '[::1]', '[::]', '[::ffff:127.0.0.1]'];
+
+test('undici: reaches nothing private, by address or by name', async () => {
+  const { port, reached } = await trap();
+  const send = overUndici({ allowPrivate: false });
+  for (const host of [...hosts, 'localhost']) await fails(send, `http://${host}:${port}/`, 'address not allowed');
+  await fails(send, 'http://169.254.169.254/', 'address not allowed');
+  assert.equal(reached(), 0);
+  assert.equal((await overUndici()(request(`http://localhost:${port}/`), never)).status, 200);
+  assert.equal(reached(), 1);
+});
+
+test('undici: a name with any private address is refused', async () => {
+  const { port, reached } = await trap();
+  for (const found of [['127.0.0.1'], ['::1'], ['8.8.8.8', '127.0.0.1'], ['::ffff:7f00:1'], ['169.254.169.254']]) {
+    const send = overUndici({ allowPrivate: false, lookup: answers(found) });
+    await fails(send, `http://rebound.example:${port}/`, 'address not allowed');
+  }
+  assert.equal(reached(), 0);
+});
+
+test('undici: a name that turns from public to loopback is refused, as each connection is checked', async () => {
+  const { port, reached } = await trap();
+  // Public by its range, and given to nobody.
+  const lookup = answers(['2d00::1'], ['127.0.0.1']);
+  const send = overUndici({ allowPrivate: false, lookup });
+  await assert.rejects(send(request(`http://rebound.example:${port}/`), never), SendError);
+  for (let i = 0; i < 3; i++) await fails(send, `http://rebound.example:${port}/`, 'address not allowed');
+  assert.ok(lookup.calls >= 4);
+  assert.equal(reached(), 0);
+});
+
+test('undici: a resolver that never answers ends with the time-out', async () => {
+  const send = overUndici({ lookup: () => {} });
+  assert.ok((await fails(send, 'http://slow.example/', 'timed out')) < TIMEOUT_MS + 200);
+});
+
+test('undici: one that gave up while it waited for a connection is not sent later', async () => {
+  let calls = 0;
+  let answer = () => {};
+  const url = await httpServer((_, response) => {
+    calls++;
+    answer = () => response.end();
+    arrived();
+  });
+  let arrived = () => {};
+  const first = new Promise<void>((resolve) => {
+    arrived = resolve;
+  });
+  const send = overUndici({ connectionsPerOrigin: 1 });
+  const one = send(request(url), never);
+  await first;
+  const abort = new AbortController();
+  const two = fails(send, url, 'broken off', abort.signal);
+  abort.abort();
+  await two;
+  answer();
+  assert.equal((await one).status, 200);
+  arrived = () => answer();
+  assert.equal((await send(request(url), never)).status, 200);
+  assert.equal(calls, 2);
+});
+
+test('undici: more origins than it keeps pools for', async () => {
+  const server = createServer((_, response) => response.end());
+  closesAfterwards(server, new Set());
+  const port = await listening(server);
+  const send = overUndici({ timeoutMs: 500, lookup: answers(['127.0.0.1']) });
+  for (let i = 0; i < 600; i += 20) {
+    const some = Array.from({ length: 20 }, (_, j) => send(request(`http://host-${i + j}.example:${port}/`), never));
+    for (const { status } of await Promise.all(some)) assert.equal(status, 200);
+  }
+});
+
+test('fetch: sends nothing to what checkWebhookUrl refuses', async () => {
+  const { port, reached } = await trap();
+  const send = fetchSend({ allowPrivate: false, timeoutMs: TIMEOUT_MS });
+  for (const host of [...hosts, 'localhost']) await fails(send, `https://${host}:${port}/`, 'address not allowed');
+  await fails(send, `http://example.com:${port}/`, 'address not allowed');
+  assert.equal(reached(), 0);
+});
+
+test('fetch: where it may resolve names, refuses those that lead inside', async () => {
+  const options = { allowPrivate: false, timeoutMs: TIMEOUT_MS };
+  for (const found of [['127.0.0.1'], ['8.8.8.8', '::1']]) {
+    await fails(fetchSend({ ...options, resolve: async () => found }), 'https://a.example/', 'address not allowed');
+  }
+  const stuck = fetchSend({
+    ...options,
+    resolve: (_, signal) =>
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
+  });
+  await fails(stuck, 'https://a.example/', 'timed out');
+});
