@@ -9,8 +9,10 @@ import { onError, problemResponse } from './http/problem.ts';
 import { rateLimit, rateLimitPolicy } from './http/rate-limit.ts';
 import { notFound, router } from './http/route.ts';
 import { securityHeaders } from './http/security-headers.ts';
+import { notificationsRoutes } from './notifications/routes.ts';
 import { systemRoutes } from './system/routes.ts';
 import { usersRoutes } from './users/routes.ts';
+import { webhookEndpointsRoutes } from './webhook-endpoints/routes.ts';
 
 /** The whole HTTP surface: middleware in order, then one line per resource. */
 export const app = router();
@@ -28,3 +30,5 @@ app.use('/api/*', rateLimitPolicy, knownRoutes, authenticate, rateLimit, limited
 
 app.route('/', systemRoutes);
 app.route('/api/v1/users', usersRoutes);
+app.route('/api/v1/webhook-endpoints', webhookEndpointsRoutes);
+app.route('/api/v1/notifications', notificationsRoutes);

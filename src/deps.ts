@@ -1,4 +1,5 @@
 import type { Db } from './db.ts';
+import type { SecretBox } from './webhook-endpoints/secret-box.ts';
 
 /** What a log line may carry beside its message. Never a token, a secret, an email address, a query value or a body. */
 export type Fields = Record<string, unknown>;
@@ -39,6 +40,8 @@ export type Settings = {
   requestTimeoutMs: number;
   bodyLimitBytes: number;
   corsOrigins: readonly string[];
+  /** Whether webhooks may reach loopback and private addresses. */
+  webhookAllowPrivate: boolean;
 };
 
 /** What a request may use. Handed to `app.fetch(request, deps)` as Hono's bindings; a function takes `Pick<Deps, …>`. */
@@ -48,6 +51,7 @@ export type Deps = {
   readonly now: () => Date;
   readonly limiter: Limiter;
   readonly verifier: Verifier;
+  readonly secrets: SecretBox;
   /** Rings the dispatcher after a commit: a hint that may be lost, never awaited. */
   readonly wake: () => void;
   readonly log: Log;

@@ -45,6 +45,7 @@ const variables = {
   METRICS_ADDR: z
     .string()
     .regex(/^(off|(\[[0-9a-fA-F:]+\]|[^:[\]]*):\d{1,5})$/, 'must be host:port or off')
+    .refine((value) => value === 'off' || address(value).port <= 65_535, 'must be host:port or off')
     .default('127.0.0.1:9090'),
   LOG_LEVEL: oneOf(['debug', 'info', 'warn', 'error']).default('info'),
   DATABASE_URL: z
@@ -69,6 +70,7 @@ const variables = {
   BODY_LIMIT_BYTES: whole(1, 100 * 1024 * 1024).default(65_536),
   RATE_LIMIT_MAX: whole(1, 1_000_000_000).default(600),
   RATE_LIMIT_WINDOW_S: whole(1, 86_400).default(60),
+  RATE_LIMIT_STORE: oneOf(['memory', 'postgres']).default('memory'),
   DISPATCH_ENABLED: flag.default(true),
   DISPATCH_INTERVAL_MS: whole(10, HOUR).default(5000),
   DISPATCH_BATCH: whole(1, 10_000).default(100),
@@ -114,7 +116,7 @@ const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boo
     (v) => (v.DISPATCH_LEASE_MS ?? Number.POSITIVE_INFINITY) <= (v.DELIVERY_TIMEOUT_MS ?? 0),
   ],
   ['DATABASE_URL', 'must be set in production', (v) => isProduction(v) && v.DATABASE_URL === undefined],
-  ['SECRETS_KEY', 'must be set in production', (v) => isProduction(v) && v.SECRETS_KEY === undefined],
+  ['SECRETS_KEY', 'must be set', (v) => v.SECRETS_KEY === undefined],
   [
     'SECRETS_KEY',
     'is a development key, which production refuses',
@@ -179,7 +181,7 @@ function shape(v: Variables) {
     shutdownTimeoutMs: v.SHUTDOWN_TIMEOUT_MS,
     shutdownDelayMs: v.SHUTDOWN_DELAY_MS,
     bodyLimitBytes: v.BODY_LIMIT_BYTES,
-    rateLimit: { max: v.RATE_LIMIT_MAX, windowS: v.RATE_LIMIT_WINDOW_S },
+    rateLimit: { max: v.RATE_LIMIT_MAX, windowS: v.RATE_LIMIT_WINDOW_S, store: v.RATE_LIMIT_STORE },
     dispatchEnabled: v.DISPATCH_ENABLED,
     dispatch: {
       intervalMs: v.DISPATCH_INTERVAL_MS,
@@ -191,7 +193,7 @@ function shape(v: Variables) {
     },
     webhookAllowPrivate: v.WEBHOOK_ALLOW_PRIVATE ?? !isProduction(v),
     retentionDays: v.RETENTION_DAYS,
-    secretsKey: v.SECRETS_KEY,
+    secretsKey: v.SECRETS_KEY ?? '',
     trustProxy: v.TRUST_PROXY,
     corsOrigins: v.CORS_ORIGINS,
     otlpEndpoint: v.OTEL_EXPORTER_OTLP_ENDPOINT,

@@ -2,23 +2,31 @@ import type { IncomingMessage } from 'node:http';
 import { hostname } from 'node:os';
 import { app } from '../app.ts';
 import type { Deps } from '../deps.ts';
-import { logEmail } from '../notifications/channels/email.ts';
+import { webhookChannel } from '../notifications/channels/webhook.ts';
 import { createDispatcher } from '../notifications/dispatch.ts';
-import { queueDepth } from '../notifications/store.ts';
-import { memoryLimiter } from '../platform/limiter-memory.ts';
+import { tidy } from '../notifications/housekeeping.ts';
+import { queueDepth } from '../notifications/queue.ts';
+import { postgresDoorbell } from '../platform/doorbell-postgres.ts';
 import { createLog } from '../platform/log.ts';
 import { createMetrics } from '../platform/metrics.ts';
 import { createMetricsServer } from '../platform/metrics-server.ts';
 import { createNodeServer } from '../platform/node-server.ts';
+import { createSecretBox } from '../platform/secret-box.ts';
+import { undiciSend } from '../platform/send-undici.ts';
+import { nodeSign } from '../platform/sign-node.ts';
 import { stdoutLines } from '../platform/stdout.ts';
-import { secretVerifier } from '../platform/verify-jwt.ts';
+import { createVerifier } from '../platform/verify-jwt.ts';
 import { type Config, ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
+import { emailChannel } from './email-channel.ts';
+import { createLimiter } from './limiter.ts';
 import { openDatabase } from './open-database.ts';
 import { printWelcome } from './welcome.ts';
 
 const writeLine = stdoutLines();
 const forever = new Promise<never>(() => {});
+const now = () => new Date();
+const TIDY_EVERY_MS = 600_000;
 
 async function main(): Promise<void> {
   // 1 Configuration: read and checked once, before anything else.
@@ -35,16 +43,29 @@ async function main(): Promise<void> {
   const metrics = createMetrics();
   const random = Math.random;
   const name = `${hostname()}:${process.pid}`;
-  const channels = { email: logEmail(log), webhook: logEmail(log) };
+  const secrets = createSecretBox(config.secretsKey);
+  const sender = undiciSend({
+    allowPrivate: config.webhookAllowPrivate,
+    timeoutMs: config.dispatch.deliveryTimeoutMs,
+    connectionsPerOrigin: 2 * config.dispatch.concurrency,
+  });
+  const channels = {
+    email: emailChannel(config, log),
+    webhook: webhookChannel({ send: sender.send, secrets, now, sign: nodeSign() }),
+  };
   const dispatcher = createDispatcher({ db, channels, log, metrics, random, name, settings: config.dispatch });
+  const doorbell = config.databaseUrl.startsWith('postgres')
+    ? postgresDoorbell(config.databaseUrl, log, config.dispatchEnabled ? dispatcher.wake : undefined)
+    : undefined;
   let draining = false;
   const deps: Omit<Deps, 'clientAddress'> = {
     settings: config,
     db,
-    now: () => new Date(),
-    limiter: memoryLimiter(config.rateLimit.max, config.rateLimit.windowS),
-    verifier: secretVerifier(config.jwt.secret as string, config.jwt),
-    wake: dispatcher.wake,
+    now,
+    limiter: createLimiter(config, db, log),
+    verifier: createVerifier(config.jwt, log),
+    secrets,
+    wake: config.dispatchEnabled || !doorbell ? dispatcher.wake : doorbell.ring,
     log,
     metrics,
     draining: () => draining,
@@ -71,9 +92,10 @@ async function main(): Promise<void> {
     process.exit(1);
   };
 
-  // 7 Workers: the dispatcher and the metrics server.
+  // 7 Workers: the dispatcher, housekeeping and the metrics server.
   const dispatching = config.dispatchEnabled ? dispatcher.run() : forever;
   dispatching.catch(() => {});
+  const tidying = setInterval(tidy, TIDY_EVERY_MS, { db, log }, config.retentionDays);
   const metricsServer =
     config.metrics &&
     createMetricsServer({
@@ -103,12 +125,15 @@ async function main(): Promise<void> {
   process.exitCode = failure ? 1 : 0;
   setTimeout(exitNow, config.shutdownTimeoutMs, 'SHUTDOWN_TIMEOUT_MS has passed').unref();
   draining = true;
+  server.drain();
   log.info('not ready any more');
   if (!failure) await new Promise((resolve) => setTimeout(resolve, config.shutdownDelayMs));
   await server.close();
   log.info('requests finished, listener closed');
   dispatcher.stop(AbortSignal.timeout(config.shutdownTimeoutMs));
   if (config.dispatchEnabled) await dispatching.catch(() => {});
+  await Promise.all([sender.close(), doorbell?.close()]);
+  clearInterval(tidying);
   log.info('dispatcher stopped');
   await metricsServer?.close();
   log.info('metrics listener closed');

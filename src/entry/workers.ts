@@ -1,11 +1,12 @@
-import { env } from 'cloudflare:workers';
+import { env, waitUntil } from 'cloudflare:workers';
 import { app } from '../app.ts';
 import type { Deps, Log } from '../deps.ts';
 import { openNeon } from '../platform/db-neon.ts';
 import { memoryLimiter } from '../platform/limiter-memory.ts';
 import { type RateLimitBinding, workersLimiter } from '../platform/limiter-workers.ts';
 import { createLog } from '../platform/log.ts';
-import { secretVerifier } from '../platform/verify-jwt.ts';
+import { createSecretBox } from '../platform/secret-box.ts';
+import { createVerifier } from '../platform/verify-jwt.ts';
 import { type Config, ConfigError, parseConfig } from './config.ts';
 
 /** What wrangler.toml binds beside vars and secrets. */
@@ -36,8 +37,9 @@ const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
   settings: config,
   db,
   now: () => new Date(),
+  secrets: createSecretBox(config.secretsKey),
   limiter: bindings.RATE_LIMITER ? workersLimiter(bindings.RATE_LIMITER, max, windowS) : memoryLimiter(max, windowS),
-  verifier: secretVerifier(config.jwt.secret as string, config.jwt),
+  verifier: createVerifier(config.jwt, log, waitUntil),
   log,
   metrics: { requestStarted() {}, requestFinished() {}, delivery() {}, dispatcherTick() {} },
   draining: () => false,

@@ -6,16 +6,19 @@ import type { Ctx } from './context.ts';
 /** An answer that can be stored and replayed: known before the write, as ids and times are the caller's. */
 export type Answer<T, S extends ContentfulStatusCode> = { status: S; headers: Record<string, string>; body: T };
 
+/** A claim that knows what its answer will look like. */
+export type Claim<T, S> = ClaimValues & { readonly answer?: [T, S] };
+
 /**
  * Prepares the claim of the request's Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07) for the
- * statement that has the effect. `input` is the validated body: what a repeat must send again.
- * Throws AppError `invalid-idempotency-key`.
+ * statement that has the effect. `input` is the validated body: what a repeat must send again. `answer` is left out
+ * where the statement itself makes it. Throws AppError `invalid-idempotency-key`.
  */
-export async function claimOf(
+export async function claimOf<T, S extends ContentfulStatusCode>(
   c: Ctx,
   input: unknown,
-  answer: Answer<unknown, ContentfulStatusCode>,
-): Promise<ClaimValues> {
+  answer?: Answer<T, S>,
+): Promise<Claim<T, S>> {
   const header = c.req.header('Idempotency-Key');
   return {
     claimSubject: c.get('principal').sub,
@@ -23,23 +26,27 @@ export async function claimOf(
     claimKey: header === undefined ? null : parseKey(header),
     claimFingerprint: header === undefined ? '' : await sha256(JSON.stringify(input)),
     claimHolder: crypto.randomUUID(),
-    claimResponse: JSON.stringify(answer),
+    claimResponse: JSON.stringify(answer ?? null),
   };
 }
 
-/** Answers with what the statement's claim came to: the effect's answer, or the first one's again. */
-export function answerWith<T, S extends ContentfulStatusCode>(
+/**
+ * Answers with what the statement's claim came to: the effect's answer, or the first one's again. `reveal` turns what
+ * is stored into what is shown, where they differ.
+ */
+export async function answerWith<T, S extends ContentfulStatusCode>(
   c: Ctx,
-  _answer: Answer<T, S>,
-  claim: ClaimValues,
+  claim: Claim<T, S>,
   row: ClaimRow,
+  reveal?: (body: T) => Promise<T>,
 ) {
   if (row.fingerprint !== claim.claimFingerprint) {
     throw new AppError('idempotency-key-reused', 'This Idempotency-Key was used before with another payload.');
   }
   if (!row.fresh) c.header('Idempotent-Replayed', 'true');
   const { status, headers, body } = JSON.parse(row.response) as Answer<T, S>;
-  return c.json(body, status, headers);
+  for (const [name, value] of Object.entries(headers)) c.header(name, value);
+  return c.json(reveal ? await reveal(body) : body, status);
 }
 
 /** A Structured Field String, or a bare token, as most clients send it. */

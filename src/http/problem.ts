@@ -107,7 +107,7 @@ export const problems: Record<ErrorCode, Problem> = {
   unavailable: {
     status: 503,
     title: 'Service unavailable',
-    meaning: 'The service cannot do its work now: its database is out of reach, or it is shutting down.',
+    meaning: 'The service cannot do its work now: something it needs is out of reach, or it is shutting down.',
     remedy: 'Try again after as many seconds as Retry-After says, with the same Idempotency-Key.',
   },
   timeout: {

@@ -1,4 +1,4 @@
-import { pgTable, primaryKey, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import { index, pgTable, primaryKey, text, timestamp, uuid } from 'drizzle-orm/pg-core';
 
 /** One row per accepted creating POST that carried an Idempotency-Key; committed with its effect. */
 export const idempotencyKeys = pgTable(
@@ -12,5 +12,5 @@ export const idempotencyKeys = pgTable(
     response: text().notNull(),
     createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull(),
   },
-  (t) => [primaryKey({ columns: [t.subject, t.route, t.key] })],
+  (t) => [primaryKey({ columns: [t.subject, t.route, t.key] }), index('idempotency_keys_created').on(t.createdAt)],
 );

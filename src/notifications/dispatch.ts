@@ -2,8 +2,8 @@ import type { Db } from '../db.ts';
 import type { Log, Metrics } from '../deps.ts';
 import type { Attempt, Channel } from './channels/channel.ts';
 import { createLanes } from './lanes.ts';
+import { claimDeliveries, type Delivery, extendLeases, type Settlement, settleDeliveries } from './queue.ts';
 import { retryDelay } from './retry.ts';
-import { claimDeliveries, type Delivery, extendLeases, type Settlement, settleDeliveries } from './store.ts';
 
 /** The dispatcher's part of the configuration; times in milliseconds. */
 export type DispatchSettings = {
@@ -58,7 +58,7 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   const results: Settlement[] = [];
   let inSlots = 0;
   let mayBeDue = true;
-  let nextMs: number | null = null;
+  let nextAt: number | null = null;
   let flushing: Promise<void> | undefined;
   let stopping = false;
   let ring = () => {};
@@ -82,11 +82,11 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     try {
       while (!stopping) {
         bell = newBell();
-        if (mayBeDue && results.length <= batch) await claimSome();
+        if (mayClaim()) await claimSome();
         startWaiting();
         const idle = waiting.length + active.size + results.length === 0 && !flushing;
         if (untilIdle && idle && !mayBeDue) return;
-        if (!(mayBeDue && roomFor() > 0)) await bell;
+        if (!mayClaim()) await bell;
       }
       release(waiting.splice(0));
       while (active.size > 0 || flushing) {
@@ -106,25 +106,35 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     return waiting.length <= most / 2 ? most - waiting.length : 0;
   }
 
+  function mayClaim(): boolean {
+    return mayBeDue && results.length <= batch && roomFor() > 0;
+  }
+
   async function claimSome(): Promise<void> {
     const limit = roomFor();
-    if (limit <= 0) return;
     mayBeDue = false;
     try {
       const lease = crypto.randomUUID();
       const claimed = await claimDeliveries(db, { limit, leaseMs, lease, cap: lanes.cap, free: lanes.free() });
-      nextMs = claimed.nextMs;
+      nextAt = claimed.nextMs === null ? null : performance.now() + claimed.nextMs;
       waiting.push(...claimed.deliveries);
       for (const { endpointId } of claimed.deliveries) lanes.hold(endpointId);
       if (claimed.deliveries.length === limit || (claimed.deliveries.length > 0 && lanes.anyFull())) mayBeDue = true;
       metrics.dispatcherTick(false);
     } catch (error) {
-      nextMs = null;
       metrics.dispatcherTick(true);
       log.error('dispatcher cannot claim', { error });
     }
+    setAlarm();
+  }
+
+  function setAlarm(): void {
     clearTimeout(alarm);
-    alarm = setTimeout(wake, Math.min(intervalMs, Math.max(1, nextMs ?? intervalMs)));
+    alarm = setTimeout(wake, Math.min(intervalMs, Math.max(1, msUntilNext() ?? intervalMs)));
+  }
+
+  function msUntilNext(): number | null {
+    return nextAt === null ? null : Math.ceil(nextAt - performance.now());
   }
 
   function startWaiting(): void {
@@ -205,9 +215,12 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
       if (active.size > 0 && results.length < batch / 2) await sleep(LINGER_MS);
       const some = results.splice(0, batch);
       try {
-        const settled = await settleDeliveries(db, some, name);
-        if (settled.length < some.length) log.warn('leases lost', { count: some.length - settled.length });
+        const { settled, changes } = await settleDeliveries(db, some, name);
+        if (settled < some.length) log.warn('leases lost', { count: some.length - settled });
+        for (const { id, status } of changes) log.warn(`webhook endpoint ${status}`, { endpointId: id });
         failures = 0;
+        noteRetries(some);
+        ring();
       } catch (error) {
         log.error('dispatcher cannot settle', { error, count: some.length });
         results.unshift(...some);
@@ -215,6 +228,14 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
         await sleep(SETTLE_RETRY_MS);
       }
     }
+  }
+
+  // A retry may be due before the next look at the queue.
+  function noteRetries(settled: Settlement[]): void {
+    const delays = settled.filter(({ outcome }) => outcome === 'retry').map(({ delayMs }) => delayMs);
+    if (delays.length === 0) return;
+    nextAt = Math.min(nextAt ?? Number.POSITIVE_INFINITY, performance.now() + Math.min(...delays));
+    if (!stopping) setAlarm();
   }
 
   function sweep(): void {
@@ -254,7 +275,7 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     drain: async () => {
       mayBeDue = true;
       await loop(true);
-      return nextMs;
+      return msUntilNext();
     },
     stop: (force) => {
       stopping = true;

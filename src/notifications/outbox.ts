@@ -4,22 +4,35 @@ import { webhookEndpoints } from '../webhook-endpoints/schema.ts';
 import { deliveries, messages, notifications } from './schema.ts';
 
 /**
- * What to tell, as SQL over the CTE `from`: at most one row, the change. `data` is JSON, as GET shows the resource;
- * `email` is the address to write to, where someone is to be written to.
+ * What to tell, as SQL over the CTE `from`: at most one row, the change. `data` is JSON, as GET shows the resource.
+ * `email` is the address to write to, where someone is to be written to; `only` narrows the endpoints `e` that are
+ * told from those subscribed to the type to those it is true of. Ids are made here unless given.
  */
-export type Event = { from: SQL; type: SQL; userId: SQL; data: SQL; email?: SQL };
+export type Event = {
+  from: SQL;
+  type: SQL;
+  userId: SQL;
+  data: SQL;
+  email?: SQL;
+  only?: SQL;
+  emailId?: SQL;
+  webhookId?: SQL;
+};
 
 /**
  * The CTEs `told`, `message`, `notification` and `queued`: splice them into the statement that makes the change, and
- * the change and its notifications commit together. Everyone subscribed to the type is told. Ring `wake` afterwards.
+ * the change and its notifications commit together. Ring `wake` afterwards.
  */
-export function queue({ from, type, userId, data, email }: Event): SQL {
-  const byEmail = email && sql`union all select 'email', null, ${email}, ${userId} from ${from}`;
+export function queue({ from, type, userId, data, email, only, emailId, webhookId }: Event): SQL {
+  const newId = sql`uuid_v7()`;
+  const subscribed = sql`e.status <> 'disabled' and e.events && array[${type}, '*']`;
+  const byEmail =
+    email && sql`union all select ${emailId ?? newId}, 'email', null, ${email}, ${userId}, now() from ${from}`;
   return sql`told as (
-    select 'webhook' as channel, e.id as endpoint_id, null::text as recipient, ${userId} as user_id
-    from ${from}, ${webhookEndpoints} e
-    where e.status <> 'disabled' and e.events && array[${type}, '*']
-    ${byEmail}
+    select ${webhookId ?? newId} as id, 'webhook' as channel, e.id as endpoint_id, null::text as recipient,
+           ${userId} as user_id, greatest(now(), e.paused_until) as due_at
+    from ${from}, ${webhookEndpoints} e where ${only ?? subscribed}
+    ${byEmail ?? sql``}
   ), message as (
     insert into ${messages} (id, type, body, created_at)
     select uuid_v7(), ${type},
@@ -28,12 +41,10 @@ export function queue({ from, type, userId, data, email }: Event): SQL {
     returning id
   ), notification as (
     insert into ${notifications} (id, message_id, channel, endpoint_id, user_id, recipient, created_at)
-    select uuid_v7(), message.id, told.channel, told.endpoint_id, told.user_id, told.recipient, now()
+    select told.id, message.id, told.channel, told.endpoint_id, told.user_id, told.recipient, now()
     from message, told
-    returning id, endpoint_id
   ), queued as (
     insert into ${deliveries} (notification_id, endpoint_id, due_at)
-    select n.id, n.endpoint_id, coalesce(e.paused_until, now())
-    from notification n left join ${webhookEndpoints} e on e.id = n.endpoint_id and e.paused_until > now()
+    select id, endpoint_id, due_at from told
   )`;
 }

@@ -1,5 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { index, integer, pgTable, text as pgText, timestamp, uuid } from 'drizzle-orm/pg-core';
+import * as z from 'zod';
+import { eventName } from './event-name.ts';
 
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
 
@@ -68,3 +70,98 @@ export const outcomes = pgTable(
   },
   (t) => [index('outcomes_not_sent').on(t.status, t.notificationId).where(sql`${t.status} <> 'sent'`)],
 );
+
+/** Bytes of JSON that an event's data may have. */
+const MAX_DATA = 65_536;
+
+/** What POST takes. */
+export const NotificationInput = z
+  .strictObject({
+    userId: z.uuid('must be the id of a user'),
+    type: eventName,
+    data: z
+      .record(z.string(), z.unknown())
+      .refine(
+        (data) => new TextEncoder().encode(JSON.stringify(data)).length <= MAX_DATA,
+        `must be at most ${MAX_DATA} bytes of JSON`,
+      ),
+  })
+  .meta({
+    id: 'NotificationInput',
+    examples: [
+      {
+        userId: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',
+        type: 'invoice.paid',
+        data: { invoice: 'INV-7', amount: 1200 },
+      },
+    ],
+  });
+
+const STATUSES = ['pending', 'sent', 'dead', 'canceled'] as const;
+const CHANNELS = ['webhook', 'email'] as const;
+export const notificationFilters = {
+  status: z.enum(STATUSES, `must be one of ${STATUSES.join(', ')}`).optional(),
+  userId: z.uuid('must be the id of a user').optional(),
+  channel: z.enum(CHANNELS, `must be one of ${CHANNELS.join(', ')}`).optional(),
+};
+
+const time3339 = z.iso.datetime({ precision: 3 });
+
+/** What the API shows. */
+export const NotificationView = z
+  .object({
+    id: z.uuid(),
+    type: z.string(),
+    channel: z.enum(CHANNELS),
+    status: z.enum(STATUSES),
+    userId: z.uuid().nullable(),
+    endpointId: z.uuid().nullable(),
+    attempts: z.int(),
+    dueAt: time3339.nullable(),
+    sentAt: time3339.nullable(),
+    lastError: z.string().nullable(),
+    createdAt: time3339,
+  })
+  .meta({
+    id: 'Notification',
+    examples: [
+      {
+        id: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',
+        type: 'user.created',
+        channel: 'webhook',
+        status: 'pending',
+        userId: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e50',
+        endpointId: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e51',
+        attempts: 0,
+        dueAt: '2026-11-22T10:00:00.000Z',
+        sentAt: null,
+        lastError: null,
+        createdAt: '2026-11-22T10:00:00.000Z',
+      },
+    ],
+  });
+
+/** With every attempt that was made. */
+export const NotificationWithAttempts = NotificationView.extend({
+  attemptLog: z.array(
+    z.object({
+      at: time3339,
+      durationMs: z.int(),
+      status: z.int().nullable(),
+      error: z.string().nullable(),
+    }),
+  ),
+}).meta({ id: 'NotificationWithAttempts', examples: [] });
+
+type View = z.infer<typeof NotificationView>;
+
+/** A notification that is queued this very moment. */
+export function pendingView(
+  notification: Pick<View, 'id' | 'type' | 'channel' | 'userId' | 'endpointId'>,
+  now: Date,
+): View {
+  const { id, type, channel, userId, endpointId } = notification;
+  const at = now.toISOString();
+  const rest = { attempts: 0, dueAt: at, sentAt: null, lastError: null, createdAt: at };
+  return { id, type, channel, status: 'pending', userId, endpointId, ...rest };
+}

@@ -1,174 +1,206 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { type Db, statement } from '../db.ts';
-import { webhookEndpoints } from '../webhook-endpoints/schema.ts';
-import { attempts, deliveries, messages, notifications, outcomes } from './schema.ts';
+import type * as z from 'zod';
+import { type Db, rfc3339, type Statement, statement } from '../db.ts';
+import { AppError } from '../errors.ts';
+import { type ClaimRow, type ClaimValues, claim } from '../idempotency/claim.ts';
+import { users } from '../users/schema.ts';
+import { queue } from './outbox.ts';
+import {
+  attempts,
+  deliveries,
+  messages,
+  type NotificationView,
+  type NotificationWithAttempts,
+  notifications,
+  outcomes,
+} from './schema.ts';
 
-/** A notification that this dispatcher holds until its lease runs out. */
-export type Delivery = {
-  id: string;
-  lease: string;
-  attempt: number;
-  type: string;
-  body: string;
-  channel: 'webhook' | 'email';
-  recipient: string | null;
-  endpointId: string | null;
-  /** Null for an email, and once the endpoint is deleted. Secrets are sealed; the previous one is null once it expired. */
-  endpoint: {
-    url: string;
-    status: 'enabled' | 'paused' | 'disabled';
-    secret: string;
-    previousSecret: string | null;
-  } | null;
-};
+type View = z.infer<typeof NotificationView>;
 
-type Claim = { limit: number; cap: number; leaseMs: number; lease: string; busy: string; full: string };
-type ClaimRow = { nextMs: number | null } & (Delivery | { [K in keyof Delivery]: null });
+// As the API shows them, from n, m, o (how it ended, if it did) and d (its place in the queue, if it has one). A
+// finished notification has nothing in the queue, so that the queue is not even asked.
+const fields = sql`
+  n.id, m.type, n.channel, coalesce(o.status, 'pending') as status, n.user_id as "userId",
+  n.endpoint_id as "endpointId", coalesce(o.attempts, d.attempt, 0) as attempts, ${rfc3339(sql`d.due_at`)} as "dueAt",
+  case when o.status = 'sent' then ${rfc3339(sql`o.finished_at`)} end as "sentAt",
+  coalesce(o.last_error, last.error) as "lastError", ${rfc3339(sql`n.created_at`)} as "createdAt"`;
+const details = sql`
+  join ${messages} m on m.id = n.message_id
+  left join lateral (
+    select attempt, due_at from ${deliveries} where notification_id = n.id and o.notification_id is null
+  ) d on true
+  left join lateral (
+    select error from ${attempts} where notification_id = n.id and o.notification_id is null order by at desc limit 1
+  ) last on true`;
+const ended = sql`left join ${outcomes} o on o.notification_id = n.id`;
 
-// The locked rows are MATERIALIZED, or the planner may lock more than the limit. Rows of a paused endpoint are put
-// off to the end of its pause as they come up, so that the claim's scan never has to pass over them again.
-const claim = statement<Claim, ClaimRow>(
-  'deliveries.claim',
+const find = statement<{ id: string }, z.infer<typeof NotificationWithAttempts>>(
+  'notifications.find',
   ($) => sql`
-    with busy as (
-      select * from json_to_recordset((${$.busy}::text)::json) as b (endpoint_id uuid, free int)
-    ), due as materialized (
-      select notification_id, endpoint_id, due_at from ${deliveries}
-      where due_at <= now() and (endpoint_id is null or endpoint_id <> all ((${$.full}::text)::uuid[]))
-      order by due_at limit ${$.limit}::int
-      for update skip locked
-    ), ranked as (
-      select due.notification_id, e.paused_until,
-             due.endpoint_id is null or coalesce(b.free, ${$.cap}::int)
-               >= row_number() over (partition by due.endpoint_id order by due.due_at) as fits
-      from due
-      left join busy b on b.endpoint_id = due.endpoint_id
-      left join ${webhookEndpoints} e on e.id = due.endpoint_id and e.status = 'paused' and e.paused_until > now()
-    ), claimed as (
-      update ${deliveries} d
-      set due_at = coalesce(r.paused_until, now() + ${$.leaseMs}::int * interval '1 millisecond'),
-          lease = case when r.paused_until is null then ${$.lease}::uuid end,
-          attempt = d.attempt + case when r.paused_until is null then 1 else 0 end
-      from ranked r
-      where d.notification_id = r.notification_id and (r.fits or r.paused_until is not null)
-      returning d.notification_id, d.lease, d.attempt, d.endpoint_id
-    ), held as (
-      select c.notification_id as id, c.lease, c.attempt, c.endpoint_id as "endpointId",
-             m.type, m.body, n.channel, n.recipient
-      from claimed c
-      join ${notifications} n on n.id = c.notification_id
-      join ${messages} m on m.id = n.message_id
-      where c.lease is not null
-    ), next as (
-      select (extract(epoch from min(due_at) - now()) * 1000)::float8 as "nextMs"
-      from ${deliveries} where due_at > now()
-    )
-    select next."nextMs", held.* from next left join held on true`,
+    select ${fields}, (
+      select coalesce(json_agg(json_build_object(
+        'at', ${rfc3339(sql`a.at`)}, 'durationMs', a.duration_ms, 'status', a.status, 'error', a.error
+      ) order by a.at), '[]')
+      from ${attempts} a where a.notification_id = n.id
+    ) as "attemptLog"
+    from ${notifications} n ${ended} ${details}
+    where n.id = ${$.id}::uuid`,
 );
 
-/**
- * Takes up to `limit` due notifications for `leaseMs`, at most `cap` of one endpoint, or as many as `busy` says are
- * free there. `nextMs` is how soon another will be due, or null where none is known.
- */
-export async function claimDeliveries(
-  db: Db,
-  values: Omit<Claim, 'busy' | 'full'> & { free: ReadonlyMap<string, number> },
-): Promise<{ deliveries: Delivery[]; nextMs: number | null }> {
-  const { free, ...rest } = values;
-  const busy = [...free].filter(([, n]) => n > 0).map(([endpoint_id, n]) => ({ endpoint_id, free: n }));
-  const full = [...free].filter(([, n]) => n <= 0).map(([endpointId]) => endpointId);
-  const rows = await db.run(claim, { ...rest, busy: JSON.stringify(busy), full: `{${full.join(',')}}` });
-  const held = rows.filter((row): row is { nextMs: number | null } & Delivery => row.id !== null);
-  return { deliveries: held, nextMs: rows[0]?.nextMs ?? null };
+/** With its attempts, in order. Throws AppError `not-found`. */
+export async function findNotification(db: Db, id: string, signal: AbortSignal) {
+  const [row] = await db.run(find, { id }, signal);
+  return row ?? noSuchNotification();
 }
 
-/** What became of a held notification. `release` gives it back unattempted; `retry` waits for `delayMs`. */
-export type Settlement = {
-  id: string;
-  lease: string;
-  outcome: 'sent' | 'retry' | 'dead' | 'release';
-  delayMs: number;
-  durationMs: number;
-  status: number | null;
-  error: string | null;
+/** Filters that are undefined let everything pass. */
+export type Filters = {
+  status: View['status'] | undefined;
+  userId: string | undefined;
+  channel: View['channel'] | undefined;
 };
 
-const held = (d: SQL) => sql`${d}.notification_id = r.id and ${d}.lease = r.lease`;
+type ListValues = { before: string; limit: number; userId: string | null; channel: string | null };
 
-// Checks the lease token of every row: what another dispatcher has claimed since is left alone, its log included.
-const settle = statement<{ results: string; dispatcher: string }, { id: string }>(
-  'deliveries.settle',
+// A statement for each combination of filters, so that each can use the index that suits it.
+const lists = new Map<string, Statement<ListValues, View>>();
+
+function listFor({ status, userId, channel }: Filters): Statement<ListValues, View> {
+  const name = ['notifications.list', status, userId && 'user', channel && 'channel'].filter(Boolean).join('.');
+  const known = lists.get(name);
+  if (known) return known;
+  const made = statement<ListValues, View>(name, ($) => {
+    const where = [sql`n.id < ${$.before}::uuid`];
+    if (userId) where.push(sql`n.user_id = ${$.userId}::uuid`);
+    if (channel) where.push(sql`n.channel = ${$.channel}::text`);
+    return sql`
+      select ${fields} from ${sourceFor(status)} ${details}
+      where ${sql.join(where, sql` and `)}
+      order by n.id desc limit ${$.limit}::int`;
+  });
+  lists.set(name, made);
+  return made;
+}
+
+function sourceFor(status: Filters['status']): SQL {
+  if (status === undefined) return sql`${notifications} n ${ended}`;
+  if (status === 'pending') {
+    return sql`${deliveries} q join ${notifications} n on n.id = q.notification_id
+      left join ${outcomes} o on false`;
+  }
+  // The status is written out, or the planner could not use the index of those that were not sent.
+  return sql`${outcomes} o join ${notifications} n
+    on n.id = o.notification_id and o.status = ${sql.raw(`'${status}'`)}`;
+}
+
+const AFTER_ALL = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+
+/** Newest first, before the id `after`; one more than `limit` where there are more. */
+export async function listNotifications(
+  db: Db,
+  { after, limit, ...filters }: Filters & { after: string | null; limit: number },
+  signal: AbortSignal,
+): Promise<View[]> {
+  const { userId = null, channel = null } = filters;
+  return db.run(listFor(filters), { before: after ?? AFTER_ALL, limit: limit + 1, userId, channel }, signal);
+}
+
+type NewNotification = { id: string; userId: string; type: string; data: string };
+
+const create = statement<NewNotification & ClaimValues, ClaimRow>(
+  'notifications.create',
   ($) => sql`
-    with r as materialized (
-      select * from json_to_recordset((${$.results}::text)::json)
-        as r (id uuid, lease uuid, outcome text, "delayMs" float8, "durationMs" int, status int, error text)
-    ), gone as (
-      delete from ${deliveries} d using r
-      where ${held(sql`d`)} and r.outcome in ('sent', 'dead')
-      returning d.notification_id, d.attempt
-    ), kept as (
-      update ${deliveries} d
-      set due_at = now() + r."delayMs" * interval '1 millisecond', lease = null,
-          attempt = d.attempt - case when r.outcome = 'release' then 1 else 0 end
-      from r where ${held(sql`d`)} and r.outcome in ('retry', 'release')
-      returning d.notification_id
-    ), settled as (
-      select notification_id from gone union all select notification_id from kept
-    ), logged as (
-      insert into ${attempts} (notification_id, at, duration_ms, status, error, dispatcher)
-      select r.id, now() - r."durationMs" * interval '1 millisecond', r."durationMs", r.status, r.error,
-             ${$.dispatcher}::text
-      from r join settled s on s.notification_id = r.id where r.outcome <> 'release'
+    with recipient as (
+      select id, email from ${users} where id = ${$.userId}::uuid
+    ), ${claim($, { precondition: sql`exists (select from recipient)` })}, told_of as (
+      select id, email from recipient where exists (select from claim where fresh)
+    ), ${queue({
+      from: sql`told_of`,
+      type: sql`${$.type}::text`,
+      userId: sql`told_of.id`,
+      data: sql`(${$.data}::text)::json`,
+      email: sql`told_of.email`,
+      emailId: sql`${$.id}::uuid`,
+    })}
+    select fresh, fingerprint, response from claim`,
+);
+
+/** Tells the user by email, under `id`, and every subscribed endpoint. Undefined where there is no such user. */
+export async function createNotification(
+  db: Db,
+  values: NewNotification & ClaimValues,
+  signal: AbortSignal,
+): Promise<ClaimRow | undefined> {
+  const [row] = await db.run(create, values, signal);
+  return row;
+}
+
+type Changed = { found: boolean } & (View | { [K in keyof View]: null });
+
+// The row that comes back is made from what the statement did, as it cannot see its own writes.
+const redrive = statement<{ id: string }, Changed>(
+  'notifications.redrive',
+  ($) => sql`
+    with n as (
+      select * from ${notifications} where id = ${$.id}::uuid
+    ), revived as (
+      delete from ${outcomes} o using n where o.notification_id = n.id and o.status = 'dead'
+      returning o.notification_id, o.last_error
+    ), queued as (
+      insert into ${deliveries} (notification_id, endpoint_id, due_at)
+      select n.id, n.endpoint_id, now() from n join revived on revived.notification_id = n.id
+      returning due_at
+    )
+    select exists (select from n) as found, changed.* from (select) one left join (
+      select n.id, m.type, n.channel, 'pending' as status, n.user_id as "userId", n.endpoint_id as "endpointId",
+             0 as attempts, ${rfc3339(sql`queued.due_at`)} as "dueAt", null::text as "sentAt",
+             revived.last_error as "lastError", ${rfc3339(sql`n.created_at`)} as "createdAt"
+      from n join ${messages} m on m.id = n.message_id, queued, revived
+    ) changed on true`,
+);
+
+/** Makes a dead notification due again, attempts from zero. Throws AppError `not-found`, `conflict`. */
+export async function redriveNotification(db: Db, id: string, signal: AbortSignal): Promise<View> {
+  return changedNotification(await db.run(redrive, { id }, signal), 'Only a dead notification can be redriven.');
+}
+
+// What a dispatcher holds is out of reach until its lease ends: it may be on its way this very moment.
+const cancel = statement<{ id: string }, Changed>(
+  'notifications.cancel',
+  ($) => sql`
+    with n as (
+      select * from ${notifications} where id = ${$.id}::uuid
+    ), dropped as (
+      delete from ${deliveries} d using n
+      where d.notification_id = n.id and (d.lease is null or d.due_at <= now())
+      returning d.attempt, (
+        select error from ${attempts} a where a.notification_id = d.notification_id order by a.at desc limit 1
+      ) as error
     ), finished as (
       insert into ${outcomes} (notification_id, status, attempts, last_error, finished_at)
-      select r.id, r.outcome, gone.attempt, r.error, now() from gone join r on r.id = gone.notification_id
+      select n.id, 'canceled', dropped.attempt, dropped.error, now() from n, dropped
     )
-    select notification_id as id from settled`,
+    select exists (select from n) as found, changed.* from (select) one left join (
+      select n.id, m.type, n.channel, 'canceled' as status, n.user_id as "userId", n.endpoint_id as "endpointId",
+             dropped.attempt as attempts, null::text as "dueAt", null::text as "sentAt",
+             dropped.error as "lastError", ${rfc3339(sql`n.created_at`)} as "createdAt"
+      from n join ${messages} m on m.id = n.message_id, dropped
+    ) changed on true`,
 );
 
-/** Settles a batch in one statement and returns the ids it still held. */
-export async function settleDeliveries(db: Db, results: Settlement[], dispatcher: string): Promise<string[]> {
-  const rows = await db.run(settle, { results: JSON.stringify(results), dispatcher });
-  return rows.map((row) => row.id);
+/** Takes a pending notification out of the queue. Throws AppError `not-found`, `conflict`. */
+export async function cancelNotification(db: Db, id: string, signal: AbortSignal): Promise<View> {
+  const refused = 'Only a pending notification that is not being delivered this moment can be canceled.';
+  return changedNotification(await db.run(cancel, { id }, signal), refused);
 }
 
-const extend = statement<{ held: string; leaseMs: number }, { id: string }>(
-  'deliveries.extend',
-  ($) => sql`
-    update ${deliveries} d set due_at = now() + ${$.leaseMs}::int * interval '1 millisecond'
-    from json_to_recordset((${$.held}::text)::json) as r (id uuid, lease uuid)
-    where ${held(sql`d`)}
-    returning d.notification_id as id`,
-);
-
-/** Extends the leases of what is still held, and returns the ids of it. */
-export async function extendLeases(db: Db, held: readonly Delivery[], leaseMs: number): Promise<Set<string>> {
-  const pairs = held.map(({ id, lease }) => ({ id, lease }));
-  const rows = await db.run(extend, { held: JSON.stringify(pairs), leaseMs });
-  return new Set(rows.map((row) => row.id));
+function changedNotification([row]: Changed[], refused: string): View {
+  if (!row?.found) return noSuchNotification();
+  if (row.id === null) throw new AppError('conflict', refused);
+  const { found: _, ...view } = row;
+  return view;
 }
 
-/** How much is queued and finished; `sent` is the planner's estimate, as counting millions would cost too much. */
-export type QueueDepth = { pending: number; sent: number; dead: number; canceled: number; oldestDueS: number };
-
-const depth = statement<Record<never, never>, QueueDepth>(
-  'deliveries.depth',
-  () => sql`
-    select (select count(*) from ${deliveries})::float8 as pending,
-           not_sent.dead::float8 as dead, not_sent.canceled::float8 as canceled,
-           greatest(0, estimate.rows - not_sent.dead - not_sent.canceled)::float8 as sent,
-           coalesce((select extract(epoch from now() - min(due_at)) from ${deliveries} where due_at <= now()), 0)::float8
-             as "oldestDueS"
-    from (
-      select count(*) filter (where status = 'dead') as dead, count(*) filter (where status = 'canceled') as canceled
-      from ${outcomes} where status <> 'sent'
-    ) not_sent, (
-      select greatest(reltuples, 0) as rows from pg_class where oid = 'outcomes'::regclass
-    ) estimate`,
-);
-
-export async function queueDepth(db: Db, signal: AbortSignal): Promise<QueueDepth> {
-  const [row] = await db.run(depth, {}, signal);
-  if (!row) throw new Error('deliveries.depth returned no row');
-  return row;
+function noSuchNotification(): never {
+  throw new AppError('not-found', 'There is no such notification.');
 }

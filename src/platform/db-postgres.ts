@@ -19,6 +19,8 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
   });
   // Without a listener, a connection that breaks while idle would end the process.
   pool.on('error', (error) => log.warn('idle database connection lost', { error: toDbError(error) }));
+  // The same for one that breaks while a statement is at work: the statement's own failure tells of it.
+  pool.on('connect', (client) => client.on('error', () => {}));
   // One connection, opened when first needed, so that a full pool cannot keep a statement from being cancelled.
   const canceler = new pg.Pool({ connectionString: url, max: 1, idleTimeoutMillis: 10_000 });
   canceler.on('error', () => {});
@@ -35,23 +37,21 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
   const db: Db = {
     async run(statement, values, signal) {
       const client = await checkOut(pool, signal);
-      const canceled = new Promise<never>((_, reject) => {
-        signal?.addEventListener(
-          'abort',
-          () => {
-            void cancel(client);
-            setTimeout(reject, CANCEL_GRACE_MS, new DbError('canceled', 'canceled by the caller')).unref();
-          },
-          { once: true },
-        );
-      });
+      const canceled = Promise.withResolvers<never>();
+      const onAbort = () => {
+        void cancel(client);
+        setTimeout(canceled.reject, CANCEL_GRACE_MS, new DbError('canceled', 'canceled by the caller')).unref();
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
       try {
         const query = client.query({ name: statement.name, text: statement.text, values: statement.params(values) });
-        const { rows } = await (signal ? Promise.race([query, canceled]) : query);
+        const { rows } = await (signal ? Promise.race([query, canceled.promise]) : query);
         return rows;
       } catch (error) {
         throw toDbError(error);
       } finally {
+        // The signal may outlive the statement, and the connection's next one is none of its business.
+        signal?.removeEventListener('abort', onAbort);
         // After a cancellation the connection goes too: a late cancel must not hit someone else's statement.
         client.release(signal?.aborted ?? false);
       }
@@ -69,7 +69,9 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
 
 async function checkOut(pool: pg.Pool, signal: AbortSignal | undefined): Promise<pg.PoolClient> {
   const waiting = pool.connect().catch((error) => {
-    throw toDbError(error);
+    // Whatever the reason, there is no connection: a password that was changed, a database that admits nobody.
+    const { message, sqlState } = toDbError(error);
+    throw new DbError('unavailable', message, sqlState === undefined ? {} : { sqlState });
   });
   if (!signal) return waiting;
   const aborted = Promise.withResolvers<never>();

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { Log } from '../deps.ts';
 
@@ -17,6 +17,7 @@ const SWEEP_MS = 50;
 /** Node's HTTP server around a fetch handler, with an orderly stop. */
 export function createNodeServer({ fetch, host, port, readTimeoutMs, idleTimeoutMs, log }: Options) {
   const underWay = new Set<ServerResponse>();
+  const connections = new Set<Socket>();
   let draining = false;
 
   const listener = getRequestListener((request, { incoming }) => fetch(request, incoming as IncomingMessage), {
@@ -41,17 +42,34 @@ export function createNodeServer({ fetch, host, port, readTimeoutMs, idleTimeout
     },
   );
 
+  server.on('connection', (socket) => {
+    connections.add(socket);
+    socket.once('close', () => connections.delete(socket));
+  });
+
+  function drain(): void {
+    draining = true;
+    for (const outgoing of underWay) if (!outgoing.headersSent) outgoing.setHeader('Connection', 'close');
+  }
+
+  function closeUnused(): void {
+    server.closeIdleConnections();
+    // Node calls a connection idle only once it has answered something on it.
+    for (const socket of connections) if (socket.bytesRead === 0) socket.destroy();
+  }
+
   return {
     /** Rejects where the address cannot be bound. */
     listen: () => listen(server, host, port),
     /** Rejects when the server breaks while running. */
     broken: brokenServer(server),
+    /** From now on each connection closes with its next answer, so that few are left when the listener closes. */
+    drain,
     /** Takes no new connections, lets requests finish and resolves when the last connection is gone. */
     async close(): Promise<void> {
-      draining = true;
-      for (const outgoing of underWay) if (!outgoing.headersSent) outgoing.setHeader('Connection', 'close');
+      drain();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      const sweeper = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
+      const sweeper = setInterval(closeUnused, SWEEP_MS);
       await closed;
       clearInterval(sweeper);
     },

@@ -1,28 +1,86 @@
-import { errors, type JWTVerifyOptions, jwtVerify } from 'jose';
-import type { Verifier } from '../deps.ts';
+import { errors, type JWTVerifyGetKey, type JWTVerifyOptions, jwtVerify } from 'jose';
+import type { Log, Principal, Verifier } from '../deps.ts';
+import { AppError } from '../errors.ts';
 import { invalidToken } from '../http/auth.ts';
+import { type KeySetOptions, remoteKeySet } from './key-set.ts';
 
 /** Seconds by which clocks may differ. */
 const CLOCK_TOLERANCE_S = 30;
+/** How long a token that was verified once is taken at its word: how late a withdrawn key may be noticed. */
+const REMEMBERED_MS = 60_000;
+/** Tokens remembered at most; past it the oldest is forgotten. */
+const MAX_REMEMBERED = 1000;
 
 type Expected = { issuer?: string | undefined; audience?: string | undefined };
+type Settings = Expected & { secret?: string | undefined; jwksUrl?: string | undefined };
+type Verified = { principal: Principal; exp: number | undefined };
+
+/** The verifier that the configuration asks for. On Workers `background` is `waitUntil`. */
+export function createVerifier(settings: Settings, log: Log, background?: KeySetOptions['background']): Verifier {
+  if (settings.jwksUrl === undefined) return secretVerifier(settings.secret as string, settings);
+  return keySetVerifier(settings.jwksUrl, { ...settings, log, ...(background && { background }) });
+}
 
 /** Verifies HS256 tokens and no others. `secret` has at least 32 bytes. */
-export function secretVerifier(secret: string, { issuer, audience }: Expected): Verifier {
-  const key = new TextEncoder().encode(secret);
+export function secretVerifier(secret: string, expected: Expected, now = Date.now): Verifier {
+  const bytes = new TextEncoder().encode(secret);
+  let key: Awaited<ReturnType<typeof crypto.subtle.importKey>> | undefined;
+  const theKey = async () => {
+    key ??= await crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, ['verify']);
+    return key;
+  };
+  return verifier(theKey, ['HS256'], expected, now);
+}
+
+/** Verifies RS256, ES256 and EdDSA tokens with the keys at `jwksUrl`. Where several keys fit, a token names its own. */
+export function keySetVerifier(
+  jwksUrl: string,
+  {
+    log,
+    now = Date.now,
+    fetch = globalThis.fetch,
+    background = () => {},
+    ...expected
+  }: Expected & Pick<KeySetOptions, 'log'> & Partial<KeySetOptions>,
+): Verifier {
+  const keys = remoteKeySet(jwksUrl, { log, now, fetch, background });
+  return verifier(keys, ['RS256', 'ES256', 'EdDSA'], expected, now);
+}
+
+function verifier(
+  key: JWTVerifyGetKey,
+  algorithms: string[],
+  { issuer, audience }: Expected,
+  now: () => number,
+): Verifier {
   const options: JWTVerifyOptions = {
-    algorithms: ['HS256'],
+    algorithms,
     clockTolerance: CLOCK_TOLERANCE_S,
     ...(issuer !== undefined && { issuer }),
     ...(audience !== undefined && { audience }),
   };
-  return async (token) => {
-    const { payload } = await jwtVerify(token, key, options).catch((error) => {
-      throw invalidToken(whyRefused(error));
+  async function verify(token: string): Promise<Verified> {
+    const { payload } = await jwtVerify(token, key, { ...options, currentDate: new Date(now()) }).catch((error) => {
+      throw error instanceof AppError ? error : invalidToken(whyRefused(error));
     });
     if (typeof payload.sub !== 'string' || payload.sub === '') throw invalidToken('the token has no subject');
     const scopes = typeof payload.scope === 'string' ? payload.scope.split(' ') : [];
-    return { sub: payload.sub, scopes: new Set(scopes) };
+    return { principal: { sub: payload.sub, scopes: new Set(scopes) }, exp: payload.exp };
+  }
+  return remembering(verify, now);
+}
+
+/** Spares a token that comes again the cryptography, not its end. */
+function remembering(verify: (token: string) => Promise<Verified>, now: () => number): Verifier {
+  const known = new Map<string, { principal: Principal; until: number }>();
+  return async (token) => {
+    const entry = known.get(token);
+    if (entry && entry.until > now()) return entry.principal;
+    known.delete(token);
+    const { principal, exp = Number.POSITIVE_INFINITY } = await verify(token);
+    if (known.size >= MAX_REMEMBERED) known.delete(known.keys().next().value as string);
+    known.set(token, { principal, until: Math.min(now() + REMEMBERED_MS, (exp + CLOCK_TOLERANCE_S) * 1000) });
+    return principal;
   };
 }
 
@@ -30,5 +88,6 @@ function whyRefused(error: unknown): string {
   if (error instanceof errors.JWTExpired) return 'the token has expired';
   if (error instanceof errors.JWTClaimValidationFailed)
     return `the claim ${error.claim} of the token is not acceptable`;
+  if (error instanceof errors.JWKSNoMatchingKey) return 'the token is signed with an unknown key';
   return 'the token is not valid';
 }

@@ -77,7 +77,7 @@ export const usersRoutes = router()
       c.get('signal'),
     );
     c.env.wake();
-    return answerWith(c, answer, claim, row);
+    return answerWith(c, claim, row);
   })
   .openapi(read, async (c) => {
     const user = await findUser(c.env.db, c.req.valid('param').id, c.get('signal'));

@@ -1,5 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { integer, pgTable, text as pgText, timestamp, uuid } from 'drizzle-orm/pg-core';
+import * as z from 'zod';
+import { text } from '../http/route.ts';
+import { eventName } from '../notifications/event-name.ts';
 
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
 
@@ -22,3 +25,61 @@ export const webhookEndpoints = pgTable('webhook_endpoints', {
   failingSince: time('failing_since'),
   pausedUntil: time('paused_until'),
 });
+
+export type WebhookEndpoint = typeof webhookEndpoints.$inferSelect;
+
+/** The names of events: words joined by dots, or * for all. */
+const eventType = z.union([z.literal('*'), eventName], 'must be an event type, such as user.created, or *');
+
+/** What POST and PUT take. Whether the URL may be called is checked against the configuration, by `checkWebhookUrl`. */
+export const WebhookEndpointInput = z
+  .strictObject({
+    url: text(1, 2048),
+    events: z.array(eventType).min(1, 'must name at least one event').max(50, 'must name at most 50 events'),
+    description: text(0, 500).default(''),
+  })
+  .meta({
+    id: 'WebhookEndpointInput',
+    examples: [{ url: 'https://example.com/hooks', events: ['user.created'], description: 'CRM' }],
+  });
+
+const time3339 = z.iso.datetime({ precision: 3 });
+
+/** What the API shows. */
+export const WebhookEndpointView = z
+  .object({
+    id: z.uuid(),
+    url: z.string(),
+    events: z.array(z.string()),
+    description: z.string(),
+    status: z.enum(['enabled', 'paused', 'disabled']),
+    version: z.int(),
+    createdAt: time3339,
+    updatedAt: time3339,
+  })
+  .meta({
+    id: 'WebhookEndpoint',
+    examples: [
+      {
+        id: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',
+        url: 'https://example.com/hooks',
+        events: ['user.created'],
+        description: 'CRM',
+        status: 'enabled',
+        version: 1,
+        createdAt: '2026-11-22T10:00:00.000Z',
+        updatedAt: '2026-11-22T10:00:00.000Z',
+      },
+    ],
+  });
+
+/** With the secret, which only POST and rotation show. */
+export const WebhookEndpointWithSecret = WebhookEndpointView.extend({
+  secret: z.string().meta({ description: 'whsec_ and base64: what signatures are checked with. Shown once.' }),
+}).meta({ id: 'WebhookEndpointWithSecret', examples: [] });
+
+export function viewOf(endpoint: WebhookEndpoint): z.infer<typeof WebhookEndpointView> {
+  const { id, url, events, description, status, version, createdAt, updatedAt } = endpoint;
+  const times = { createdAt: createdAt.toISOString(), updatedAt: updatedAt.toISOString() };
+  return { id, url, events, description, status, version, ...times };
+}

@@ -1,0 +1,12 @@
+import type { Log } from '../deps.ts';
+import type { Channel } from '../notifications/channels/channel.ts';
+import { logEmail } from '../notifications/channels/email.ts';
+import { resendEmail } from '../notifications/channels/resend.ts';
+import type { Config } from './config.ts';
+
+/** The configured email provider. */
+export function emailChannel({ email, dispatch }: Config, log: Log): Channel {
+  if (email.provider === 'log') return logEmail(log);
+  const { resendApiKey: apiKey = '', resendUrl: url, from = '' } = email;
+  return resendEmail({ apiKey, url, from, timeoutMs: dispatch.deliveryTimeoutMs });
+}

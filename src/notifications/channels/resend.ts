@@ -1,0 +1,83 @@
+import { retryAfterMs } from '../retry.ts';
+import type { Attempt, Channel } from './channel.ts';
+import { mailFor } from './email.ts';
+import { MAX_ANSWER_BYTES, SendError, toSendError } from './send.ts';
+
+type Options = { apiKey: string; url: string; from: string; fetch?: typeof fetch; timeoutMs: number };
+
+/** Client errors that are over once the provider, or the operator's account with it, is well again. */
+const WORTH_A_RETRY = new Set([401, 403, 408, 429]);
+
+/**
+ * Resend's API. The notification's id is the idempotency key, so that a repeat within Resend's 24 hours is one email.
+ */
+export function resendEmail({ apiKey, url, from, fetch: request = fetch, timeoutMs }: Options): Channel {
+  return async ({ id, body, recipient }, signal) => {
+    if (!recipient) return { ok: false, status: null, error: 'there is no recipient', final: true };
+    const limit = new AbortController();
+    const abort = (reason: string) => limit.abort(new SendError(reason));
+    const breakOff = () => abort('broken off');
+    const timer = setTimeout(abort, timeoutMs, 'timed out');
+    signal.addEventListener('abort', breakOff);
+    if (signal.aborted) breakOff();
+    try {
+      const response = await request(`${url.replace(/\/+$/, '')}/emails`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${apiKey}`,
+          'content-type': 'application/json',
+          'idempotency-key': id,
+          // Resend turns away whoever sends none, which fetch on Workers would.
+          'user-agent': 'Keelson/1',
+        },
+        body: JSON.stringify({ from, to: [recipient], ...mailFor(body) }),
+        redirect: 'manual',
+        signal: limit.signal,
+      });
+      return attemptOf(response, await readSome(response));
+    } catch (error) {
+      return {
+        ok: false,
+        status: null,
+        error: toSendError(limit.signal.aborted ? limit.signal.reason : error).message,
+      };
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', breakOff);
+    }
+  };
+}
+
+function attemptOf({ status, headers }: Response, answer: string): Attempt {
+  if (status >= 200 && status < 300) return { ok: true, status };
+  if (status >= 300 && status < 400) return { ok: false, status, error: 'redirect refused' };
+  const error = `HTTP ${status}`;
+  const again = status >= 500 || WORTH_A_RETRY.has(status) || (status === 409 && isStillUnderWay(answer));
+  if (!again) return { ok: false, status, error, final: true };
+  return { ok: false, status, error, retryAfterMs: retryAfterMs(headers.get('retry-after'), Date.now()) };
+}
+
+/** The other 409 says that the key was used for another mail: it will never be any better. */
+function isStillUnderWay(answer: string): boolean {
+  return /"concurrent_idempotent_requests"/.test(answer);
+}
+
+/** The status has been read, and decides: an answer that breaks off or drags on after it is taken as far as it came. */
+async function readSome({ body }: Response): Promise<string> {
+  if (!body) return '';
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  try {
+    for (let received = 0; received <= MAX_ANSWER_BYTES; ) {
+      const { done, value } = await reader.read();
+      if (done) return text;
+      received += value.byteLength;
+      text += decoder.decode(value, { stream: true });
+    }
+    await reader.cancel();
+  } catch {
+    // As above.
+  }
+  return text;
+}

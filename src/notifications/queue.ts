@@ -1,0 +1,259 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { type Db, statement } from '../db.ts';
+import { webhookEndpoints } from '../webhook-endpoints/schema.ts';
+import { attempts, deliveries, messages, notifications, outcomes } from './schema.ts';
+
+/** A notification that this dispatcher holds until its lease runs out. */
+export type Delivery = {
+  id: string;
+  lease: string;
+  attempt: number;
+  type: string;
+  body: string;
+  channel: 'webhook' | 'email';
+  recipient: string | null;
+  endpointId: string | null;
+  /** Null for an email, and once the endpoint is deleted. Secrets are sealed; the previous one is null once it expired. */
+  endpoint: {
+    url: string;
+    status: 'enabled' | 'paused' | 'disabled';
+    secret: string;
+    previousSecret: string | null;
+  } | null;
+};
+
+type Claim = { limit: number; cap: number; leaseMs: number; lease: string; busy: string; full: string };
+type ClaimRow = { nextMs: number | null } & (Delivery | { [K in keyof Delivery]: null });
+
+// The locked rows are MATERIALIZED, or the planner may lock more than the limit. Rows of a paused endpoint are put
+// off to the end of its pause as they come up, so that the claim's scan never has to pass over them again.
+const claim = statement<Claim, ClaimRow>(
+  'deliveries.claim',
+  ($) => sql`
+    with busy as (
+      select * from json_to_recordset((${$.busy}::text)::json) as b (endpoint_id uuid, free int)
+    ), due as materialized (
+      select notification_id, endpoint_id, due_at from ${deliveries}
+      where due_at <= now() and (endpoint_id is null or endpoint_id <> all ((${$.full}::text)::uuid[]))
+      order by due_at limit ${$.limit}::int
+      for update skip locked
+    ), ranked as (
+      select due.notification_id, e.paused_until,
+             due.endpoint_id is null or coalesce(b.free, ${$.cap}::int)
+               >= row_number() over (partition by due.endpoint_id order by due.due_at) as fits
+      from due
+      left join busy b on b.endpoint_id = due.endpoint_id
+      left join ${webhookEndpoints} e on e.id = due.endpoint_id and e.status = 'paused' and e.paused_until > now()
+    ), claimed as (
+      update ${deliveries} d
+      set due_at = coalesce(r.paused_until, now() + ${$.leaseMs}::int * interval '1 millisecond'),
+          lease = case when r.paused_until is null then ${$.lease}::uuid end,
+          attempt = d.attempt + case when r.paused_until is null then 1 else 0 end
+      from ranked r
+      where d.notification_id = r.notification_id and (r.fits or r.paused_until is not null)
+      returning d.notification_id, d.lease, d.attempt, d.endpoint_id
+    ), held as (
+      select c.notification_id as id, c.lease, c.attempt, c.endpoint_id as "endpointId",
+             m.type, m.body, n.channel, n.recipient,
+             case when e.id is not null then json_build_object(
+               'url', e.url, 'status', e.status, 'secret', e.secret,
+               'previousSecret', case when e.previous_secret_until > now() then e.previous_secret end
+             ) end as endpoint
+      from claimed c
+      join ${notifications} n on n.id = c.notification_id
+      join ${messages} m on m.id = n.message_id
+      left join ${webhookEndpoints} e on e.id = c.endpoint_id
+      where c.lease is not null
+    ), next as (
+      select (extract(epoch from min(due_at) - now()) * 1000)::float8 as "nextMs"
+      from ${deliveries} where due_at > now() and lease is null
+    )
+    select next."nextMs", held.* from next left join held on true`,
+);
+
+/**
+ * Takes up to `limit` due notifications for `leaseMs`, at most `cap` of one endpoint, or as many as `busy` says are
+ * free there. `nextMs` is how soon one that nobody holds will be due, or null where there is none.
+ */
+export async function claimDeliveries(
+  db: Db,
+  values: Omit<Claim, 'busy' | 'full'> & { free: ReadonlyMap<string, number> },
+): Promise<{ deliveries: Delivery[]; nextMs: number | null }> {
+  const { free, ...rest } = values;
+  const busy = [...free].filter(([, n]) => n > 0).map(([endpoint_id, n]) => ({ endpoint_id, free: n }));
+  const full = [...free].filter(([, n]) => n <= 0).map(([endpointId]) => endpointId);
+  const rows = await db.run(claim, { ...rest, busy: JSON.stringify(busy), full: `{${full.join(',')}}` });
+  const held = rows.filter((row): row is { nextMs: number | null } & Delivery => row.id !== null);
+  return { deliveries: held, nextMs: rows[0]?.nextMs ?? null };
+}
+
+/** What became of a held notification. `release` gives it back unattempted; `retry` waits for `delayMs`. */
+export type Settlement = {
+  id: string;
+  lease: string;
+  outcome: 'sent' | 'retry' | 'dead' | 'release';
+  delayMs: number;
+  durationMs: number;
+  status: number | null;
+  error: string | null;
+};
+
+/** An endpoint whose state a settlement changed. */
+export type EndpointChange = { id: string; status: 'enabled' | 'paused' | 'disabled' };
+
+/** Failures in a row after which an endpoint is paused, and days of nothing but failures after which it is disabled. */
+const PAUSE_AFTER = 10;
+const DISABLE_AFTER_DAYS = 5;
+
+const held = (d: SQL) => sql`${d}.notification_id = r.id and ${d}.lease = r.lease`;
+
+// Checks the lease token of every row: what another dispatcher has claimed since is left alone, its log included.
+// Endpoints are locked in order, and only those whose health changes: two settlements cannot deadlock, and where all
+// goes well none is touched. A pause begins at 30 s and doubles with every round of failures, up to an hour.
+const settle = statement<{ results: string; dispatcher: string }, { settled: number; changes: EndpointChange[] }>(
+  'deliveries.settle',
+  ($) => sql`
+    with r as materialized (
+      select * from json_to_recordset((${$.results}::text)::json)
+        as r (id uuid, lease uuid, outcome text, "delayMs" float8, "durationMs" int, status int, error text)
+    ), gone as (
+      delete from ${deliveries} d using r
+      where ${held(sql`d`)} and r.outcome in ('sent', 'dead')
+      returning d.notification_id, d.endpoint_id, d.attempt
+    ), kept as (
+      update ${deliveries} d
+      set due_at = now() + r."delayMs" * interval '1 millisecond', lease = null,
+          attempt = d.attempt - case when r.outcome = 'release' then 1 else 0 end
+      from r where ${held(sql`d`)} and r.outcome in ('retry', 'release')
+      returning d.notification_id, d.endpoint_id, d.attempt
+    ), settled as (
+      select r.*, s.endpoint_id, s.attempt
+      from (select * from gone union all select * from kept) s join r on r.id = s.notification_id
+    ), logged as (
+      insert into ${attempts} (notification_id, at, duration_ms, status, error, dispatcher)
+      select id, now() - "durationMs" * interval '1 millisecond', "durationMs", status, error, ${$.dispatcher}::text
+      from settled where outcome <> 'release'
+    ), finished as (
+      insert into ${outcomes} (notification_id, status, attempts, last_error, finished_at)
+      select id, outcome, attempt, error, now() from settled where outcome in ('sent', 'dead')
+    ), health as (
+      select endpoint_id, bool_or(outcome = 'sent') as ok, bool_or(coalesce(status = 410, false)) as unwanted,
+             count(*) filter (where outcome <> 'sent') as failed
+      from settled where endpoint_id is not null and outcome <> 'release' group by endpoint_id
+    ), touched as materialized (
+      select e.id, e.status, h.ok, h.unwanted,
+             case when h.ok then 0 else e.failures + h.failed end as failures,
+             case when h.ok then null else coalesce(e.failing_since, now()) end as failing_since
+      from ${webhookEndpoints} e join health h on h.endpoint_id = e.id
+      where e.status <> 'disabled' and (h.failed > 0 or e.failures > 0)
+      order by e.id for update of e
+    ), judged as (
+      select *, case
+          when unwanted or failing_since < now() - interval '${sql.raw(String(DISABLE_AFTER_DAYS))} days' then 'disabled'
+          when ok then 'enabled'
+          when failures >= ${sql.raw(String(PAUSE_AFTER))} then 'paused'
+          else status
+        end as verdict
+      from touched
+    ), marked as (
+      update ${webhookEndpoints} e
+      set status = j.verdict, failures = j.failures, failing_since = j.failing_since,
+          paused_until = case when j.verdict = 'paused' then now() + least(
+            interval '1 hour',
+            interval '30 seconds' * 2 ^ least(12, greatest(0, j.failures - ${sql.raw(String(PAUSE_AFTER))}) / 4)
+          ) end
+      from judged j where e.id = j.id
+    )
+    select (select count(*) from settled)::int as settled, coalesce((
+      select json_agg(json_build_object('id', id, 'status', verdict)) from judged where verdict <> status
+    ), '[]') as changes`,
+);
+
+/** Settles a batch in one statement; `settled` is how many of it were still held. */
+export async function settleDeliveries(
+  db: Db,
+  results: Settlement[],
+  dispatcher: string,
+): Promise<{ settled: number; changes: EndpointChange[] }> {
+  const [row] = await db.run(settle, { results: JSON.stringify(results), dispatcher });
+  if (!row) throw new Error('deliveries.settle returned no row');
+  return row;
+}
+
+const extend = statement<{ held: string; leaseMs: number }, { id: string }>(
+  'deliveries.extend',
+  ($) => sql`
+    update ${deliveries} d set due_at = now() + ${$.leaseMs}::int * interval '1 millisecond'
+    from json_to_recordset((${$.held}::text)::json) as r (id uuid, lease uuid)
+    where ${held(sql`d`)}
+    returning d.notification_id as id`,
+);
+
+/** Extends the leases of what is still held, and returns the ids of it. */
+export async function extendLeases(db: Db, held: readonly Delivery[], leaseMs: number): Promise<Set<string>> {
+  const pairs = held.map(({ id, lease }) => ({ id, lease }));
+  const rows = await db.run(extend, { held: JSON.stringify(pairs), leaseMs });
+  return new Set(rows.map((row) => row.id));
+}
+
+/** How much is queued and finished; `sent` is the planner's estimate, as counting millions would cost too much. */
+export type QueueDepth = { pending: number; sent: number; dead: number; canceled: number; oldestDueS: number };
+
+const depth = statement<Record<never, never>, QueueDepth>(
+  'deliveries.depth',
+  () => sql`
+    select (select count(*) from ${deliveries})::float8 as pending,
+           not_sent.dead::float8 as dead, not_sent.canceled::float8 as canceled,
+           greatest(0, estimate.rows - not_sent.dead - not_sent.canceled)::float8 as sent,
+           coalesce((select extract(epoch from now() - min(due_at)) from ${deliveries} where due_at <= now()), 0)::float8
+             as "oldestDueS"
+    from (
+      select count(*) filter (where status = 'dead') as dead, count(*) filter (where status = 'canceled') as canceled
+      from ${outcomes} where status <> 'sent'
+    ) not_sent, (
+      select greatest(reltuples, 0) as rows from pg_class where oid = 'outcomes'::regclass
+    ) estimate`,
+);
+
+export async function queueDepth(db: Db, signal: AbortSignal): Promise<QueueDepth> {
+  const [row] = await db.run(depth, {}, signal);
+  if (!row) throw new Error('deliveries.depth returned no row');
+  return row;
+}
+
+/** Rows that one pruning statement takes at most, so that it never holds anyone up. */
+const PRUNE_BATCH = 1000;
+
+// Ids are in order of time, so that the oldest are the first of the primary key. A message goes with its last
+// notification.
+const prune = statement<{ days: number; limit: number }, { pruned: number }>(
+  'deliveries.prune',
+  ($) => sql`
+    with old as materialized (
+      select o.notification_id, n.message_id
+      from ${outcomes} o join ${notifications} n on n.id = o.notification_id
+      where o.finished_at < now() - ${$.days}::int * interval '1 day'
+        and n.created_at < now() - ${$.days}::int * interval '1 day'
+      order by o.notification_id limit ${$.limit}::int
+    ), gone_outcomes as (
+      delete from ${outcomes} where notification_id in (select notification_id from old)
+    ), gone_attempts as (
+      delete from ${attempts} where notification_id in (select notification_id from old)
+    ), gone_notifications as (
+      delete from ${notifications} where id in (select notification_id from old)
+    ), gone_messages as (
+      delete from ${messages} m where id in (select message_id from old) and not exists (
+        select from ${notifications} n where n.message_id = m.id and n.id not in (select notification_id from old)
+      )
+    )
+    select count(*)::int as pruned from old`,
+);
+
+/** Deletes finished notifications older than `days`, batch by batch, and returns how many. */
+export async function pruneNotifications(db: Db, days: number): Promise<number> {
+  for (let all = 0; ; ) {
+    const [row] = await db.run(prune, { days, limit: PRUNE_BATCH });
+    all += row?.pruned ?? 0;
+    if ((row?.pruned ?? 0) < PRUNE_BATCH) return all;
+  }
+}

@@ -1,0 +1,49 @@
+import { sql } from 'drizzle-orm';
+import { type Db, statement } from '../db.ts';
+import { rateLimits } from './schema.ts';
+
+/** How often the key was counted in its window, and the seconds until that ends. */
+export type WindowRow = { count: number; resetS: number };
+
+const resetS = sql`extract(epoch from ${rateLimits.endsAt} - now())::float8 as "resetS"`;
+const ended = sql`${rateLimits.endsAt} <= now()`;
+
+const take = statement<{ key: string; windowS: number }, WindowRow>(
+  'rate_limits.take',
+  ($) => sql`
+    insert into ${rateLimits} (key, count, ends_at)
+    values (${$.key}::text, 1, now() + ${$.windowS}::int * interval '1 second')
+    on conflict (key) do update set
+      count = case when ${ended} then 1 else ${rateLimits.count} + 1 end,
+      ends_at = case when ${ended} then excluded.ends_at else ${rateLimits.endsAt} end
+    returning count, ${resetS}`,
+);
+
+const look = statement<{ key: string }, WindowRow>(
+  'rate_limits.look',
+  ($) => sql`select count, ${resetS} from ${rateLimits} where key = ${$.key}::text and not ${ended}`,
+);
+
+const prune = statement<{ limit: number }, { key: string }>(
+  'rate_limits.prune',
+  ($) => sql`
+    delete from ${rateLimits} where key in (
+      select key from ${rateLimits} where ${ended} order by ends_at limit ${$.limit}::int for update skip locked
+    )`,
+);
+
+/** Counts one against the key, in a new window where its last one has ended. On the database's clock. */
+export async function takeOne(db: Db, key: string, windowS: number, signal: AbortSignal): Promise<WindowRow> {
+  const [row] = await db.run(take, { key, windowS }, signal);
+  return row as WindowRow;
+}
+
+/** The key's window, unless it has ended or there is none. */
+export async function findWindow(db: Db, key: string, signal: AbortSignal): Promise<WindowRow | undefined> {
+  return (await db.run(look, { key }, signal))[0];
+}
+
+/** Deletes windows that have ended, `limit` at most. */
+export async function pruneWindows(db: Db, limit: number, signal: AbortSignal): Promise<void> {
+  await db.run(prune, { limit }, signal);
+}

@@ -1,0 +1,185 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { columns, type Db, rfc3339, statement } from '../db.ts';
+import { AppError } from '../errors.ts';
+import { type ClaimRow, type ClaimValues, claim } from '../idempotency/claim.ts';
+import { queue } from '../notifications/outbox.ts';
+import { type WebhookEndpoint, webhookEndpoints } from './schema.ts';
+
+const find = statement<{ id: string }, WebhookEndpoint>(
+  'webhookEndpoints.find',
+  ($) => sql`select ${columns(webhookEndpoints)} from ${webhookEndpoints} where id = ${$.id}::uuid`,
+);
+
+/** Throws AppError `not-found`. */
+export async function findEndpoint(db: Db, id: string, signal: AbortSignal): Promise<WebhookEndpoint> {
+  const [endpoint] = await db.run(find, { id }, signal);
+  return endpoint ?? noSuchEndpoint();
+}
+
+const list = statement<{ after: string; limit: number }, WebhookEndpoint>(
+  'webhookEndpoints.list',
+  ($) => sql`
+    select ${columns(webhookEndpoints)} from ${webhookEndpoints}
+    where id > ${$.after}::uuid order by id limit ${$.limit}::int`,
+);
+
+const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
+
+/** Endpoints in order of creation, after the id `after`; one more than `limit` where there are more. */
+export async function listEndpoints(
+  db: Db,
+  { after, limit }: { after: string | null; limit: number },
+  signal: AbortSignal,
+): Promise<WebhookEndpoint[]> {
+  return db.run(list, { after: after ?? BEFORE_ALL, limit: limit + 1 }, signal);
+}
+
+/** `events` is a JSON array; `secret` is sealed. */
+type NewEndpoint = { id: string; url: string; events: string; description: string; secret: string; now: string };
+
+const eventsOf = (json: unknown) => sql`array(select json_array_elements_text((${json}::text)::json))`;
+
+const create = statement<NewEndpoint & ClaimValues, ClaimRow>(
+  'webhookEndpoints.create',
+  ($) => sql`
+    with ${claim($)}, made as (
+      insert into ${webhookEndpoints} (id, url, events, description, secret, created_at, updated_at)
+      select ${$.id}::uuid, ${$.url}::text, ${eventsOf($.events)}, ${$.description}::text, ${$.secret}::text,
+             ${$.now}::timestamptz, ${$.now}::timestamptz
+      from claim where fresh
+    )
+    select fresh, fingerprint, response from claim`,
+);
+
+export async function createEndpoint(
+  db: Db,
+  values: NewEndpoint & ClaimValues,
+  signal: AbortSignal,
+): Promise<ClaimRow> {
+  const [row] = await db.run(create, values, signal);
+  if (!row) throw new Error('webhookEndpoints.create returned no row');
+  return row;
+}
+
+type Changed = { found: boolean } & (WebhookEndpoint | { [K in keyof WebhookEndpoint]: null });
+
+const target = ($: { id: unknown; versions: unknown }): SQL => sql`target as (
+    select id, version from ${webhookEndpoints} where id = ${$.id}::uuid for update
+  ), matching as (
+    select id from target where ${$.versions}::text is null or version = any((${$.versions}::text)::int[])
+  )`;
+const result = sql`select exists (select from target) as found, ${columns(webhookEndpoints, 'changed')}
+    from (select) one left join changed on true`;
+
+type Change = Omit<NewEndpoint, 'secret'> & { versions: string | null };
+
+const update = statement<Change, Changed>(
+  'webhookEndpoints.update',
+  ($) => sql`
+    with ${target($)}, changed as (
+      update ${webhookEndpoints} e
+      set url = ${$.url}::text, events = ${eventsOf($.events)}, description = ${$.description}::text,
+          version = e.version + 1, updated_at = ${$.now}::timestamptz,
+          status = 'enabled', failures = 0, failing_since = null, paused_until = null
+      from matching where e.id = matching.id
+      returning e.*
+    )
+    ${result}`,
+);
+
+/**
+ * Replaces the endpoint where its version is among `versions` (null: any), and enables it again.
+ * Throws AppError `not-found`, `precondition-failed`.
+ */
+export async function updateEndpoint(db: Db, change: Change, signal: AbortSignal): Promise<WebhookEndpoint> {
+  return changedEndpoint(await db.run(update, change, signal));
+}
+
+const remove = statement<{ id: string; versions: string | null }, Changed>(
+  'webhookEndpoints.remove',
+  ($) => sql`
+    with ${target($)}, changed as (
+      delete from ${webhookEndpoints} e using matching where e.id = matching.id returning e.*
+    )
+    ${result}`,
+);
+
+/** Deletes the endpoint where its version is among `versions` (null: any). Throws `not-found`, `precondition-failed`. */
+export async function removeEndpoint(db: Db, id: string, versions: string | null, signal: AbortSignal): Promise<void> {
+  changedEndpoint(await db.run(remove, { id, versions }, signal));
+}
+
+function changedEndpoint([row]: Changed[]): WebhookEndpoint {
+  if (!row?.found) return noSuchEndpoint();
+  if (row.id === null) throw new AppError('precondition-failed', 'The endpoint has changed since that version.');
+  const { found: _, ...endpoint } = row;
+  return endpoint;
+}
+
+function noSuchEndpoint(): never {
+  throw new AppError('not-found', 'There is no such webhook endpoint.');
+}
+
+// What POST may act on; the row is locked, so that two rotations follow each other.
+const existing = ($: { id: unknown }): SQL =>
+  sql`existing as (select * from ${webhookEndpoints} where id = ${$.id}::uuid for update)`;
+const precondition = sql`exists (select from existing)`;
+
+/** Hours for which the secret before the last one signs too. */
+const OVERLAP_HOURS = 24;
+
+const rotate = statement<{ id: string; secret: string; now: string } & ClaimValues, ClaimRow>(
+  'webhookEndpoints.rotate',
+  ($) => {
+    const body = sql`json_build_object('id', id, 'url', url, 'events', to_json(events), 'description', description,
+      'status', status, 'version', version + 1, 'createdAt', ${rfc3339(sql`created_at`)}, 'updatedAt', ${$.now}::text,
+      'secret', ${$.secret}::text)`;
+    const response = sql`(select json_build_object('status', 200,
+      'headers', json_build_object('ETag', '"' || (version + 1) || '"'), 'body', ${body})::text from existing)`;
+    return sql`
+      with ${existing($)}, ${claim($, { precondition, response })}, changed as (
+        update ${webhookEndpoints}
+        set previous_secret = secret, secret = ${$.secret}::text, version = version + 1,
+            previous_secret_until = now() + interval '${sql.raw(String(OVERLAP_HOURS))} hours',
+            updated_at = ${$.now}::timestamptz
+        where id = ${$.id}::uuid and exists (select from claim where fresh)
+      )
+      select fresh, fingerprint, response from claim`;
+  },
+);
+
+/** Gives the endpoint a new sealed secret; the old one signs too for a day. Throws AppError `not-found`. */
+export async function rotateSecret(
+  db: Db,
+  values: { id: string; secret: string; now: string } & ClaimValues,
+  signal: AbortSignal,
+): Promise<ClaimRow> {
+  const [row] = await db.run(rotate, values, signal);
+  return row ?? noSuchEndpoint();
+}
+
+const test = statement<{ id: string; notificationId: string } & ClaimValues, ClaimRow>(
+  'webhookEndpoints.test',
+  ($) => sql`
+    with ${existing($)}, ${claim($, { precondition })}, asked as (
+      select id from existing where exists (select from claim where fresh)
+    ), ${queue({
+      from: sql`asked`,
+      type: sql`'webhook.test'`,
+      userId: sql`null::uuid`,
+      data: sql`json_build_object('endpointId', asked.id)`,
+      only: sql`e.id = asked.id`,
+      webhookId: sql`${$.notificationId}::uuid`,
+    })}
+    select fresh, fingerprint, response from claim`,
+);
+
+/** Queues a `webhook.test` for this endpoint alone. Throws AppError `not-found`. */
+export async function queueTest(
+  db: Db,
+  values: { id: string; notificationId: string } & ClaimValues,
+  signal: AbortSignal,
+): Promise<ClaimRow> {
+  const [row] = await db.run(test, values, signal);
+  return row ?? noSuchEndpoint();
+}

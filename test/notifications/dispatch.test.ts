@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+import type { Db } from '../../src/db.ts';
+import type { Attempt, Channel } from '../../src/notifications/channels/channel.ts';
+import { createDispatcher, type DispatchSettings } from '../../src/notifications/dispatch.ts';
+import type { Delivery } from '../../src/notifications/queue.ts';
+import { onEveryDatabase } from '../support/databases.ts';
+import { recordingLog } from '../support/deps.ts';
+import { enqueue, execute, newEndpoint, stateOf } from '../support/notifications.ts';
+
+const SENT: Attempt = { ok: true, status: 204 };
+const never = new AbortController().signal;
+
+const settings: DispatchSettings = {
+  intervalMs: 60_000,
+  batch: 20,
+  concurrency: 4,
+  leaseMs: 60_000,
+  maxAttempts: 3,
+  deliveryTimeoutMs: 10_000,
+};
+
+function dispatcherWith(db: Db, channel: Channel, own: Partial<DispatchSettings> = {}) {
+  const log = recordingLog();
+  const dispatcher = createDispatcher({
+    db,
+    channels: { email: channel, webhook: channel },
+    log,
+    metrics: { delivery() {}, dispatcherTick() {} },
+    random: () => 0.5,
+    name: 'test',
+    settings: { ...settings, ...own },
+  });
+  return { ...dispatcher, log };
+}
+
+/** A channel that holds each delivery until it is told how that went. */
+function heldChannel() {
+  const started: { delivery: Delivery; signal: AbortSignal; finish: (attempt: Attempt) => void }[] = [];
+  let look = () => {};
+  const channel: Channel = (delivery, signal) =>
+    new Promise((finish) => {
+      started.push({ delivery, signal, finish });
+      look();
+    });
+  const untilStarted = (count: number) =>
+    new Promise<void>((resolve) => {
+      look = () => started.length >= count && resolve();
+      look();
+    });
+  return { channel, started, untilStarted };
+}
+
+onEveryDatabase('dispatcher', (db) => {
+  beforeEach(() => execute(db, 'truncate messages, notifications, deliveries, attempts, outcomes, webhook_endpoints'));
+
+  test('a backlog is delivered to the last one, each once, few at a time', async () => {
+    const ids = await enqueue(db, 130);
+    const seen: string[] = [];
+    let underWay = 0;
+    let most = 0;
+    const { drain } = dispatcherWith(db, async ({ id }) => {
+      most = Math.max(most, ++underWay);
+      await new Promise((resolve) => setImmediate(resolve));
+      underWay--;
+      seen.push(id);
+      return SENT;
+    });
+    assert.equal(await drain(), null);
+    assert.deepEqual(seen.sort(), ids.sort());
+    assert.ok(most <= settings.concurrency, `${most} at a time`);
+    for (const id of ids.slice(0, 3)) assert.equal((await stateOf(db, id)).status, 'sent');
+  });
+
+  test('what fails is tried again on schedule, and is dead after the last attempt', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    const { drain } = dispatcherWith(db, async () => ({ ok: false, status: 500, error: 'HTTP 500' }));
+    const next = await drain();
+    assert.ok(next !== null && next > 4000 && next <= 5000, `${next} ms`);
+    const waits = [5, 300];
+    for (const [made, seconds] of waits.entries()) {
+      const state = await stateOf(db, id);
+      assert.equal(state.attempt, made + 1);
+      assert.ok(Math.abs((state.dueInS as number) - seconds) < 1, `${state.dueInS} s`);
+      await execute(db, 'update deliveries set due_at = now()');
+      await drain();
+    }
+    const { status, attempts, lastError, log } = await stateOf(db, id);
+    assert.deepEqual([status, attempts, lastError, log.length], ['dead', 3, 'HTTP 500', 3]);
+  });
+
+  test('a delivery that failed for good is dead at once', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    const { drain } = dispatcherWith(db, async () => ({ ok: false, status: 410, error: 'HTTP 410', final: true }));
+    await drain();
+    assert.deepEqual([(await stateOf(db, id)).status, (await stateOf(db, id)).attempts], ['dead', 1]);
+  });
+
+  test('a channel that throws is a failed attempt, logged with its cause, and the others go on', async () => {
+    const ids = await enqueue(db, 3);
+    const { drain, log } = dispatcherWith(db, async ({ id }) => {
+      if (id === ids[1]) throw new Error('a defect, with details');
+      return SENT;
+    });
+    await drain();
+    const states = await Promise.all(ids.map((id) => stateOf(db, id)));
+    assert.deepEqual(
+      states.map(({ status }) => status),
+      ['sent', null, 'sent'],
+    );
+    assert.deepEqual(states[1]?.log, [{ status: null, error: 'internal error', dispatcher: 'test' }]);
+    const line = log.lines.find(({ msg }) => msg === 'delivery failed unexpectedly');
+    assert.match(String(line?.fields.error), /a defect/);
+  });
+
+  test('a notification whose attempts always kill the dispatcher ends dead, without another one', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    await execute(db, 'update deliveries set attempt = 3');
+    const { drain } = dispatcherWith(db, async () => assert.fail('must not be attempted'));
+    await drain();
+    assert.deepEqual(
+      [(await stateOf(db, id)).status, (await stateOf(db, id)).lastError],
+      ['dead', 'the last attempts never finished'],
+    );
+  });
+
+  test('one endpoint that never answers takes no more than its share, and nothing from the others', async () => {
+    const hanging = await newEndpoint(db);
+    const well = await newEndpoint(db);
+    await enqueue(db, 30, hanging);
+    const ids = await enqueue(db, 30, well);
+    const { channel, started } = heldChannel();
+    const done: string[] = [];
+    const finished = Promise.withResolvers<void>();
+    const { run, stop } = dispatcherWith(db, async (delivery, signal) => {
+      if (delivery.endpointId === hanging) return channel(delivery, signal);
+      if (done.push(delivery.id) === ids.length) finished.resolve();
+      return SENT;
+    });
+    const running = run();
+    await finished.promise;
+    assert.deepEqual(done.sort(), ids.sort());
+    assert.equal(started.length, 1, 'a quarter of the four slots');
+    stop(AbortSignal.abort());
+    started[0]?.finish({ ok: false, status: null, error: 'broken off' });
+    await running;
+  });
+
+  test('a ring while it works is not lost', async () => {
+    const { channel, started, untilStarted } = heldChannel();
+    const { run, stop, wake } = dispatcherWith(db, channel);
+    const running = run();
+    await enqueue(db, 1);
+    wake();
+    await untilStarted(1);
+    await enqueue(db, 1);
+    wake();
+    wake();
+    await untilStarted(2);
+    for (const { finish } of started) finish(SENT);
+    stop(never);
+    await running;
+    assert.equal(started.length, 2);
+  });
+
+  test('a stop finishes what is under way, gives back the rest, and starts nothing more', async () => {
+    const ids = await enqueue(db, 12);
+    const { channel, started, untilStarted } = heldChannel();
+    const { run, stop } = dispatcherWith(db, channel);
+    const running = run();
+    await untilStarted(settings.concurrency);
+    stop(never);
+    for (const { finish } of started) finish(SENT);
+    await running;
+    assert.equal(started.length, settings.concurrency);
+    const states = await Promise.all(ids.map((id) => stateOf(db, id)));
+    assert.equal(states.filter(({ status }) => status === 'sent').length, settings.concurrency);
+    for (const { status, attempt, leased, dueInS } of states) {
+      if (status !== 'sent') assert.deepEqual([attempt, leased, (dueInS as number) <= 0], [0, false, true]);
+    }
+  });
+
+  test('a stop that may wait no longer breaks off what is under way, to be tried again at once', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    const { channel, started, untilStarted } = heldChannel();
+    const { run, stop } = dispatcherWith(db, (delivery, signal) => {
+      signal.addEventListener('abort', () => started[0]?.finish({ ok: false, status: null, error: 'broken off' }));
+      return channel(delivery, signal);
+    });
+    const running = run();
+    await untilStarted(1);
+    stop(AbortSignal.abort());
+    await running;
+    const { status, leased, dueInS, log } = await stateOf(db, id);
+    assert.deepEqual([status, leased, (dueInS as number) <= 0, log.length], [null, false, true, 1]);
+  });
+
+  test('the lease of what takes long is extended', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    const { channel, started, untilStarted } = heldChannel();
+    const extended = Promise.withResolvers<void>();
+    const watched: Db = {
+      run: async (statement, values, signal) => {
+        const rows = await db.run(statement, values, signal);
+        if (statement.name === 'deliveries.extend') extended.resolve();
+        return rows;
+      },
+    };
+    const { run, stop } = dispatcherWith(watched, channel, { leaseMs: 600 });
+    const running = run();
+    await untilStarted(1);
+    await extended.promise;
+    assert.ok(((await stateOf(db, id)).dueInS as number) > 0.3);
+    started[0]?.finish(SENT);
+    stop(never);
+    await running;
+    assert.equal((await stateOf(db, id)).status, 'sent');
+  });
+
+  test('a database that is away is waited for, and what was delivered meanwhile is settled, once', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    let away = false;
+    let refused = 0;
+    let attempts = 0;
+    const flaky: Db = {
+      run: (statement, values, signal) => {
+        if (!away) return db.run(statement, values, signal);
+        if (++refused === 2) away = false;
+        return Promise.reject(new Error('away'));
+      },
+    };
+    const { drain, log } = dispatcherWith(flaky, async () => {
+      attempts++;
+      away = true;
+      return SENT;
+    });
+    await drain();
+    assert.deepEqual([(await stateOf(db, id)).status, attempts], ['sent', 1]);
+    assert.ok(log.lines.some(({ msg }) => msg === 'dispatcher cannot settle'));
+  });
+});

@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+import type { Db } from '../../src/db.ts';
+import {
+  claimDeliveries,
+  type Delivery,
+  extendLeases,
+  pruneNotifications,
+  queueDepth,
+  type Settlement,
+  settleDeliveries,
+} from '../../src/notifications/queue.ts';
+import { cancelNotification, redriveNotification } from '../../src/notifications/store.ts';
+import { onEveryDatabase } from '../support/databases.ts';
+import { endpointState, enqueue, execute, newEndpoint, stateOf } from '../support/notifications.ts';
+
+const signal = new AbortController().signal;
+
+function claim(db: Db, { limit = 100, cap = 100, leaseMs = 60_000, free = new Map<string, number>() } = {}) {
+  return claimDeliveries(db, { limit, cap, leaseMs, lease: crypto.randomUUID(), free });
+}
+
+const settlement = ({ id, lease }: Pick<Delivery, 'id' | 'lease'>, own: Partial<Settlement> = {}): Settlement => ({
+  id,
+  lease,
+  outcome: 'sent',
+  delayMs: 0,
+  durationMs: 12,
+  status: 204,
+  error: null,
+  ...own,
+});
+
+const expire = (db: Db, id: string) =>
+  execute(db, `update deliveries set due_at = now() - interval '1 second' where notification_id = '${id}'`);
+
+onEveryDatabase('queue', (db) => {
+  beforeEach(() => execute(db, 'truncate messages, notifications, deliveries, attempts, outcomes, webhook_endpoints'));
+
+  test('what is claimed is leased, counted, and not claimed again before its lease ends', async () => {
+    const ids = await enqueue(db, 3);
+    const first = await claim(db, { limit: 2 });
+    assert.equal(first.deliveries.length, 2);
+    assert.ok(first.deliveries.every(({ attempt, type }) => attempt === 1 && type === 'test.event'));
+    const second = await claim(db);
+    assert.equal(second.deliveries.length, 1);
+    assert.deepEqual([...first.deliveries, ...second.deliveries].map(({ id }) => id).sort(), ids.sort());
+    const none = await claim(db);
+    assert.deepEqual(none.deliveries, []);
+    assert.equal(none.nextMs, null);
+    const [held] = first.deliveries as [Delivery];
+    await settleDeliveries(db, [settlement(held, { outcome: 'retry', delayMs: 5000, error: 'HTTP 500' })], 'd');
+    const { nextMs } = await claim(db);
+    assert.ok(nextMs !== null && nextMs > 4000 && nextMs <= 5000);
+  });
+
+  test('an expired lease is simply due again, and its holder can change nothing any more', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    const [old] = (await claim(db)).deliveries as [Delivery];
+    await expire(db, id);
+    const [current] = (await claim(db)).deliveries as [Delivery];
+    assert.equal(current.id, id);
+    assert.equal(current.attempt, 2);
+    assert.notEqual(current.lease, old.lease);
+
+    for (const outcome of ['sent', 'dead', 'retry', 'release'] as const) {
+      const { settled } = await settleDeliveries(db, [settlement(old, { outcome, delayMs: 9e6 })], 'the old one');
+      assert.equal(settled, 0, outcome);
+    }
+    assert.equal((await extendLeases(db, [old], 9_000_000)).size, 0);
+    const untouched = await stateOf(db, id);
+    assert.equal(untouched.status, null);
+    assert.deepEqual(untouched.log, []);
+    assert.ok((untouched.dueInS as number) < 61);
+
+    assert.equal((await settleDeliveries(db, [settlement(current)], 'the new one')).settled, 1);
+    const done = await stateOf(db, id);
+    assert.deepEqual([done.status, done.attempts, done.attempt], ['sent', 2, null]);
+    assert.deepEqual(done.log, [{ status: 204, error: null, dispatcher: 'the new one' }]);
+  });
+
+  test('a batch settles in one statement: sent, dead, to be retried, given back', async () => {
+    await enqueue(db, 4);
+    const [sent, dead, retry, back] = (await claim(db)).deliveries as [Delivery, Delivery, Delivery, Delivery];
+    const { settled } = await settleDeliveries(
+      db,
+      [
+        settlement(sent),
+        settlement(dead, { outcome: 'dead', status: 500, error: 'HTTP 500' }),
+        settlement(retry, { outcome: 'retry', delayMs: 5000, status: null, error: 'timed out' }),
+        settlement(back, { outcome: 'release', status: null }),
+      ],
+      'd',
+    );
+    assert.equal(settled, 4);
+    assert.equal((await stateOf(db, sent.id)).status, 'sent');
+    const { status, attempts, lastError, log } = await stateOf(db, dead.id);
+    assert.deepEqual([status, attempts, lastError, log.length], ['dead', 1, 'HTTP 500', 1]);
+    const later = await stateOf(db, retry.id);
+    assert.ok((later.dueInS as number) > 4 && (later.dueInS as number) <= 5);
+    assert.deepEqual([later.attempt, later.leased, later.log.length], [1, false, 1]);
+    const released = await stateOf(db, back.id);
+    assert.deepEqual([released.attempt, released.leased, released.log.length], [0, false, 0]);
+    assert.ok((released.dueInS as number) <= 0);
+  });
+
+  test('many dispatchers that claim at once share the work, each notification to one of them', async () => {
+    const ids = await enqueue(db, 200);
+    const claims = await Promise.all(Array.from({ length: 20 }, () => claim(db, { limit: 10 })));
+    const claimed = claims.flatMap(({ deliveries }) => deliveries.map(({ id }) => id));
+    assert.equal(new Set(claimed).size, claimed.length);
+    while (claimed.length < ids.length) {
+      const more = (await claim(db, { limit: 50 })).deliveries;
+      assert.ok(more.length > 0);
+      claimed.push(...more.map(({ id }) => id));
+    }
+    assert.deepEqual(claimed.sort(), ids.sort());
+  });
+
+  test('no more of one endpoint is claimed than it has room for, and the others are not held up', async () => {
+    const slow = await newEndpoint(db);
+    const other = await newEndpoint(db);
+    await enqueue(db, 20, slow);
+    await enqueue(db, 3, other);
+    const count = (deliveries: Delivery[], endpoint: string) =>
+      deliveries.filter(({ endpointId }) => endpointId === endpoint).length;
+    const first = (await claim(db, { cap: 2 })).deliveries;
+    assert.deepEqual([count(first, slow), count(first, other)], [2, 2]);
+    const full = (await claim(db, { limit: 5, cap: 2, free: new Map([[slow, 0]]) })).deliveries;
+    assert.deepEqual([count(full, slow), count(full, other)], [0, 1]);
+    const room = (await claim(db, { cap: 2, free: new Map([[slow, 7]]) })).deliveries;
+    assert.equal(count(room, slow), 7);
+  });
+
+  test('an endpoint that keeps failing is paused, its queue waits unattempted, and a success ends the pause', async () => {
+    const id = await newEndpoint(db);
+    await enqueue(db, 12, id);
+    const failed = (await claim(db, { limit: 10 })).deliveries;
+    const failure = { outcome: 'retry', delayMs: 1000, status: 500, error: 'HTTP 500' } as const;
+    const { changes } = await settleDeliveries(
+      db,
+      failed.map((each) => settlement(each, failure)),
+      'd',
+    );
+    assert.deepEqual(changes, [{ id, status: 'paused' }]);
+    const paused = await endpointState(db, id);
+    assert.equal(paused.status, 'paused');
+    assert.ok((paused.pauseS as number) > 28 && (paused.pauseS as number) <= 30);
+
+    const claimed = await claim(db);
+    assert.deepEqual(claimed.deliveries, []);
+    await execute(db, `update webhook_endpoints set paused_until = now() where id = '${id}'`);
+    await execute(db, 'update deliveries set due_at = now()');
+    const again = (await claim(db)).deliveries;
+    assert.equal(again.length, 12);
+    assert.deepEqual(again.map(({ attempt }) => attempt).sort(), [1, 1, ...Array(10).fill(2)]);
+    const ended = await settleDeliveries(db, [settlement(again[0] as Delivery)], 'd');
+    assert.deepEqual(ended.changes, [{ id, status: 'enabled' }]);
+    assert.deepEqual(
+      { ...(await endpointState(db, id)) },
+      { status: 'enabled', failures: 0, pauseS: null, failingSince: null },
+    );
+  });
+
+  test('an endpoint that has failed for days, or is gone, is disabled', async () => {
+    const days = await newEndpoint(db);
+    const gone = await newEndpoint(db);
+    await execute(
+      db,
+      `update webhook_endpoints set failures = 3, failing_since = now() - interval '6 days' where id = '${days}'`,
+    );
+    await enqueue(db, 1, days);
+    await enqueue(db, 1, gone);
+    const claimed = (await claim(db)).deliveries;
+    const results = claimed.map((each) =>
+      each.endpointId === gone
+        ? settlement(each, { outcome: 'dead', status: 410, error: 'HTTP 410' })
+        : settlement(each, { outcome: 'retry', status: 500, error: 'HTTP 500' }),
+    );
+    const { changes } = await settleDeliveries(db, results, 'd');
+    assert.deepEqual(
+      changes.map(({ status }) => status),
+      ['disabled', 'disabled'],
+    );
+    assert.equal((await endpointState(db, days)).status, 'disabled');
+    assert.equal((await endpointState(db, gone)).status, 'disabled');
+    await enqueue(db, 1, gone);
+    const [refused] = (await claim(db)).deliveries as [Delivery];
+    assert.equal(refused.endpoint?.status, 'disabled');
+  });
+
+  test('a notification whose endpoint was deleted is claimed without one', async () => {
+    const id = await newEndpoint(db);
+    await enqueue(db, 1, id);
+    await execute(db, 'delete from webhook_endpoints');
+    const [orphan] = (await claim(db)).deliveries as [Delivery];
+    assert.equal(orphan.endpoint, null);
+    assert.equal(orphan.endpointId, id);
+  });
+
+  test('cancel is refused while a dispatcher holds the row, and final before and after', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    const [held] = (await claim(db)).deliveries as [Delivery];
+    await assert.rejects(cancelNotification(db, id, signal), { code: 'conflict' });
+    await settleDeliveries(db, [settlement(held, { outcome: 'retry', delayMs: 5000, error: 'HTTP 500' })], 'd');
+    const canceled = await cancelNotification(db, id, signal);
+    assert.deepEqual([canceled.status, canceled.attempts, canceled.lastError], ['canceled', 1, 'HTTP 500']);
+    assert.equal((await settleDeliveries(db, [settlement(held)], 'd')).settled, 0);
+    assert.equal((await stateOf(db, id)).status, 'canceled');
+  });
+
+  test('a dead notification that is redriven many times at once is queued once', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    const [held] = (await claim(db)).deliveries as [Delivery];
+    await settleDeliveries(db, [settlement(held, { outcome: 'dead', error: 'HTTP 500', status: 500 })], 'd');
+    const tries = await Promise.allSettled(Array.from({ length: 10 }, () => redriveNotification(db, id, signal)));
+    assert.equal(tries.filter(({ status }) => status === 'fulfilled').length, 1);
+    const again = await stateOf(db, id);
+    assert.deepEqual([again.status, again.attempt, again.log.length], [null, 0, 1]);
+  });
+
+  test('finished notifications are pruned when they are old, with all that belongs to them, and no others', async () => {
+    await enqueue(db, 5);
+    const claimed = (await claim(db, { limit: 4 })).deliveries;
+    await settleDeliveries(
+      db,
+      claimed.map((each) => settlement(each)),
+      'd',
+    );
+    await execute(db, `update notifications set created_at = now() - interval '31 days'`);
+    await execute(
+      db,
+      `update outcomes set finished_at = now() - interval '31 days' where notification_id <> '${claimed[0]?.id}'`,
+    );
+    assert.equal(await pruneNotifications(db, 30), 3);
+    assert.equal(await pruneNotifications(db, 30), 0);
+    assert.equal((await stateOf(db, claimed[0]?.id as string)).status, 'sent');
+    const { pending } = await queueDepth(db, signal);
+    assert.equal(pending, 1);
+  });
+
+  test('the depth of the queue tells what waits, what is dead, and how long the oldest has waited', async () => {
+    await enqueue(db, 3);
+    await execute(db, `update deliveries set due_at = now() - interval '90 seconds'`);
+    const [dead] = (await claim(db, { limit: 1 })).deliveries as [Delivery];
+    await settleDeliveries(db, [settlement(dead, { outcome: 'dead', error: 'HTTP 500', status: 500 })], 'd');
+    const depth = await queueDepth(db, signal);
+    assert.deepEqual([depth.pending, depth.dead, depth.canceled], [2, 1, 0]);
+    assert.ok(depth.oldestDueS >= 90 && depth.oldestDueS < 100);
+  });
+});

@@ -1,0 +1,64 @@
+import { once } from 'node:events';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export type Hook = { at: number; path: string; headers: IncomingHttpHeaders; body: string };
+type Reply = (hook: Hook, response: ServerResponse, request: IncomingMessage) => void;
+
+/** A webhook receiver on loopback: remembers what comes, and answers 204 or as it is told to for a path. */
+export type Sink = {
+  url(path: string): string;
+  hooks: Hook[];
+  /** From now on, requests to `path` are answered by `reply`, or with a status. */
+  reply(path: string, reply: Reply | number): void;
+  /** Resolves with the first `count` hooks to `path`, past or to come. */
+  received(path: string, count?: number): Promise<Hook[]>;
+  close(): Promise<void>;
+};
+
+export async function startSink(): Promise<Sink> {
+  const hooks: Hook[] = [];
+  const replies = new Map<string, Reply>();
+  const waiting = new Set<() => void>();
+
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk) => chunks.push(chunk));
+    request.on('end', () => {
+      const path = request.url ?? '';
+      const hook = { at: performance.now(), path, headers: request.headers, body: Buffer.concat(chunks).toString() };
+      hooks.push(hook);
+      const reply = replies.get(path);
+      if (reply) reply(hook, response, request);
+      else response.writeHead(204).end();
+      for (const look of waiting) look();
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+
+  return {
+    url: (path) => `http://127.0.0.1:${port}${path}`,
+    hooks,
+    reply: (path, reply) => {
+      const answer: Reply = typeof reply === 'number' ? (_, response) => response.writeHead(reply).end() : reply;
+      replies.set(path, answer);
+    },
+    received: (path, count = 1) =>
+      new Promise((resolve) => {
+        const look = () => {
+          const found = hooks.filter((hook) => hook.path === path);
+          if (found.length < count) return void waiting.add(look);
+          waiting.delete(look);
+          resolve(found.slice(0, count));
+        };
+        look();
+      }),
+    close: async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
