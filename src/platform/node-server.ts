@@ -1,32 +1,26 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
-import type { Log } from '../deps.ts';
-
-type Options = {
-  fetch: (request: Request, incoming: IncomingMessage) => Response | Promise<Response>;
-  host: string;
-  port: number;
-  readTimeoutMs: number;
-  idleTimeoutMs: number;
-  log: Log;
-};
+import type { CreateServer } from './server.ts';
 
 const SWEEP_MS = 50;
 
 /** Node's HTTP server around a fetch handler, with an orderly stop. */
-export function createNodeServer({ fetch, host, port, readTimeoutMs, idleTimeoutMs, log }: Options) {
+export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutMs, idleTimeoutMs, log }) => {
   const underWay = new Set<ServerResponse>();
   const connections = new Set<Socket>();
   let draining = false;
 
-  const listener = getRequestListener((request, { incoming }) => fetch(request, incoming as IncomingMessage), {
-    overrideGlobalObjects: false,
-    errorHandler: (error) => {
-      log.error('request failed outside the app', { error });
-      return new Response(null, { status: 500 });
+  const listener = getRequestListener(
+    (request, { incoming }) => fetch(request, incoming.socket.remoteAddress ?? 'unknown'),
+    {
+      overrideGlobalObjects: false,
+      errorHandler: (error) => {
+        log.error('request failed outside the app', { error });
+        return new Response(null, { status: 500 });
+      },
     },
-  });
+  );
   const server = createServer(
     {
       headersTimeout: readTimeoutMs,
@@ -59,13 +53,9 @@ export function createNodeServer({ fetch, host, port, readTimeoutMs, idleTimeout
   }
 
   return {
-    /** Rejects where the address cannot be bound. */
     listen: () => listen(server, host, port),
-    /** Rejects when the server breaks while running. */
     broken: brokenServer(server),
-    /** From now on each connection closes with its next answer, so that few are left when the listener closes. */
     drain,
-    /** Takes no new connections, lets requests finish and resolves when the last connection is gone. */
     async close(): Promise<void> {
       drain();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -74,7 +64,7 @@ export function createNodeServer({ fetch, host, port, readTimeoutMs, idleTimeout
       clearInterval(sweeper);
     },
   };
-}
+};
 
 /** Rejects when `server` breaks; nobody need be listening for that. */
 export function brokenServer(server: Server): Promise<never> {

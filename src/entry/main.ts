@@ -1,0 +1,168 @@
+import { hostname } from 'node:os';
+import { app } from '../app.ts';
+import type { Deps } from '../deps.ts';
+import type { CreateSender } from '../notifications/channels/send.ts';
+import type { Sign } from '../notifications/channels/sign.ts';
+import { webhookChannel } from '../notifications/channels/webhook.ts';
+import { createDispatcher } from '../notifications/dispatch.ts';
+import { tidy } from '../notifications/housekeeping.ts';
+import { queueDepth } from '../notifications/queue.ts';
+import { postgresDoorbell } from '../platform/doorbell-postgres.ts';
+import { createLog } from '../platform/log.ts';
+import { createMetrics } from '../platform/metrics.ts';
+import { createMetricsServer } from '../platform/metrics-server.ts';
+import { createSecretBox } from '../platform/secret-box.ts';
+import type { CreateServer } from '../platform/server.ts';
+import { stdoutLines } from '../platform/stdout.ts';
+import { createVerifier } from '../platform/verify-jwt.ts';
+import { type Config, ConfigError, parseConfig } from './config.ts';
+import { withDevelopmentSecrets } from './development-secrets.ts';
+import { emailChannel } from './email-channel.ts';
+import { createLimiter } from './limiter.ts';
+import { openDatabase } from './open-database.ts';
+import { printWelcome } from './welcome.ts';
+
+const writeLine = stdoutLines();
+const forever = new Promise<never>(() => {});
+const now = () => new Date();
+const TIDY_EVERY_MS = 600_000;
+/** What is left of the time to stop when deliveries are broken off, to give them back. */
+const LAST_WORDS_MS = 1000;
+
+/** What differs from runtime to runtime. */
+export type Platform = {
+  createServer: CreateServer;
+  createSender: CreateSender;
+  sign: Sign;
+};
+
+/** The service as a process, on Node, Deno and Bun: ends the process when it is over. */
+export async function main(platform: Platform): Promise<void> {
+  try {
+    await serve(platform);
+  } catch (error) {
+    const problems = error instanceof ConfigError ? { problems: error.problems } : { error };
+    createLog('info', writeLine).error('cannot start', problems);
+    process.exit(1);
+  }
+}
+
+async function serve({ createServer, createSender, sign }: Platform): Promise<void> {
+  // 1 Configuration: read and checked once, before anything else.
+  const config = parseConfig(withDevelopmentSecrets(process.env));
+
+  // 2 Logger.
+  const log = createLog(config.logLevel, writeLine);
+
+  // 3 Database: opened and asked before anything is served.
+  const database = await openDatabase(config, log);
+  const { db } = database;
+
+  // 4 Dependencies.
+  const metrics = createMetrics();
+  const random = Math.random;
+  const name = `${hostname()}:${process.pid}`;
+  const secrets = createSecretBox(config.secretsKey);
+  const sender = createSender({
+    allowPrivate: config.webhookAllowPrivate,
+    timeoutMs: config.dispatch.deliveryTimeoutMs,
+    connectionsPerOrigin: 2 * config.dispatch.concurrency,
+  });
+  const channels = {
+    email: emailChannel(config, log),
+    webhook: webhookChannel({ send: sender.send, secrets, now, sign }),
+  };
+  const dispatcher = createDispatcher({ db, channels, log, metrics, random, name, settings: config.dispatch });
+  const doorbell = config.databaseUrl.startsWith('postgres')
+    ? postgresDoorbell(config.databaseUrl, log, config.dispatchEnabled ? dispatcher.wake : undefined)
+    : undefined;
+  let draining = false;
+  const deps: Omit<Deps, 'clientAddress'> = {
+    settings: config,
+    db,
+    now,
+    limiter: createLimiter(config, db, log),
+    verifier: createVerifier(config.jwt, log),
+    secrets,
+    wake: config.dispatchEnabled || !doorbell ? dispatcher.wake : doorbell.ring,
+    log,
+    metrics,
+    draining: () => draining,
+  };
+
+  // 5 Server, with its read and idle time-outs.
+  const server = createServer({
+    ...config,
+    log,
+    fetch: (request, peer) => app.fetch(request, { ...deps, clientAddress: addressOf(request, peer, config) }),
+  });
+
+  // 6 Signals: the first asks for an orderly stop, the second for an immediate one.
+  const signaled = new Promise<string>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT']) {
+      process.once(signal, () => {
+        resolve(signal);
+        for (const again of ['SIGTERM', 'SIGINT']) process.on(again, () => exitNow('second signal'));
+      });
+    }
+  });
+  const exitNow = (why: string) => {
+    log.error('stopped at once', { why });
+    process.exit(1);
+  };
+
+  // 7 Workers: the dispatcher, housekeeping and the metrics server.
+  const dispatching = config.dispatchEnabled ? dispatcher.run() : forever;
+  dispatching.catch(() => {});
+  const tidying = setInterval(tidy, TIDY_EVERY_MS, { db, log }, config.retentionDays);
+  const metricsServer =
+    config.metrics &&
+    createMetricsServer({
+      ...config.metrics,
+      contentType: metrics.contentType,
+      expose: () => metrics.expose({ pool: database.stats, queue: () => queueDepth(db, AbortSignal.timeout(2000)) }),
+      log,
+    });
+
+  // 8 Listen.
+  let failure: unknown;
+  try {
+    if (metricsServer) log.info('metrics listening', { url: `${await metricsServer.listen()}/metrics` });
+    const url = await server.listen();
+    log.info('listening', { url });
+    if (!config.production) await printWelcome(config, url);
+
+    // 9 Wait for a signal, a dead server or a dead worker.
+    const why = await Promise.race([signaled, server.broken, metricsServer?.broken ?? forever, dispatching]);
+    log.info('stopping', { why });
+  } catch (error) {
+    failure = error;
+    log.error('fatal', { error });
+  }
+
+  // 10 Orderly stop, each step a log line; past its deadline, an immediate one.
+  process.exitCode = failure ? 1 : 0;
+  setTimeout(exitNow, config.shutdownTimeoutMs, 'SHUTDOWN_TIMEOUT_MS has passed').unref();
+  draining = true;
+  server.drain();
+  log.info('not ready any more');
+  if (!failure) await new Promise((resolve) => setTimeout(resolve, config.shutdownDelayMs));
+  dispatcher.stop(AbortSignal.timeout(Math.max(1, config.shutdownTimeoutMs - LAST_WORDS_MS)));
+  await server.close();
+  log.info('requests finished, listener closed');
+  if (config.dispatchEnabled) await dispatching.catch(() => {});
+  await Promise.all([sender.close(), doorbell?.close()]);
+  clearInterval(tidying);
+  log.info('dispatcher stopped');
+  await metricsServer?.close();
+  log.info('metrics listener closed');
+  await database.close();
+  log.info('database closed');
+  process.exit();
+}
+
+function addressOf(request: Request, peer: string, { trustProxy }: Config): string {
+  // The last entry is the one that the trusted proxy itself wrote.
+  const forwarded = trustProxy ? request.headers.get('x-forwarded-for')?.split(',').at(-1)?.trim() : undefined;
+  return forwarded || peer;
+}

@@ -1,0 +1,203 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { ConfigError, DEVELOPMENT_KEY, DEVELOPMENT_SECRET, parseConfig } from '../../src/entry/config.ts';
+
+type Env = Record<string, string | undefined>;
+
+const JWT_SECRET = 'x'.repeat(32);
+const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
+const needed = { JWT_SECRET, SECRETS_KEY };
+const production = { ...needed, APP_ENV: 'production', DATABASE_URL: 'postgres://app@db/app' };
+
+const parse = (env: Env = {}) => parseConfig({ ...needed, ...env });
+
+function problemsOf(env: Env): string[] {
+  try {
+    parseConfig({ ...needed, ...env });
+  } catch (error) {
+    assert.ok(error instanceof ConfigError);
+    assert.equal(error.message, `invalid configuration: ${error.problems.join('; ')}`);
+    return error.problems;
+  }
+  return [];
+}
+
+/** The names of the variables that are complained about. */
+const refusedIn = (env: Env) => problemsOf(env).map((problem) => problem.split(' ')[0]);
+
+test('what is not set has the default that is documented', () => {
+  const config = parse();
+  assert.partialDeepStrictEqual(config, {
+    production: false,
+    host: '127.0.0.1',
+    port: 8787,
+    metrics: { host: '127.0.0.1', port: 9090 },
+    logLevel: 'info',
+    databaseUrl: 'pglite:.data/db',
+    databasePoolMax: 10,
+    databaseFetchEndpoint: undefined,
+    jwt: { secret: JWT_SECRET, jwksUrl: undefined, issuer: undefined, audience: undefined },
+    requestTimeoutMs: 5000,
+    readTimeoutMs: 10_000,
+    idleTimeoutMs: 60_000,
+    shutdownTimeoutMs: 15_000,
+    shutdownDelayMs: 0,
+    bodyLimitBytes: 65_536,
+    rateLimit: { max: 600, windowS: 60 },
+    dispatchEnabled: true,
+    dispatch: {
+      intervalMs: 5000,
+      batch: 100,
+      concurrency: 16,
+      leaseMs: 60_000,
+      maxAttempts: 10,
+      deliveryTimeoutMs: 15_000,
+    },
+    webhookAllowPrivate: true,
+    retentionDays: 30,
+    trustProxy: false,
+    corsOrigins: [],
+    otlpEndpoint: undefined,
+  });
+  assert.equal(config.email.provider, 'log');
+  assert.equal(parse(production).webhookAllowPrivate, false);
+});
+
+test('an empty variable counts as unset', () => {
+  const names = ['PORT', 'HOST', 'METRICS_ADDR', 'DATABASE_URL', 'CORS_ORIGINS', 'JWKS_URL', 'WEBHOOK_ALLOW_PRIVATE'];
+  assert.deepEqual(parse(Object.fromEntries(names.map((name) => [name, '']))), parse());
+});
+
+test('what is set is taken', () => {
+  assert.deepEqual(parse({ METRICS_ADDR: 'off' }).metrics, undefined);
+  assert.deepEqual(parse({ METRICS_ADDR: ':9100' }).metrics, { host: '0.0.0.0', port: 9100 });
+  assert.deepEqual(parse({ METRICS_ADDR: '[::1]:9100' }).metrics, { host: '::1', port: 9100 });
+  assert.deepEqual(parse({ METRICS_ADDR: 'localhost:65535' }).metrics, { host: 'localhost', port: 65_535 });
+  const origins = parse({ CORS_ORIGINS: 'https://a.example, http://localhost:3000' }).corsOrigins;
+  assert.deepEqual(origins, ['https://a.example', 'http://localhost:3000']);
+  assert.equal(parse({ PORT: '0' }).port, 0);
+  assert.equal(parse({ DISPATCH_ENABLED: 'false' }).dispatchEnabled, false);
+  assert.equal(parse({ WEBHOOK_ALLOW_PRIVATE: 'false' }).webhookAllowPrivate, false);
+  assert.equal(parse({ ...production, DATABASE_URL: 'pglite:/var/db' }).databaseUrl, 'pglite:/var/db');
+  assert.equal(parse({ DATABASE_URL: 'postgresql://db/app' }).databaseUrl, 'postgresql://db/app');
+  const keys = parse({ JWT_SECRET: '', JWKS_URL: 'https://issuer.example/keys' }).jwt;
+  assert.deepEqual([keys.secret, keys.jwksUrl], [undefined, 'https://issuer.example/keys']);
+});
+
+// Marked, so that no message can hold one by chance.
+const bad: Record<string, string[]> = {
+  APP_ENV: ['qqq', 'Production'],
+  METRICS_ADDR: ['qqq', 'qqq:', 'qqq:99999', 'qqq:1:2', ':-77'],
+  LOG_LEVEL: ['qqq', 'INFO'],
+  DATABASE_URL: [
+    'qqq',
+    'mysql://qqq',
+    'pglite:',
+    'postgres://',
+    'postgres://u:qqq@[bad/db',
+    'postgres://qqq:99999999/',
+  ],
+  DATABASE_FETCH_ENDPOINT: ['qqq', 'ftp://qqq'],
+  JWT_SECRET: ['qqq', 'q'.repeat(31)],
+  JWKS_URL: ['qqq', 'file:///qqq'],
+  DISPATCH_ENABLED: ['qqq', '77'],
+  WEBHOOK_ALLOW_PRIVATE: ['qqq', 'TRUE'],
+  TRUST_PROXY: ['qqq'],
+  SECRETS_KEY: ['qqq', `${'q'.repeat(42)}=`, 'q'.repeat(44), `${'q'.repeat(43)}=\n`],
+  CORS_ORIGINS: ['qqq', 'https://qqq.example/path', 'https://a.example,', 'https://qqq.example/'],
+  OTEL_EXPORTER_OTLP_ENDPOINT: ['qqq'],
+  EMAIL_PROVIDER: ['qqq'],
+  RESEND_URL: ['qqq'],
+};
+
+const numbers = {
+  PORT: [0, 65_535],
+  DATABASE_POOL_MAX: [1],
+  REQUEST_TIMEOUT_MS: [1],
+  READ_TIMEOUT_MS: [1],
+  IDLE_TIMEOUT_MS: [1],
+  SHUTDOWN_TIMEOUT_MS: [1],
+  SHUTDOWN_DELAY_MS: [0],
+  BODY_LIMIT_BYTES: [1],
+  RATE_LIMIT_MAX: [1],
+  RATE_LIMIT_WINDOW_S: [1],
+  DISPATCH_INTERVAL_MS: [10],
+  DISPATCH_BATCH: [1],
+  DISPATCH_CONCURRENCY: [1],
+  DISPATCH_LEASE_MS: [100],
+  DISPATCH_MAX_ATTEMPTS: [1],
+  DELIVERY_TIMEOUT_MS: [1],
+  RETENTION_DAYS: [1],
+} satisfies Record<string, [number, number?]>;
+
+describe('a value that makes no sense is refused, by name and never with the value', () => {
+  for (const [name, values] of Object.entries(bad)) {
+    test(name, () => {
+      for (const value of values) {
+        const problems = problemsOf({ [name]: value });
+        assert.deepEqual(problems.length, 1, `${value}: ${problems}`);
+        assert.ok(problems[0]?.startsWith(`${name} `), problems[0]);
+        assert.ok(!problems[0]?.includes(value.trim()) || value.length < 3, problems[0]);
+        assert.ok(!problems[0]?.includes('qqq'), problems[0]);
+      }
+    });
+  }
+
+  for (const [name, [least, most]] of Object.entries(numbers) as [string, [number, number?]][]) {
+    test(`${name}, which is a whole number from ${least}`, () => {
+      const out = [String(least - 1), String((most ?? 99_999_999_999) + 1), '9'.repeat(30)];
+      for (const value of [...out, '-7777', '7777.5', '7777e1', '0x7777', ' 7777', '7777ms', 'NaN', 'Infinity']) {
+        const [problem = '', ...others] = problemsOf({ [name]: value });
+        assert.match(problem, new RegExp(`^${name} must be a whole number from ${least} to \\d+$`), value);
+        assert.deepEqual(others, []);
+        if (value.length > 3 && value !== '65536') assert.ok(!problem.includes(value), problem);
+      }
+    });
+  }
+});
+
+describe('values that do not go together are refused', () => {
+  const cases: [what: string, env: Env, names: string[]][] = [
+    ['a stop that could cut requests short', { SHUTDOWN_TIMEOUT_MS: '5000' }, ['SHUTDOWN_TIMEOUT_MS']],
+    ['the same, by the other', { REQUEST_TIMEOUT_MS: '15000' }, ['SHUTDOWN_TIMEOUT_MS']],
+    ['a lease that a delivery can outlast', { DISPATCH_LEASE_MS: '15000' }, ['DISPATCH_LEASE_MS']],
+    ['no way to check a token', { JWT_SECRET: undefined }, ['JWT_SECRET']],
+    ['two ways to check a token', { JWKS_URL: 'https://issuer.example' }, ['JWT_SECRET']],
+    ['production without a database', { ...production, DATABASE_URL: undefined }, ['DATABASE_URL']],
+    ['production without a sealing key', { ...production, SECRETS_KEY: undefined }, ['SECRETS_KEY']],
+    [
+      'production with a generated secret',
+      { ...production, JWT_SECRET: DEVELOPMENT_SECRET + JWT_SECRET },
+      ['JWT_SECRET'],
+    ],
+    [
+      'production with a generated key',
+      { ...production, SECRETS_KEY: DEVELOPMENT_KEY + Buffer.alloc(20).toString('base64') },
+      ['SECRETS_KEY'],
+    ],
+    [
+      'production with webhooks to private addresses',
+      { ...production, WEBHOOK_ALLOW_PRIVATE: 'true' },
+      ['WEBHOOK_ALLOW_PRIVATE'],
+    ],
+    ['email without its key and sender', { EMAIL_PROVIDER: 'resend' }, ['RESEND_API_KEY', 'EMAIL_FROM']],
+  ];
+  for (const [what, env, names] of cases) {
+    test(what, () => assert.deepEqual(refusedIn(env), names));
+  }
+
+  test('but the generated ones do in development', () => {
+    const generated = {
+      JWT_SECRET: DEVELOPMENT_SECRET + JWT_SECRET,
+      SECRETS_KEY: DEVELOPMENT_KEY + Buffer.alloc(20).toString('base64'),
+    };
+    assert.deepEqual(problemsOf(generated), []);
+    assert.deepEqual(problemsOf(production), []);
+  });
+});
+
+test('every problem is told at once', () => {
+  const env = { PORT: 'x', LOG_LEVEL: 'x', EMAIL_PROVIDER: 'resend', SHUTDOWN_TIMEOUT_MS: '1', JWT_SECRET: 'x' };
+  const names = ['EMAIL_FROM', 'JWT_SECRET', 'LOG_LEVEL', 'PORT', 'RESEND_API_KEY', 'SHUTDOWN_TIMEOUT_MS'];
+  assert.deepEqual(refusedIn(env).sort(), names);
+});
