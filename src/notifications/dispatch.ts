@@ -11,6 +11,8 @@ export type DispatchSettings = {
   intervalMs: number;
   batch: number;
   concurrency: number;
+  /** How many slow deliveries may go on beside the `concurrency`: as many again unless said. */
+  beside?: number;
   leaseMs: number;
   maxAttempts: number;
   deliveryTimeoutMs: number;
@@ -33,8 +35,11 @@ export type Dispatcher = {
   wake(): void;
   /** Delivers until `stop`. Rejects only for a defect: a database that is away is waited for. */
   run(): Promise<void>;
-  /** Delivers until nothing is due, and returns the milliseconds until more will be; null where none is known. */
-  drain(): Promise<number | null>;
+  /**
+   * Delivers until nothing is due, or `most` are delivered, and returns the milliseconds until more will be: 0 where
+   * more may be due already, null where none is known.
+   */
+  drain(most?: number): Promise<number | null>;
   /** Ends `run` once what is under way is settled, the rest given back; `force` cuts short what is under way. */
   stop(force: AbortSignal): void;
 };
@@ -45,20 +50,22 @@ type Active = { delivery: Delivery; abort: AbortController; startedAt: number; i
 const SLOT_MS = 1000;
 const SWEEP_MS = 100;
 /** How long results may wait for more, so that they settle together. */
-const LINGER_MS = 5;
+const LINGER_MS = 20;
 const SETTLE_RETRY_MS = 500;
 const SETTLE_TRIES_AT_STOP = 3;
 
 /** Claims, delivers, settles. Holds at most two batches, and has at most twice `concurrency` under way. */
 export function createDispatcher({ db, channels, log, metrics, random, name, settings }: DispatchDeps): Dispatcher {
-  const { intervalMs, batch, concurrency, leaseMs, maxAttempts, deliveryTimeoutMs } = settings;
+  const { intervalMs, batch, concurrency, beside = concurrency, leaseMs, maxAttempts, deliveryTimeoutMs } = settings;
   const lanes = createLanes({ concurrency, batch, leaseMs });
-  const waiting: Delivery[] = [];
   const active = new Map<string, Active>();
   const results: Settlement[] = [];
   let inSlots = 0;
+  /** How many more may be claimed. */
+  let left = Number.POSITIVE_INFINITY;
   let mayBeDue = true;
   let nextAt: number | null = null;
+  let claiming: Promise<void> | undefined;
   let flushing: Promise<void> | undefined;
   let stopping = false;
   let ring = () => {};
@@ -82,16 +89,15 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     try {
       while (!stopping) {
         bell = newBell();
-        if (mayClaim()) await claimSome();
+        if (mayClaim()) startClaim();
         startWaiting();
-        const idle = waiting.length + active.size + results.length === 0 && !flushing;
-        if (untilIdle && idle && !mayBeDue) return;
-        if (!mayClaim()) await bell;
+        if (untilIdle && (!mayBeDue || left <= 0) && isIdle()) return;
+        await bell;
       }
-      release(waiting.splice(0));
-      while (active.size > 0 || flushing) {
+      release(lanes.remove());
+      while (!isIdle()) {
         bell = newBell();
-        await Promise.race([bell, flushing]);
+        await bell;
       }
     } finally {
       clearInterval(sweeper);
@@ -103,11 +109,23 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   // Refilled when half empty: claims are worth their round trip, and no more is held than half a lease can start.
   function roomFor(): number {
     const most = Math.min(batch, lanes.startable());
-    return waiting.length <= most / 2 ? most - waiting.length : 0;
+    return lanes.waiting() <= most / 2 ? Math.min(left, most - lanes.waiting()) : 0;
   }
 
   function mayClaim(): boolean {
-    return mayBeDue && results.length <= batch && roomFor() > 0;
+    return mayBeDue && !claiming && results.length <= batch && roomFor() > 0;
+  }
+
+  function isIdle(): boolean {
+    return lanes.waiting() + active.size + results.length === 0 && !claiming && !flushing;
+  }
+
+  // Not awaited by the loop: what is held goes on meanwhile.
+  function startClaim(): void {
+    claiming = claimSome().finally(() => {
+      claiming = undefined;
+      ring();
+    });
   }
 
   async function claimSome(): Promise<void> {
@@ -115,17 +133,19 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     mayBeDue = false;
     try {
       const lease = crypto.randomUUID();
-      const claimed = await claimDeliveries(db, { limit, leaseMs, lease, cap: lanes.cap, free: lanes.free() });
+      const free = lanes.free();
+      const claimed = await claimDeliveries(db, { limit, leaseMs, lease, cap: lanes.cap, free });
+      left -= claimed.deliveries.length;
       nextAt = claimed.nextMs === null ? null : performance.now() + claimed.nextMs;
-      waiting.push(...claimed.deliveries);
-      for (const { endpointId } of claimed.deliveries) lanes.hold(endpointId);
-      if (claimed.deliveries.length === limit || (claimed.deliveries.length > 0 && lanes.anyFull())) mayBeDue = true;
+      if (stopping) release(claimed.deliveries);
+      else for (const delivery of claimed.deliveries) lanes.add(delivery);
+      if (claimed.deliveries.length === limit || lanes.anyFilled(claimed.deliveries, free)) mayBeDue = true;
       metrics.dispatcherTick(false);
     } catch (error) {
       metrics.dispatcherTick(true);
       log.error('dispatcher cannot claim', { error });
     }
-    setAlarm();
+    if (!stopping) setAlarm();
   }
 
   function setAlarm(): void {
@@ -138,12 +158,10 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   }
 
   function startWaiting(): void {
-    for (let i = 0; i < waiting.length && inSlots < concurrency; ) {
-      const delivery = waiting[i] as Delivery;
-      if (lanes.startIfFree(delivery.endpointId)) {
-        waiting.splice(i, 1);
-        void start(delivery);
-      } else i++;
+    while (inSlots < concurrency && !stopping) {
+      const delivery = lanes.next();
+      if (!delivery) return;
+      void start(delivery);
     }
   }
 
@@ -155,8 +173,9 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     const durationMs = Math.round(performance.now() - entry.startedAt);
     active.delete(delivery.id);
     if (entry.inSlot) inSlots--;
-    if (lanes.finish(delivery.endpointId, durationMs)) mayBeDue = true;
+    if (lanes.finish(delivery, durationMs)) mayBeDue = true;
     settleLater(settlementOf(delivery, attempt, durationMs));
+    startWaiting();
     ring();
   }
 
@@ -190,8 +209,7 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   }
 
   function release(deliveries: Delivery[]): void {
-    for (const { id, lease, endpointId } of deliveries) {
-      lanes.drop(endpointId);
+    for (const { id, lease } of deliveries) {
       settleLater({ id, lease, outcome: 'release', delayMs: 0, durationMs: 0, status: null, error: null });
     }
   }
@@ -243,7 +261,7 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     for (const entry of active.values()) {
       const age = now - entry.startedAt;
       if (age > deliveryTimeoutMs) entry.abort.abort(new Error(`no answer within ${deliveryTimeoutMs} ms`));
-      if (entry.inSlot && age > SLOT_MS && active.size - inSlots < concurrency) {
+      if (entry.inSlot && age > SLOT_MS && active.size - inSlots < beside) {
         entry.inSlot = false;
         inSlots--;
         ring();
@@ -252,18 +270,12 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   }
 
   async function keepLeases(): Promise<void> {
-    const held = [...waiting, ...Array.from(active.values(), (entry) => entry.delivery)];
+    const held = [...lanes.all(), ...Array.from(active.values(), (entry) => entry.delivery)];
     if (held.length === 0) return;
     try {
       const kept = await extendLeases(db, held, leaseMs);
-      for (const { id, lease, endpointId } of held) {
-        if (kept.has(id)) continue;
-        const i = waiting.findIndex((w) => w.id === id && w.lease === lease);
-        if (i >= 0) {
-          waiting.splice(i, 1);
-          lanes.drop(endpointId);
-        }
-      }
+      const lost = new Set(held.filter(({ id }) => !kept.has(id)));
+      lanes.remove((delivery) => lost.has(delivery));
     } catch (error) {
       log.error('dispatcher cannot extend its leases', { error });
     }
@@ -272,10 +284,11 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   return {
     wake,
     run: () => loop(false),
-    drain: async () => {
+    drain: async (most = Number.POSITIVE_INFINITY) => {
+      left = most;
       mayBeDue = true;
       await loop(true);
-      return msUntilNext();
+      return left <= 0 && mayBeDue ? 0 : msUntilNext();
     },
     stop: (force) => {
       stopping = true;

@@ -1,4 +1,6 @@
-type Lane = { held: number; active: number; averageMs: number | undefined };
+import type { Delivery } from './queue.ts';
+
+type Lane = { waiting: Delivery[]; held: number; active: number; averageMs: number | undefined };
 
 /** How many idle endpoints to remember the speed of. */
 const REMEMBERED = 200;
@@ -6,19 +8,21 @@ const REMEMBERED = 200;
 const WEIGHT = 0.2;
 
 /**
- * Keeps endpoints from slowing each other down: how many deliveries of one may be under way, and how many may be
- * held, which is what it can start within half a lease at the speed it has shown. Email (null) has no limit of its own.
+ * What is held, by endpoint, so that none slows the others down: how many deliveries of one may be under way, and how
+ * many may be held, which is what it can start within half a lease at the speed it has shown. Email is one lane, and
+ * may take every slot.
  */
 export function createLanes({ concurrency, batch, leaseMs }: { concurrency: number; batch: number; leaseMs: number }) {
   const cap = Math.max(1, Math.ceil(concurrency / 4));
-  const lanes = new Map<string, Lane>();
+  const lanes = new Map<string | null, Lane>();
+  let waiting = 0;
   let averageMs: number | undefined;
 
-  function laneOf(endpointId: string): Lane {
+  function laneOf(endpointId: string | null): Lane {
     let lane = lanes.get(endpointId);
     if (!lane) {
       if (lanes.size >= REMEMBERED) forgetIdle();
-      lane = { held: 0, active: 0, averageMs: undefined };
+      lane = { waiting: [], held: 0, active: 0, averageMs: undefined };
       lanes.set(endpointId, lane);
     }
     return lane;
@@ -38,29 +42,50 @@ export function createLanes({ concurrency, batch, leaseMs }: { concurrency: numb
   return {
     /** How many deliveries of one endpoint may be under way. */
     cap,
+    /** How many are held and not yet started. */
+    waiting: () => waiting,
     /** How many may be held in all. */
     startable: () =>
       averageMs === undefined ? batch : Math.max(concurrency, withinHalfALease(concurrency, averageMs)),
     /** How many more of each known endpoint may be claimed. */
-    free: (): Map<string, number> => new Map(Array.from(lanes, ([id, lane]) => [id, free(lane)])),
-    anyFull: () => [...lanes.values()].some((lane) => free(lane) <= 0),
-    hold(endpointId: string | null): void {
-      if (endpointId !== null) laneOf(endpointId).held++;
+    free(): Map<string, number> {
+      const known = new Map<string, number>();
+      for (const [id, lane] of lanes) if (id !== null) known.set(id, free(lane));
+      return known;
     },
-    drop(endpointId: string | null): void {
-      if (endpointId !== null) laneOf(endpointId).held--;
+    /** Whether a claim took all that `free` let it take of some endpoint, so that more of it, or behind it, may be due. */
+    anyFilled(claimed: readonly Delivery[], free: ReadonlyMap<string, number>): boolean {
+      const counts = new Map<string, number>();
+      for (const { endpointId } of claimed) {
+        if (endpointId !== null) counts.set(endpointId, (counts.get(endpointId) ?? 0) + 1);
+      }
+      return [...counts].some(([endpointId, count]) => count >= (free.get(endpointId) ?? cap));
     },
-    startIfFree(endpointId: string | null): boolean {
-      if (endpointId === null) return true;
-      const lane = laneOf(endpointId);
-      if (lane.active >= cap) return false;
-      lane.active++;
-      return true;
+    add(delivery: Delivery): void {
+      const lane = laneOf(delivery.endpointId);
+      lane.waiting.push(delivery);
+      lane.held++;
+      waiting++;
+    },
+    /** The next delivery to start, of a lane that has room; lanes take turns. */
+    next(): Delivery | undefined {
+      if (waiting === 0) return undefined;
+      for (const [id, lane] of lanes) {
+        if (lane.active >= (id === null ? concurrency : cap)) continue;
+        const delivery = lane.waiting.shift();
+        if (!delivery) continue;
+        lane.active++;
+        waiting--;
+        // To the end of the line.
+        lanes.delete(id);
+        lanes.set(id, lane);
+        return delivery;
+      }
+      return undefined;
     },
     /** Returns whether the lane was full, so that more of it may now be due. */
-    finish(endpointId: string | null, ms: number): boolean {
+    finish({ endpointId }: Delivery, ms: number): boolean {
       averageMs = average(averageMs, ms);
-      if (endpointId === null) return false;
       const lane = laneOf(endpointId);
       const wasFull = free(lane) <= 0;
       lane.active--;
@@ -68,7 +93,25 @@ export function createLanes({ concurrency, batch, leaseMs }: { concurrency: numb
       lane.averageMs = average(lane.averageMs, ms);
       return wasFull;
     },
+    /** Takes out what waits and is among `which`, or all of it. */
+    remove(which?: (delivery: Delivery) => boolean): Delivery[] {
+      const removed: Delivery[] = [];
+      for (const lane of lanes.values()) {
+        const [out, stay] = partition(lane.waiting, which ?? (() => true));
+        lane.waiting = stay;
+        lane.held -= out.length;
+        removed.push(...out);
+      }
+      waiting -= removed.length;
+      return removed;
+    },
+    /** All that waits. */
+    all: (): Delivery[] => [...lanes.values()].flatMap((lane) => lane.waiting),
   };
+}
+
+function partition<T>(list: T[], test: (each: T) => boolean): [T[], T[]] {
+  return [list.filter(test), list.filter((each) => !test(each))];
 }
 
 function average(before: number | undefined, ms: number): number {

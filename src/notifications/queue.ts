@@ -33,25 +33,25 @@ const claim = statement<Claim, ClaimRow>(
     with busy as (
       select * from json_to_recordset((${$.busy}::text)::json) as b (endpoint_id uuid, free int)
     ), due as materialized (
-      select notification_id, endpoint_id, due_at from ${deliveries}
+      select ctid as row, notification_id, endpoint_id, due_at from ${deliveries}
       where due_at <= now() and (endpoint_id is null or endpoint_id <> all ((${$.full}::text)::uuid[]))
       order by due_at limit ${$.limit}::int
       for update skip locked
     ), ranked as (
-      select due.notification_id, e.paused_until,
+      select due.row, e.paused_until,
              due.endpoint_id is null or coalesce(b.free, ${$.cap}::int)
                >= row_number() over (partition by due.endpoint_id order by due.due_at) as fits
       from due
       left join busy b on b.endpoint_id = due.endpoint_id
       left join ${webhookEndpoints} e on e.id = due.endpoint_id and e.status = 'paused' and e.paused_until > now()
     ), claimed as (
-      update ${deliveries} d
-      set due_at = coalesce(r.paused_until, now() + ${$.leaseMs}::int * interval '1 millisecond'),
-          lease = case when r.paused_until is null then ${$.lease}::uuid end,
-          attempt = d.attempt + case when r.paused_until is null then 1 else 0 end
-      from ranked r
-      where d.notification_id = r.notification_id and (r.fits or r.paused_until is not null)
-      returning d.notification_id, d.lease, d.attempt, d.endpoint_id
+      update ${deliveries}
+      set due_at = now() + ${$.leaseMs}::int * interval '1 millisecond', lease = ${$.lease}::uuid, attempt = attempt + 1
+      where ctid = any(array(select row from ranked where fits and paused_until is null))
+      returning notification_id, lease, attempt, endpoint_id
+    ), postponed as (
+      update ${deliveries} d set due_at = r.paused_until, lease = null
+      from ranked r where d.ctid = r.row and r.paused_until is not null
     ), held as (
       select c.notification_id as id, c.lease, c.attempt, c.endpoint_id as "endpointId",
              m.type, m.body, n.channel, n.recipient,
@@ -60,10 +60,11 @@ const claim = statement<Claim, ClaimRow>(
                'previousSecret', case when e.previous_secret_until > now() then e.previous_secret end
              ) end as endpoint
       from claimed c
-      join ${notifications} n on n.id = c.notification_id
-      join ${messages} m on m.id = n.message_id
+      cross join lateral (
+        select channel, recipient, message_id from ${notifications} where id = c.notification_id limit 1
+      ) n
+      cross join lateral (select type, body from ${messages} where id = n.message_id limit 1) m
       left join ${webhookEndpoints} e on e.id = c.endpoint_id
-      where c.lease is not null
     ), next as (
       select (extract(epoch from min(due_at) - now()) * 1000)::float8 as "nextMs"
       from ${deliveries} where due_at > now() and lease is null
@@ -132,10 +133,12 @@ const settle = statement<{ results: string; dispatcher: string }, { settled: num
     ), logged as (
       insert into ${attempts} (notification_id, at, duration_ms, status, error, dispatcher)
       select id, now() - "durationMs" * interval '1 millisecond', "durationMs", status, error, ${$.dispatcher}::text
-      from settled where outcome <> 'release'
+      from settled where outcome = 'retry'
     ), finished as (
-      insert into ${outcomes} (notification_id, status, attempts, last_error, finished_at)
-      select id, outcome, attempt, error, now() from settled where outcome in ('sent', 'dead')
+      insert into ${outcomes}
+        (notification_id, status, attempts, last_error, finished_at, duration_ms, http_status, dispatcher)
+      select id, outcome, attempt, error, now(), "durationMs", status, ${$.dispatcher}::text
+      from settled where outcome in ('sent', 'dead')
     ), health as (
       select endpoint_id, bool_or(outcome = 'sent') as ok, bool_or(coalesce(status = 410, false)) as unwanted,
              count(*) filter (where outcome <> 'sent') as failed

@@ -44,7 +44,7 @@ export const deliveries = pgTable(
   (t) => [index('deliveries_due').on(t.dueAt)],
 );
 
-/** Every attempt that was made, for whoever asks what happened. */
+/** Every attempt but the last one, which its outcome tells, for whoever asks what happened. */
 export const attempts = pgTable(
   'attempts',
   {
@@ -58,7 +58,10 @@ export const attempts = pgTable(
   (t) => [index('attempts_notification').on(t.notificationId, t.at)],
 );
 
-/** How a notification ended: inserted when its queue row goes, so that history never touches the queue. */
+/**
+ * How a notification ended, and its last attempt: inserted when its queue row goes, so that history never touches the
+ * queue.
+ */
 export const outcomes = pgTable(
   'outcomes',
   {
@@ -67,6 +70,9 @@ export const outcomes = pgTable(
     attempts: integer().notNull(),
     lastError: pgText('last_error'),
     finishedAt: time('finished_at').notNull(),
+    durationMs: integer('duration_ms'),
+    httpStatus: integer('http_status'),
+    dispatcher: pgText(),
   },
   (t) => [index('outcomes_not_sent').on(t.status, t.notificationId).where(sql`${t.status} <> 'sent'`)],
 );
@@ -107,6 +113,20 @@ export const notificationFilters = {
 
 const time3339 = z.iso.datetime({ precision: 3 });
 
+const example = {
+  id: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',
+  type: 'user.created',
+  channel: 'webhook',
+  status: 'pending',
+  userId: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e50',
+  endpointId: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e51',
+  attempts: 0,
+  dueAt: '2026-11-22T10:00:00.000Z',
+  sentAt: null,
+  lastError: null,
+  createdAt: '2026-11-22T10:00:00.000Z',
+};
+
 /** What the API shows. */
 export const NotificationView = z
   .object({
@@ -124,21 +144,7 @@ export const NotificationView = z
   })
   .meta({
     id: 'Notification',
-    examples: [
-      {
-        id: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',
-        type: 'user.created',
-        channel: 'webhook',
-        status: 'pending',
-        userId: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e50',
-        endpointId: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e51',
-        attempts: 0,
-        dueAt: '2026-11-22T10:00:00.000Z',
-        sentAt: null,
-        lastError: null,
-        createdAt: '2026-11-22T10:00:00.000Z',
-      },
-    ],
+    examples: [example],
   });
 
 /** With every attempt that was made. */
@@ -151,7 +157,16 @@ export const NotificationWithAttempts = NotificationView.extend({
       error: z.string().nullable(),
     }),
   ),
-}).meta({ id: 'NotificationWithAttempts', examples: [] });
+}).meta({
+  id: 'NotificationWithAttempts',
+  examples: [
+    {
+      ...example,
+      attempts: 1,
+      attemptLog: [{ at: example.createdAt, durationMs: 41, status: 503, error: 'HTTP 503' }],
+    },
+  ],
+});
 
 type View = z.infer<typeof NotificationView>;
 

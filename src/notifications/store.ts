@@ -34,6 +34,10 @@ const details = sql`
   ) last on true`;
 const ended = sql`left join ${outcomes} o on o.notification_id = n.id`;
 
+// The attempt that an outcome tells, as a row of the attempts.
+const lastAttempt = sql`
+  select finished_at - duration_ms * interval '1 millisecond', duration_ms, http_status, last_error from ${outcomes}`;
+
 const find = statement<{ id: string }, z.infer<typeof NotificationWithAttempts>>(
   'notifications.find',
   ($) => sql`
@@ -41,7 +45,10 @@ const find = statement<{ id: string }, z.infer<typeof NotificationWithAttempts>>
       select coalesce(json_agg(json_build_object(
         'at', ${rfc3339(sql`a.at`)}, 'durationMs', a.duration_ms, 'status', a.status, 'error', a.error
       ) order by a.at), '[]')
-      from ${attempts} a where a.notification_id = n.id
+      from (
+        select at, duration_ms, status, error from ${attempts} where notification_id = n.id
+        union all ${lastAttempt} where notification_id = n.id and duration_ms is not null
+      ) a
     ) as "attemptLog"
     from ${notifications} n ${ended} ${details}
     where n.id = ${$.id}::uuid`,
@@ -145,7 +152,12 @@ const redrive = statement<{ id: string }, Changed>(
       select * from ${notifications} where id = ${$.id}::uuid
     ), revived as (
       delete from ${outcomes} o using n where o.notification_id = n.id and o.status = 'dead'
-      returning o.notification_id, o.last_error
+      returning o.*
+    ), kept as (
+      insert into ${attempts} (notification_id, at, duration_ms, status, error, dispatcher)
+      select notification_id, finished_at - duration_ms * interval '1 millisecond', duration_ms, http_status,
+             last_error, dispatcher
+      from revived
     ), queued as (
       insert into ${deliveries} (notification_id, endpoint_id, due_at)
       select n.id, n.endpoint_id, now() from n join revived on revived.notification_id = n.id

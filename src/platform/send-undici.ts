@@ -14,20 +14,38 @@ type Options = {
 
 /** Origins with connections kept open at most; past it the one longest unused is given up. */
 const MAX_ORIGINS = 500;
+/** Parsed URLs remembered at most: parsing one costs as much as signing. */
+const MAX_TARGETS = 10_000;
 const KEEP_ALIVE_MS = 4000;
 const KEEP_ALIVE_MAX_MS = 30_000;
+
+type Target = { origin: string; path: string };
 
 /** `Send` for Node: keeps connections open, and checks the very address that it connects to. */
 export function undiciSend(options: Options): { send: Send; close(): Promise<void> } {
   const { timeoutMs, connectionsPerOrigin } = options;
   const pools = new Map<string, Pool>();
+  const targets = new Map<string, Target>();
   const connect = guardedConnector(options);
+
+  function targetOf(url: string): Target {
+    let target = targets.get(url);
+    if (!target) {
+      if (targets.size >= MAX_TARGETS) targets.clear();
+      const { origin, pathname, search } = new URL(url);
+      target = { origin, path: pathname + search };
+      targets.set(url, target);
+    }
+    return target;
+  }
 
   function poolOf(origin: string): Pool {
     const pool = pools.get(origin) ?? newPool(origin);
-    // The map is in order of use.
-    pools.delete(origin);
-    pools.set(origin, pool);
+    if (pools.size > MAX_ORIGINS / 2) {
+      // Where there are many, the map is kept in order of use.
+      pools.delete(origin);
+      pools.set(origin, pool);
+    } else if (!pools.has(origin)) pools.set(origin, pool);
     if (pools.size > MAX_ORIGINS) giveUpOldest();
     return pool;
   }
@@ -55,7 +73,7 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
   const send: Send = ({ url, headers, body }, signal) =>
     new Promise((resolve, reject) => {
       if (signal.aborted) return reject(new SendError('broken off'));
-      const { origin, pathname, search } = new URL(url);
+      const { origin, path } = targetOf(url);
       let controller: Dispatcher.DispatchController | undefined;
       let answer: Answer | undefined;
       let received = 0;
@@ -79,7 +97,7 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
       const timer = setTimeout(() => cut(new SendError('timed out')), timeoutMs);
       signal.addEventListener('abort', breakOff);
 
-      const request: Dispatcher.DispatchOptions = { path: pathname + search, method: 'POST', headers, body };
+      const request: Dispatcher.DispatchOptions = { path, method: 'POST', headers, body };
       poolOf(origin).dispatch(request, {
         onRequestStart: (started) => {
           controller = started;

@@ -75,7 +75,11 @@ const state = statement<{ id: string }, State>(
     select d.attempt, extract(epoch from d.due_at - now())::float8 as "dueInS", d.lease is not null as leased,
            o.status, o.attempts, o.last_error as "lastError", (
              select coalesce(json_agg(json_build_object('status', a.status, 'error', a.error, 'dispatcher', a.dispatcher)
-               order by a.at), '[]') from attempts a where a.notification_id = n.id
+               order by a.at), '[]') from (
+               select at, status, error, dispatcher from attempts where notification_id = n.id
+               union all select finished_at, http_status, last_error, dispatcher from outcomes
+               where notification_id = n.id and duration_ms is not null
+             ) a
            ) as log
     from notifications n
     left join deliveries d on d.notification_id = n.id

@@ -15,15 +15,14 @@ export function webhookChannel({ send, secrets, now, sign }: WebhookDeps): Chann
   const keys = new Map<string, Uint8Array<ArrayBuffer>>();
 
   async function signature(sealed: string, content: string): Promise<string> {
-    return `v1,${await sign(keyOf(await secrets.open(sealed)), content)}`;
+    const key = keys.get(sealed) ?? (await openKey(sealed));
+    return `v1,${await sign(key, content)}`;
   }
 
-  function keyOf(secret: string): Uint8Array<ArrayBuffer> {
-    const known = keys.get(secret);
-    if (known) return known;
-    const key = secretBytes(secret);
+  async function openKey(sealed: string): Promise<Uint8Array<ArrayBuffer>> {
+    const key = secretBytes(await secrets.open(sealed));
     if (keys.size >= MAX_KEYS) keys.delete(keys.keys().next().value as string);
-    keys.set(secret, key);
+    keys.set(sealed, key);
     return key;
   }
 
