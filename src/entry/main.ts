@@ -99,12 +99,10 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
 
   // 6 Signals: the first asks for an orderly stop, the second for an immediate one.
   const signaled = new Promise<string>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT']) {
-      process.once(signal, () => {
-        resolve(signal);
-        for (const again of ['SIGTERM', 'SIGINT']) process.on(again, () => exitNow('second signal'));
-      });
-    }
+    let signals = 0;
+    // One listener that counts: Deno hands the first signal on to a listener that was added while it was told.
+    const onSignal = (signal: string) => (signals++ === 0 ? resolve(signal) : exitNow('second signal'));
+    for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => onSignal(signal));
   });
   const exitNow = (why: string) => {
     log.error('stopped at once', { why });

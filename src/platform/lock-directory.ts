@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 
 /**
  * Takes `<dir>.lock` for this process and returns what gives it back. A lock left behind by a process that is gone is
@@ -6,21 +6,55 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
  */
 export function lockDirectory(dir: string): () => void {
   const file = `${dir}.lock`;
-  const take = () => writeFileSync(file, String(process.pid), { flag: 'wx' });
-  try {
-    take();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    const owner = Number(readFileSync(file, 'utf8'));
-    if (owner !== process.pid && isAlive(owner)) throw new Error(`${dir} is in use by process ${owner}`);
-    rmSync(file, { force: true });
-    take();
+  const refuse = (owner: number) => new Error(`${dir} is in use by process ${owner}`);
+  const owner = take(file);
+  if (owner !== undefined) {
+    if (isAnother(owner)) throw refuse(owner);
+    // One at a time, or the second to find the lock abandoned would remove the one that the first has just taken.
+    const takingOver = `${file}.takeover`;
+    const rival = take(takingOver);
+    if (rival !== undefined && isAnother(rival)) throw refuse(rival);
+    try {
+      const last = holderOf(file);
+      if (isAnother(last)) throw refuse(last);
+      rmSync(file, { force: true });
+      const winner = take(file);
+      if (winner !== undefined) throw refuse(winner);
+    } finally {
+      rmSync(takingOver, { force: true });
+    }
   }
   return () => rmSync(file, { force: true });
 }
 
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
+/** Makes `file` with this process's id in it, at once and whole, as a link does; returns whose it is where it exists. */
+function take(file: string): number | undefined {
+  const own = `${file}.${process.pid}`;
+  writeFileSync(own, String(process.pid));
+  try {
+    linkSync(own, file);
+    return undefined;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    return holderOf(file);
+  } finally {
+    rmSync(own, { force: true });
+  }
+}
+
+/** The process that `file` names; 0 where it names none or has gone meanwhile. */
+function holderOf(file: string): number {
+  try {
+    return Number(readFileSync(file, 'utf8'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return 0;
+  }
+}
+
+/** Whether `pid` is a living process other than this one, which may have the id of one before it. */
+function isAnother(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) return false;
   try {
     process.kill(pid, 0);
     return true;

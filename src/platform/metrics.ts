@@ -60,9 +60,15 @@ export function createMetrics(): Metrics & { expose(sources: Sources): Promise<s
     contentType: registry.contentType,
     expose: async (sources) => {
       for (const [state, count] of Object.entries(sources.pool())) pool.set({ state }, count);
-      const { oldestDueS, ...counts } = await sources.queue();
-      for (const [status, count] of Object.entries(counts)) byStatus.set({ status }, count);
-      oldestDue.set(oldestDueS);
+      byStatus.reset();
+      oldestDue.remove();
+      // While the database is away its figures are absent, never stale, and the others go on.
+      const depth = await sources.queue().catch(() => undefined);
+      if (depth) {
+        const { oldestDueS, ...counts } = depth;
+        for (const [status, count] of Object.entries(counts)) byStatus.set({ status }, count);
+        oldestDue.set(oldestDueS);
+      }
       return registry.metrics();
     },
   };

@@ -1,9 +1,11 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { CreateServer } from './server.ts';
 
 const SWEEP_MS = 50;
+/** Milliseconds that a connection on which nothing is asked outlives the listener: a request may be on its way. */
+const LINGER_MS = 250;
 
 /** Node's HTTP server around a fetch handler, with an orderly stop. */
 export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutMs, idleTimeoutMs, log }) => {
@@ -58,8 +60,10 @@ export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutM
     drain,
     async close(): Promise<void> {
       drain();
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      const sweeper = setInterval(closeUnused, SWEEP_MS);
+      // The HTTP server's own close would end kept connections at once, and its checks of slow requests with them.
+      const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
+      const lingersUntil = performance.now() + LINGER_MS;
+      const sweeper = setInterval(() => performance.now() >= lingersUntil && closeUnused(), SWEEP_MS);
       await closed;
       clearInterval(sweeper);
     },

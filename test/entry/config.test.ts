@@ -137,7 +137,6 @@ describe('a value that makes no sense is refused, by name and never with the val
         const problems = problemsOf({ [name]: value });
         assert.deepEqual(problems.length, 1, `${value}: ${problems}`);
         assert.ok(problems[0]?.startsWith(`${name} `), problems[0]);
-        assert.ok(!problems[0]?.includes(value.trim()) || value.length < 3, problems[0]);
         assert.ok(!problems[0]?.includes('qqq'), problems[0]);
       }
     });

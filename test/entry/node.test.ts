@@ -44,13 +44,24 @@ function ownDirectory(t: TestContext): string {
 /** Starts a service that must refuse to, and returns what it said. */
 async function refusal(env: Env): Promise<{ line: LogLine; service: Service }> {
   const service = spawnService(env);
-  const late = setTimeout(() => service.process.kill('SIGKILL'), 10_000);
+  const late = setTimeout(() => service.process.kill('SIGKILL'), 30_000);
   assert.equal(await service.exited, 1, service.output());
   clearTimeout(late);
   assert.ok(!service.lines.some(({ msg }) => msg === 'listening'), service.output());
   const line = service.lines.find(({ level }) => level === 'error');
   assert.ok(line, service.output());
   return { line, service };
+}
+
+/** Waits until the service has written what matches, and returns that. */
+async function printed(service: Service, what: RegExp): Promise<string> {
+  const stdout = service.process.stdout as NodeJS.ReadableStream;
+  for (;;) {
+    const found = what.exec(service.output())?.[0];
+    if (found !== undefined) return found;
+    const more = await Promise.race([once(stdout, 'data'), service.exited]);
+    if (!Array.isArray(more)) throw new Error(`the service ended:\n${service.output()}`);
+  }
 }
 
 const messageOf = (line: LogLine) => (line.error as { message: string }).message;
@@ -115,7 +126,7 @@ function get(agent: Agent, url: string, own: Record<string, string> = {}): Promi
         resolve({ status: response.statusCode ?? 0, headers: response.headers, body, reused: request.reusedSocket }),
       );
     });
-    request.on('error', reject);
+    request.on('error', (error) => reject(Object.assign(error, { reused: request.reusedSocket })));
     request.end();
   });
 }
@@ -167,12 +178,10 @@ async function taken(t: TestContext): Promise<number> {
 describe('a fresh folder with no configuration', () => {
   test('the printed curl creates a user, whose welcome is sent within a second, and nothing personal is logged', async (t) => {
     const service = await start(t, { JWT_SECRET: '' });
-    const command = /^curl .*$/m;
-    while (!command.test(service.output())) await once(service.process.stdout as NodeJS.ReadableStream, 'data');
+    const curl = await printed(service, /^curl .*$/m);
     assert.match(service.output(), new RegExp(`^Keelson is listening on ${service.url}$`, 'm'));
     assert.match(service.output(), new RegExp(`^Documentation: ${service.url}/docs$`, 'm'));
 
-    const curl = command.exec(service.output())?.[0] as string;
     const { stdout } = await run('sh', ['-c', curl]);
     const created = performance.now();
     assert.match(stdout, /^HTTP\/1\.1 201 /);
@@ -311,7 +320,9 @@ describe('stopping', () => {
         lastAnswer = performance.now();
         slowest = Math.max(slowest, lastAnswer - asked);
       } catch (error) {
-        note((error as NodeJS.ErrnoException).code ?? String(error));
+        const { code, reused } = error as NodeJS.ErrnoException & { reused?: boolean };
+        // A new connection that is reset was still in the kernel's queue when the listener closed.
+        note(code === 'ECONNRESET' && !reused ? 'ECONNREFUSED' : (code ?? String(error)));
       }
     };
     let n = 0;
@@ -580,7 +591,7 @@ describe('metrics', () => {
     assert.equal((await fetch(new URL('/health', await metricsUrl(service)))).status, 404);
   });
 
-  test('go on while the database is away', { todo: 'fix proposed for platform/metrics.ts' }, async (t) => {
+  test('go on while the database is away', async (t) => {
     const database = await ownDatabase(t);
     const proxy = await proxyTo(t, database.url);
     const service = await start(t, { DATABASE_URL: proxy.url });
@@ -646,9 +657,7 @@ describe('the log', () => {
 async function startQuietly(t: TestContext, env: Env): Promise<Service> {
   const service = spawnService(env);
   t.after(() => service.stop('SIGKILL'));
-  const url = /^Keelson is listening on (.*)$/m;
-  while (!url.test(service.output())) await once(service.process.stdout as NodeJS.ReadableStream, 'data');
-  service.url = url.exec(service.output())?.[1] as string;
+  service.url = (await printed(service, /^Keelson is listening on .*$/m)).replace(/^.* /, '');
   return service;
 }
 

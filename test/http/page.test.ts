@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { v7 as uuidv7 } from 'uuid';
+import { app } from '../../src/app.ts';
+import { type Db, DbError } from '../../src/db.ts';
+import { readCursor, writeCursor } from '../../src/http/page.ts';
+import { testDeps } from '../support/deps.ts';
+import { headers } from '../support/tokens.ts';
+
+const SCOPE = '/api/v1/users{}';
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+
+describe('a cursor', () => {
+  test('leads back to the id that it was made from, and fits in a URL as it is', () => {
+    const edges = ['00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff'];
+    for (const id of [...edges, ...Array.from({ length: 1000 }, () => uuidv7())]) {
+      const cursor = writeCursor(id, SCOPE);
+      assert.equal(encodeURIComponent(cursor), cursor);
+      assert.equal(readCursor(cursor, SCOPE), id);
+    }
+  });
+
+  test('with any one character changed, taken away or added is refused', () => {
+    for (let n = 0; n < 5; n++) {
+      const cursor = writeCursor(uuidv7(), SCOPE);
+      for (let i = 0; i < cursor.length; i++) {
+        for (const other of ALPHABET) {
+          if (other === cursor[i]) continue;
+          assert.equal(readCursor(cursor.slice(0, i) + other + cursor.slice(i + 1), SCOPE), undefined);
+        }
+        assert.equal(readCursor(cursor.slice(0, i) + cursor.slice(i + 1), SCOPE), undefined);
+        assert.equal(readCursor(`${cursor.slice(0, i)}A${cursor.slice(i)}`, SCOPE), undefined);
+      }
+    }
+  });
+
+  test('of another list, or of other filters, is refused', () => {
+    const cursor = writeCursor(uuidv7(), SCOPE);
+    for (const scope of ['/api/v1/webhook-endpoints{}', '/api/v1/users{"email":"a@b.cd"}', '']) {
+      assert.equal(readCursor(cursor, scope), undefined);
+    }
+  });
+});
+
+describe('a page', () => {
+  const rows = Array.from({ length: 5 }, (_, i) => ({
+    id: uuidv7(),
+    email: `u${i}@example.com`,
+    name: 'U',
+    version: 1,
+    createdAt: new Date(i),
+    updatedAt: new Date(i),
+  }));
+  /** Five users, as the list statement would find them. */
+  const db: Db = {
+    run: async (_, values) => {
+      const { after, limit } = values as { after: string; limit: number };
+      if (after === undefined) throw new DbError('failed', 'another statement');
+      return rows.filter(({ id }) => id > after).slice(0, limit) as never[];
+    },
+  };
+  const get = async (query: string) => {
+    const response = await app.request(`/api/v1/users${query}`, { headers: headers() }, testDeps({ db }));
+    const body = (await response.json()) as { data: { id: string }[]; nextCursor: string | null };
+    return { response, ...body };
+  };
+
+  test('says where the next one is, with the same limit, until there is none', async () => {
+    const first = await get('?limit=2');
+    assert.deepEqual(
+      first.data.map(({ id }) => id),
+      rows.slice(0, 2).map(({ id }) => id),
+    );
+    const link = /^<(.+)>; rel="next"$/.exec(first.response.headers.get('link') ?? '')?.[1] as string;
+    assert.equal(new URL(link).search, `?limit=2&cursor=${first.nextCursor}`);
+    const second = await get(new URL(link).search);
+    assert.deepEqual([second.data.length, typeof second.nextCursor], [2, 'string']);
+    const last = await get(`?limit=2&cursor=${second.nextCursor}`);
+    assert.deepEqual([last.data.length, last.nextCursor, last.response.headers.get('link')], [1, null, null]);
+  });
+
+  test('that holds all there is names no next one', async () => {
+    const { data, nextCursor } = await get('?limit=5');
+    assert.deepEqual([data.length, nextCursor], [5, null]);
+  });
+});
