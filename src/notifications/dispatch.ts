@@ -49,6 +49,8 @@ type Active = { delivery: Delivery; abort: AbortController; startedAt: number; i
 /** How long a delivery may keep one of the `concurrency` slots; a slower one goes on beside them. */
 const SLOT_MS = 1000;
 const SWEEP_MS = 100;
+/** How long after its time a channel may still end by itself. */
+const GRACE_MS = 500;
 /** How long results may wait for more, so that they settle together. */
 const LINGER_MS = 20;
 const SETTLE_RETRY_MS = 500;
@@ -102,7 +104,7 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     } finally {
       clearInterval(sweeper);
       clearInterval(keeper);
-      clearTimeout(alarm);
+      if (alarm !== undefined) clearTimeout(alarm);
     }
   }
 
@@ -132,11 +134,13 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     const limit = roomFor();
     mayBeDue = false;
     try {
+      nextAt = null;
       const lease = crypto.randomUUID();
       const free = lanes.free();
       const claimed = await claimDeliveries(db, { limit, leaseMs, lease, cap: lanes.cap, free });
       left -= claimed.deliveries.length;
-      nextAt = claimed.nextMs === null ? null : performance.now() + claimed.nextMs;
+      // A retry noted meanwhile may be later than what the claim saw of the queue.
+      if (claimed.nextMs !== null) noteDue(claimed.nextMs);
       if (stopping) release(claimed.deliveries);
       else for (const delivery of claimed.deliveries) lanes.add(delivery);
       if (claimed.deliveries.length === limit || lanes.anyFilled(claimed.deliveries, free)) mayBeDue = true;
@@ -149,8 +153,12 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   }
 
   function setAlarm(): void {
-    clearTimeout(alarm);
+    if (alarm !== undefined) clearTimeout(alarm);
     alarm = setTimeout(wake, Math.min(intervalMs, Math.max(1, msUntilNext() ?? intervalMs)));
+  }
+
+  function noteDue(inMs: number): void {
+    nextAt = Math.min(nextAt ?? Number.POSITIVE_INFINITY, performance.now() + inMs);
   }
 
   function msUntilNext(): number | null {
@@ -252,7 +260,7 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   function noteRetries(settled: Settlement[]): void {
     const delays = settled.filter(({ outcome }) => outcome === 'retry').map(({ delayMs }) => delayMs);
     if (delays.length === 0) return;
-    nextAt = Math.min(nextAt ?? Number.POSITIVE_INFINITY, performance.now() + Math.min(...delays));
+    noteDue(Math.min(...delays));
     if (!stopping) setAlarm();
   }
 
@@ -260,7 +268,8 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     const now = performance.now();
     for (const entry of active.values()) {
       const age = now - entry.startedAt;
-      if (age > deliveryTimeoutMs) entry.abort.abort(new Error(`no answer within ${deliveryTimeoutMs} ms`));
+      // The channel has a timer of its own, which says what the matter was: this one is for a channel that does not end.
+      if (age > deliveryTimeoutMs + GRACE_MS) entry.abort.abort(new Error(`no answer within ${deliveryTimeoutMs} ms`));
       if (entry.inSlot && age > SLOT_MS && active.size - inSlots < beside) {
         entry.inSlot = false;
         inSlots--;

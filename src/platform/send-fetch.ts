@@ -33,6 +33,7 @@ export function fetchSend({ allowPrivate, timeoutMs, resolve }: Options): Send {
       limit.signal.throwIfAborted();
       const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: limit.signal });
       await readSome(response);
+      limit.signal.throwIfAborted();
       return { status: response.status, retryAfter: response.headers.get('retry-after') };
     } catch (error) {
       throw toSendError(limit.signal.aborted ? limit.signal.reason : error);

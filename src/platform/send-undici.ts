@@ -94,7 +94,11 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
       }
 
       const breakOff = () => cut(new SendError('broken off'));
-      const timer = setTimeout(() => cut(new SendError('timed out')), timeoutMs);
+      // The time is for the whole answer: a body that is still coming is no success.
+      const timer = setTimeout(() => {
+        answer = undefined;
+        cut(new SendError('timed out'));
+      }, timeoutMs);
       signal.addEventListener('abort', breakOff);
 
       const request: Dispatcher.DispatchOptions = { path, method: 'POST', headers, body };

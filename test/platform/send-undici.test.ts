@@ -146,16 +146,14 @@ for (const [name, send] of senders) {
     assert.ok((await fails(send, url, 'timed out')) < TIMEOUT_MS + 200);
   });
 
-  test(`${name}: a body at one byte a second ends with the time-out, and the status counts`, async () => {
+  test(`${name}: a body at one byte a second is no answer, whatever its status, and ends with the time-out`, async () => {
     let closed = Promise.resolve();
     const url = await tcpServer((socket) => {
       closed = new Promise((resolve) => socket.on('close', () => resolve()));
       socket.write('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n');
       drip(socket);
     });
-    const start = performance.now();
-    assert.equal((await send(request(url), never)).status, 200);
-    assert.ok(performance.now() - start < TIMEOUT_MS + 200);
+    assert.ok((await fails(send, url, 'timed out')) < TIMEOUT_MS + 200);
     await closed;
   });
 

@@ -1,7 +1,8 @@
 /**
  * Sends one POST and reads at most 16 KB of the answer; redirects are answers like any other, and are not followed.
- * The status decides: an answer that breaks off or drags on after it still counts. Rejects with SendError where there
- * was no answer in time, where `signal` aborts first, and where the address is one that webhooks may not reach.
+ * The status decides, however long the answer is or wherever it breaks off, but its end, or its first 16 KB, must come
+ * in time. Rejects with SendError where it does not, where `signal` aborts first, and where the address is one that
+ * webhooks may not reach.
  */
 export type Send = (request: SendRequest, signal: AbortSignal) => Promise<Answer>;
 
