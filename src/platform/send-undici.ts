@@ -41,11 +41,9 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
 
   function poolOf(origin: string): Pool {
     const pool = pools.get(origin) ?? newPool(origin);
-    if (pools.size > MAX_ORIGINS / 2) {
-      // Where there are many, the map is kept in order of use.
-      pools.delete(origin);
-      pools.set(origin, pool);
-    } else if (!pools.has(origin)) pools.set(origin, pool);
+    // The map is in order of use.
+    pools.delete(origin);
+    pools.set(origin, pool);
     if (pools.size > MAX_ORIGINS) giveUpOldest();
     return pool;
   }
