@@ -35,6 +35,18 @@ export type Metrics = {
   dispatcherTick(failed: boolean): void;
 };
 
+/** A request as a span of its trace. Times in milliseconds, the start since 1970. */
+export type Span = {
+  traceId: string;
+  spanId: string;
+  parentId: string | undefined;
+  name: string;
+  startMs: number;
+  durationMs: number;
+  status: number;
+  attributes: Record<string, string | number>;
+};
+
 /** Settings that a request depends on; `entry/config.ts` reads and checks them. */
 export type Settings = {
   requestTimeoutMs: number;
@@ -56,6 +68,8 @@ export type Deps = {
   readonly wake: () => void;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Called once a request is answered, where traces are exported: must not throw and must not block. */
+  readonly trace?: ((span: Span) => void) | undefined;
   /** True from the moment a stop was asked for. */
   readonly draining: () => boolean;
   /** The client's network address, or its proxy's word for it where the proxy is trusted. */

@@ -14,6 +14,7 @@ import { createMetricsServer } from '../platform/metrics-server.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
 import type { CreateServer } from '../platform/server.ts';
 import { stdoutLines } from '../platform/stdout.ts';
+import { otlpTrace } from '../platform/trace-otlp.ts';
 import { createVerifier } from '../platform/verify-jwt.ts';
 import { type Config, ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
@@ -76,6 +77,7 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
   const doorbell = config.databaseUrl.startsWith('postgres')
     ? postgresDoorbell(config.databaseUrl, log, config.dispatchEnabled ? dispatcher.wake : undefined)
     : undefined;
+  const tracing = config.otlpEndpoint ? otlpTrace({ endpoint: config.otlpEndpoint, log }) : undefined;
   let draining = false;
   const deps: Omit<Deps, 'clientAddress'> = {
     settings: config,
@@ -87,6 +89,7 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
     wake: config.dispatchEnabled || !doorbell ? dispatcher.wake : doorbell.ring,
     log,
     metrics,
+    trace: tracing?.record,
     draining: () => draining,
   };
 
@@ -149,7 +152,7 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
   await server.close();
   log.info('requests finished, listener closed');
   if (config.dispatchEnabled) await dispatching.catch(() => {});
-  await Promise.all([sender.close(), doorbell?.close()]);
+  await Promise.all([sender.close(), doorbell?.close(), tracing?.flush()]);
   clearInterval(tidying);
   log.info('dispatcher stopped');
   await metricsServer?.close();

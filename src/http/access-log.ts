@@ -3,13 +3,15 @@ import { routePath } from 'hono/route';
 import type { Env } from './context.ts';
 
 // traceparent (W3C Trace Context): version, trace id, parent id, flags.
-const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}/;
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}/;
 
-/** One `request` line and one measurement per request, whatever became of it. */
+/** One `request` line, one measurement and, where traces are exported, one span per request, whatever became of it. */
 export const accessLog = createMiddleware<Env>(async (c, next) => {
-  const { log, metrics } = c.env;
+  const { log, metrics, trace } = c.env;
   const start = performance.now();
-  c.set('traceId', TRACEPARENT.exec(c.req.header('traceparent') ?? '')?.[1] ?? newTraceId());
+  const [, parentTrace, parentId] = TRACEPARENT.exec(c.req.header('traceparent') ?? '') ?? [];
+  const traceId = parentTrace ?? newTraceId();
+  c.set('traceId', traceId);
   metrics.requestStarted();
   try {
     await next();
@@ -17,10 +19,21 @@ export const accessLog = createMiddleware<Env>(async (c, next) => {
     const durationMs = Math.round((performance.now() - start) * 1000) / 1000;
     const { method } = c.req;
     const { status } = c.res;
-    metrics.requestFinished(method, status === 404 ? 'unmatched' : routePath(c, -1), status, durationMs / 1000);
+    const route = status === 404 ? 'unmatched' : routePath(c, -1);
+    metrics.requestFinished(method, route, status, durationMs / 1000);
+    trace?.({
+      traceId,
+      spanId: newTraceId().slice(16),
+      parentId,
+      name: `${method} ${route}`,
+      startMs: c.env.now().getTime() - durationMs,
+      durationMs,
+      status,
+      attributes: { 'http.request.method': method, 'http.route': route, 'keelson.request_id': c.get('requestId') },
+    });
     log.info('request', {
       requestId: c.get('requestId'),
-      traceId: c.get('traceId'),
+      traceId,
       method,
       path: withoutAddresses(c.req.path),
       status,
