@@ -1,4 +1,6 @@
 import { requestId } from 'hono/request-id';
+import { documentOf } from './docs/document.ts';
+import { docsRoutes } from './docs/routes.ts';
 import { accessLog } from './http/access-log.ts';
 import { authenticate } from './http/auth.ts';
 import { crossOrigin } from './http/cross-origin.ts';
@@ -28,7 +30,15 @@ app.use(deadline);
 app.use(knownMethods(app));
 app.use('/api/*', rateLimitPolicy, knownRoutes, authenticate, rateLimit, limitedBody);
 
-app.route('/', systemRoutes);
-app.route('/api/v1/users', usersRoutes);
-app.route('/api/v1/webhook-endpoints', webhookEndpointsRoutes);
-app.route('/api/v1/notifications', notificationsRoutes);
+const routes = app
+  .route('/', systemRoutes)
+  .route(
+    '/',
+    docsRoutes(() => documentOf(app)),
+  )
+  .route('/api/v1/users', usersRoutes)
+  .route('/api/v1/webhook-endpoints', webhookEndpointsRoutes)
+  .route('/api/v1/notifications', notificationsRoutes);
+
+/** Every route with what it takes and gives, for the typed client. */
+export type App = typeof routes;

@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'unsupported-media-type'
   | 'validation-failed'
   | 'idempotency-key-reused'
+  | 'headers-too-large'
   | 'rate-limited'
   | 'internal'
   | 'unavailable'

@@ -12,8 +12,8 @@ export const limitedBody = createMiddleware<Env>(async (c, next) => {
   if (chunked || Number(length) > 0) {
     const limit = c.env.settings.bodyLimitBytes;
     if (Number(length) > limit) throw tooLarge(limit);
-    const text = chunked && c.req.raw.body ? readText(c.req.raw.body, limit) : c.req.text();
-    const inTime = Promise.race([text, aborted(c.get('signal'))]);
+    const bytes = chunked && c.req.raw.body ? readBytes(c.req.raw.body, limit) : c.req.arrayBuffer();
+    const inTime = Promise.race([bytes.then(textOf), aborted(c.get('signal'))]);
     // Hono keeps promises there, whatever its types say, and parses JSON from this one.
     c.req.bodyCache.text = inTime as unknown as string;
     await inTime;
@@ -24,17 +24,25 @@ export const limitedBody = createMiddleware<Env>(async (c, next) => {
 /** How many times the limit is read and thrown away, so that the client is done sending and hears the answer. */
 const PATIENCE = 32;
 
-async function readText(body: ReadableStream<Uint8Array>, limit: number): Promise<string> {
-  const decoder = new TextDecoder();
+async function readBytes(body: ReadableStream<Uint8Array>, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(limit);
   let size = 0;
-  let text = '';
   for await (const chunk of body) {
+    if (size + chunk.byteLength <= limit) bytes.set(chunk, size);
     size += chunk.byteLength;
     if (size > limit * PATIENCE) break;
-    if (size <= limit) text += decoder.decode(chunk, { stream: true });
   }
   if (size > limit) throw tooLarge(limit);
-  return text + decoder.decode();
+  return bytes.subarray(0, size);
+}
+
+/** RFC 8259 has JSON in UTF-8: what is not would be stored as something else. */
+function textOf(bytes: ArrayBuffer | Uint8Array<ArrayBuffer>): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new AppError('malformed-json', 'The body is not UTF-8.');
+  }
 }
 
 function tooLarge(limit: number): AppError {

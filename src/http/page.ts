@@ -10,13 +10,13 @@ export const pageQuery = z.strictObject({
     .transform(Number)
     .refine((n) => n >= 1 && n <= 100, 'must be a whole number from 1 to 100')
     .default(20)
-    .meta({ type: 'integer' }),
-  cursor: z.string().optional(),
+    .meta({ type: 'integer', minimum: 1, maximum: 100, default: 20, description: 'How many a page holds.' }),
+  cursor: z.string().optional().meta({ description: 'Where a page begins: the nextCursor of the one before.' }),
 });
 
-/** A list's envelope. */
+/** A list's envelope, named after what it lists. */
 export const pageOf = <T extends z.ZodType>(item: T) =>
-  z.object({ data: z.array(item), nextCursor: z.string().nullable() });
+  z.object({ data: z.array(item), nextCursor: z.string().nullable() }).meta({ id: `${item.meta()?.id}Page` });
 
 /**
  * Keyset pages over UUIDv7 ids. A cursor is the last id seen and a checksum over it, the path and the filters: a

@@ -1,10 +1,16 @@
 import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { DbError } from '../db.ts';
-import { AppError, type ErrorCode } from '../errors.ts';
+import { AppError, type ErrorCode, type FieldError } from '../errors.ts';
 import type { Ctx } from './context.ts';
 
-type Problem = { status: ContentfulStatusCode; title: string; meaning: string; remedy: string };
+type Problem = {
+  status: ContentfulStatusCode;
+  title: string;
+  meaning: string;
+  remedy: string;
+  example: { detail: string; errors?: FieldError[] };
+};
 
 /** What each error code is over HTTP, and what its page at `/problems/:name` tells a developer. */
 export const problems: Record<ErrorCode, Problem> = {
@@ -13,110 +19,152 @@ export const problems: Record<ErrorCode, Problem> = {
     title: 'Malformed JSON',
     meaning: 'The body could not be read as JSON.',
     remedy: 'Send one JSON value, encoded as UTF-8, and check it with a JSON parser first.',
+    example: { detail: 'The body is not valid JSON.' },
   },
   'invalid-cursor': {
     status: 400,
     title: 'Invalid cursor',
     meaning: 'The cursor is damaged, or it was given out for another list or other filters.',
     remedy: 'Use nextCursor exactly as it came, with the filters it came with, or start again without a cursor.',
+    example: { detail: 'The cursor is not one that this list gave out.' },
   },
   'invalid-idempotency-key': {
     status: 400,
     title: 'Invalid Idempotency-Key',
     meaning: 'The Idempotency-Key header is neither a quoted string nor a bare token of 1 to 255 characters.',
     remedy: 'Send a fresh unique key for each operation, for example Idempotency-Key: "8e03978e-40d5-43dd-bc93".',
+    example: { detail: 'The key is neither a quoted string nor a bare token of 1 to 255.' },
   },
   unauthorized: {
     status: 401,
     title: 'Unauthorized',
     meaning: 'The request carries no bearer token, or one that is expired, not yet valid, or not signed for here.',
     remedy: 'Get a new token and send it as Authorization: Bearer <token>.',
+    example: { detail: 'No token was sent.' },
   },
   'insufficient-scope': {
     status: 403,
     title: 'Insufficient scope',
     meaning: 'The token is valid, but does not carry the scope that this operation needs.',
     remedy: 'Ask for a token with the scope that the WWW-Authenticate header names.',
+    example: { detail: 'This needs a token with the scope users:write.' },
   },
   'not-found': {
     status: 404,
     title: 'Not found',
     meaning: 'Nothing is here: the path does not exist, or no resource has this id.',
     remedy: 'Check the path and the id. A resource that was deleted does not come back.',
+    example: { detail: 'There is no such user.' },
   },
   'method-not-allowed': {
     status: 405,
     title: 'Method not allowed',
     meaning: 'The path exists, but not with this method.',
     remedy: 'Use one of the methods in the Allow header.',
+    example: { detail: 'Use one of GET, HEAD, POST.' },
   },
   conflict: {
     status: 409,
     title: 'Conflict',
     meaning: 'The resource is in a state that does not permit the operation.',
     remedy: 'Read the resource again and decide anew.',
+    example: { detail: 'Only a dead notification can be redriven.' },
   },
   'email-taken': {
     status: 409,
     title: 'Email already taken',
     meaning: 'Another user has this email address. Case makes no difference.',
     remedy: 'Use another address, or find the user who has it with GET /api/v1/users?email=.',
+    example: { detail: 'Another user has this email address.' },
   },
   'precondition-failed': {
     status: 412,
     title: 'Precondition failed',
     meaning: 'The resource has changed since the version that If-Match names.',
     remedy: 'GET the resource again, apply your change to what it is now, and send its new ETag.',
+    example: { detail: 'The user has changed since that version.' },
   },
   'content-too-large': {
     status: 413,
     title: 'Content too large',
     meaning: 'The body is larger than this service accepts.',
     remedy: 'Send less. The limit is 64 KiB unless the operator set another.',
+    example: { detail: 'The body is larger than 65536 bytes.' },
   },
   'unsupported-media-type': {
     status: 415,
     title: 'Unsupported media type',
     meaning: 'The body is not declared as JSON.',
     remedy: 'Send Content-Type: application/json.',
+    example: { detail: 'The body must be declared as application/json.' },
   },
   'validation-failed': {
     status: 422,
     title: 'Validation failed',
     meaning: 'The request was understood, but some of its values are not acceptable.',
     remedy: 'Correct every entry of errors: pointer names a member of the body, parameter a query parameter or header.',
+    example: {
+      detail: 'Some values are not acceptable; see errors.',
+      errors: [
+        { detail: 'must be an email address', pointer: '#/email' },
+        { detail: 'must be a whole number from 1 to 100', parameter: 'limit' },
+      ],
+    },
   },
   'idempotency-key-reused': {
     status: 422,
     title: 'Idempotency-Key reused',
     meaning: 'This key was used before with another payload.',
     remedy: 'Use a fresh key for a new operation, and the same key only to repeat the very same request.',
+    example: { detail: 'This Idempotency-Key was used before with another payload.' },
+  },
+  'headers-too-large': {
+    status: 431,
+    title: 'Request header fields too large',
+    meaning: 'The headers of the request are larger than this service accepts, 16 KiB on Node.',
+    remedy: 'Send fewer or shorter headers; look for a cookie or a token that has grown.',
+    example: { detail: 'The request headers are too large.' },
   },
   'rate-limited': {
     status: 429,
     title: 'Too many requests',
     meaning: 'The quota named by RateLimit-Policy is used up.',
     remedy: 'Wait for as many seconds as Retry-After says.',
+    example: { detail: 'Too many requests; try again in 17 s.' },
   },
   internal: {
     status: 500,
     title: 'Internal server error',
     meaning: 'Something failed that is not your fault.',
     remedy: 'Try again later. If it goes on, report the requestId.',
+    example: { detail: 'Something went wrong on our side.' },
   },
   unavailable: {
     status: 503,
     title: 'Service unavailable',
     meaning: 'The service cannot do its work now: something it needs is out of reach, or it is shutting down.',
     remedy: 'Try again after as many seconds as Retry-After says, with the same Idempotency-Key.',
+    example: { detail: 'The database is out of reach.' },
   },
   timeout: {
     status: 504,
     title: 'Deadline exceeded',
     meaning: 'The work took longer than the deadline and was cancelled.',
     remedy: 'Try again, with the same Idempotency-Key if it was a POST.',
+    example: { detail: 'The deadline passed before the work was done; it was cancelled.' },
   },
 };
+
+/** A problem as a client might see it. */
+export function exampleOf(code: ErrorCode) {
+  const { status, title, example } = problems[code];
+  const instance = '/api/v1/users/019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f';
+  const requestId = '0d4a35ea-3a4b-4f0c-9d6a-2b8e0c0f2f5e';
+  return { type: `/problems/${code}`, title, status, instance, requestId, ...example };
+}
+
+// A request's path may be less than a URI: a % of its own, or characters that URL lets pass.
+const NOT_IN_A_URI = /%(?![0-9a-f]{2})|[^\w\-.~!$&'()*+,;=:@/%]/gi;
 
 /** RFC 9457: the whole error as `application/problem+json`. */
 export function problemResponse(c: Ctx, error: AppError): Response {
@@ -127,7 +175,7 @@ export function problemResponse(c: Ctx, error: AppError): Response {
     title,
     status,
     detail: error.message,
-    instance: pathname,
+    instance: pathname.replace(NOT_IN_A_URI, encodeURIComponent),
     requestId: c.get('requestId'),
     ...(error.errors && { errors: error.errors }),
   };

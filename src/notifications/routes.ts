@@ -2,8 +2,9 @@ import { createRoute } from '@hono/zod-openapi';
 import { v7 as uuidv7 } from 'uuid';
 import { AppError } from '../errors.ts';
 import { answerWith, claimOf } from '../http/idempotency.ts';
+import { jsonBody, jsonResponse, ofJson, ofKeys, parametersOf, problemsOf } from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
-import { bodyProblemsOf, idParam, jsonBody, jsonResponse, problemsOf, router, secured } from '../http/route.ts';
+import { idParam, router, secured } from '../http/route.ts';
 import {
   NotificationInput,
   NotificationView,
@@ -22,46 +23,63 @@ import {
 const list = createRoute({
   method: 'get',
   path: '/',
+  operationId: 'listNotifications',
   summary: 'List notifications, newest first',
+  description: 'A page at a time, filtered by status, user and channel.',
   ...secured('notifications:read'),
   request: { query: pageQuery.extend(notificationFilters) },
-  responses: { 200: jsonResponse(pageOf(NotificationView), 'A page of notifications'), ...problemsOf(400, 422) },
+  responses: {
+    200: jsonResponse(pageOf(NotificationView), 'A page of notifications', 'Link'),
+    ...problemsOf('invalid-cursor', 'validation-failed'),
+  },
 });
 
 const create = createRoute({
   method: 'post',
   path: '/',
-  summary: 'Tell a user by email, and every subscribed endpoint',
+  operationId: 'createNotification',
+  summary: 'Tell a user something',
+  description: 'By email, and every endpoint that subscribed to its type. The one to the user is shown.',
   ...secured('notifications:write'),
+  parameters: parametersOf('Idempotency-Key'),
   request: { body: jsonBody(NotificationInput) },
-  responses: { 202: jsonResponse(NotificationView, 'Queued; the one to the user is shown'), ...bodyProblemsOf() },
+  responses: {
+    202: jsonResponse(NotificationView, 'Queued', 'Location', 'Idempotent-Replayed'),
+    ...problemsOf(...ofJson, ...ofKeys),
+  },
 });
 
 const read = createRoute({
   method: 'get',
   path: '/{id}',
-  summary: 'Read a notification with its attempts',
+  operationId: 'getNotification',
+  summary: 'Read a notification',
+  description: 'With every attempt that was made to deliver it.',
   ...secured('notifications:read'),
   request: { params: idParam },
-  responses: { 200: jsonResponse(NotificationWithAttempts, 'The notification'), ...problemsOf(404) },
+  responses: { 200: jsonResponse(NotificationWithAttempts, 'The notification'), ...problemsOf('not-found') },
 });
 
 const redrive = createRoute({
   method: 'post',
   path: '/{id}/redrive',
+  operationId: 'redriveNotification',
   summary: 'Make a dead notification due again',
+  description: 'Its attempts are counted from zero.',
   ...secured('notifications:write'),
   request: { params: idParam },
-  responses: { 200: jsonResponse(NotificationView, 'Pending again'), ...problemsOf(404, 409) },
+  responses: { 200: jsonResponse(NotificationView, 'Pending again'), ...problemsOf('not-found', 'conflict') },
 });
 
 const cancel = createRoute({
   method: 'post',
   path: '/{id}/cancel',
-  summary: 'Do not send a pending notification',
+  operationId: 'cancelNotification',
+  summary: 'Cancel a pending notification',
+  description: 'It is not sent any more. One that is being delivered this moment cannot be canceled.',
   ...secured('notifications:write'),
   request: { params: idParam },
-  responses: { 200: jsonResponse(NotificationView, 'Canceled'), ...problemsOf(404, 409) },
+  responses: { 200: jsonResponse(NotificationView, 'Canceled'), ...problemsOf('not-found', 'conflict') },
 });
 
 export const notificationsRoutes = router()

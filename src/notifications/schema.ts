@@ -80,6 +80,14 @@ export const outcomes = pgTable(
 /** Bytes of JSON that an event's data may have. */
 const MAX_DATA = 65_536;
 
+/** Levels of arrays and objects in it: what nobody can follow, not even JSON.stringify, is refused. */
+const MAX_DEPTH = 100;
+
+function isWithin(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  return depth > 0 && Object.values(value).every((inner) => isWithin(inner, depth - 1));
+}
+
 /** What POST takes. */
 export const NotificationInput = z
   .strictObject({
@@ -87,6 +95,7 @@ export const NotificationInput = z
     type: eventName,
     data: z
       .record(z.string(), z.unknown())
+      .refine((data) => isWithin(data, MAX_DEPTH), { error: `must be at most ${MAX_DEPTH} levels deep`, abort: true })
       .refine(
         (data) => new TextEncoder().encode(JSON.stringify(data)).length <= MAX_DATA,
         `must be at most ${MAX_DATA} bytes of JSON`,

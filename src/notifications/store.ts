@@ -157,7 +157,7 @@ const redrive = statement<{ id: string }, Changed>(
       insert into ${attempts} (notification_id, at, duration_ms, status, error, dispatcher)
       select notification_id, finished_at - duration_ms * interval '1 millisecond', duration_ms, http_status,
              last_error, dispatcher
-      from revived
+      from revived where duration_ms is not null
     ), queued as (
       insert into ${deliveries} (notification_id, endpoint_id, due_at)
       select n.id, n.endpoint_id, now() from n join revived on revived.notification_id = n.id

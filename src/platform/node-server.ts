@@ -1,6 +1,7 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
+import type { Duplex } from 'node:stream';
+import { getRequestListener, RequestError } from '@hono/node-server';
 import type { CreateServer } from './server.ts';
 
 const SWEEP_MS = 50;
@@ -18,6 +19,8 @@ export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutM
     {
       overrideGlobalObjects: false,
       errorHandler: (error) => {
+        // A Host or a target of which no URL can be made: the client's mistake.
+        if (error instanceof RequestError) return new Response(null, { status: 400 });
         log.error('request failed outside the app', { error });
         return new Response(null, { status: 500 });
       },
@@ -38,6 +41,7 @@ export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutM
     },
   );
 
+  server.on('clientError', answerBadRequest);
   server.on('connection', (socket) => {
     connections.add(socket);
     socket.once('close', () => connections.delete(socket));
@@ -69,6 +73,30 @@ export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutM
     },
   };
 };
+
+const HEADERS_TOO_LARGE = { code: 'headers-too-large', status: 431, title: 'Request header fields too large' };
+
+/** What Node itself refuses never reaches the app: 431 as the app would say it, anything else as briefly as can be. */
+function answerBadRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable) return void socket.destroy(error);
+  if (error.code !== 'HPE_HEADER_OVERFLOW') {
+    const status = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? '408 Request Timeout' : '400 Bad Request';
+    return void socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  }
+  const { code, status, title } = HEADERS_TOO_LARGE;
+  const detail = 'The request headers are too large.';
+  const requestId = crypto.randomUUID();
+  const body = JSON.stringify({ type: `/problems/${code}`, title, status, detail, instance: '/', requestId });
+  const head = [
+    `HTTP/1.1 ${status} ${title}`,
+    'Connection: close',
+    'Content-Type: application/problem+json',
+    `Content-Length: ${body.length}`,
+    'X-Content-Type-Options: nosniff',
+    `X-Request-Id: ${requestId}`,
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+}
 
 /** Rejects when `server` breaks; nobody need be listening for that. */
 export function brokenServer(server: Server): Promise<never> {

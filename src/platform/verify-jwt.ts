@@ -64,6 +64,8 @@ function verifier(
       throw error instanceof AppError ? error : invalidToken(whyRefused(error));
     });
     if (typeof payload.sub !== 'string' || payload.sub === '') throw invalidToken('the token has no subject');
+    // No database can hold it, and a quota or an idempotency key is kept by subject.
+    if (payload.sub.includes('\0')) throw invalidToken('the claim sub of the token is not acceptable');
     const scopes = typeof payload.scope === 'string' ? payload.scope.split(' ') : [];
     return { principal: { sub: payload.sub, scopes: new Set(scopes) }, exp: payload.exp };
   }

@@ -1,4 +1,7 @@
+import { createRoute } from '@hono/zod-openapi';
+import * as z from 'zod';
 import { AppError } from '../errors.ts';
+import { plainProblemsOf, plainResponse } from '../http/openapi.ts';
 import { problemPage } from '../http/problem-page.ts';
 import { notFound, router } from '../http/route.ts';
 import { schemaIsCurrent } from './store.ts';
@@ -6,24 +9,61 @@ import { schemaIsCurrent } from './store.ts';
 /** Milliseconds within which the database has to answer for the service to be ready. */
 const READY_WITHIN_MS = 1000;
 
-export const systemRoutes = router();
+const health = createRoute({
+  method: 'get',
+  path: '/health',
+  operationId: 'getHealth',
+  summary: 'Whether the process lives',
+  description: 'Touches nothing: for a supervisor that restarts what does not answer.',
+  security: [],
+  responses: {
+    200: plainResponse(z.object({ status: z.literal('ok') }), 'It lives', 'application/json'),
+    ...plainProblemsOf(),
+  },
+});
 
-systemRoutes.get('/health', (c) => c.json({ status: 'ok' }));
+const ready = createRoute({
+  method: 'get',
+  path: '/ready',
+  operationId: 'getReadiness',
+  summary: 'Whether requests may be sent here',
+  description: 'While the database answers, its schema is current, and no stop was asked for: for a load balancer.',
+  security: [],
+  responses: {
+    200: plainResponse(z.object({ status: z.literal('ready') }), 'It is ready', 'application/json'),
+    ...plainProblemsOf('unavailable', 'timeout'),
+  },
+});
 
-systemRoutes.get('/ready', async (c) => {
-  const retryLater = { headers: { 'Retry-After': '1' } };
-  if (c.env.draining()) throw new AppError('unavailable', 'The service is shutting down.', retryLater);
-  const signal = AbortSignal.any([c.get('signal'), AbortSignal.timeout(READY_WITHIN_MS)]);
-  const current = await schemaIsCurrent(c.env.db, signal).catch((cause) => {
-    throw new AppError('unavailable', 'The database does not answer.', { ...retryLater, cause });
+const problem = createRoute({
+  method: 'get',
+  path: '/problems/{name}',
+  operationId: 'getProblem',
+  summary: 'Read what a problem means',
+  description: 'The page behind the `type` of a problem: what it means, what to do, an example.',
+  security: [],
+  request: {
+    params: z.object({ name: z.string().meta({ param: { name: 'name', in: 'path' }, example: 'not-found' }) }),
+  },
+  responses: { 200: plainResponse(z.string(), 'A page', 'text/html'), ...plainProblemsOf('not-found') },
+});
+
+export const systemRoutes = router()
+  .openapi(health, (c) => c.json({ status: 'ok' as const }, 200))
+  .openapi(ready, async (c) => {
+    const retryLater = { headers: { 'Retry-After': '1' } };
+    if (c.env.draining()) throw new AppError('unavailable', 'The service is shutting down.', retryLater);
+    const signal = AbortSignal.any([c.get('signal'), AbortSignal.timeout(READY_WITHIN_MS)]);
+    const current = await schemaIsCurrent(c.env.db, signal).catch((cause) => {
+      throw new AppError('unavailable', 'The database does not answer.', { ...retryLater, cause });
+    });
+    if (!current) throw new AppError('unavailable', 'The database schema is not current.', retryLater);
+    return c.json({ status: 'ready' as const }, 200);
+  })
+  .openapi(problem, (c) => {
+    const page = problemPage(c.req.valid('param').name);
+    if (!page) throw notFound();
+    c.header('Cache-Control', 'public, max-age=3600');
+    c.header('Content-Security-Policy', "default-src 'none'; style-src 'self'; img-src data:; frame-ancestors 'none'");
+    return c.html(page, 200);
   });
-  if (!current) throw new AppError('unavailable', 'The database schema is not current.', retryLater);
-  return c.json({ status: 'ready' });
-});
-
-systemRoutes.get('/problems/:name', (c) => {
-  const page = problemPage(c.req.param('name'));
-  if (!page) throw notFound();
-  c.header('Cache-Control', 'public, max-age=3600');
-  return c.html(page);
-});

@@ -3,8 +3,9 @@ import { v7 as uuidv7 } from 'uuid';
 import { AppError } from '../errors.ts';
 import { conditional, etagOf, ifMatch } from '../http/etag.ts';
 import { answerWith, claimOf } from '../http/idempotency.ts';
+import { emptyResponse, jsonBody, jsonResponse, ofJson, ofKeys, parametersOf, problemsOf } from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
-import { bodyProblemsOf, idParam, jsonBody, jsonResponse, problemsOf, router, secured } from '../http/route.ts';
+import { idParam, router, secured } from '../http/route.ts';
 import { email, UserInput, UserView, viewOf } from './schema.ts';
 import { createUser, findUser, listUsers, removeUser, updateUser } from './store.ts';
 
@@ -13,46 +14,76 @@ const query = pageQuery.extend({ email: email.optional() });
 const list = createRoute({
   method: 'get',
   path: '/',
+  operationId: 'listUsers',
   summary: 'List users in order of creation',
+  description: 'A page at a time; with `email`, the one user who has it, without regard to case.',
   ...secured('users:read'),
   request: { query },
-  responses: { 200: jsonResponse(pageOf(UserView), 'A page of users'), ...problemsOf(400, 422) },
+  responses: {
+    200: jsonResponse(pageOf(UserView), 'A page of users', 'Link'),
+    ...problemsOf('invalid-cursor', 'validation-failed'),
+  },
 });
 
 const create = createRoute({
   method: 'post',
   path: '/',
+  operationId: 'createUser',
   summary: 'Create a user',
+  description: 'Welcomes the user by email and tells every endpoint that subscribed to `user.created`.',
   ...secured('users:write'),
+  parameters: parametersOf('Idempotency-Key'),
   request: { body: jsonBody(UserInput) },
-  responses: { 201: jsonResponse(UserView, 'The new user'), ...bodyProblemsOf(409) },
+  responses: {
+    201: jsonResponse(UserView, 'The new user', 'Location', 'ETag', 'Idempotent-Replayed'),
+    ...problemsOf(...ofJson, ...ofKeys, 'email-taken'),
+  },
 });
 
 const read = createRoute({
   method: 'get',
   path: '/{id}',
+  operationId: 'getUser',
   summary: 'Read a user',
+  description: 'As it is now; with If-None-Match, only where it has changed.',
   ...secured('users:read'),
+  parameters: parametersOf('If-None-Match'),
   request: { params: idParam },
-  responses: { 200: jsonResponse(UserView, 'The user'), 304: { description: 'Not modified' }, ...problemsOf(404) },
+  responses: {
+    200: jsonResponse(UserView, 'The user', 'ETag'),
+    304: emptyResponse('Not modified', 'ETag'),
+    ...problemsOf('not-found'),
+  },
 });
 
 const replace = createRoute({
   method: 'put',
   path: '/{id}',
+  operationId: 'replaceUser',
   summary: 'Replace a user',
+  description: 'Tells every endpoint that subscribed to `user.updated`. Send If-Match, or the last writer wins.',
   ...secured('users:write'),
+  parameters: parametersOf('If-Match'),
   request: { params: idParam, body: jsonBody(UserInput) },
-  responses: { 200: jsonResponse(UserView, 'The changed user'), ...bodyProblemsOf(404, 409, 412) },
+  responses: {
+    200: jsonResponse(UserView, 'The changed user', 'ETag'),
+    ...problemsOf(...ofJson, 'not-found', 'email-taken', 'precondition-failed'),
+  },
 });
 
 const remove = createRoute({
   method: 'delete',
   path: '/{id}',
+  operationId: 'deleteUser',
   summary: 'Delete a user',
+  description: 'Tells every endpoint that subscribed to `user.deleted`, with the user as it last was.',
   ...secured('users:write'),
+  parameters: parametersOf('If-Match'),
   request: { params: idParam },
-  responses: { 204: { description: 'Deleted' }, ...problemsOf(404, 412, 422) },
+  responses: {
+    204: emptyResponse('Deleted'),
+    ...problemsOf('not-found', 'precondition-failed', 'validation-failed'),
+  },
 });
 
 export const usersRoutes = router()

@@ -20,8 +20,14 @@ export const users = pgTable(
 
 export type User = typeof users.$inferSelect;
 
+// As zod has it, but for a host's labels that end in a hyphen.
+const EMAIL =
+  /^(?!\.)(?!.*\.\.)[A-Za-z0-9_'+.-]*[A-Za-z0-9_+-]@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,}$/;
+
 /** RFC 5321's 254 characters at most; unique without regard to case. */
-export const email = text(3, 254).pipe(z.email('must be an email address'));
+export const email = text(3, 254)
+  .pipe(z.email({ pattern: EMAIL, error: 'must be an email address' }))
+  .meta({ format: 'email', pattern: EMAIL.source });
 
 /** What POST and PUT take. */
 export const UserInput = z

@@ -5,8 +5,9 @@ import { AppError } from '../errors.ts';
 import type { Ctx } from '../http/context.ts';
 import { conditional, etagOf, ifMatch } from '../http/etag.ts';
 import { answerWith, claimOf } from '../http/idempotency.ts';
+import { emptyResponse, jsonBody, jsonResponse, ofJson, ofKeys, parametersOf, problemsOf } from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
-import { bodyProblemsOf, idParam, jsonBody, jsonResponse, problemsOf, router, secured } from '../http/route.ts';
+import { idParam, router, secured } from '../http/route.ts';
 import { NotificationView, pendingView } from '../notifications/schema.ts';
 import { checkWebhookUrl } from './address.ts';
 import { viewOf, WebhookEndpointInput, WebhookEndpointView, WebhookEndpointWithSecret } from './schema.ts';
@@ -23,74 +24,106 @@ import {
 const list = createRoute({
   method: 'get',
   path: '/',
+  operationId: 'listWebhookEndpoints',
   summary: 'List webhook endpoints in order of creation',
+  description: 'A page at a time, without their secrets.',
   ...secured('webhooks:read'),
   request: { query: pageQuery },
-  responses: { 200: jsonResponse(pageOf(WebhookEndpointView), 'A page of endpoints'), ...problemsOf(400, 422) },
+  responses: {
+    200: jsonResponse(pageOf(WebhookEndpointView), 'A page of endpoints', 'Link'),
+    ...problemsOf('invalid-cursor', 'validation-failed'),
+  },
 });
 
 const create = createRoute({
   method: 'post',
   path: '/',
+  operationId: 'createWebhookEndpoint',
   summary: 'Register a webhook endpoint',
+  description: 'Its URL is called with every event that it names. The secret is shown here, and never again.',
   ...secured('webhooks:write'),
+  parameters: parametersOf('Idempotency-Key'),
   request: { body: jsonBody(WebhookEndpointInput) },
   responses: {
-    201: jsonResponse(WebhookEndpointWithSecret, 'The new endpoint, its secret shown'),
-    ...bodyProblemsOf(),
+    201: jsonResponse(WebhookEndpointWithSecret, 'The new endpoint', 'Location', 'ETag', 'Idempotent-Replayed'),
+    ...problemsOf(...ofJson, ...ofKeys),
   },
 });
 
 const read = createRoute({
   method: 'get',
   path: '/{id}',
+  operationId: 'getWebhookEndpoint',
   summary: 'Read a webhook endpoint',
+  description: 'As it is now, without its secret; with If-None-Match, only where it has changed.',
   ...secured('webhooks:read'),
+  parameters: parametersOf('If-None-Match'),
   request: { params: idParam },
   responses: {
-    200: jsonResponse(WebhookEndpointView, 'The endpoint'),
-    304: { description: 'Not modified' },
-    ...problemsOf(404),
+    200: jsonResponse(WebhookEndpointView, 'The endpoint', 'ETag'),
+    304: emptyResponse('Not modified', 'ETag'),
+    ...problemsOf('not-found'),
   },
 });
 
 const replace = createRoute({
   method: 'put',
   path: '/{id}',
-  summary: 'Replace a webhook endpoint, and enable it again',
+  operationId: 'replaceWebhookEndpoint',
+  summary: 'Replace a webhook endpoint',
+  description: 'One that was paused or disabled is enabled again.',
   ...secured('webhooks:write'),
+  parameters: parametersOf('If-Match'),
   request: { params: idParam, body: jsonBody(WebhookEndpointInput) },
-  responses: { 200: jsonResponse(WebhookEndpointView, 'The changed endpoint'), ...bodyProblemsOf(404, 412) },
+  responses: {
+    200: jsonResponse(WebhookEndpointView, 'The changed endpoint', 'ETag'),
+    ...problemsOf(...ofJson, 'not-found', 'precondition-failed'),
+  },
 });
 
 const remove = createRoute({
   method: 'delete',
   path: '/{id}',
+  operationId: 'deleteWebhookEndpoint',
   summary: 'Delete a webhook endpoint',
+  description: 'What is still queued for it is not sent any more.',
   ...secured('webhooks:write'),
+  parameters: parametersOf('If-Match'),
   request: { params: idParam },
-  responses: { 204: { description: 'Deleted' }, ...problemsOf(404, 412, 422) },
+  responses: {
+    204: emptyResponse('Deleted'),
+    ...problemsOf('not-found', 'precondition-failed', 'validation-failed'),
+  },
 });
 
 const rotate = createRoute({
   method: 'post',
   path: '/{id}/rotate-secret',
-  summary: 'Give an endpoint a new secret; the old one signs too for 24 hours',
+  operationId: 'rotateWebhookSecret',
+  summary: 'Give an endpoint a new secret',
+  description: 'The old secret signs too for 24 hours. The new one is shown here, and never again.',
   ...secured('webhooks:write'),
+  parameters: parametersOf('Idempotency-Key'),
   request: { params: idParam },
   responses: {
-    200: jsonResponse(WebhookEndpointWithSecret, 'The endpoint, its new secret shown'),
-    ...problemsOf(400, 404, 422),
+    200: jsonResponse(WebhookEndpointWithSecret, 'The endpoint with its new secret', 'ETag', 'Idempotent-Replayed'),
+    ...problemsOf(...ofKeys, 'not-found'),
   },
 });
 
 const test = createRoute({
   method: 'post',
   path: '/{id}/test',
+  operationId: 'testWebhookEndpoint',
   summary: 'Queue a webhook.test for an endpoint',
+  description: 'It is sent to this endpoint alone, whatever events it names.',
   ...secured('webhooks:write'),
+  parameters: parametersOf('Idempotency-Key'),
   request: { params: idParam },
-  responses: { 202: jsonResponse(NotificationView, 'The queued notification'), ...problemsOf(400, 404, 422) },
+  responses: {
+    202: jsonResponse(NotificationView, 'The queued notification', 'Location', 'Idempotent-Replayed'),
+    ...problemsOf(...ofKeys, 'not-found'),
+  },
 });
 
 function allowed<T extends { url: string }>(c: Ctx, input: T): T {

@@ -22,6 +22,11 @@ export function errors(target: () => Target): void {
       }
     });
 
+    test('a body that is not UTF-8 is refused', async () => {
+      const body = Buffer.from(JSON.stringify({ email: uniqueEmail(), name: 'é' }), 'latin1');
+      assertProblem(await call('POST', '/api/v1/users', { raw: new Blob([body]).stream() }), 400, 'malformed-json');
+    });
+
     test('a body that is not declared as JSON is refused', async () => {
       const body = JSON.stringify({ email: uniqueEmail(), name: 'x' });
       for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/xml']) {
@@ -155,6 +160,7 @@ export function errors(target: () => Target): void {
         'another algorithm': `${hs512}.${createHmac('sha512', SECRET).update(hs512).digest('base64url')}`,
         'no subject': token({ claims: { sub: undefined } }),
         'empty subject': token({ claims: { sub: '' } }),
+        'a subject that no database can hold': token({ claims: { sub: 'a\0b' } }),
         'no token at all': 'abc',
         'a changed payload': token().replace(/\.[^.]+\./, `.${payload}.`),
       };

@@ -59,6 +59,24 @@ export function system(target: () => Target): void {
     });
   });
 
+  describe('the description', () => {
+    test('is served to anyone, and so is a page to read it, with its script and style', async () => {
+      const document = await get('/openapi.json');
+      assert.equal(document.status, 200);
+      assert.match(document.json.openapi, /^3\.1\./);
+      const page = await get('/docs');
+      assert.equal(page.status, 200);
+      assert.match(
+        page.headers.get('content-security-policy') ?? '',
+        /default-src 'none'; script-src 'self'; style-src 'self'/,
+      );
+      assert.doesNotMatch(page.text, /<style|style=|<script>|https?:/);
+      const assets = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path as string);
+      assert.ok(assets.includes('/docs/app.js') && assets.includes('/docs/app.css'), `${assets}`);
+      for (const path of assets.filter((asset) => asset.startsWith('/'))) assert.equal((await get(path)).status, 200);
+    });
+  });
+
   describe('problem pages', () => {
     test("a problem's type leads to a page that says what to do", async () => {
       const problem = await get('/nope');

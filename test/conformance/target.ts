@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { type Description, describedBy } from '../support/described.ts';
 import { ALL_SCOPES, headers } from '../support/tokens.ts';
 
 /** All that the suite knows of a running service. */
@@ -41,17 +42,34 @@ export function caller(target: () => Target, sub = `sub-${unique()}`): Call {
     };
     if (raw !== undefined) init.body = raw;
     else if (body !== undefined) init.body = JSON.stringify(body);
-    return answerOf(await fetch(new URL(path, target().url), init));
+    return answerOf(await fetch(new URL(path, target().url), init), method);
   };
 }
 
-export async function answerOf(response: Response): Promise<Answer> {
+/** Reads an answer, and checks it against the description that the service itself gives. */
+export async function answerOf(response: Response, method = 'GET'): Promise<Answer> {
   const text = await response.text();
   let json: Json;
   try {
     json = JSON.parse(text);
   } catch {}
-  return { status: response.status, headers: response.headers, text, json };
+  const answer = { status: response.status, headers: response.headers, text, json };
+  const { origin, pathname } = new URL(response.url);
+  (await descriptionFrom(origin))?.check(method, pathname, answer);
+  return answer;
+}
+
+let description: Promise<Description | undefined> | undefined;
+
+// The same for every target; one that is being killed this very moment is not asked again and again.
+async function descriptionFrom(origin: string): Promise<Description | undefined> {
+  description ??= fetch(`${origin}/openapi.json`).then(
+    async (response) => (response.ok ? describedBy(await response.json()) : undefined),
+    () => undefined,
+  );
+  const loaded = await description;
+  if (!loaded) description = undefined;
+  return loaded;
 }
 
 export const unique = (): string => randomBytes(8).toString('hex');

@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { app } from '../../src/app.ts';
+import { problems } from '../../src/http/problem.ts';
+import { testDeps } from '../support/deps.ts';
+import { describedBy } from '../support/described.ts';
+
+const response = await app.request('/openapi.json', {}, testDeps());
+const document = JSON.parse(await response.text());
+const description = describedBy(document);
+
+describe('the description', () => {
+  test('is OpenAPI 3.1, and the same each time it is asked for', async () => {
+    assert.equal(response.status, 200);
+    assert.equal(response.headers.get('content-type'), 'application/json');
+    assert.match(document.openapi, /^3\.1\./);
+    assert.deepEqual(await (await app.request('/openapi.json', {}, testDeps())).json(), document);
+  });
+
+  test('has every route that the app has', () => {
+    const assets = ['/docs/app.js', '/docs/app.css'];
+    const served = app.routes
+      .filter(({ method, path }) => method !== 'ALL' && !assets.includes(path))
+      .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}')}`);
+    const described = description.operations.map(({ method, path }) => `${method} ${path}`);
+    assert.deepEqual([...new Set(served)].sort(), described.sort());
+  });
+
+  test('gives every operation a name, a summary, a tag, and the scope that it needs', () => {
+    const ids = new Set<string>();
+    for (const { method, path, scopes } of description.operations) {
+      const { operationId, summary, tags, security } = document.paths[path][method.toLowerCase()];
+      assert.match(operationId, /^[a-z][A-Za-z]+$/);
+      assert.ok(!ids.has(operationId));
+      ids.add(operationId);
+      assert.ok(summary && tags.length === 1);
+      assert.deepEqual(security, path.startsWith('/api/') ? [{ bearer: [] }] : []);
+      assert.equal(scopes.length, path.startsWith('/api/') ? 1 : 0);
+    }
+  });
+
+  test('has examples that are what their schemas ask for', () => {
+    let count = 0;
+    const checkAll = (name: string, schema: object, values: unknown[]) => {
+      for (const value of values) {
+        count++;
+        assert.ok(description.accepts(schema, value), `${name}: ${JSON.stringify(value)}`);
+      }
+    };
+    for (const [name, schema] of Object.entries<{ examples?: unknown[] }>(document.components.schemas)) {
+      checkAll(name, schema, schema.examples ?? []);
+    }
+    for (const kind of ['headers', 'parameters']) {
+      for (const [name, { schema, example }] of Object.entries<{ schema: object; example: unknown }>(
+        document.components[kind],
+      )) {
+        checkAll(name, schema, [example]);
+      }
+    }
+    for (const [name, { value }] of Object.entries<{ value: unknown }>(document.components.examples)) {
+      checkAll(name, document.components.schemas.Problem, [value]);
+    }
+    assert.ok(count > 35, `${count}`);
+  });
+
+  test('has an example of every body that is taken or given', () => {
+    for (const { method, path, body, responses } of description.operations) {
+      const given = Object.values(responses).flatMap(({ content }) => content?.['application/json']?.schema ?? []);
+      for (const schema of [body, ...given].map(description.resolve)) {
+        if (!schema || !path.startsWith('/api/') || schema.properties.nextCursor) continue;
+        assert.ok(schema.examples?.length > 0, `${method} ${path}: ${JSON.stringify(schema)}`);
+      }
+    }
+  });
+
+  test('knows every problem that an operation can be answered with', () => {
+    const [described, all] = [Object.keys(document.components.examples), Object.keys(problems)];
+    // A method that a path does not have is no operation.
+    assert.deepEqual(described.sort(), all.filter((code) => code !== 'method-not-allowed').sort());
+  });
+
+  test('says what webhooks carry', () => {
+    const names = ['user.created', 'user.updated', 'user.deleted', 'webhook.test'];
+    assert.deepEqual(Object.keys(document.webhooks), names);
+    const { schema } = document.webhooks['user.created'].post.requestBody.content['application/json'];
+    const [data] = document.components.schemas.User.examples;
+    const event = { type: 'user.created', timestamp: '2026-11-22T10:00:00.000Z', data };
+    assert.ok(description.accepts(schema, event));
+    assert.ok(!description.accepts(schema, { ...event, data: {} }));
+  });
+});
