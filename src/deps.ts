@@ -48,7 +48,7 @@ export type Span = {
 };
 
 /** Settings that a request depends on; `entry/config.ts` reads and checks them. */
-export type Settings = {
+type Settings = {
   requestTimeoutMs: number;
   bodyLimitBytes: number;
   corsOrigins: readonly string[];

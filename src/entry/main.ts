@@ -20,7 +20,7 @@ import { type Config, ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { emailChannel } from './email-channel.ts';
 import { createLimiter } from './limiter.ts';
-import { openDatabase } from './open-database.ts';
+import { openDatabase, speaksNeon } from './open-database.ts';
 import { printWelcome } from './welcome.ts';
 
 const writeLine = stdoutLines();
@@ -74,9 +74,11 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
     webhook: webhookChannel({ send: sender.send, secrets, now, sign }),
   };
   const dispatcher = createDispatcher({ db, channels, log, metrics, random, name, settings: config.dispatch });
-  const doorbell = config.databaseUrl.startsWith('postgres')
-    ? postgresDoorbell(config.databaseUrl, log, config.dispatchEnabled ? dispatcher.wake : undefined)
-    : undefined;
+  // Over HTTP there is no listening, and what listens would keep Neon awake.
+  const doorbell =
+    config.databaseUrl.startsWith('postgres') && !speaksNeon(config)
+      ? postgresDoorbell(config.databaseUrl, log, config.dispatchEnabled ? dispatcher.wake : undefined)
+      : undefined;
   const tracing = config.otlpEndpoint ? otlpTrace({ endpoint: config.otlpEndpoint, log }) : undefined;
   let draining = false;
   const deps: Omit<Deps, 'clientAddress'> = {

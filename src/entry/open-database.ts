@@ -20,5 +20,15 @@ export async function openDatabase(config: Config, log: Log): Promise<OpenDb> {
 async function connect(config: Config, log: Log): Promise<OpenDb> {
   const { databaseUrl: url, databasePoolMax: poolMax, requestTimeoutMs: statementTimeoutMs } = config;
   if (url.startsWith('pglite:')) return openPglite(url.slice('pglite:'.length));
+  if (speaksNeon(config)) {
+    const { openNeon } = await import('../platform/db-neon.ts');
+    return openNeon({ url, fetchEndpoint: config.databaseFetchEndpoint, statementTimeoutMs });
+  }
   return openPostgres({ url, poolMax, statementTimeoutMs, log });
+}
+
+/** Whether the database is reached by Neon's driver over HTTP: on Neon itself, or through a proxy that speaks like it. */
+export function speaksNeon({ databaseUrl, databaseFetchEndpoint }: Config): boolean {
+  if (databaseUrl.startsWith('pglite:')) return false;
+  return databaseFetchEndpoint !== undefined || new URL(databaseUrl).hostname.endsWith('.neon.tech');
 }

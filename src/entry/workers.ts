@@ -6,20 +6,21 @@ import { memoryLimiter } from '../platform/limiter-memory.ts';
 import { type RateLimitBinding, workersLimiter } from '../platform/limiter-workers.ts';
 import { createLog } from '../platform/log.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
+import { otlpTrace } from '../platform/trace-otlp.ts';
 import { createVerifier } from '../platform/verify-jwt.ts';
-import { type Config, ConfigError, parseConfig } from './config.ts';
+import { workersConfig } from './workers-config.ts';
 
 /** What wrangler.toml binds beside vars and secrets. */
 type Bindings = {
   RATE_LIMITER?: RateLimitBinding;
-  /** The dispatcher's Worker. */
+  /** The dispatcher's Worker, worker-cron/. */
   DISPATCHER?: { wake(): Promise<void> };
 };
 
 const bindings = env as Bindings;
 
 // 1 Configuration: at module scope, so that a bad one fails the deployment and not the first request.
-const config = readConfig(env as Record<string, unknown>);
+const config = workersConfig(env as Record<string, unknown>);
 
 // 2 Logger: the platform ends the lines itself.
 const log = createLog(config.logLevel, (line) => console.log(line.trimEnd()));
@@ -33,6 +34,7 @@ const { db } = openNeon({
 
 // 4 Dependencies that outlive a request.
 const { max, windowS } = config.rateLimit;
+const tracing = config.otlpEndpoint ? otlpTrace({ endpoint: config.otlpEndpoint, log }) : undefined;
 const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
   settings: config,
   db,
@@ -42,6 +44,7 @@ const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
   verifier: createVerifier(config.jwt, log, waitUntil),
   log,
   metrics: { requestStarted() {}, requestFinished() {}, delivery() {}, dispatcherTick() {} },
+  trace: tracing && exportAtOnce(tracing),
   draining: () => false,
 };
 
@@ -52,6 +55,14 @@ export default {
   },
 } satisfies ExportedHandler;
 
+// An isolate may not be there when a batch would be full.
+function exportAtOnce({ record, flush }: ReturnType<typeof otlpTrace>): Deps['trace'] {
+  return (span) => {
+    record(span);
+    waitUntil(flush());
+  };
+}
+
 // A lost ring costs one tick, so that it may fail the log alone.
 function wake({ DISPATCHER }: Bindings, ctx: ExecutionContext, log: Log): void {
   if (!DISPATCHER) return;
@@ -60,27 +71,4 @@ function wake({ DISPATCHER }: Bindings, ctx: ExecutionContext, log: Log): void {
       .then(() => DISPATCHER.wake())
       .catch((error) => log.warn('cannot wake the dispatcher', { error })),
   );
-}
-
-/** As on Node, and what a Worker needs besides. */
-function readConfig(env: Record<string, unknown>): Config {
-  const text = Object.entries(env)
-    .filter(([, value]) => ['string', 'number', 'boolean'].includes(typeof value))
-    .map(([name, value]) => [name, String(value)]);
-  const variables = Object.fromEntries(text) as Record<string, string>;
-  const problems: string[] = [];
-  if (!variables.DATABASE_URL || variables.DATABASE_URL.startsWith('pglite:')) {
-    problems.push('DATABASE_URL must start with postgres:// on Workers');
-  }
-  if (env.RATE_LIMITER && !['10', '60'].includes(variables.RATE_LIMIT_WINDOW_S ?? '60')) {
-    problems.push('RATE_LIMIT_WINDOW_S must be the 10 or 60 of the rate-limit binding');
-  }
-  try {
-    const config = parseConfig(variables);
-    if (problems.length === 0) return config;
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    problems.push(...error.problems.filter((problem) => !problem.startsWith('DATABASE_URL must be set')));
-  }
-  throw new ConfigError(problems);
 }

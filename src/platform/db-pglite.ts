@@ -8,22 +8,24 @@ import { lockDirectory } from './lock-directory.ts';
 import { MIGRATIONS } from './migrate.ts';
 import type { OpenDb } from './open-db.ts';
 
-/**
- * Postgres inside this process, kept in `dir`, or in memory for `memory://`. One statement at a time; migrated here, as nobody else can
- * reach it. Throws where another process has the directory.
- */
+/** Postgres inside this process, as openPgliteClient opens it; one statement at a time. */
 export async function openPglite(dir: string): Promise<OpenDb> {
+  const { client, close } = await openPgliteClient(dir);
+  return { db: dbOf(client), close, stats: () => ({ total: 0, idle: 0, waiting: 0 }) };
+}
+
+/**
+ * Opens the database kept in `dir`, or in memory for `memory://`; migrated here, as nobody else can reach it. Throws
+ * where another process has the directory.
+ */
+export async function openPgliteClient(dir: string): Promise<{ client: PGlite; close(): Promise<void> }> {
   const inMemory = dir.startsWith('memory://');
   if (!inMemory) mkdirSync(dir, { recursive: true });
   const unlock = inMemory ? () => {} : lockDirectory(resolve(dir));
   try {
     const client = await PGlite.create(dir);
     await migrate(drizzle(client), { migrationsFolder: MIGRATIONS });
-    return {
-      db: dbOf(client),
-      close: () => client.close().finally(unlock),
-      stats: () => ({ total: 0, idle: 0, waiting: 0 }),
-    };
+    return { client, close: () => client.close().finally(unlock) };
   } catch (error) {
     unlock();
     throw error;

@@ -13,7 +13,7 @@ describe('the service in workerd', async () => {
   const database = await createDatabase();
   const endpoint = await startNeonEndpoint({ backend: postgresBackend(database.url) });
   const vars = { DATABASE_URL: database.url, DATABASE_FETCH_ENDPOINT: endpoint.url, REQUEST_TIMEOUT_MS: '1500' };
-  const server = harness(vars);
+  const server = await harness(vars);
   after(async () => {
     await server.close();
     await endpoint.close();
@@ -115,7 +115,7 @@ describe('the service in workerd', async () => {
 
 describe('a Worker with a bad configuration', () => {
   it('does not start, and names every problem without its value', async () => {
-    const server = harness({ DATABASE_URL: 'pglite:secret-dir', JWT_SECRET: 'tooshort', PORT: 'not-a-port' });
+    const server = await harness({ DATABASE_URL: 'pglite:secret-dir', JWT_SECRET: 'tooshort', PORT: 'not-a-port' });
     const answer = await server
       .listen()
       .then(() => server.fetch('/health'))

@@ -19,7 +19,7 @@ export async function createDatabase(): Promise<{ name: string; url: string; dro
 }
 
 /** Opens a fresh migrated Postgres database. */
-export async function openTestPostgres(poolMax = 10): Promise<OpenDb & { name: string }> {
+async function openTestPostgres(poolMax = 10): Promise<OpenDb & { name: string }> {
   const database = await createDatabase();
   const open = openPostgres({ url: database.url, poolMax, statementTimeoutMs: 5000, log: silent });
   return {

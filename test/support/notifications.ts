@@ -1,8 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { type Db, statement } from '../../src/db.ts';
 
-export type Queued = { id: string; endpointId: string | null };
-
 const insert = statement<{ count: number; endpointId: string | null; body: string }, { id: string }>(
   'test.enqueue',
   ($) => sql`

@@ -11,7 +11,7 @@ import { migratePostgres } from '../../src/platform/migrate.ts';
 const NOBODY = { uid: 65534, gid: 65534 };
 
 /** Where tests find the server: `postgres://…/`, to be followed by a database's name. */
-export const POSTGRES_URL = 'TEST_POSTGRES_URL';
+const POSTGRES_URL = 'TEST_POSTGRES_URL';
 /** A migrated database that tests copy. */
 export const TEMPLATE = 'keelson_template';
 

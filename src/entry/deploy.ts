@@ -1,0 +1,95 @@
+import { spawn } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { toDbError } from '../db.ts';
+import { migratePostgres } from '../platform/migrate.ts';
+import { allMigrations, type Migration, pendingMigrations } from '../platform/pending-migrations.ts';
+import { QUIET, ROOT, WRANGLER } from './wrangler.ts';
+
+const USAGE = 'usage: npm run deploy -- [--dry-run] [--allow-destructive] [--url https://api.example.com]';
+const READY_MS = 60_000;
+
+/** Something that whoever deploys has to put right. */
+class Refusal extends Error {}
+
+const say = (line: string) => void process.stdout.write(`${line}\n`);
+
+async function deploy(): Promise<void> {
+  const { values } = parseArgs({
+    options: { 'dry-run': { type: 'boolean' }, 'allow-destructive': { type: 'boolean' }, url: { type: 'string' } },
+  });
+  const { 'dry-run': dryRun = false, 'allow-destructive': allowDestructive = false, url } = values;
+
+  say('# 1 Migrations');
+  await migrate(dryRun, allowDestructive);
+
+  // First what the API is bound to.
+  say('\n# 2 The dispatcher');
+  await wrangler('worker-cron/wrangler.toml', dryRun);
+  say('\n# 3 The API');
+  const output = await wrangler('wrangler.toml', dryRun);
+
+  say('\n# 4 Whether it is ready');
+  const deployed = url ?? /https:\/\/\S+\.workers\.dev/.exec(output)?.[0];
+  if (dryRun) return say(`would ask ${deployed ?? '<the URL that wrangler tells>'}/ready`);
+  if (!deployed) throw new Refusal('wrangler told no URL: say which one to ask with --url');
+  await untilReady(deployed);
+  say(`${deployed} is ready`);
+}
+
+async function migrate(dryRun: boolean, allowDestructive: boolean): Promise<void> {
+  // A dry run needs no network, and so cannot know which of them the database has.
+  if (dryRun) return allMigrations().forEach((migration) => void describe('would apply, where missing,', migration));
+  const url = process.env.DATABASE_URL;
+  if (!url?.startsWith('postgres')) throw new Refusal('DATABASE_URL must be set to the database to migrate');
+  const pending = await pendingMigrations(url);
+  if (pending.length === 0) return say('the schema is current');
+  for (const migration of pending) describe('applies', migration);
+  if (pending.some(({ destroys }) => destroys.length > 0) && !allowDestructive) {
+    throw new Refusal('refused, as data would be lost: see above, and say --allow-destructive to go on');
+  }
+  await migratePostgres(url);
+}
+
+function describe(verb: string, { file, destroys }: Migration): void {
+  say(`${verb} ${file}`);
+  for (const statement of destroys) say(`  destructive: ${statement}`);
+}
+
+/** Runs `wrangler deploy`, and returns what it printed. */
+async function wrangler(config: string, dryRun: boolean): Promise<string> {
+  const args = [WRANGLER, 'deploy', '-c', config, '--minify', ...(dryRun ? ['--dry-run'] : [])];
+  const child = spawn(process.execPath, args, {
+    cwd: ROOT,
+    env: { ...process.env, ...(dryRun && QUIET), WRANGLER_SEND_METRICS: 'false' },
+    stdio: ['inherit', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.on('data', (chunk) => {
+    output += chunk;
+    process.stdout.write(chunk);
+  });
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  if (code !== 0) throw new Refusal(`wrangler deploy -c ${config} failed`);
+  return output;
+}
+
+async function untilReady(url: string): Promise<void> {
+  let last = '';
+  for (const end = Date.now() + READY_MS; Date.now() < end; ) {
+    const answer = await fetch(`${url}/ready`, { signal: AbortSignal.timeout(5000) }).catch((error) => error as Error);
+    if (answer instanceof Error) last = answer.message;
+    else if (answer.status === 200) return;
+    else last = `HTTP ${answer.status}`;
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+  throw new Refusal(`${url}/ready says ${last}: npm run db:migrate, and wrangler tail, tell more`);
+}
+
+try {
+  await deploy();
+} catch (error) {
+  const { code, message } = error as Error & { code?: string };
+  const known = error instanceof Refusal || code?.startsWith('ERR_PARSE_ARGS');
+  process.stderr.write(`${known ? message : toDbError(error).message}\n${known && code ? `${USAGE}\n` : ''}`);
+  process.exitCode = 1;
+}

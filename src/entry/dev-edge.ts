@@ -1,0 +1,132 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openPgliteClient } from '../platform/db-pglite.ts';
+import { pgliteBackend, startNeonEndpoint } from '../platform/neon-endpoint.ts';
+import { type Config, ConfigError, parseConfig } from './config.ts';
+import { withDevelopmentSecrets } from './development-secrets.ts';
+import { printWelcome } from './welcome.ts';
+import { QUIET, ROOT, readWorkerConfig, WRANGLER } from './wrangler.ts';
+
+/** As wrangler.toml's cron trigger; DEV_CRON_S says else. */
+const CRON_S = Number(process.env.DEV_CRON_S ?? 900);
+const CRON_PATH = '/cdn-cgi/local/scheduled';
+const DIRECTORY = join(process.cwd(), '.data/edge');
+const START_MS = 60_000;
+/** What has not ended by then is ended by force. */
+const STOP_MS = 5000;
+
+/** The service in workerd, both Workers, on an embedded database that speaks Neon's protocol. No account, no network. */
+async function main(): Promise<number> {
+  const { APP_ENV: _, DATABASE_URL: __, ...own } = process.env;
+  const config = parseConfig(withDevelopmentSecrets({ ...own, DATABASE_URL: 'postgres://edge:edge@localhost/edge' }));
+  mkdirSync(DIRECTORY, { recursive: true });
+  const database = await openPgliteClient(join(DIRECTORY, 'db'));
+  const backend = { ...pgliteBackend(database.client), close: database.close };
+  const endpoint = await startNeonEndpoint({ backend });
+  const signaled = new Promise<'signaled'>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => resolve('signaled'));
+  });
+
+  const wrangler = startWrangler(config, await workerFiles(config, endpoint.url));
+  const ended = once(wrangler, 'close').then(() => 'ended' as const);
+  const url = `http://${config.host}:${config.port}`;
+  let outcome = await Promise.race([ready(url), ended, signaled]);
+  if (outcome === 'ready') {
+    await printWelcome(config, url);
+    process.stdout.write(`The cron trigger fires every ${CRON_S} s, and by hand:\n\ncurl '${url}${CRON_PATH}'\n\n`);
+    const ticks = setInterval(() => void fetch(url + CRON_PATH).catch(() => {}), CRON_S * 1000);
+    outcome = await Promise.race([ended, signaled]);
+    clearInterval(ticks);
+  }
+  await stop(wrangler, ended);
+  await endpoint.close();
+  return outcome === 'signaled' ? 0 : 1;
+}
+
+/** On the command line, wrangler takes variables for its first Worker alone: each gets a file. */
+async function workerFiles(config: Config, endpoint: string): Promise<string[]> {
+  const shared = {
+    APP_ENV: 'development',
+    LOG_LEVEL: config.logLevel,
+    DATABASE_URL: config.databaseUrl,
+    DATABASE_FETCH_ENDPOINT: endpoint,
+    SECRETS_KEY: config.secretsKey,
+  };
+  const { jwt } = config;
+  const api = await readWorkerConfig('wrangler.toml');
+  Object.assign(api.vars, shared, jwt.secret ? { JWT_SECRET: jwt.secret } : { JWKS_URL: jwt.jwksUrl });
+  const dispatcher = await readWorkerConfig('worker-cron/wrangler.toml');
+  Object.assign(dispatcher.vars, shared);
+  const front = {
+    name: 'front',
+    main: join(import.meta.dirname, 'dev-edge-front.ts'),
+    compatibility_date: api.compatibility_date,
+    services: [
+      { binding: 'API', service: api.name },
+      { binding: 'DISPATCHER', service: dispatcher.name },
+    ],
+  };
+  return [front, api, dispatcher].map((worker) => {
+    const file = join(DIRECTORY, `${worker.name}.json`);
+    writeFileSync(file, JSON.stringify(worker), { mode: 0o600 });
+    return file;
+  });
+}
+
+function startWrangler({ host, port }: Config, files: string[]): ChildProcess {
+  const where = ['--ip', host, '--port', String(port), '--persist-to', join(DIRECTORY, 'state')];
+  const child = spawn(process.execPath, [WRANGLER, 'dev', ...files.flatMap((file) => ['-c', file]), ...where], {
+    cwd: ROOT,
+    env: { ...process.env, ...QUIET, NO_COLOR: '1' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    // A group of its own: Ctrl-C reaches this process alone, which then ends the others in order.
+    detached: true,
+  });
+  // Wrangler shows the secrets among much else: the Workers' own lines are let through.
+  createInterface({ input: child.stdout as Readable }).on('line', (line) => {
+    const start = line.indexOf('{"time":');
+    if (start >= 0) process.stdout.write(`${line.slice(start)}\n`);
+  });
+  return child;
+}
+
+async function ready(url: string): Promise<'ready' | 'late'> {
+  for (const end = Date.now() + START_MS; Date.now() < end; ) {
+    const answer = await fetch(`${url}/ready`, { signal: AbortSignal.timeout(5000) }).catch(() => undefined);
+    if (answer?.status === 200) return 'ready';
+    await sleep(100);
+  }
+  return 'late';
+}
+
+async function stop(child: ChildProcess, ended: Promise<unknown>): Promise<void> {
+  const group = -(child.pid as number);
+  const force = setTimeout(reaches, STOP_MS, group, 'SIGKILL');
+  reaches(group, 'SIGTERM');
+  await ended;
+  clearTimeout(force);
+  // Whoever is left is ended by force, which takes a moment.
+  for (let tries = 0; reaches(group, 'SIGKILL') && tries < 100; tries++) await sleep(10);
+}
+
+/** Sends `signal`, and says whether there was anybody. */
+function reaches(group: number, signal: string): boolean {
+  try {
+    return process.kill(group, signal);
+  } catch {
+    return false;
+  }
+}
+
+try {
+  process.exit(await main());
+} catch (error) {
+  const lines = error instanceof ConfigError ? error.problems : [(error as Error).message];
+  process.stderr.write(`${lines.join('\n')}\n`);
+  process.exit(1);
+}

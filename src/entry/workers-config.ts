@@ -1,0 +1,47 @@
+import { type Config, ConfigError, parseConfig } from './config.ts';
+
+/** Six connections may await an answer at once: one is for the database. */
+const MOST_AT_ONCE = 5;
+
+/** As on Node, and what a Worker needs besides. Takes what is bound: text is configuration, the rest is not. */
+export function workersConfig(env: Record<string, unknown>): Config {
+  const variables = textOf(env);
+  const problems: string[] = [];
+  if (env.RATE_LIMITER && !['10', '60'].includes(variables.RATE_LIMIT_WINDOW_S ?? '60')) {
+    problems.push('RATE_LIMIT_WINDOW_S must be the 10 or 60 of the rate-limit binding');
+  }
+  return read(variables, problems);
+}
+
+/** The dispatcher's: without tokens to check, and within what one invocation may do. */
+export function dispatcherConfig(env: Record<string, unknown>): Config {
+  // No token ever comes here, so that it is not given what they are checked with.
+  const unused = { JWT_SECRET: undefined, JWKS_URL: 'https://unused.invalid/' };
+  const variables = { DISPATCH_CONCURRENCY: String(MOST_AT_ONCE), DISPATCH_BATCH: '20', ...textOf(env), ...unused };
+  const problems: string[] = [];
+  if (Number(variables.DISPATCH_CONCURRENCY) > MOST_AT_ONCE) {
+    problems.push(`DISPATCH_CONCURRENCY must be at most ${MOST_AT_ONCE} on Workers`);
+  }
+  return read(variables, problems);
+}
+
+function textOf(env: Record<string, unknown>): Record<string, string> {
+  const text = Object.entries(env)
+    .filter(([, value]) => ['string', 'number', 'boolean'].includes(typeof value))
+    .map(([name, value]) => [name, String(value)]);
+  return Object.fromEntries(text) as Record<string, string>;
+}
+
+function read(variables: Record<string, string | undefined>, problems: string[]): Config {
+  if (!variables.DATABASE_URL || variables.DATABASE_URL.startsWith('pglite:')) {
+    problems.push('DATABASE_URL must start with postgres:// on Workers');
+  }
+  try {
+    const config = parseConfig(variables);
+    if (problems.length === 0) return config;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    problems.push(...error.problems.filter((problem) => !problem.startsWith('DATABASE_URL must be set')));
+  }
+  throw new ConfigError(problems);
+}

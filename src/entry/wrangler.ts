@@ -1,0 +1,31 @@
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** What keeps wrangler from sending anything anywhere, and from asking. */
+export const QUIET = {
+  WRANGLER_SEND_METRICS: 'false',
+  WRANGLER_SEND_ERROR_REPORTS: 'false',
+  WRANGLER_HIDE_BANNER: 'true',
+  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+  CI: '1',
+};
+
+/** The folder of package.json. */
+export const ROOT = join(import.meta.dirname, '../..');
+/** Wrangler's command line, to be run by node: without the launcher that its bin is. */
+export const WRANGLER = join(dirname(fileURLToPath(import.meta.resolve('wrangler'))), 'cli.js');
+
+export type WorkerConfig = { name: string; compatibility_date: string; vars: Record<string, unknown> } & Record<
+  string,
+  unknown
+>;
+
+/** A Worker's configuration without its cron trigger and routes, with absolute paths, so that it works from anywhere. */
+export async function readWorkerConfig(path: string): Promise<WorkerConfig> {
+  Object.assign(process.env, QUIET);
+  const { unstable_readConfig } = await import('wrangler');
+  const read = unstable_readConfig({ config: join(ROOT, path) }, { hideWarnings: true });
+  const { name = '', main, compatibility_date = '', ratelimits, services, durable_objects, migrations, vars } = read;
+  const alias = { zod: join(ROOT, 'src/entry/zod.ts') };
+  return { name, main, compatibility_date, alias, ratelimits, services, durable_objects, migrations, vars };
+}

@@ -1,0 +1,57 @@
+import type { CreateServer } from './server.ts';
+
+/** What is used of Deno's global. */
+declare const Deno: {
+  serve(options: {
+    hostname: string;
+    port: number;
+    onListen(address: Address): void;
+    onError(error: unknown): Response;
+    handler(request: Request, info: { remoteAddr: Address }): Response | Promise<Response>;
+  }): DenoServer;
+};
+type Address = { hostname: string; port: number };
+type DenoServer = { finished: Promise<void>; shutdown(): Promise<void> };
+
+/** Deno's HTTP server around a fetch handler, with an orderly stop. It has time-outs of its own, and no settings for them. */
+export const createDenoServer: CreateServer = ({ fetch, host, port, log }) => {
+  const broken = Promise.withResolvers<never>();
+  broken.promise.catch(() => {});
+  let server: DenoServer | undefined;
+  let draining = false;
+
+  async function handler(request: Request, { remoteAddr }: { remoteAddr: Address }): Promise<Response> {
+    const response = await fetch(request, remoteAddr.hostname);
+    if (draining) response.headers.set('Connection', 'close');
+    return response;
+  }
+
+  return {
+    listen: async () => {
+      const listening = Promise.withResolvers<string>();
+      server = Deno.serve({
+        hostname: host,
+        port,
+        handler,
+        onListen: (at) => {
+          const name = at.hostname.includes(':') ? `[${at.hostname}]` : at.hostname;
+          listening.resolve(`http://${name}:${at.port}`);
+        },
+        onError: (error) => {
+          log.error('request failed outside the app', { error });
+          return new Response(null, { status: 500 });
+        },
+      });
+      server.finished.catch(broken.reject);
+      return listening.promise;
+    },
+    broken: broken.promise,
+    drain: () => {
+      draining = true;
+    },
+    close: async () => {
+      draining = true;
+      await server?.shutdown();
+    },
+  };
+};

@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import pg from 'pg';
+import { MIGRATIONS } from './migrate.ts';
+
+export type Migration = { file: string; destroys: string[] };
+
+const COMMENT = /--[^\n]*|\/\*[\s\S]*?\*\//g;
+/** What deletes data, or takes away what the version that is still running uses. */
+const DESTRUCTIVE = [
+  /\bdrop\s+(table|column|schema|database|view|materialized\s+view|type|function|sequence)\b/i,
+  /\btruncate\b/i,
+  /\bdelete\s+from\b/i,
+  /\balter\s+type\b/i,
+  /\balter\s+(column\s+)?\S+\s+(set\s+data\s+)?type\b/i,
+  /\brename\s+(column|to)\b/i,
+];
+
+/** Every migration, in order, with what it destroys. */
+export function allMigrations(directory = MIGRATIONS): (Migration & { when: number })[] {
+  const journal = JSON.parse(readFileSync(join(directory, 'meta/_journal.json'), 'utf8'));
+  return journal.entries.map(({ tag, when }: { tag: string; when: number }) => {
+    const file = `${tag}.sql`;
+    return { file, when, destroys: destructiveStatements(readFileSync(join(directory, file), 'utf8')) };
+  });
+}
+
+/** The statements that lose data. Function bodies are not looked into: they run later. */
+export function destructiveStatements(sql: string): string[] {
+  const statements = sql
+    .replace(COMMENT, '')
+    .replace(/\$(\w*)\$[\s\S]*?\$\1\$/g, "''")
+    .split(';');
+  return statements
+    .map((statement) => statement.replace(/\s+/g, ' ').trim())
+    .filter((statement) => DESTRUCTIVE.some((pattern) => pattern.test(statement)));
+}
+
+/** Those that the database at `url` does not have yet. Where it has none, there is nothing that they could destroy. */
+export async function pendingMigrations(url: string, directory = MIGRATIONS): Promise<Migration[]> {
+  const client = new pg.Client({ connectionString: url, application_name: 'keelson-deploy' });
+  await client.connect();
+  try {
+    const { rows } = await client.query(`select to_regclass('drizzle.__drizzle_migrations') is not null as known`);
+    if (!rows[0].known) return allMigrations(directory).map(({ file }) => ({ file, destroys: [] }));
+    const applied = await client.query('select max(created_at)::float8 as latest from drizzle.__drizzle_migrations');
+    const { latest } = applied.rows[0] as { latest: number | null };
+    const pending = allMigrations(directory).filter(({ when }) => latest === null || when > latest);
+    return pending.map(({ file, destroys }) => ({ file, destroys: latest === null ? [] : destroys }));
+  } finally {
+    await client.end();
+  }
+}

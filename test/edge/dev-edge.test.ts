@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { freePort } from '../support/postgres-server.ts';
+import { startSink } from '../support/sink.ts';
+
+const entry = join(import.meta.dirname, '../../src/entry/dev-edge.ts');
+
+test('dev:edge serves, delivers within a second, fires its cron trigger, and leaves nothing behind', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'keelson-edge-'));
+  const port = await freePort();
+  const sink = await startSink();
+  const child = spawn(process.execPath, [entry], {
+    cwd: directory,
+    env: { PATH: process.env.PATH, HOME: directory, PORT: String(port), DEV_CRON_S: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const ended = once(child, 'close');
+  t.after(async () => {
+    child.kill('SIGTERM');
+    await ended;
+    await sink.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk) => {
+      output += chunk;
+    });
+  }
+  const said = async (text: RegExp) => {
+    while (!text.test(output)) {
+      await Promise.race([once(child.stdout, 'data'), ended.then(() => assert.fail(`ended:\n${output}`))]);
+    }
+    return text.exec(output)?.[1] as string;
+  };
+
+  const cron = await said(/^curl '(\S+scheduled)'$/m);
+  const url = `http://127.0.0.1:${port}`;
+  const headers = { Authorization: await said(/'Authorization: (Bearer \S+)'/), 'Content-Type': 'application/json' };
+  const post = (path: string, body: unknown) =>
+    fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) });
+  const hook = await post('/api/v1/webhook-endpoints', { url: sink.url('/hook'), events: ['user.created'] });
+  assert.equal(hook.status, 201, await hook.text());
+  const began = performance.now();
+  assert.equal((await post('/api/v1/users', { email: 'ada@example.com', name: 'Ada' })).status, 201);
+  const [told] = await sink.received('/hook');
+  assert.ok((told?.at ?? 0) - began < 1000, `${(told?.at ?? 0) - began} ms`);
+  assert.ok(told?.headers['webhook-signature']);
+  const fired = await fetch(cron);
+  assert.deepEqual([fired.status, await fired.text()], [200, 'ok']);
+
+  const children = childrenOf(child.pid as number);
+  assert.ok(children.length > 1, 'wrangler and workerd');
+  child.kill('SIGINT');
+  const [code] = await ended;
+  assert.equal(code, 0, output);
+  const left = processes().filter(({ pid }) => children.includes(pid));
+  assert.deepEqual(left, []);
+  await assert.rejects(once(connect(port, '127.0.0.1'), 'connect'), { code: 'ECONNREFUSED' });
+});
+
+type Row = { pid: number; parent: number };
+
+/** All processes but those that have ended and were not collected. */
+function processes(): Row[] {
+  const rows = execFileSync('ps', ['-eo', 'pid=,ppid=,stat='], { encoding: 'utf8' }).trim().split('\n');
+  return rows
+    .map((row) => row.trim().split(/\s+/))
+    .filter(([, , state]) => !state?.startsWith('Z'))
+    .map(([pid, parent]) => ({ pid: Number(pid), parent: Number(parent) }));
+}
+
+/** The processes below `pid`, at any depth. */
+function childrenOf(pid: number, all = processes()): number[] {
+  return all.filter(({ parent }) => parent === pid).flatMap((child) => [child.pid, ...childrenOf(child.pid, all)]);
+}

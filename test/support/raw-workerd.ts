@@ -1,0 +1,62 @@
+import { execFile, spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { promisify } from 'node:util';
+import { QUIET, ROOT, WRANGLER } from '../../src/entry/wrangler.ts';
+
+const workerd = createRequire(createRequire(import.meta.url).resolve('wrangler')).resolve('workerd/bin/workerd');
+
+/** A Worker's minified bundle, as `npm run deploy` uploads it. Remove `directory` afterwards. */
+export async function bundle(config = 'wrangler.toml') {
+  const directory = mkdtempSync(join(tmpdir(), 'keelson-bundle-'));
+  const args = [WRANGLER, 'deploy', '-c', config, '--dry-run', '--minify', '--outdir', directory];
+  await promisify(execFile)(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...QUIET } });
+  const file = readdirSync(directory).find((name) => name.endsWith('.js')) as string;
+  return { directory, file: join(directory, file), remove: () => rmSync(directory, { recursive: true, force: true }) };
+}
+
+/** The bundle in workerd itself, with nothing around it. Resolves once it listens. */
+export async function serveBundle(file: string, vars: Record<string, string>) {
+  const bindings = Object.entries(vars).map(([name, text]) => `(name = ${quote(name)}, text = ${quote(text)})`);
+  const config = `${file}.${process.pid}.capnp`;
+  writeFileSync(
+    config,
+    `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = .worker),
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+);
+const worker :Workerd.Worker = (
+  modules = [(name = "worker.js", esModule = embed ${quote(basename(file))})],
+  compatibilityDate = "2026-11-01",
+  bindings = [${bindings.join(', ')}],
+);
+`,
+  );
+  const child = spawn(workerd, ['serve', config, '--control-fd=3'], { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+  let said = '';
+  child.stderr?.on('data', (chunk) => {
+    said += chunk;
+  });
+  const port = await new Promise<number>((resolve, reject) => {
+    child.on('exit', () => reject(new Error(`workerd exited: ${said}`)));
+    (child.stdio[3] as Readable).on('data', (chunk) => {
+      const { event, port } = JSON.parse(String(chunk).split('\n')[0] as string);
+      if (event === 'listen') resolve(port);
+    });
+  });
+  const stop = () => {
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    return exited;
+  };
+  return { url: `http://127.0.0.1:${port}`, pid: child.pid as number, stop };
+}
+
+const quote = (text: string) => JSON.stringify(text);

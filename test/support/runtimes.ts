@@ -1,0 +1,11 @@
+import { join } from 'node:path';
+
+const root = join(import.meta.dirname, '../..');
+const installed = (name: string) => join(root, 'test/node_modules/.bin', name);
+
+/** How the service is started as a process on each runtime. */
+export const COMMANDS = {
+  node: [process.execPath, join(root, 'src/entry/node.ts')],
+  deno: [installed('deno'), 'run', '-A', '--node-modules-dir=manual', join(root, 'src/entry/deno.ts')],
+  bun: [installed('bun'), join(root, 'src/entry/bun.ts')],
+};
