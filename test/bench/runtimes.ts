@@ -1,4 +1,4 @@
-// npm run runtimes: every runtime's conformance, start-up, throughput and memory, as a table for README.md. Needs wrk.
+// npm run bench:runtimes: every runtime's conformance, start-up, throughput and memory, as a table for README.md. Needs wrk.
 import { execFile, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

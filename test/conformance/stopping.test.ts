@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { createDatabase } from '../support/databases.ts';
 import { COMMANDS } from '../support/runtimes.ts';
-import { spawnService, startService } from '../support/service.ts';
+import { type Service, spawnService, startService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
 import { uniqueEmail } from './target.ts';
 
@@ -33,8 +33,7 @@ for (const [runtime, command] of Object.entries(COMMANDS)) {
       const head = Object.entries({ ...headers(), Host: 'x', 'Content-Length': String(body.length) });
       const lines = head.map(([name, value]) => `${name}: ${value}\r\n`).join('');
       busy.socket.write(`POST /api/v1/users HTTP/1.1\r\n${lines}\r\n${body.slice(0, 5)}`);
-      // Requests are taken in their order of arrival: one more answered, and that one is under way.
-      await idle.ask('GET /health HTTP/1.1\r\nHost: x\r\n\r\n', /\{"status":"ok"\}.*\{"status":"ok"\}/s);
+      await untilUnderWay(service);
 
       const began = performance.now();
       service.process.kill('SIGTERM');
@@ -62,7 +61,7 @@ for (const [runtime, command] of Object.entries(COMMANDS)) {
       busy.socket.write('POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n');
       const more = Object.entries(headers()).map(([name, value]) => `${name}: ${value}\r\n`);
       busy.socket.write(`${more.join('')}\r\n{`);
-      assert.equal((await fetch(`${service.url}/health`)).status, 200);
+      await untilUnderWay(service);
       service.process.kill('SIGINT');
       await service.line(({ msg }) => msg === 'not ready any more');
       service.process.kill('SIGTERM');
@@ -128,4 +127,10 @@ async function refused(port: string): Promise<void> {
     });
     socket.destroy();
   }
+}
+
+/** Resolves once a request has reached the app and is not answered yet, as the service's own metrics tell. */
+async function untilUnderWay(service: Service): Promise<void> {
+  const { url } = await service.line(({ msg }) => msg === 'metrics listening');
+  for (let text = ''; !/^http_requests_in_flight 1$/m.test(text); ) text = await (await fetch(url as string)).text();
 }
