@@ -17,7 +17,8 @@ export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutM
   const listener = getRequestListener(
     (request, { incoming }) => fetch(request, incoming.socket.remoteAddress ?? 'unknown'),
     {
-      overrideGlobalObjects: false,
+      // Its own light Request and Response: a third more requests per second (DECISIONS.md).
+      overrideGlobalObjects: true,
       errorHandler: (error) => {
         // A Host or a target of which no URL can be made: the client's mistake.
         if (error instanceof RequestError) return new Response(null, { status: 400 });
