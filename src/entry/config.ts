@@ -29,6 +29,11 @@ const url = (...protocols: string[]) =>
     .refine(
       (value) => URL.canParse(value) && protocols.includes(new URL(value).protocol),
       `must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`,
+    )
+    // fetch refuses them, with a message that quotes them.
+    .refine(
+      (value) => !URL.canParse(value) || new URL(value).username + new URL(value).password === '',
+      'must not contain a user name or password',
     );
 
 const HOUR = 3_600_000;
@@ -109,6 +114,13 @@ const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boo
     'SHUTDOWN_TIMEOUT_MS',
     'must be longer than REQUEST_TIMEOUT_MS',
     (v) => (v.SHUTDOWN_TIMEOUT_MS ?? Number.POSITIVE_INFINITY) <= (v.REQUEST_TIMEOUT_MS ?? 0),
+  ],
+  [
+    'SHUTDOWN_TIMEOUT_MS',
+    'must be longer than SHUTDOWN_DELAY_MS and REQUEST_TIMEOUT_MS together',
+    (v) =>
+      (v.SHUTDOWN_DELAY_MS ?? 0) > 0 &&
+      (v.SHUTDOWN_TIMEOUT_MS ?? Number.POSITIVE_INFINITY) <= (v.SHUTDOWN_DELAY_MS ?? 0) + (v.REQUEST_TIMEOUT_MS ?? 0),
   ],
   [
     'DISPATCH_LEASE_MS',

@@ -146,11 +146,12 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
   // 10 Orderly stop, each step a log line; past its deadline, an immediate one.
   process.exitCode = failure ? 1 : 0;
   setTimeout(exitNow, config.shutdownTimeoutMs, 'SHUTDOWN_TIMEOUT_MS has passed').unref();
+  const outOfTime = AbortSignal.timeout(Math.max(1, config.shutdownTimeoutMs - LAST_WORDS_MS));
   draining = true;
   server.drain();
   log.info('not ready any more');
   if (!failure) await new Promise((resolve) => setTimeout(resolve, config.shutdownDelayMs));
-  dispatcher.stop(AbortSignal.timeout(Math.max(1, config.shutdownTimeoutMs - LAST_WORDS_MS)));
+  dispatcher.stop(outOfTime);
   await server.close();
   log.info('requests finished, listener closed');
   if (config.dispatchEnabled) await dispatching.catch(() => {});

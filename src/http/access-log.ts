@@ -1,5 +1,5 @@
 import { createMiddleware } from 'hono/factory';
-import { routePath } from 'hono/route';
+import { matchedRoutes, routePath } from 'hono/route';
 import type { Env } from './context.ts';
 
 // traceparent (W3C Trace Context): version, trace id, parent id, flags.
@@ -19,7 +19,8 @@ export const accessLog = createMiddleware<Env>(async (c, next) => {
     const durationMs = Math.round((performance.now() - start) * 1000) / 1000;
     const { method } = c.req;
     const { status } = c.res;
-    const route = status === 404 ? 'unmatched' : routePath(c, -1);
+    const matched = status !== 404 || matchedRoutes(c).some((route) => route.method !== 'ALL');
+    const route = matched ? routePath(c, -1) : 'unmatched';
     metrics.requestFinished(method, route, status, durationMs / 1000);
     trace?.({
       traceId,

@@ -17,5 +17,8 @@ const EXPOSED = [
 export const crossOrigin = createMiddleware<Env>((c, next) => {
   const { corsOrigins } = c.env.settings;
   if (corsOrigins.length === 0) return next();
-  return cors({ origin: [...corsOrigins], exposeHeaders: EXPOSED, maxAge: 600 })(c, next);
+  return cors({ origin: corsOrigins.includes('*') ? '*' : [...corsOrigins], exposeHeaders: EXPOSED, maxAge: 600 })(
+    c,
+    next,
+  );
 });

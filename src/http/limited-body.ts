@@ -13,7 +13,7 @@ export const limitedBody = createMiddleware<Env>(async (c, next) => {
     const limit = c.env.settings.bodyLimitBytes;
     if (Number(length) > limit) throw tooLarge(limit);
     const bytes = chunked && c.req.raw.body ? readBytes(c.req.raw.body, limit) : c.req.arrayBuffer();
-    const inTime = Promise.race([bytes.then(textOf), aborted(c.get('signal'))]);
+    const inTime = Promise.race([bytes.catch(brokenOff).then(textOf), aborted(c.get('signal'))]);
     // Hono keeps promises there, whatever its types say, and parses JSON from this one.
     c.req.bodyCache.text = inTime as unknown as string;
     await inTime;
@@ -43,6 +43,10 @@ function textOf(bytes: ArrayBuffer | Uint8Array<ArrayBuffer>): string {
   } catch {
     throw new AppError('malformed-json', 'The body is not UTF-8.');
   }
+}
+
+function brokenOff(error: unknown): never {
+  throw error instanceof AppError ? error : new AppError('malformed-json', 'The body broke off.', { cause: error });
 }
 
 function tooLarge(limit: number): AppError {

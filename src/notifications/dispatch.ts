@@ -143,7 +143,8 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
       if (claimed.nextMs !== null) noteDue(claimed.nextMs);
       if (stopping) release(claimed.deliveries);
       else for (const delivery of claimed.deliveries) lanes.add(delivery);
-      if (claimed.deliveries.length === limit || lanes.anyFilled(claimed.deliveries, free)) mayBeDue = true;
+      if (claimed.postponed || claimed.deliveries.length === limit || lanes.anyFilled(claimed.deliveries, free))
+        mayBeDue = true;
       metrics.dispatcherTick(false);
     } catch (error) {
       metrics.dispatcherTick(true);
@@ -182,7 +183,7 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     active.delete(delivery.id);
     if (entry.inSlot) inSlots--;
     if (lanes.finish(delivery, durationMs)) mayBeDue = true;
-    settleLater(settlementOf(delivery, attempt, durationMs));
+    settleLater(settlementOf(delivery, attempt, durationMs, stopping && entry.abort.signal.aborted));
     startWaiting();
     ring();
   }
@@ -199,15 +200,17 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     }
   }
 
-  function settlementOf(delivery: Delivery, attempt: Attempt, durationMs: number): Settlement {
+  // What a shutdown cut short is due again at once, somewhere else: that was no failure of the receiver's.
+  function settlementOf(delivery: Delivery, attempt: Attempt, durationMs: number, cut: boolean): Settlement {
     const { id, lease, type, channel } = delivery;
-    const delay = attempt.ok
-      ? 0
-      : attempt.final
-        ? 'dead'
-        : retryDelay(delivery.attempt, maxAttempts, attempt.retryAfterMs, random());
+    const delay =
+      attempt.ok || (cut && !attempt.final)
+        ? 0
+        : attempt.final
+          ? 'dead'
+          : retryDelay(delivery.attempt, maxAttempts, attempt.retryAfterMs, random());
     const outcome = attempt.ok ? 'sent' : delay === 'dead' ? 'dead' : 'retry';
-    const delayMs = delay === 'dead' || stopping ? 0 : delay;
+    const delayMs = delay === 'dead' ? 0 : delay;
     const error = attempt.ok ? null : attempt.error;
     metrics.delivery(channel, outcome, durationMs / 1000);
     const fields = { notificationId: id, type, channel, attempt: delivery.attempt, durationMs, status: attempt.status };

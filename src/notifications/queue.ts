@@ -23,7 +23,7 @@ export type Delivery = {
 };
 
 type Claim = { limit: number; cap: number; leaseMs: number; lease: string; busy: string; full: string };
-type ClaimRow = { nextMs: number | null } & (Delivery | { [K in keyof Delivery]: null });
+type ClaimRow = { nextMs: number | null; postponed: boolean } & (Delivery | { [K in keyof Delivery]: null });
 
 // The locked rows are MATERIALIZED, or the planner may lock more than the limit. Rows of a paused endpoint are put
 // off to the end of its pause as they come up, so that the claim's scan never has to pass over them again.
@@ -69,23 +69,25 @@ const claim = statement<Claim, ClaimRow>(
       select (extract(epoch from min(due_at) - now()) * 1000)::float8 as "nextMs"
       from ${deliveries} where due_at > now() and lease is null
     )
-    select next."nextMs", held.* from next left join held on true`,
+    select next."nextMs", exists (select from ranked where paused_until is not null) as postponed, held.*
+    from next left join held on true`,
 );
 
 /**
  * Takes up to `limit` due notifications for `leaseMs`, at most `cap` of one endpoint, or as many as `busy` says are
- * free there. `nextMs` is how soon one that nobody holds will be due, or null where there is none.
+ * free there. `nextMs` is how soon one that nobody holds will be due, or null where there is none;
+ * `postponed` whether rows of a paused endpoint took places that others may be waiting behind.
  */
 export async function claimDeliveries(
   db: Db,
   values: Omit<Claim, 'busy' | 'full'> & { free: ReadonlyMap<string, number> },
-): Promise<{ deliveries: Delivery[]; nextMs: number | null }> {
+): Promise<{ deliveries: Delivery[]; nextMs: number | null; postponed: boolean }> {
   const { free, ...rest } = values;
   const busy = [...free].filter(([, n]) => n > 0).map(([endpoint_id, n]) => ({ endpoint_id, free: n }));
   const full = [...free].filter(([, n]) => n <= 0).map(([endpointId]) => endpointId);
   const rows = await db.run(claim, { ...rest, busy: JSON.stringify(busy), full: `{${full.join(',')}}` });
-  const held = rows.filter((row): row is { nextMs: number | null } & Delivery => row.id !== null);
-  return { deliveries: held, nextMs: rows[0]?.nextMs ?? null };
+  const held = rows.filter((row): row is ClaimRow & Delivery => row.id !== null);
+  return { deliveries: held, nextMs: rows[0]?.nextMs ?? null, postponed: rows[0]?.postponed ?? false };
 }
 
 /** What became of a held notification. `release` gives it back unattempted; `retry` waits for `delayMs`. */
@@ -120,16 +122,15 @@ const settle = statement<{ results: string; dispatcher: string }, { settled: num
     ), gone as (
       delete from ${deliveries} d using r
       where ${held(sql`d`)} and r.outcome in ('sent', 'dead')
-      returning d.notification_id, d.endpoint_id, d.attempt
+      returning r.*, d.endpoint_id, d.attempt
     ), kept as (
       update ${deliveries} d
       set due_at = now() + r."delayMs" * interval '1 millisecond', lease = null,
           attempt = d.attempt - case when r.outcome = 'release' then 1 else 0 end
       from r where ${held(sql`d`)} and r.outcome in ('retry', 'release')
-      returning d.notification_id, d.endpoint_id, d.attempt
+      returning r.*, d.endpoint_id, d.attempt
     ), settled as (
-      select r.*, s.endpoint_id, s.attempt
-      from (select * from gone union all select * from kept) s join r on r.id = s.notification_id
+      select * from gone union all select * from kept
     ), logged as (
       insert into ${attempts} (notification_id, at, duration_ms, status, error, dispatcher)
       select id, now() - "durationMs" * interval '1 millisecond', "durationMs", status, error, ${$.dispatcher}::text
@@ -227,7 +228,8 @@ export async function queueDepth(db: Db, signal: AbortSignal): Promise<QueueDept
 /** Rows that one pruning statement takes at most, so that it never holds anyone up. */
 const PRUNE_BATCH = 1000;
 
-// Ids are in order of time, so that the oldest are the first of the primary key. A message goes with its last
+// Ids are in order of time, so that the oldest are the first of the primary key. Outcomes are locked, or one that is
+// redriven this very moment would lose its notification. A message goes with its last
 // notification.
 const prune = statement<{ days: number; limit: number }, { pruned: number }>(
   'deliveries.prune',
@@ -235,9 +237,12 @@ const prune = statement<{ days: number; limit: number }, { pruned: number }>(
     with old as materialized (
       select o.notification_id, n.message_id
       from ${outcomes} o join ${notifications} n on n.id = o.notification_id
-      where o.finished_at < now() - ${$.days}::int * interval '1 day'
+      where o.notification_id < (lpad(to_hex((extract(epoch from now() - ${$.days}::int * interval '1 day') * 1000)
+              ::bigint), 12, '0') || '00000000000000000000')::uuid
+        and o.finished_at < now() - ${$.days}::int * interval '1 day'
         and n.created_at < now() - ${$.days}::int * interval '1 day'
       order by o.notification_id limit ${$.limit}::int
+      for update of o skip locked
     ), gone_outcomes as (
       delete from ${outcomes} where notification_id in (select notification_id from old)
     ), gone_attempts as (

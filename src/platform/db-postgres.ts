@@ -22,7 +22,12 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
   // The same for one that breaks while a statement is at work: the statement's own failure tells of it.
   pool.on('connect', (client) => client.on('error', () => {}));
   // One connection, opened when first needed, so that a full pool cannot keep a statement from being cancelled.
-  const canceler = new pg.Pool({ connectionString: url, max: 1, idleTimeoutMillis: 10_000 });
+  const canceler = new pg.Pool({
+    connectionString: url,
+    max: 1,
+    idleTimeoutMillis: 10_000,
+    connectionTimeoutMillis: 2000,
+  });
   canceler.on('error', () => {});
 
   async function cancel(client: pg.PoolClient): Promise<void> {

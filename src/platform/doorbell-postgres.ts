@@ -14,7 +14,7 @@ type Bell = { ring(): void; close(): Promise<void> };
  * on a connection of its own that is opened again when it is lost: what was missed meanwhile waits for the tick.
  */
 export function postgresDoorbell(url: string, log: Log, onRing?: () => void): Bell {
-  const ringer = new pg.Pool({ connectionString: url, max: 1 });
+  const ringer = new pg.Pool({ connectionString: url, max: 1, connectionTimeoutMillis: 2000 });
   ringer.on('error', () => {});
   let ringing = false;
   let again = false;

@@ -80,6 +80,8 @@ const HEADERS_TOO_LARGE = { code: 'headers-too-large', status: 431, title: 'Requ
 /** What Node itself refuses never reaches the app: 431 as the app would say it, anything else as briefly as can be. */
 function answerBadRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (!socket.writable) return void socket.destroy(error);
+  // The other side may never close its half; the answer gets a moment to arrive.
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
   if (error.code !== 'HPE_HEADER_OVERFLOW') {
     const status = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? '408 Request Timeout' : '400 Bad Request';
     return void socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);

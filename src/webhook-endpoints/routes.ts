@@ -174,6 +174,7 @@ export const webhookEndpointsRoutes = router()
     const change = { ...input, ...c.req.valid('param'), events: JSON.stringify(input.events), versions: ifMatch(c) };
     const now = c.env.now().toISOString();
     const endpoint = await updateEndpoint(c.env.db, { ...change, now }, c.get('signal'));
+    c.env.wake();
     c.header('ETag', etagOf(endpoint.version));
     return c.json(viewOf(endpoint), 200);
   })

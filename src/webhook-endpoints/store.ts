@@ -3,6 +3,7 @@ import { columns, type Db, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { type ClaimRow, type ClaimValues, claim } from '../idempotency/claim.ts';
 import { queue } from '../notifications/outbox.ts';
+import { deliveries } from '../notifications/schema.ts';
 import { type WebhookEndpoint, webhookEndpoints } from './schema.ts';
 
 const find = statement<{ id: string }, WebhookEndpoint>(
@@ -64,9 +65,9 @@ export async function createEndpoint(
 type Changed = { found: boolean } & (WebhookEndpoint | { [K in keyof WebhookEndpoint]: null });
 
 const target = ($: { id: unknown; versions: unknown }): SQL => sql`target as (
-    select id, version from ${webhookEndpoints} where id = ${$.id}::uuid for update
+    select id, version, status, paused_until from ${webhookEndpoints} where id = ${$.id}::uuid for update
   ), matching as (
-    select id from target where ${$.versions}::text is null or version = any((${$.versions}::text)::int[])
+    select id, status, paused_until from target where ${$.versions}::text is null or version = any((${$.versions}::text)::int[])
   )`;
 const result = sql`select exists (select from target) as found, ${columns(webhookEndpoints, 'changed')}
     from (select) one left join changed on true`;
@@ -83,12 +84,17 @@ const update = statement<Change, Changed>(
           status = 'enabled', failures = 0, failing_since = null, paused_until = null
       from matching where e.id = matching.id
       returning e.*
+    ), resumed as (
+      update ${deliveries} d set due_at = now() from matching
+      where d.endpoint_id = matching.id and matching.status = 'paused' and d.lease is null
+        and d.due_at > now() and d.due_at <= matching.paused_until
     )
     ${result}`,
 );
 
 /**
- * Replaces the endpoint where its version is among `versions` (null: any), and enables it again.
+ * Replaces the endpoint where its version is among `versions` (null: any), and enables it again: what a pause put off
+ * is due at once.
  * Throws AppError `not-found`, `precondition-failed`.
  */
 export async function updateEndpoint(db: Db, change: Change, signal: AbortSignal): Promise<WebhookEndpoint> {

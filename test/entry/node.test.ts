@@ -379,12 +379,18 @@ describe('stopping', () => {
     const { hostname, port } = new URL(service.url);
     const silent = connect(Number(port), hostname);
     await once(silent, 'connect');
+    // One that was refused, and whose client never closes its half.
+    const refused = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
+    refused.write('nonsense\r\n\r\n');
+    refused.resume();
+    await once(refused, 'end');
     const agent = new Agent({ keepAlive: true });
     await get(agent, `${service.url}/health`);
     const begun = performance.now();
     assert.equal(await service.stop('SIGINT'), 0);
     assert.ok(performance.now() - begun < 1000);
     silent.destroy();
+    refused.destroy();
     agent.destroy();
   });
 

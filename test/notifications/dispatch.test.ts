@@ -146,6 +146,36 @@ onEveryDatabase('dispatcher', (db) => {
     await running;
   });
 
+  test('the backlog of a paused endpoint holds nobody up', async () => {
+    const paused = await newEndpoint(db);
+    const well = await newEndpoint(db);
+    await enqueue(db, 5 * settings.batch, paused);
+    await execute(
+      db,
+      `update webhook_endpoints set status = 'paused', paused_until = now() + interval '1 hour' where id = '${paused}'`,
+    );
+    const ids = await enqueue(db, 2, well);
+    const seen: string[] = [];
+    const { drain } = dispatcherWith(db, async ({ id }) => {
+      seen.push(id);
+      return SENT;
+    });
+    await drain();
+    assert.deepEqual(seen.sort(), ids.sort());
+  });
+
+  test('what fails by itself during a stop keeps its place in the schedule', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    const { channel, started, untilStarted } = heldChannel();
+    const { run, stop } = dispatcherWith(db, channel);
+    const running = run();
+    await untilStarted(1);
+    stop(never);
+    started[0]?.finish({ ok: false, status: 503, error: 'HTTP 503', retryAfterMs: 3_600_000 });
+    await running;
+    assert.ok(((await stateOf(db, id)).dueInS as number) > 3500);
+  });
+
   test('a ring while it works is not lost', async () => {
     const { channel, started, untilStarted } = heldChannel();
     const { run, stop, wake } = dispatcherWith(db, channel);

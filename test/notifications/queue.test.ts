@@ -79,6 +79,16 @@ onEveryDatabase('queue', (db) => {
     assert.deepEqual(done.log, [{ status: 204, error: null, dispatcher: 'the new one' }]);
   });
 
+  test('a result under a lost lease beside the one that counts settles once, and holds nothing up', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    const [old] = (await claim(db)).deliveries as [Delivery];
+    await expire(db, id);
+    const [current] = (await claim(db)).deliveries as [Delivery];
+    const failed = settlement(old, { outcome: 'retry', status: 500, error: 'HTTP 500' });
+    assert.equal((await settleDeliveries(db, [failed, settlement(current), settlement(old)], 'd')).settled, 1);
+    assert.deepEqual([(await stateOf(db, id)).status, (await stateOf(db, id)).log.length], ['sent', 1]);
+  });
+
   test('a batch settles in one statement: sent, dead, to be retried, given back', async () => {
     await enqueue(db, 4);
     const [sent, dead, retry, back] = (await claim(db)).deliveries as [Delivery, Delivery, Delivery, Delivery];
@@ -149,6 +159,7 @@ onEveryDatabase('queue', (db) => {
 
     const claimed = await claim(db);
     assert.deepEqual(claimed.deliveries, []);
+    assert.equal(claimed.postponed, true, 'others may be waiting behind what was put off');
     await execute(db, `update webhook_endpoints set paused_until = now() where id = '${id}'`);
     await execute(db, 'update deliveries set due_at = now()');
     const again = (await claim(db)).deliveries;
@@ -227,14 +238,26 @@ onEveryDatabase('queue', (db) => {
       claimed.map((each) => settlement(each)),
       'd',
     );
-    await execute(db, `update notifications set created_at = now() - interval '31 days'`);
+    const [kept, old] = claimed.map(({ id }) => id) as [string, string];
     await execute(
       db,
-      `update outcomes set finished_at = now() - interval '31 days' where notification_id <> '${claimed[0]?.id}'`,
+      `update outcomes set finished_at = now() - interval '31 days' where notification_id <> '${kept}'`,
     );
+    assert.equal(await pruneNotifications(db, 30), 0, 'made today');
+    // An id tells when it was made: these are from 2024.
+    const aged = (column: string) => `overlay(${column}::text placing '01900000-0000' from 1 for 13)::uuid`;
+    for (const [table, column] of [
+      ['notifications', 'id'],
+      ['outcomes', 'notification_id'],
+      ['deliveries', 'notification_id'],
+    ] as const) {
+      const made = table === 'notifications' ? `, created_at = now() - interval '31 days'` : '';
+      await execute(db, `update ${table} set ${column} = ${aged(column)}${made} where ${column} <> '${kept}'`);
+    }
     assert.equal(await pruneNotifications(db, 30), 3);
     assert.equal(await pruneNotifications(db, 30), 0);
-    assert.equal((await stateOf(db, claimed[0]?.id as string)).status, 'sent');
+    assert.equal((await stateOf(db, kept)).status, 'sent');
+    await assert.rejects(stateOf(db, `01900000-0000${old.slice(13)}`), 'gone');
     const { pending } = await queueDepth(db, signal);
     assert.equal(pending, 1);
   });
