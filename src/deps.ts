@@ -1,5 +1,4 @@
 import type { Db } from './db.ts';
-import type { SecretBox } from './webhook-endpoints/secret-box.ts';
 
 /** What a log line may carry beside its message. Never a token, a secret, an email address, a query value or a body. */
 export type Fields = Record<string, unknown>;
@@ -26,6 +25,15 @@ export type Principal = { sub: string; scopes: ReadonlySet<string> };
 
 /** Checks a bearer token: signature, times, issuer, audience. Rejects with AppError `unauthorized` or `unavailable`. */
 export type Verifier = (token: string) => Promise<Principal>;
+
+/**
+ * Keeps webhook secrets unreadable in the database. What is sealed twice differs; `open` rejects what was sealed with
+ * a key that it does not have, or was altered since. `open` is called for every delivery: it must be cheap.
+ */
+export type SecretBox = {
+  seal(text: string): Promise<string>;
+  open(sealed: string): Promise<string>;
+};
 
 /** Called on the hot path: must not throw and must not block. Durations in seconds. */
 export type Metrics = {

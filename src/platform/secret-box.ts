@@ -1,5 +1,5 @@
 import { base64url } from 'jose';
-import type { SecretBox } from '../webhook-endpoints/secret-box.ts';
+import type { SecretBox } from '../deps.ts';
 
 /** Opened texts remembered at most; past it the oldest is forgotten. */
 const MAX_OPENED = 10_000;

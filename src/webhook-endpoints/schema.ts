@@ -6,7 +6,7 @@ import { eventName } from '../notifications/event-name.ts';
 
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
 
-/** Who is told what. Secrets are sealed (`secret-box.ts`); the last four columns are the dispatcher's. */
+/** Who is told what. Secrets are sealed (`SecretBox`); the last four columns are the dispatcher's. */
 export const webhookEndpoints = pgTable('webhook_endpoints', {
   id: uuid().primaryKey(),
   url: pgText().notNull(),

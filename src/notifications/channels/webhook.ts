@@ -1,4 +1,4 @@
-import type { SecretBox } from '../../webhook-endpoints/secret-box.ts';
+import type { SecretBox } from '../../deps.ts';
 import { retryAfterMs } from '../retry.ts';
 import type { Attempt, Channel } from './channel.ts';
 import { type Answer, type Send, SendError } from './send.ts';
