@@ -1,18 +1,16 @@
 // Receivers that misbehave, and a real service that must not mind.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as pass } from 'node:timers/promises';
 import { type Answer, assertProblem, caller, unique, uniqueEmail } from '../conformance/target.ts';
 import { createDatabase } from '../support/databases.ts';
 import { freePort } from '../support/postgres-server.ts';
+import { selfSigned } from '../support/self-signed.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type Sink, startSink } from '../support/sink.ts';
 
@@ -151,20 +149,6 @@ const faults: Fault[] = [
     waitsS: SOON,
   },
 ];
-
-function selfSigned(): { key: Buffer; cert: Buffer } {
-  const directory = mkdtempSync(join(tmpdir(), 'keelson-tls-'));
-  try {
-    const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')];
-    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'];
-    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'];
-    const args = ['req', '-x509', ...curve, '-nodes', '-keyout', key, '-out', cert, ...subject];
-    execFileSync('openssl', args, { stdio: 'ignore' });
-    return { key: readFileSync(key), cert: readFileSync(cert) };
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
-}
 
 async function register(url: string, events = ['nothing.ever']): Promise<string> {
   const made = await call('POST', HOOKS, { body: { url, events } });

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import {
@@ -10,12 +8,11 @@ import {
   type Server,
   type Socket,
 } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { type Send, SendError } from '../../src/notifications/channels/send.ts';
 import { fetchSend } from '../../src/platform/send-fetch.ts';
 import { undiciSend } from '../../src/platform/send-undici.ts';
+import { selfSigned } from '../support/self-signed.ts';
 
 const TIMEOUT_MS = 300;
 const closing: (() => void | Promise<void>)[] = [];
@@ -244,20 +241,6 @@ for (const [name, send] of senders) {
     assert.ok((await fails(send, url, 'broken off', abort.signal)) < TIMEOUT_MS);
     await closed;
   });
-}
-
-function selfSigned(): { key: Buffer; cert: Buffer } {
-  const dir = mkdtempSync(join(tmpdir(), 'keelson-tls-'));
-  try {
-    const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
-    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'];
-    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'];
-    const args = ['req', '-x509', ...curve, '-nodes', '-keyout', key, '-out', cert, ...subject];
-    execFileSync('openssl', args, { stdio: 'ignore' });
-    return { key: readFileSync(key), cert: readFileSync(cert) };
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
 }
 
 /** A resolver that gives these answers in turn, the last one for good. */
