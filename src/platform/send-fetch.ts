@@ -1,4 +1,4 @@
-import { MAX_ANSWER_BYTES, type Send, SendError, toSendError } from '../notifications/channels/send.ts';
+import { readSome, type Send, SendError, withinTime } from '../notifications/channels/send.ts';
 import { checkWebhookUrl, isPublicAddress } from '../webhook-endpoints/address.ts';
 
 type Options = {
@@ -21,41 +21,13 @@ export function fetchSend({ allowPrivate, timeoutMs, resolve }: Options): Send {
     if (!addresses.every(isPublicAddress)) throw new SendError('address not allowed');
   }
 
-  return async ({ url, headers, body }, signal) => {
-    const limit = new AbortController();
-    const abort = (reason: string) => limit.abort(new SendError(reason));
-    const breakOff = () => abort('broken off');
-    const timer = setTimeout(abort, timeoutMs, 'timed out');
-    signal.addEventListener('abort', breakOff);
-    if (signal.aborted) breakOff();
-    try {
-      await refuseUnlessAllowed(url, limit.signal);
-      limit.signal.throwIfAborted();
-      const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: limit.signal });
+  return ({ url, headers, body }, signal) =>
+    withinTime(timeoutMs, signal, async (limit) => {
+      await refuseUnlessAllowed(url, limit);
+      limit.throwIfAborted();
+      const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: limit });
       await readSome(response);
-      limit.signal.throwIfAborted();
+      limit.throwIfAborted();
       return { status: response.status, retryAfter: response.headers.get('retry-after') };
-    } catch (error) {
-      throw toSendError(limit.signal.aborted ? limit.signal.reason : error);
-    } finally {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', breakOff);
-    }
-  };
-}
-
-/** Reads on, so that the connection can be used again, but no further than is worth it. */
-async function readSome({ body }: Response): Promise<void> {
-  if (!body) return;
-  const reader = body.getReader();
-  try {
-    for (let received = 0; received <= MAX_ANSWER_BYTES; ) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      received += value.byteLength;
-    }
-    await reader.cancel();
-  } catch {
-    // The status has been read, and decides.
-  }
+    });
 }

@@ -1,7 +1,7 @@
 import { retryAfterMs } from '../retry.ts';
 import type { Attempt, Channel } from './channel.ts';
 import { mailFor } from './email.ts';
-import { MAX_ANSWER_BYTES, SendError, toSendError } from './send.ts';
+import { readSome, toSendError, withinTime } from './send.ts';
 
 type Options = { apiKey: string; url: string; from: string; fetch?: typeof fetch; timeoutMs: number };
 
@@ -14,36 +14,25 @@ const WORTH_A_RETRY = new Set([401, 403, 408, 429]);
 export function resendEmail({ apiKey, url, from, fetch: request = fetch, timeoutMs }: Options): Channel {
   return async ({ id, body, recipient }, signal) => {
     if (!recipient) return { ok: false, status: null, error: 'there is no recipient', final: true };
-    const limit = new AbortController();
-    const abort = (reason: string) => limit.abort(new SendError(reason));
-    const breakOff = () => abort('broken off');
-    const timer = setTimeout(abort, timeoutMs, 'timed out');
-    signal.addEventListener('abort', breakOff);
-    if (signal.aborted) breakOff();
     try {
-      const response = await request(`${url.replace(/\/+$/, '')}/emails`, {
-        method: 'POST',
-        headers: {
-          authorization: `Bearer ${apiKey}`,
-          'content-type': 'application/json',
-          'idempotency-key': id,
-          // Resend turns away whoever sends none, which fetch on Workers would.
-          'user-agent': 'Keelson/1',
-        },
-        body: JSON.stringify({ from, to: [recipient], ...mailFor(body) }),
-        redirect: 'manual',
-        signal: limit.signal,
+      return await withinTime(timeoutMs, signal, async (limit) => {
+        const response = await request(`${url.replace(/\/+$/, '')}/emails`, {
+          method: 'POST',
+          headers: {
+            authorization: `Bearer ${apiKey}`,
+            'content-type': 'application/json',
+            'idempotency-key': id,
+            // Resend turns away whoever sends none, which fetch on Workers would.
+            'user-agent': 'Keelson/1',
+          },
+          body: JSON.stringify({ from, to: [recipient], ...mailFor(body) }),
+          redirect: 'manual',
+          signal: limit,
+        });
+        return attemptOf(response, await readSome(response));
       });
-      return attemptOf(response, await readSome(response));
     } catch (error) {
-      return {
-        ok: false,
-        status: null,
-        error: toSendError(limit.signal.aborted ? limit.signal.reason : error).message,
-      };
-    } finally {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', breakOff);
+      return { ok: false, status: null, error: toSendError(error).message };
     }
   };
 }
@@ -60,24 +49,4 @@ function attemptOf({ status, headers }: Response, answer: string): Attempt {
 /** The other 409 says that the key was used for another mail: it will never be any better. */
 function isStillUnderWay(answer: string): boolean {
   return /"concurrent_idempotent_requests"/.test(answer);
-}
-
-/** The status has been read, and decides: an answer that breaks off or drags on after it is taken as far as it came. */
-async function readSome({ body }: Response): Promise<string> {
-  if (!body) return '';
-  const reader = body.getReader();
-  const decoder = new TextDecoder();
-  let text = '';
-  try {
-    for (let received = 0; received <= MAX_ANSWER_BYTES; ) {
-      const { done, value } = await reader.read();
-      if (done) return text;
-      received += value.byteLength;
-      text += decoder.decode(value, { stream: true });
-    }
-    await reader.cancel();
-  } catch {
-    // As above.
-  }
-  return text;
 }

@@ -61,3 +61,51 @@ function chainOf(error: unknown): string[] {
   }
   return codes.length > 0 ? codes : messages;
 }
+
+/**
+ * Runs `work` with a signal that aborts after `timeoutMs`, or with `signal`. Rejects with a SendError, which says which
+ * of the two it was, or what else went wrong.
+ */
+export async function withinTime<T>(
+  timeoutMs: number,
+  signal: AbortSignal,
+  work: (limit: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const limit = new AbortController();
+  const abort = (reason: string) => limit.abort(new SendError(reason));
+  const breakOff = () => abort('broken off');
+  const timer = setTimeout(abort, timeoutMs, 'timed out');
+  signal.addEventListener('abort', breakOff);
+  if (signal.aborted) breakOff();
+  try {
+    return await work(limit.signal);
+  } catch (error) {
+    throw toSendError(limit.signal.aborted ? limit.signal.reason : error);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', breakOff);
+  }
+}
+
+/**
+ * Reads an answer's body, so that the connection can be used again, but no further than is worth it. One that breaks
+ * off is taken as far as it came: the status has been read.
+ */
+export async function readSome({ body }: Response): Promise<string> {
+  if (!body) return '';
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  try {
+    for (let received = 0; received <= MAX_ANSWER_BYTES; ) {
+      const { done, value } = await reader.read();
+      if (done) return text;
+      received += value.byteLength;
+      text += decoder.decode(value, { stream: true });
+    }
+    await reader.cancel();
+  } catch {
+    // As above.
+  }
+  return text;
+}
