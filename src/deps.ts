@@ -43,6 +43,9 @@ export type Metrics = {
   dispatcherTick(failed: boolean): void;
 };
 
+/** For where nobody asks for any. */
+export const noMetrics: Metrics = { requestStarted() {}, requestFinished() {}, delivery() {}, dispatcherTick() {} };
+
 /** A request as a span of its trace. Times in milliseconds, the start since 1970. */
 export type Span = {
   traceId: string;

@@ -1,5 +1,5 @@
 import type { Db } from '../src/db.ts';
-import type { Log } from '../src/deps.ts';
+import { type Log, noMetrics } from '../src/deps.ts';
 import type { Config } from '../src/entry/config.ts';
 import { emailChannel } from '../src/entry/email-channel.ts';
 import { webCryptoSign } from '../src/notifications/channels/sign.ts';
@@ -47,7 +47,7 @@ export function createDrain(config: Config, database: Db, log: Log): () => Promi
       db: oneAtATime(database),
       channels,
       log,
-      metrics: { delivery() {}, dispatcherTick },
+      metrics: { ...noMetrics, dispatcherTick },
       random: Math.random,
       name: 'worker',
       // A delivery that waits for one of the six connections would use up its time waiting: none goes on beside.

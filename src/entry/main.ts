@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { app } from '../app.ts';
-import type { Deps } from '../deps.ts';
+import { type Deps, noMetrics } from '../deps.ts';
 import type { CreateSender } from '../notifications/channels/send.ts';
 import type { Sign } from '../notifications/channels/sign.ts';
 import { webhookChannel } from '../notifications/channels/webhook.ts';
@@ -60,7 +60,8 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
   const { db } = database;
 
   // 4 Dependencies.
-  const metrics = createMetrics();
+  const prometheus = config.metrics && createMetrics();
+  const metrics = prometheus ?? noMetrics;
   const random = Math.random;
   const name = `${hostname()}:${process.pid}`;
   const secrets = createSecretBox(config.secretsKey);
@@ -120,10 +121,11 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
   const tidying = setInterval(tidy, TIDY_EVERY_MS, { db, log }, config.retentionDays);
   const metricsServer =
     config.metrics &&
+    prometheus &&
     createMetricsServer({
       ...config.metrics,
-      contentType: metrics.contentType,
-      expose: () => metrics.expose({ pool: database.stats, queue: () => queueDepth(db, AbortSignal.timeout(2000)) }),
+      contentType: prometheus.contentType,
+      expose: () => prometheus.expose({ pool: database.stats, queue: () => queueDepth(db, AbortSignal.timeout(2000)) }),
       log,
     });
 

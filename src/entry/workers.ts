@@ -1,6 +1,6 @@
 import { env, waitUntil } from 'cloudflare:workers';
 import { app } from '../app.ts';
-import type { Deps, Log } from '../deps.ts';
+import { type Deps, type Log, noMetrics } from '../deps.ts';
 import { openNeon } from '../platform/db-neon.ts';
 import { memoryLimiter } from '../platform/limiter-memory.ts';
 import { type RateLimitBinding, workersLimiter } from '../platform/limiter-workers.ts';
@@ -43,7 +43,7 @@ const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
   limiter: bindings.RATE_LIMITER ? workersLimiter(bindings.RATE_LIMITER, max, windowS) : memoryLimiter(max, windowS),
   verifier: createVerifier(config.jwt, log, waitUntil),
   log,
-  metrics: { requestStarted() {}, requestFinished() {}, delivery() {}, dispatcherTick() {} },
+  metrics: noMetrics,
   trace: tracing && exportAtOnce(tracing),
   draining: () => false,
 };
