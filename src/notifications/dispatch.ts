@@ -44,7 +44,7 @@ export type Dispatcher = {
   stop(force: AbortSignal): void;
 };
 
-type Active = { delivery: Delivery; abort: AbortController; startedAt: number; inSlot: boolean };
+type Active = { delivery: Delivery; startedAt: number; inSlot: boolean };
 
 /** How long a delivery may keep one of the `concurrency` slots; a slower one goes on beside them. */
 const SLOT_MS = 1000;
@@ -60,7 +60,7 @@ const SETTLE_TRIES_AT_STOP = 3;
 export function createDispatcher({ db, channels, log, metrics, random, name, settings }: DispatchDeps): Dispatcher {
   const { intervalMs, batch, concurrency, beside = concurrency, leaseMs, maxAttempts, deliveryTimeoutMs } = settings;
   const lanes = createLanes({ concurrency, batch, leaseMs });
-  const active = new Map<string, Active>();
+  const active = new Set<Active>();
   const results: Settlement[] = [];
   let inSlots = 0;
   /** How many more may be claimed. */
@@ -69,43 +69,41 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   let nextAt: number | null = null;
   let claiming: Promise<void> | undefined;
   let flushing: Promise<void> | undefined;
+  let running = false;
+  let untilIdle = false;
   let stopping = false;
-  let ring = () => {};
-  let bell = newBell();
+  let ended = () => {};
+  let lingered = () => {};
   let alarm: ReturnType<typeof setTimeout> | undefined;
-
-  function newBell(): Promise<void> {
-    return new Promise((resolve) => {
-      ring = resolve;
-    });
-  }
 
   function wake(): void {
     mayBeDue = true;
-    ring();
+    step();
   }
 
-  async function loop(untilIdle: boolean): Promise<void> {
+  async function work(): Promise<void> {
     const sweeper = setInterval(sweep, SWEEP_MS);
     const keeper = setInterval(keepLeases, leaseMs / 3);
     try {
-      while (!stopping) {
-        bell = newBell();
-        if (mayClaim()) startClaim();
-        startWaiting();
-        if (untilIdle && (!mayBeDue || left <= 0) && isIdle()) return;
-        await bell;
-      }
-      release(lanes.remove());
-      while (!isIdle()) {
-        bell = newBell();
-        await bell;
-      }
+      await new Promise<void>((resolve) => {
+        ended = resolve;
+        running = true;
+        step();
+      });
     } finally {
+      running = false;
       clearInterval(sweeper);
       clearInterval(keeper);
       if (alarm !== undefined) clearTimeout(alarm);
     }
+  }
+
+  // Called whenever something has changed: starts what can be started now.
+  function step(): void {
+    if (!running) return;
+    if (!stopping && mayClaim()) startClaim();
+    startWaiting();
+    if ((stopping || (untilIdle && (!mayBeDue || left <= 0))) && isIdle()) ended();
   }
 
   // Refilled when half empty: claims are worth their round trip, and no more is held than half a lease can start.
@@ -122,11 +120,11 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     return lanes.waiting() + active.size + results.length === 0 && !claiming && !flushing;
   }
 
-  // Not awaited by the loop: what is held goes on meanwhile.
+  // Not waited for: what is held goes on meanwhile.
   function startClaim(): void {
     claiming = claimSome().finally(() => {
       claiming = undefined;
-      ring();
+      step();
     });
   }
 
@@ -170,78 +168,79 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     while (inSlots < concurrency && !stopping) {
       const delivery = lanes.next();
       if (!delivery) return;
-      void start(delivery);
+      start(delivery);
     }
   }
 
-  async function start(delivery: Delivery): Promise<void> {
-    const entry: Active = { delivery, abort: new AbortController(), startedAt: performance.now(), inSlot: true };
-    active.set(delivery.id, entry);
+  function start(delivery: Delivery): void {
+    const entry: Active = { delivery, startedAt: performance.now(), inSlot: true };
+    active.add(entry);
     inSlots++;
-    const attempt = await attemptOnce(delivery, entry.abort.signal);
-    const durationMs = Math.round(performance.now() - entry.startedAt);
-    active.delete(delivery.id);
-    if (entry.inSlot) inSlots--;
+    attemptOnce(delivery).then(
+      (attempt) => finish(entry, attempt),
+      (error) => {
+        log.error('delivery failed unexpectedly', { notificationId: delivery.id, error });
+        finish(entry, failure('internal error'));
+      },
+    );
+  }
+
+  function attemptOnce(delivery: Delivery): Promise<Attempt> {
+    if (delivery.attempt <= maxAttempts) return channels[delivery.channel](delivery);
+    return Promise.resolve({ ...failure('the last attempts never finished'), final: true });
+  }
+
+  function finish(entry: Active, attempt: Attempt, cut = false): void {
+    // What was given up on may still end some day.
+    if (!active.delete(entry)) return;
+    const { delivery, startedAt, inSlot } = entry;
+    const durationMs = Math.round(performance.now() - startedAt);
+    if (inSlot) inSlots--;
     if (lanes.finish(delivery, durationMs)) mayBeDue = true;
-    settleLater(settlementOf(delivery, attempt, durationMs, stopping && entry.abort.signal.aborted));
-    startWaiting();
-    ring();
+    settleLater(settlementOf(delivery, attempt, durationMs, cut));
+    step();
   }
 
-  async function attemptOnce(delivery: Delivery, signal: AbortSignal): Promise<Attempt> {
-    if (delivery.attempt > maxAttempts) {
-      return { ok: false, status: null, error: 'the last attempts never finished', final: true };
-    }
-    try {
-      return await channels[delivery.channel](delivery, signal);
-    } catch (error) {
-      log.error('delivery failed unexpectedly', { notificationId: delivery.id, error });
-      return { ok: false, status: null, error: 'internal error' };
-    }
-  }
-
-  // What a shutdown cut short is due again at once, somewhere else: that was no failure of the receiver's.
   function settlementOf(delivery: Delivery, attempt: Attempt, durationMs: number, cut: boolean): Settlement {
     const { id, lease, type, channel } = delivery;
-    const delay =
-      attempt.ok || (cut && !attempt.final)
-        ? 0
-        : attempt.final
-          ? 'dead'
-          : retryDelay(delivery.attempt, maxAttempts, attempt.retryAfterMs, random());
-    const outcome = attempt.ok ? 'sent' : delay === 'dead' ? 'dead' : 'retry';
+    const { status } = attempt;
+    const fields = { notificationId: id, type, channel, attempt: delivery.attempt, durationMs, status };
+    if (attempt.ok) {
+      metrics.delivery(channel, 'sent', durationMs / 1000);
+      log.info('notification sent', fields);
+      return { id, lease, outcome: 'sent', durationMs, status };
+    }
+    const { error, retryAfterMs, final } = attempt;
+    const delay = cut ? 0 : final ? 'dead' : retryDelay(delivery.attempt, maxAttempts, retryAfterMs, random());
+    const outcome = cut ? 'cut' : delay === 'dead' ? 'dead' : 'retry';
     const delayMs = delay === 'dead' ? 0 : delay;
-    const error = attempt.ok ? null : attempt.error;
     metrics.delivery(channel, outcome, durationMs / 1000);
-    const fields = { notificationId: id, type, channel, attempt: delivery.attempt, durationMs, status: attempt.status };
-    if (attempt.ok) log.info('notification sent', fields);
-    else log.warn(`notification ${outcome}`, { ...fields, reason: error, retryInMs: Math.round(delayMs) });
-    return { id, lease, outcome, delayMs, durationMs, status: attempt.status, error };
+    log.warn(`notification ${outcome}`, { ...fields, reason: error, retryInMs: Math.round(delayMs) });
+    return { id, lease, outcome, delayMs, durationMs, status, error };
   }
 
   function release(deliveries: Delivery[]): void {
-    for (const { id, lease } of deliveries) {
-      settleLater({ id, lease, outcome: 'release', delayMs: 0, durationMs: 0, status: null, error: null });
-    }
+    for (const { id, lease } of deliveries) settleLater({ id, lease, outcome: 'release' });
   }
 
   function settleLater(result: Settlement): void {
     results.push(result);
     if (!flushing) startFlush();
+    else if (results.length >= batch / 2 || active.size === 0) lingered();
   }
 
   function startFlush(): void {
     flushing = flush().finally(() => {
       flushing = undefined;
       if (results.length > 0) startFlush();
-      ring();
+      step();
     });
   }
 
   // One settlement at a time: what finishes meanwhile goes together in the next.
   async function flush(): Promise<void> {
     for (let failures = 0; results.length > 0; ) {
-      if (active.size > 0 && results.length < batch / 2) await sleep(LINGER_MS);
+      if (active.size > 0 && results.length < batch / 2) await linger();
       const some = results.splice(0, batch);
       try {
         const { settled, changes } = await settleDeliveries(db, some, name);
@@ -249,7 +248,7 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
         for (const { id, status } of changes) log.warn(`webhook endpoint ${status}`, { endpointId: id });
         failures = 0;
         noteRetries(some);
-        ring();
+        step();
       } catch (error) {
         log.error('dispatcher cannot settle', { error, count: some.length });
         results.unshift(...some);
@@ -259,30 +258,38 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     }
   }
 
+  // For more results to settle with, though not for long.
+  function linger(): Promise<void> {
+    return new Promise((resolve) => {
+      lingered = resolve;
+      setTimeout(resolve, LINGER_MS);
+    });
+  }
+
   // A retry may be due before the next look at the queue.
   function noteRetries(settled: Settlement[]): void {
-    const delays = settled.filter(({ outcome }) => outcome === 'retry').map(({ delayMs }) => delayMs);
-    if (delays.length === 0) return;
-    noteDue(Math.min(...delays));
+    const retries = settled.filter(({ outcome }) => outcome === 'retry');
+    if (retries.length === 0) return;
+    noteDue(Math.min(...retries.map(({ delayMs = 0 }) => delayMs)));
     if (!stopping) setAlarm();
   }
 
   function sweep(): void {
     const now = performance.now();
-    for (const entry of active.values()) {
+    for (const entry of active) {
       const age = now - entry.startedAt;
       // The channel has a timer of its own, which says what the matter was: this one is for a channel that does not end.
-      if (age > deliveryTimeoutMs + GRACE_MS) entry.abort.abort(new Error(`no answer within ${deliveryTimeoutMs} ms`));
-      if (entry.inSlot && age > SLOT_MS && active.size - inSlots < beside) {
+      if (age > deliveryTimeoutMs + GRACE_MS) finish(entry, failure('timed out'));
+      else if (entry.inSlot && age > SLOT_MS && active.size - inSlots < beside) {
         entry.inSlot = false;
         inSlots--;
-        ring();
+        step();
       }
     }
   }
 
   async function keepLeases(): Promise<void> {
-    const held = [...lanes.all(), ...Array.from(active.values(), (entry) => entry.delivery)];
+    const held = [...lanes.all(), ...Array.from(active, ({ delivery }) => delivery)];
     if (held.length === 0) return;
     try {
       const kept = await extendLeases(db, held, leaseMs);
@@ -295,23 +302,29 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
 
   return {
     wake,
-    run: () => loop(false),
+    run: work,
     drain: async (most = Number.POSITIVE_INFINITY) => {
       left = most;
       mayBeDue = true;
-      await loop(true);
+      untilIdle = true;
+      await work();
       return left <= 0 && mayBeDue ? 0 : msUntilNext();
     },
     stop: (force) => {
       stopping = true;
-      wake();
+      release(lanes.remove());
       const cut = () => {
-        for (const { abort } of active.values()) abort.abort(new Error('cut short by a shutdown'));
+        for (const entry of active) finish(entry, failure('cut short by a shutdown'), true);
       };
       if (force.aborted) cut();
       else force.addEventListener('abort', cut, { once: true });
+      step();
     },
   };
+}
+
+function failure(error: string): Attempt & { ok: false } {
+  return { ok: false, status: null, error };
 }
 
 function sleep(ms: number): Promise<void> {

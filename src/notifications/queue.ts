@@ -13,92 +13,119 @@ export type Delivery = {
   channel: 'webhook' | 'email';
   recipient: string | null;
   endpointId: string | null;
-  /** Null for an email, and once the endpoint is deleted. Secrets are sealed; the previous one is null once it expired. */
-  endpoint: {
-    url: string;
-    status: 'enabled' | 'paused' | 'disabled';
-    secret: string;
-    previousSecret: string | null;
-  } | null;
+  /** Null for an email, and once the endpoint is deleted. */
+  endpoint: Endpoint | null;
 };
 
-type Claim = { limit: number; cap: number; leaseMs: number; lease: string; busy: string; full: string };
-type ClaimRow = { nextMs: number | null; postponed: boolean } & (Delivery | { [K in keyof Delivery]: null });
+/** Where a webhook goes. Secrets are sealed; the previous one is null once it expired. */
+type Endpoint = {
+  url: string;
+  status: 'enabled' | 'paused' | 'disabled';
+  secret: string;
+  previousSecret: string | null;
+};
+
+type Claim = { limit: number; cap: number; leaseMs: number; lease: string; full: string; free: string };
+type Claimed = { nextMs: number | null; postponed: boolean; endpoints: Record<string, Endpoint> | null };
+type ClaimRow = ({ claim: null } & Omit<Delivery, 'lease' | 'endpoint'>) | { claim: Claimed };
 
 // The locked rows are MATERIALIZED, or the planner may lock more than the limit. Rows of a paused endpoint are put
-// off to the end of its pause as they come up, so that the claim's scan never has to pass over them again.
+// off to the end of its pause as they come up, so that the claim's scan never has to pass over them again. The first
+// row tells of the claim as a whole: what many deliveries share is sent once. When the next is due is asked only where
+// the claim took all there was, for that search has to pass over everything that is leased.
 const claim = statement<Claim, ClaimRow>(
   'deliveries.claim',
   ($) => sql`
-    with busy as (
-      select * from json_to_recordset((${$.busy}::text)::json) as b (endpoint_id uuid, free int)
+    with given as materialized (
+      select (${$.full}::text)::uuid[] as "full", (${$.free}::text)::jsonb as free
     ), due as materialized (
-      select ctid as row, notification_id, endpoint_id, due_at from ${deliveries}
-      where due_at <= now() and (endpoint_id is null or endpoint_id <> all ((${$.full}::text)::uuid[]))
+      select ctid as row, endpoint_id, due_at from ${deliveries}
+      where due_at <= now() and not coalesce(endpoint_id = any ((select "full" from given)::uuid[]), false)
       order by due_at limit ${$.limit}::int
       for update skip locked
     ), ranked as (
       select due.row, e.paused_until,
-             due.endpoint_id is null or coalesce(b.free, ${$.cap}::int)
-               >= row_number() over (partition by due.endpoint_id order by due.due_at) as fits
+             due.endpoint_id is null
+               or coalesce(((select free from given) ->> due.endpoint_id::text)::int, ${$.cap}::int)
+                 >= row_number() over (partition by due.endpoint_id order by due.due_at) as fits
       from due
-      left join busy b on b.endpoint_id = due.endpoint_id
       left join ${webhookEndpoints} e on e.id = due.endpoint_id and e.status = 'paused' and e.paused_until > now()
     ), claimed as (
       update ${deliveries}
       set due_at = now() + ${$.leaseMs}::int * interval '1 millisecond', lease = ${$.lease}::uuid, attempt = attempt + 1
       where ctid = any(array(select row from ranked where fits and paused_until is null))
-      returning notification_id, lease, attempt, endpoint_id
+      returning notification_id, attempt, endpoint_id
     ), postponed as (
-      update ${deliveries} d set due_at = r.paused_until, lease = null
-      from ranked r where d.ctid = r.row and r.paused_until is not null
-    ), held as (
-      select c.notification_id as id, c.lease, c.attempt, c.endpoint_id as "endpointId",
-             m.type, m.body, n.channel, n.recipient,
-             case when e.id is not null then json_build_object(
-               'url', e.url, 'status', e.status, 'secret', e.secret,
-               'previousSecret', case when e.previous_secret_until > now() then e.previous_secret end
-             ) end as endpoint
-      from claimed c
-      cross join lateral (
-        select channel, recipient, message_id from ${notifications} where id = c.notification_id limit 1
-      ) n
-      cross join lateral (select type, body from ${messages} where id = n.message_id limit 1) m
-      left join ${webhookEndpoints} e on e.id = c.endpoint_id
-    ), next as (
-      select (extract(epoch from min(due_at) - now()) * 1000)::float8 as "nextMs"
-      from ${deliveries} where due_at > now() and lease is null
+      update ${deliveries} d set due_at = e.paused_until, lease = null
+      from ${webhookEndpoints} e
+      where d.ctid = any(array(select row from ranked where paused_until is not null)) and e.id = d.endpoint_id
     )
-    select next."nextMs", exists (select from ranked where paused_until is not null) as postponed, held.*
-    from next left join held on true`,
+    select json_build_object(
+             'nextMs', case when (select count(*) from due) < ${$.limit}::int then (
+               select extract(epoch from min(due_at) - now()) * 1000 from ${deliveries}
+               where due_at > now() and lease is null
+             ) end,
+             'postponed', exists (select from ranked where paused_until is not null),
+             'endpoints', (
+               select json_object_agg(id, json_build_object(
+                 'url', url, 'status', status, 'secret', secret,
+                 'previousSecret', case when previous_secret_until > now() then previous_secret end
+               ))
+               from ${webhookEndpoints} where id in (select endpoint_id from claimed)
+             )
+           ) as claim,
+           null as id, null as attempt, null as "endpointId", null as type, null as body, null as channel,
+           null as recipient
+    union all
+    select null, c.notification_id, c.attempt, c.endpoint_id, m.type, m.body, n.channel, n.recipient
+    from claimed c
+    cross join lateral (
+      select channel, recipient, message_id from ${notifications} where id = c.notification_id limit 1
+    ) n
+    cross join lateral (select type, body from ${messages} where id = n.message_id limit 1) m`,
 );
 
 /**
- * Takes up to `limit` due notifications for `leaseMs`, at most `cap` of one endpoint, or as many as `busy` says are
- * free there. `nextMs` is how soon one that nobody holds will be due, or null where there is none;
+ * Takes up to `limit` due notifications for `leaseMs`, at most `cap` of one endpoint, or as many as `free` says of it.
+ * `nextMs` is how soon one that nobody holds will be due, or null where there is none, or where the claim was filled;
  * `postponed` whether rows of a paused endpoint took places that others may be waiting behind.
  */
 export async function claimDeliveries(
   db: Db,
-  values: Omit<Claim, 'busy' | 'full'> & { free: ReadonlyMap<string, number> },
+  values: Omit<Claim, 'full' | 'free'> & { free: ReadonlyMap<string, number> },
 ): Promise<{ deliveries: Delivery[]; nextMs: number | null; postponed: boolean }> {
-  const { free, ...rest } = values;
-  const busy = [...free].filter(([, n]) => n > 0).map(([endpoint_id, n]) => ({ endpoint_id, free: n }));
-  const full = [...free].filter(([, n]) => n <= 0).map(([endpointId]) => endpointId);
-  const rows = await db.run(claim, { ...rest, busy: JSON.stringify(busy), full: `{${full.join(',')}}` });
-  const held = rows.filter((row): row is ClaimRow & Delivery => row.id !== null);
-  return { deliveries: held, nextMs: rows[0]?.nextMs ?? null, postponed: rows[0]?.postponed ?? false };
+  const { lease, free } = values;
+  const full = [...free].filter(([, count]) => count <= 0).map(([endpointId]) => endpointId);
+  const rows = await db.run(claim, {
+    ...values,
+    full: `{${full.join(',')}}`,
+    free: JSON.stringify(Object.fromEntries(free)),
+  });
+  const deliveries: Delivery[] = [];
+  let claimed: Claimed = { nextMs: null, postponed: false, endpoints: null };
+  for (const row of rows) {
+    if (row.claim) claimed = row.claim;
+    else {
+      const { id, attempt, type, body, channel, recipient, endpointId } = row;
+      const endpoint = claimed.endpoints?.[endpointId ?? ''] ?? null;
+      deliveries.push({ id, lease, attempt, type, body, channel, recipient, endpointId, endpoint });
+    }
+  }
+  return { deliveries, nextMs: claimed.nextMs, postponed: claimed.postponed };
 }
 
-/** What became of a held notification. `release` gives it back unattempted; `retry` waits for `delayMs`. */
+/**
+ * What became of a held notification. `retry` waits for `delayMs`; `cut` was broken off by a shutdown and `release` never
+ * attempted: both are due again at once, with as many attempts left as before.
+ */
 export type Settlement = {
   id: string;
   lease: string;
-  outcome: 'sent' | 'retry' | 'dead' | 'release';
-  delayMs: number;
-  durationMs: number;
-  status: number | null;
-  error: string | null;
+  outcome: 'sent' | 'retry' | 'dead' | 'cut' | 'release';
+  delayMs?: number;
+  durationMs?: number;
+  status?: number | null;
+  error?: string | null;
 };
 
 /** An endpoint whose state a settlement changed. */
@@ -125,25 +152,25 @@ const settle = statement<{ results: string; dispatcher: string }, { settled: num
       returning r.*, d.endpoint_id, d.attempt
     ), kept as (
       update ${deliveries} d
-      set due_at = now() + r."delayMs" * interval '1 millisecond', lease = null,
-          attempt = d.attempt - case when r.outcome = 'release' then 1 else 0 end
-      from r where ${held(sql`d`)} and r.outcome in ('retry', 'release')
+      set due_at = now() + coalesce(r."delayMs", 0) * interval '1 millisecond', lease = null,
+          attempt = d.attempt - case when r.outcome in ('cut', 'release') then 1 else 0 end
+      from r where ${held(sql`d`)} and r.outcome in ('retry', 'cut', 'release')
       returning r.*, d.endpoint_id, d.attempt
     ), settled as (
       select * from gone union all select * from kept
     ), logged as (
       insert into ${attempts} (notification_id, at, duration_ms, status, error, dispatcher)
       select id, now() - "durationMs" * interval '1 millisecond', "durationMs", status, error, ${$.dispatcher}::text
-      from settled where outcome = 'retry'
+      from kept where outcome in ('retry', 'cut')
     ), finished as (
       insert into ${outcomes}
         (notification_id, status, attempts, last_error, finished_at, duration_ms, http_status, dispatcher)
       select id, outcome, attempt, error, now(), "durationMs", status, ${$.dispatcher}::text
-      from settled where outcome in ('sent', 'dead')
+      from gone
     ), health as (
       select endpoint_id, bool_or(outcome = 'sent') as ok, bool_or(coalesce(status = 410, false)) as unwanted,
              count(*) filter (where outcome <> 'sent') as failed
-      from settled where endpoint_id is not null and outcome <> 'release' group by endpoint_id
+      from settled where endpoint_id is not null and outcome in ('sent', 'retry', 'dead') group by endpoint_id
     ), touched as materialized (
       select e.id, e.status, h.ok, h.unwanted,
              case when h.ok then 0 else e.failures + h.failed end as failures,

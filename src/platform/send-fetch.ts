@@ -21,8 +21,8 @@ export function fetchSend({ allowPrivate, timeoutMs, resolve }: Options): Send {
     if (!addresses.every(isPublicAddress)) throw new SendError('address not allowed');
   }
 
-  return ({ url, headers, body }, signal) =>
-    withinTime(timeoutMs, signal, async (limit) => {
+  return ({ url, headers, body }) =>
+    withinTime(timeoutMs, async (limit) => {
       await refuseUnlessAllowed(url, limit);
       limit.throwIfAborted();
       const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: limit });

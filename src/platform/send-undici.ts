@@ -1,5 +1,6 @@
 import { lookup as systemLookup } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
+import { setImmediate } from 'node:timers';
 import { buildConnector, type Dispatcher, Pool } from 'undici';
 import { type Answer, MAX_ANSWER_BYTES, type Send, SendError, toSendError } from '../notifications/channels/send.ts';
 import { isPublicAddress } from '../webhook-endpoints/address.ts';
@@ -68,9 +69,8 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
     void pool.close();
   }
 
-  const send: Send = ({ url, headers, body }, signal) =>
+  const send: Send = ({ url, headers, body }) =>
     new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(new SendError('broken off'));
       const { origin, path } = targetOf(url);
       let controller: Dispatcher.DispatchController | undefined;
       let answer: Answer | undefined;
@@ -81,7 +81,6 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
         if (over) return;
         over = true;
         clearTimeout(timer);
-        signal.removeEventListener('abort', breakOff);
         if (answer) resolve(answer);
         else reject(toSendError(error));
       }
@@ -91,13 +90,11 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
         controller?.abort(error);
       }
 
-      const breakOff = () => cut(new SendError('broken off'));
       // The time is for the whole answer: a body that is still coming is no success.
       const timer = setTimeout(() => {
         answer = undefined;
         cut(new SendError('timed out'));
       }, timeoutMs);
-      signal.addEventListener('abort', breakOff);
 
       const request: Dispatcher.DispatchOptions = { path, method: 'POST', headers, body };
       poolOf(origin).dispatch(request, {
@@ -114,7 +111,11 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
           received += chunk.length;
           if (received > MAX_ANSWER_BYTES) cut(new SendError('answer too long'));
         },
-        onResponseEnd: () => end(),
+        onResponseEnd: () => {
+          clearTimeout(timer);
+          // undici frees the connection with setImmediate: after that, whatever is sent because of this can have it.
+          process.nextTick(setImmediate, end);
+        },
         onResponseError: (_, error) => end(error),
       });
     });

@@ -6,7 +6,7 @@ import { createDispatcher, type DispatchSettings } from '../../src/notifications
 import type { Delivery } from '../../src/notifications/queue.ts';
 import { onEveryDatabase } from '../support/databases.ts';
 import { recordingLog } from '../support/deps.ts';
-import { enqueue, execute, newEndpoint, stateOf } from '../support/notifications.ts';
+import { endpointState, enqueue, execute, newEndpoint, stateOf } from '../support/notifications.ts';
 
 const SENT: Attempt = { ok: true, status: 204 };
 const never = new AbortController().signal;
@@ -36,11 +36,11 @@ function dispatcherWith(db: Db, channel: Channel, own: Partial<DispatchSettings>
 
 /** A channel that holds each delivery until it is told how that went. */
 function heldChannel() {
-  const started: { delivery: Delivery; signal: AbortSignal; finish: (attempt: Attempt) => void }[] = [];
+  const started: { delivery: Delivery; finish: (attempt: Attempt) => void }[] = [];
   let look = () => {};
-  const channel: Channel = (delivery, signal) =>
+  const channel: Channel = (delivery) =>
     new Promise((finish) => {
-      started.push({ delivery, signal, finish });
+      started.push({ delivery, finish });
       look();
     });
   const untilStarted = (count: number) =>
@@ -132,8 +132,8 @@ onEveryDatabase('dispatcher', (db) => {
     const { channel, started } = heldChannel();
     const done: string[] = [];
     const finished = Promise.withResolvers<void>();
-    const { run, stop } = dispatcherWith(db, async (delivery, signal) => {
-      if (delivery.endpointId === hanging) return channel(delivery, signal);
+    const { run, stop } = dispatcherWith(db, async (delivery) => {
+      if (delivery.endpointId === hanging) return channel(delivery);
       if (done.push(delivery.id) === ids.length) finished.resolve();
       return SENT;
     });
@@ -142,7 +142,6 @@ onEveryDatabase('dispatcher', (db) => {
     assert.deepEqual(done.sort(), ids.sort());
     assert.equal(started.length, 1, 'a quarter of the four slots');
     stop(AbortSignal.abort());
-    started[0]?.finish({ ok: false, status: null, error: 'broken off' });
     await running;
   });
 
@@ -210,19 +209,31 @@ onEveryDatabase('dispatcher', (db) => {
     }
   });
 
-  test('a stop that may wait no longer breaks off what is under way, to be tried again at once', async () => {
-    const [id] = (await enqueue(db, 1)) as [string];
-    const { channel, started, untilStarted } = heldChannel();
-    const { run, stop } = dispatcherWith(db, (delivery, signal) => {
-      signal.addEventListener('abort', () => started[0]?.finish({ ok: false, status: null, error: 'broken off' }));
-      return channel(delivery, signal);
-    });
+  test('a stop that may wait no longer gives back what is under way: due at once, and no attempt used up', async () => {
+    const endpoint = await newEndpoint(db);
+    const [id] = (await enqueue(db, 1, endpoint)) as [string];
+    await execute(db, `update deliveries set attempt = ${settings.maxAttempts - 1}`);
+    const { channel, untilStarted } = heldChannel();
+    const { run, stop } = dispatcherWith(db, channel);
     const running = run();
     await untilStarted(1);
     stop(AbortSignal.abort());
     await running;
-    const { status, leased, dueInS, log } = await stateOf(db, id);
-    assert.deepEqual([status, leased, (dueInS as number) <= 0, log.length], [null, false, true, 1]);
+    const { status, leased, dueInS, attempt, log } = await stateOf(db, id);
+    assert.deepEqual([status, leased, (dueInS as number) <= 0, attempt], [null, false, true, settings.maxAttempts - 1]);
+    assert.deepEqual(log, [{ status: null, error: 'cut short by a shutdown', dispatcher: 'test' }]);
+    assert.equal((await endpointState(db, endpoint)).failures, 0, 'no fault of the receiver');
+  });
+
+  test('a channel that never ends is a failed attempt, and what it says later changes nothing', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    const { channel, started } = heldChannel();
+    const { drain } = dispatcherWith(db, channel, { deliveryTimeoutMs: 1 });
+    const next = await drain();
+    assert.ok(next !== null && next > 0);
+    started[0]?.finish(SENT);
+    const { status, log } = await stateOf(db, id);
+    assert.deepEqual([status, log], [null, [{ status: null, error: 'timed out', dispatcher: 'test' }]]);
   });
 
   test('the lease of what takes long is extended', async () => {

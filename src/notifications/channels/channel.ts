@@ -2,9 +2,9 @@ import type { Delivery } from '../queue.ts';
 
 /**
  * Delivers one notification once. Never rejects: what goes wrong is a failed attempt, told in `error`, which clients
- * see and which therefore holds nothing internal. Gives up when `signal` aborts. A repeat carries the same id.
+ * see and which therefore holds nothing internal. Ends in time by itself. A repeat carries the same id.
  */
-export type Channel = (delivery: Delivery, signal: AbortSignal) => Promise<Attempt>;
+export type Channel = (delivery: Delivery) => Promise<Attempt>;
 
 /** `status` is the receiver's HTTP status, where there was one. */
 export type Attempt =

@@ -12,10 +12,10 @@ const WORTH_A_RETRY = new Set([401, 403, 408, 429]);
  * Resend's API. The notification's id is the idempotency key, so that a repeat within Resend's 24 hours is one email.
  */
 export function resendEmail({ apiKey, url, from, fetch: request = fetch, timeoutMs }: Options): Channel {
-  return async ({ id, body, recipient }, signal) => {
+  return async ({ id, body, recipient }) => {
     if (!recipient) return { ok: false, status: null, error: 'there is no recipient', final: true };
     try {
-      return await withinTime(timeoutMs, signal, async (limit) => {
+      return await withinTime(timeoutMs, async (limit) => {
         const response = await request(`${url.replace(/\/+$/, '')}/emails`, {
           method: 'POST',
           headers: {

@@ -1,10 +1,9 @@
 /**
  * Sends one POST and reads at most 16 KB of the answer; redirects are answers like any other, and are not followed.
  * The status decides, however long the answer is or wherever it breaks off, but its end, or its first 16 KB, must come
- * in time. Rejects with SendError where it does not, where `signal` aborts first, and where the address is one that
- * webhooks may not reach.
+ * in time. Rejects with SendError where it does not, and where the address is one that webhooks may not reach.
  */
-export type Send = (request: SendRequest, signal: AbortSignal) => Promise<Answer>;
+export type Send = (request: SendRequest) => Promise<Answer>;
 
 export type SendRequest = { url: string; headers: Record<string, string>; body: string };
 /** `retryAfter` is the header's value. */
@@ -62,28 +61,16 @@ function chainOf(error: unknown): string[] {
   return codes.length > 0 ? codes : messages;
 }
 
-/**
- * Runs `work` with a signal that aborts after `timeoutMs`, or with `signal`. Rejects with a SendError, which says which
- * of the two it was, or what else went wrong.
- */
-export async function withinTime<T>(
-  timeoutMs: number,
-  signal: AbortSignal,
-  work: (limit: AbortSignal) => Promise<T>,
-): Promise<T> {
+/** Runs `work` with a signal that aborts after `timeoutMs`. Rejects with a SendError, which says what went wrong. */
+export async function withinTime<T>(timeoutMs: number, work: (limit: AbortSignal) => Promise<T>): Promise<T> {
   const limit = new AbortController();
-  const abort = (reason: string) => limit.abort(new SendError(reason));
-  const breakOff = () => abort('broken off');
-  const timer = setTimeout(abort, timeoutMs, 'timed out');
-  signal.addEventListener('abort', breakOff);
-  if (signal.aborted) breakOff();
+  const timer = setTimeout(() => limit.abort(new SendError('timed out')), timeoutMs);
   try {
     return await work(limit.signal);
   } catch (error) {
     throw toSendError(limit.signal.aborted ? limit.signal.reason : error);
   } finally {
     clearTimeout(timer);
-    signal.removeEventListener('abort', breakOff);
   }
 }
 

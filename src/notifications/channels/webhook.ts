@@ -14,11 +14,6 @@ const MAX_KEYS = 10_000;
 export function webhookChannel({ send, secrets, now, sign }: WebhookDeps): Channel {
   const keys = new Map<string, Uint8Array<ArrayBuffer>>();
 
-  async function signature(sealed: string, content: string): Promise<string> {
-    const key = keys.get(sealed) ?? (await openKey(sealed));
-    return `v1,${await sign(key, content)}`;
-  }
-
   async function openKey(sealed: string): Promise<Uint8Array<ArrayBuffer>> {
     const key = secretBytes(await secrets.open(sealed));
     if (keys.size >= MAX_KEYS) keys.delete(keys.keys().next().value as string);
@@ -26,24 +21,28 @@ export function webhookChannel({ send, secrets, now, sign }: WebhookDeps): Chann
     return key;
   }
 
-  return async ({ id, body, endpoint }, signal) => {
+  return async ({ id, body, endpoint }) => {
     if (!endpoint) return { ok: false, status: null, error: 'the endpoint was deleted', final: true };
     if (endpoint.status === 'disabled') {
       return { ok: false, status: null, error: 'the endpoint is disabled', final: true };
     }
     const timestamp = Math.floor(now().getTime() / 1000);
     const content = `${id}.${timestamp}.${body}`;
-    let signatures = await signature(endpoint.secret, content);
-    if (endpoint.previousSecret) signatures += ` ${await signature(endpoint.previousSecret, content)}`;
+    const signatures: string[] = [];
+    for (const sealed of [endpoint.secret, endpoint.previousSecret]) {
+      if (sealed === null) continue;
+      const key = keys.get(sealed) ?? (await openKey(sealed));
+      signatures.push(`v1,${await sign(key, content)}`);
+    }
     const headers = {
       'content-type': 'application/json',
       'user-agent': 'Keelson-Webhooks/1',
       'webhook-id': id,
       'webhook-timestamp': String(timestamp),
-      'webhook-signature': signatures,
+      'webhook-signature': signatures.join(' '),
     };
     try {
-      return attemptOf(await send({ url: endpoint.url, headers, body }, signal), now);
+      return attemptOf(await send({ url: endpoint.url, headers, body }), now);
     } catch (error) {
       if (!(error instanceof SendError)) throw error;
       return { ok: false, status: null, error: error.message };
