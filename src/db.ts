@@ -6,7 +6,7 @@ import { getTableColumns } from 'drizzle-orm/utils';
 type Value = string | number | boolean | null;
 type Values = Record<string, Value>;
 
-/** SQL compiled once, with names for its parameters and a type for its rows. */
+/** SQL with names for its parameters and a type for its rows. */
 export type Statement<V, R> = {
   readonly name: string;
   readonly text: string;
@@ -27,15 +27,30 @@ export type Db = {
 const dialect = new PgDialect();
 
 /**
- * Compiles SQL that may name its parameters as `$.name`.
+ * SQL that may name its parameters as `$.name`, compiled when it first runs: a cold start needs few of them.
  * `name` is what Postgres prepares it under: unique, and changed when the text means something else.
  */
 export function statement<V extends Values | object, R>(name: string, build: ($: Params<V>) => SQL): Statement<V, R> {
-  const { sql: text, params } = dialect.sqlToQuery(build(namedParams<V>()));
+  let compiled: { text: string; readers: ((values: V) => Value)[] } | undefined;
+  const compile = () => {
+    compiled ??= compileSql(build(namedParams<V>()));
+    return compiled;
+  };
+  return {
+    name,
+    get text() {
+      return compile().text;
+    },
+    params: (values) => compile().readers.map((read) => read(values)),
+  };
+}
+
+function compileSql<V>(query: SQL) {
+  const { sql: text, params } = dialect.sqlToQuery(query);
   const readers = params.map((param) =>
     is(param, Placeholder) ? (values: V) => values[param.name as keyof V] as Value : () => param as Value,
   );
-  return { name, text, params: (values) => readers.map((read) => read(values)) };
+  return { text, readers };
 }
 
 /** A placeholder for each value that a statement takes. */
