@@ -27,7 +27,7 @@ const writeLine = stdoutLines();
 const forever = new Promise<never>(() => {});
 const now = () => new Date();
 const TIDY_EVERY_MS = 600_000;
-/** What is left of the time to stop when deliveries are broken off, to give them back. */
+/** What is left of the time to stop when deliveries are given up on, to settle them. */
 const LAST_WORDS_MS = 1000;
 
 /** What differs from runtime to runtime. */

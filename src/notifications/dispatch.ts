@@ -56,7 +56,10 @@ const LINGER_MS = 20;
 const SETTLE_RETRY_MS = 500;
 const SETTLE_TRIES_AT_STOP = 3;
 
-/** Claims, delivers, settles. Holds at most two batches, and has at most twice `concurrency` under way. */
+/**
+ * Claims, delivers, settles. Holds at most two batches, and has at most twice `concurrency` under way, not counting
+ * what it gave up on.
+ */
 export function createDispatcher({ db, channels, log, metrics, random, name, settings }: DispatchDeps): Dispatcher {
   const { intervalMs, batch, concurrency, beside = concurrency, leaseMs, maxAttempts, deliveryTimeoutMs } = settings;
   const lanes = createLanes({ concurrency, batch, leaseMs });
@@ -73,6 +76,7 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   let untilIdle = false;
   let stopping = false;
   let ended = () => {};
+  let failed: (defect: unknown) => void = () => {};
   let lingered = () => {};
   let alarm: ReturnType<typeof setTimeout> | undefined;
 
@@ -85,13 +89,15 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     const sweeper = setInterval(sweep, SWEEP_MS);
     const keeper = setInterval(keepLeases, leaseMs / 3);
     try {
-      await new Promise<void>((resolve) => {
+      await new Promise<void>((resolve, reject) => {
         ended = resolve;
+        failed = reject;
         running = true;
         step();
       });
     } finally {
       running = false;
+      untilIdle = false;
       clearInterval(sweeper);
       clearInterval(keeper);
       if (alarm !== undefined) clearTimeout(alarm);
@@ -101,9 +107,15 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   // Called whenever something has changed: starts what can be started now.
   function step(): void {
     if (!running) return;
-    if (!stopping && mayClaim()) startClaim();
-    startWaiting();
-    if ((stopping || (untilIdle && (!mayBeDue || left <= 0))) && isIdle()) ended();
+    try {
+      if (!stopping && mayClaim()) startClaim();
+      startWaiting();
+      if (!isIdle() || !(stopping || (untilIdle && (!mayBeDue || left <= 0)))) return;
+      running = false;
+      ended();
+    } catch (defect) {
+      failed(defect);
+    }
   }
 
   // Refilled when half empty: claims are worth their round trip, and no more is held than half a lease can start.
@@ -116,8 +128,12 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     return mayBeDue && !claiming && results.length <= batch && roomFor() > 0;
   }
 
+  function isAllDelivered(): boolean {
+    return lanes.waiting() + active.size === 0;
+  }
+
   function isIdle(): boolean {
-    return lanes.waiting() + active.size + results.length === 0 && !claiming && !flushing;
+    return isAllDelivered() && results.length === 0 && !claiming && !flushing;
   }
 
   // Not waited for: what is held goes on meanwhile.
@@ -134,15 +150,13 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     try {
       nextAt = null;
       const lease = crypto.randomUUID();
-      const free = lanes.free();
-      const claimed = await claimDeliveries(db, { limit, leaseMs, lease, cap: lanes.cap, free });
+      const claimed = await claimDeliveries(db, { limit, leaseMs, lease, cap: lanes.cap, free: lanes.free() });
       left -= claimed.deliveries.length;
       // A retry noted meanwhile may be later than what the claim saw of the queue.
       if (claimed.nextMs !== null) noteDue(claimed.nextMs);
       if (stopping) release(claimed.deliveries);
       else for (const delivery of claimed.deliveries) lanes.add(delivery);
-      if (claimed.postponed || claimed.deliveries.length === limit || lanes.anyFilled(claimed.deliveries, free))
-        mayBeDue = true;
+      if (claimed.filled) mayBeDue = true;
       metrics.dispatcherTick(false);
     } catch (error) {
       metrics.dispatcherTick(true);
@@ -176,29 +190,32 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     const entry: Active = { delivery, startedAt: performance.now(), inSlot: true };
     active.add(entry);
     inSlots++;
-    attemptOnce(delivery).then(
-      (attempt) => finish(entry, attempt),
-      (error) => {
-        log.error('delivery failed unexpectedly', { notificationId: delivery.id, error });
-        finish(entry, failure('internal error'));
-      },
-    );
+    void attemptOnce(delivery).then((attempt) => finish(entry, attempt));
   }
 
-  function attemptOnce(delivery: Delivery): Promise<Attempt> {
-    if (delivery.attempt <= maxAttempts) return channels[delivery.channel](delivery);
-    return Promise.resolve({ ...failure('the last attempts never finished'), final: true });
+  async function attemptOnce(delivery: Delivery): Promise<Attempt> {
+    if (delivery.attempt > maxAttempts) return { ...failure('the last attempts never finished'), final: true };
+    try {
+      return await channels[delivery.channel](delivery);
+    } catch (error) {
+      log.error('delivery failed unexpectedly', { notificationId: delivery.id, error });
+      return failure('internal error');
+    }
   }
 
   function finish(entry: Active, attempt: Attempt, cut = false): void {
     // What was given up on may still end some day.
     if (!active.delete(entry)) return;
-    const { delivery, startedAt, inSlot } = entry;
-    const durationMs = Math.round(performance.now() - startedAt);
-    if (inSlot) inSlots--;
-    if (lanes.finish(delivery, durationMs)) mayBeDue = true;
-    settleLater(settlementOf(delivery, attempt, durationMs, cut));
-    step();
+    try {
+      const { delivery, startedAt, inSlot } = entry;
+      const durationMs = Math.round(performance.now() - startedAt);
+      if (inSlot) inSlots--;
+      if (lanes.finish(delivery, durationMs)) mayBeDue = true;
+      settleLater(settlementOf(delivery, attempt, durationMs, cut));
+      step();
+    } catch (defect) {
+      failed(defect);
+    }
   }
 
   function settlementOf(delivery: Delivery, attempt: Attempt, durationMs: number, cut: boolean): Settlement {
@@ -211,7 +228,9 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
       return { id, lease, outcome: 'sent', durationMs, status };
     }
     const { error, retryAfterMs, final } = attempt;
-    const delay = cut ? 0 : final ? 'dead' : retryDelay(delivery.attempt, maxAttempts, retryAfterMs, random());
+    // What was cut may still be under way somewhere: nobody tries again before its time is over.
+    const timeLeftMs = Math.max(0, deliveryTimeoutMs + GRACE_MS - durationMs);
+    const delay = cut ? timeLeftMs : final ? 'dead' : retryDelay(delivery.attempt, maxAttempts, retryAfterMs, random());
     const outcome = cut ? 'cut' : delay === 'dead' ? 'dead' : 'retry';
     const delayMs = delay === 'dead' ? 0 : delay;
     metrics.delivery(channel, outcome, durationMs / 1000);
@@ -226,7 +245,7 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   function settleLater(result: Settlement): void {
     results.push(result);
     if (!flushing) startFlush();
-    else if (results.length >= batch / 2 || active.size === 0) lingered();
+    else if (results.length >= batch / 2 || isAllDelivered()) lingered();
   }
 
   function startFlush(): void {
@@ -240,7 +259,7 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   // One settlement at a time: what finishes meanwhile goes together in the next.
   async function flush(): Promise<void> {
     for (let failures = 0; results.length > 0; ) {
-      if (active.size > 0 && results.length < batch / 2) await linger();
+      if (!isAllDelivered() && results.length < batch / 2) await linger();
       const some = results.splice(0, batch);
       try {
         const { settled, changes } = await settleDeliveries(db, some, name);
@@ -261,8 +280,11 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   // For more results to settle with, though not for long.
   function linger(): Promise<void> {
     return new Promise((resolve) => {
-      lingered = resolve;
-      setTimeout(resolve, LINGER_MS);
+      const timer = setTimeout(resolve, LINGER_MS);
+      lingered = () => {
+        clearTimeout(timer);
+        resolve();
+      };
     });
   }
 
@@ -278,9 +300,11 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     const now = performance.now();
     for (const entry of active) {
       const age = now - entry.startedAt;
-      // The channel has a timer of its own, which says what the matter was: this one is for a channel that does not end.
-      if (age > deliveryTimeoutMs + GRACE_MS) finish(entry, failure('timed out'));
-      else if (entry.inSlot && age > SLOT_MS && active.size - inSlots < beside) {
+      // The channel has a timer of its own, which says what the matter was: this is for one that has a defect.
+      if (age > deliveryTimeoutMs + GRACE_MS) {
+        log.error('delivery given up on', { notificationId: entry.delivery.id });
+        finish(entry, failure('timed out'));
+      } else if (entry.inSlot && age > SLOT_MS && active.size - inSlots < beside) {
         entry.inSlot = false;
         inSlots--;
         step();

@@ -53,14 +53,6 @@ export function createLanes({ concurrency, batch, leaseMs }: { concurrency: numb
       for (const [id, lane] of lanes) if (id !== null) known.set(id, free(lane));
       return known;
     },
-    /** Whether a claim took all that `free` let it take of some endpoint, so that more of it, or behind it, may be due. */
-    anyFilled(claimed: readonly Delivery[], free: ReadonlyMap<string, number>): boolean {
-      const counts = new Map<string, number>();
-      for (const { endpointId } of claimed) {
-        if (endpointId !== null) counts.set(endpointId, (counts.get(endpointId) ?? 0) + 1);
-      }
-      return [...counts].some(([endpointId, count]) => count >= (free.get(endpointId) ?? cap));
-    },
     add(delivery: Delivery): void {
       const lane = laneOf(delivery.endpointId);
       lane.waiting.push(delivery);

@@ -26,7 +26,7 @@ type Endpoint = {
 };
 
 type Claim = { limit: number; cap: number; leaseMs: number; lease: string; full: string; free: string };
-type Claimed = { nextMs: number | null; postponed: boolean; endpoints: Record<string, Endpoint> | null };
+type Claimed = { filled: boolean; nextMs: number | null; endpoints: Record<string, Endpoint> | null };
 type ClaimRow = ({ claim: null } & Omit<Delivery, 'lease' | 'endpoint'>) | { claim: Claimed };
 
 // The locked rows are MATERIALIZED, or the planner may lock more than the limit. Rows of a paused endpoint are put
@@ -61,11 +61,11 @@ const claim = statement<Claim, ClaimRow>(
       where d.ctid = any(array(select row from ranked where paused_until is not null)) and e.id = d.endpoint_id
     )
     select json_build_object(
+             'filled', (select count(*) from due) = ${$.limit}::int,
              'nextMs', case when (select count(*) from due) < ${$.limit}::int then (
                select extract(epoch from min(due_at) - now()) * 1000 from ${deliveries}
                where due_at > now() and lease is null
              ) end,
-             'postponed', exists (select from ranked where paused_until is not null),
              'endpoints', (
                select json_object_agg(id, json_build_object(
                  'url', url, 'status', status, 'secret', secret,
@@ -87,13 +87,13 @@ const claim = statement<Claim, ClaimRow>(
 
 /**
  * Takes up to `limit` due notifications for `leaseMs`, at most `cap` of one endpoint, or as many as `free` says of it.
- * `nextMs` is how soon one that nobody holds will be due, or null where there is none, or where the claim was filled;
- * `postponed` whether rows of a paused endpoint took places that others may be waiting behind.
+ * `filled` is whether it looked at as many as it may take, so that others may be due behind them; where it did not,
+ * `nextMs` is how soon one that nobody holds will be due, or null where there is none.
  */
 export async function claimDeliveries(
   db: Db,
   values: Omit<Claim, 'full' | 'free'> & { free: ReadonlyMap<string, number> },
-): Promise<{ deliveries: Delivery[]; nextMs: number | null; postponed: boolean }> {
+): Promise<{ deliveries: Delivery[]; filled: boolean; nextMs: number | null }> {
   const { lease, free } = values;
   const full = [...free].filter(([, count]) => count <= 0).map(([endpointId]) => endpointId);
   const rows = await db.run(claim, {
@@ -102,7 +102,7 @@ export async function claimDeliveries(
     free: JSON.stringify(Object.fromEntries(free)),
   });
   const deliveries: Delivery[] = [];
-  let claimed: Claimed = { nextMs: null, postponed: false, endpoints: null };
+  let claimed: Claimed = { filled: false, nextMs: null, endpoints: null };
   for (const row of rows) {
     if (row.claim) claimed = row.claim;
     else {
@@ -111,12 +111,12 @@ export async function claimDeliveries(
       deliveries.push({ id, lease, attempt, type, body, channel, recipient, endpointId, endpoint });
     }
   }
-  return { deliveries, nextMs: claimed.nextMs, postponed: claimed.postponed };
+  return { deliveries, filled: claimed.filled, nextMs: claimed.nextMs };
 }
 
 /**
- * What became of a held notification. `retry` waits for `delayMs`; `cut` was broken off by a shutdown and `release` never
- * attempted: both are due again at once, with as many attempts left as before.
+ * What became of a held notification. `retry` and `cut` are due again after `delayMs`, `release` at once. `cut` was under
+ * way when a shutdown could wait no longer, `release` never attempted: both have as many attempts left as before.
  */
 export type Settlement = {
   id: string;

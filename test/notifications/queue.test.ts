@@ -136,6 +136,8 @@ onEveryDatabase('queue', (db) => {
       deliveries.filter(({ endpointId }) => endpointId === endpoint).length;
     const first = (await claim(db, { cap: 2 })).deliveries;
     assert.deepEqual([count(first, slow), count(first, other)], [2, 2]);
+    const crowded = await claim(db, { limit: 4, cap: 1 });
+    assert.deepEqual([crowded.deliveries.length, crowded.filled], [1, true]);
     const full = (await claim(db, { limit: 5, cap: 2, free: new Map([[slow, 0]]) })).deliveries;
     assert.deepEqual([count(full, slow), count(full, other)], [0, 1]);
     const room = (await claim(db, { cap: 2, free: new Map([[slow, 7]]) })).deliveries;
@@ -157,9 +159,14 @@ onEveryDatabase('queue', (db) => {
     assert.equal(paused.status, 'paused');
     assert.ok((paused.pauseS as number) > 28 && (paused.pauseS as number) <= 30);
 
-    const claimed = await claim(db);
-    assert.deepEqual(claimed.deliveries, []);
-    assert.equal(claimed.postponed, true, 'others may be waiting behind what was put off');
+    for (const [limit, filled] of [
+      [1, true],
+      [100, false],
+    ] as const) {
+      const claimed = await claim(db, { limit });
+      assert.deepEqual(claimed.deliveries, []);
+      assert.equal(claimed.filled, filled, 'whether others may be waiting behind what was put off');
+    }
     await execute(db, `update webhook_endpoints set paused_until = now() where id = '${id}'`);
     await execute(db, 'update deliveries set due_at = now()');
     const again = (await claim(db)).deliveries;
