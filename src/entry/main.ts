@@ -156,7 +156,13 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
   dispatcher.stop(outOfTime);
   await server.close();
   log.info('requests finished, listener closed');
-  if (config.dispatchEnabled) await dispatching.catch(() => {});
+  if (config.dispatchEnabled) {
+    await dispatching.catch((error) => {
+      if (error === failure) return;
+      log.error('dispatcher failed', { error });
+      process.exitCode = 1;
+    });
+  }
   await Promise.all([sender.close(), doorbell?.close(), tracing?.flush()]);
   clearInterval(tidying);
   log.info('dispatcher stopped');

@@ -70,6 +70,8 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   let left = Number.POSITIVE_INFINITY;
   let mayBeDue = true;
   let nextAt: number | null = null;
+  /** When to look at the queue without being rung. */
+  let lookAt = 0;
   let claiming: Promise<void> | undefined;
   let flushing: Promise<void> | undefined;
   let running = false;
@@ -77,6 +79,7 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
   let stopping = false;
   let ended = () => {};
   let failed: (defect: unknown) => void = () => {};
+  let defect: { error: unknown } | undefined;
   let lingered = () => {};
   let alarm: ReturnType<typeof setTimeout> | undefined;
 
@@ -112,10 +115,23 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
       startWaiting();
       if (!isIdle() || !(stopping || (untilIdle && (!mayBeDue || left <= 0)))) return;
       running = false;
-      ended();
-    } catch (defect) {
-      failed(defect);
+      if (defect) failed(defect.error);
+      else ended();
+    } catch (error) {
+      stopFor(error);
     }
+  }
+
+  // A defect ends it as a stop does, with what is under way awaited and settled; a second one at once.
+  function stopFor(error: unknown): void {
+    if (defect) {
+      failed(error);
+      return;
+    }
+    defect = { error };
+    stopping = true;
+    release(lanes.remove());
+    step();
   }
 
   // Refilled when half empty: claims are worth their round trip, and no more is held than half a lease can start.
@@ -156,18 +172,19 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
       if (claimed.nextMs !== null) noteDue(claimed.nextMs);
       if (stopping) release(claimed.deliveries);
       else for (const delivery of claimed.deliveries) lanes.add(delivery);
-      if (claimed.filled) mayBeDue = true;
+      if (claimed.more) mayBeDue = true;
       metrics.dispatcherTick(false);
     } catch (error) {
       metrics.dispatcherTick(true);
       log.error('dispatcher cannot claim', { error });
     }
+    lookAt = performance.now() + intervalMs;
     if (!stopping) setAlarm();
   }
 
   function setAlarm(): void {
     if (alarm !== undefined) clearTimeout(alarm);
-    alarm = setTimeout(wake, Math.min(intervalMs, Math.max(1, msUntilNext() ?? intervalMs)));
+    alarm = setTimeout(wake, Math.max(1, Math.ceil(Math.min(lookAt, nextAt ?? lookAt) - performance.now())));
   }
 
   function noteDue(inMs: number): void {
@@ -213,8 +230,8 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
       if (lanes.finish(delivery, durationMs)) mayBeDue = true;
       settleLater(settlementOf(delivery, attempt, durationMs, cut));
       step();
-    } catch (defect) {
-      failed(defect);
+    } catch (error) {
+      stopFor(error);
     }
   }
 
@@ -318,7 +335,8 @@ export function createDispatcher({ db, channels, log, metrics, random, name, set
     try {
       const kept = await extendLeases(db, held, leaseMs);
       const lost = new Set(held.filter(({ id }) => !kept.has(id)));
-      lanes.remove((delivery) => lost.has(delivery));
+      // Their places are free for others.
+      if (lanes.remove((delivery) => lost.has(delivery)).length > 0) wake();
     } catch (error) {
       log.error('dispatcher cannot extend its leases', { error });
     }

@@ -26,13 +26,14 @@ type Endpoint = {
 };
 
 type Claim = { limit: number; cap: number; leaseMs: number; lease: string; full: string; free: string };
-type Claimed = { filled: boolean; nextMs: number | null; endpoints: Record<string, Endpoint> | null };
+type Claimed = { more: boolean; nextMs: number | null; endpoints: Record<string, Endpoint> | null };
 type ClaimRow = ({ claim: null } & Omit<Delivery, 'lease' | 'endpoint'>) | { claim: Claimed };
 
 // The locked rows are MATERIALIZED, or the planner may lock more than the limit. Rows of a paused endpoint are put
 // off to the end of its pause as they come up, so that the claim's scan never has to pass over them again. The first
 // row tells of the claim as a whole: what many deliveries share is sent once. When the next is due is asked only where
-// the claim took all there was, for that search has to pass over everything that is leased.
+// the claim looked at all there was, for that search has to pass over everything that is leased, and it does not see
+// what this very statement puts off.
 const claim = statement<Claim, ClaimRow>(
   'deliveries.claim',
   ($) => sql`
@@ -61,10 +62,12 @@ const claim = statement<Claim, ClaimRow>(
       where d.ctid = any(array(select row from ranked where paused_until is not null)) and e.id = d.endpoint_id
     )
     select json_build_object(
-             'filled', (select count(*) from due) = ${$.limit}::int,
-             'nextMs', case when (select count(*) from due) < ${$.limit}::int then (
-               select extract(epoch from min(due_at) - now()) * 1000 from ${deliveries}
-               where due_at > now() and lease is null
+             'more', (select count(*) from due) = ${$.limit}::int
+               or exists (select from ranked where not fits and paused_until is null),
+             'nextMs', case when (select count(*) from due) < ${$.limit}::int then least(
+               (select extract(epoch from min(due_at) - now()) * 1000 from ${deliveries}
+                 where due_at > now() and lease is null),
+               (select extract(epoch from min(paused_until) - now()) * 1000 from ranked)
              ) end,
              'endpoints', (
                select json_object_agg(id, json_build_object(
@@ -87,13 +90,13 @@ const claim = statement<Claim, ClaimRow>(
 
 /**
  * Takes up to `limit` due notifications for `leaseMs`, at most `cap` of one endpoint, or as many as `free` says of it.
- * `filled` is whether it looked at as many as it may take, so that others may be due behind them; where it did not,
- * `nextMs` is how soon one that nobody holds will be due, or null where there is none.
+ * `more` is whether others are due, or may be, that it did not take. `nextMs` is how soon one that nobody holds will be
+ * due, or null where there is none, or where others may be due already.
  */
 export async function claimDeliveries(
   db: Db,
   values: Omit<Claim, 'full' | 'free'> & { free: ReadonlyMap<string, number> },
-): Promise<{ deliveries: Delivery[]; filled: boolean; nextMs: number | null }> {
+): Promise<{ deliveries: Delivery[]; more: boolean; nextMs: number | null }> {
   const { lease, free } = values;
   const full = [...free].filter(([, count]) => count <= 0).map(([endpointId]) => endpointId);
   const rows = await db.run(claim, {
@@ -102,7 +105,7 @@ export async function claimDeliveries(
     free: JSON.stringify(Object.fromEntries(free)),
   });
   const deliveries: Delivery[] = [];
-  let claimed: Claimed = { filled: false, nextMs: null, endpoints: null };
+  let claimed: Claimed = { more: false, nextMs: null, endpoints: null };
   for (const row of rows) {
     if (row.claim) claimed = row.claim;
     else {
@@ -111,7 +114,7 @@ export async function claimDeliveries(
       deliveries.push({ id, lease, attempt, type, body, channel, recipient, endpointId, endpoint });
     }
   }
-  return { deliveries, filled: claimed.filled, nextMs: claimed.nextMs };
+  return { deliveries, more: claimed.more, nextMs: claimed.nextMs };
 }
 
 /**

@@ -126,10 +126,52 @@ onEveryDatabase('dispatcher', (db) => {
     assert.deepEqual(states[0]?.log, [{ status: null, error: 'internal error', dispatcher: 'test' }]);
   });
 
-  test('a defect of its own ends it, for whoever runs it to know', async () => {
-    await enqueue(db, 1);
-    const { run } = dispatcherWith(db, async () => undefined as unknown as Attempt);
-    await assert.rejects(run(), TypeError);
+  test('a defect of its own ends it, for whoever runs it to know, once the rest is settled', async () => {
+    const ids = await enqueue(db, 10);
+    const { channel, started, untilStarted } = heldChannel();
+    const { run } = dispatcherWith(db, (delivery) =>
+      delivery.id === ids[0] ? Promise.resolve(undefined as unknown as Attempt) : channel(delivery),
+    );
+    const ended = assert.rejects(run(), TypeError);
+    await untilStarted(settings.concurrency - 1);
+    for (const { finish } of started) finish(SENT);
+    await ended;
+    const states = await Promise.all(ids.map((id) => stateOf(db, id)));
+    assert.equal(states.filter(({ status }) => status === 'sent').length, settings.concurrency - 1);
+    assert.equal(states.filter(({ leased }) => leased).length, 1, 'the rest is given back');
+  });
+
+  test('a drain leaves nothing behind, whatever ends while a claim is under way', async () => {
+    const endpoint = await newEndpoint(db);
+    const slow: Db = {
+      run: async (statement, values, signal) => {
+        const rows = await db.run(statement, values, signal);
+        if (statement.name === 'deliveries.claim') await new Promise((resolve) => setTimeout(resolve, 4));
+        return rows;
+      },
+    };
+    const soon = () => new Promise<Attempt>((resolve) => setTimeout(resolve, 3, SENT));
+    for (let backlog = 50; backlog <= 100; backlog += 2) {
+      const ids = await enqueue(db, backlog, endpoint);
+      assert.equal(await dispatcherWith(slow, soon, { batch: 50, concurrency: 40 }).drain(), null);
+      const states = await Promise.all([ids[0], ids.at(-1)].map((id) => stateOf(db, id as string)));
+      assert.deepEqual(
+        states.map(({ status }) => status),
+        ['sent', 'sent'],
+        `of ${backlog}`,
+      );
+    }
+  });
+
+  test('a notification to a paused endpoint comes up when the pause ends', async () => {
+    const endpoint = await newEndpoint(db);
+    await execute(
+      db,
+      `update webhook_endpoints set status = 'paused', paused_until = now() + interval '25 s' where id = '${endpoint}'`,
+    );
+    await enqueue(db, 2, endpoint);
+    const next = await dispatcherWith(db, async () => SENT).drain();
+    assert.ok(next !== null && next > 20_000 && next <= 25_000, `${next} ms`);
   });
 
   test('what is delivered one at a time settles together all the same', async () => {
