@@ -63,8 +63,6 @@ type Settings = {
   requestTimeoutMs: number;
   bodyLimitBytes: number;
   corsOrigins: readonly string[];
-  /** Whether webhooks may reach loopback and private addresses. */
-  webhookAllowPrivate: boolean;
 };
 
 /** What a request may use. Handed to `app.fetch(request, deps)` as Hono's bindings; a function takes `Pick<Deps, …>`. */
@@ -75,6 +73,8 @@ export type Deps = {
   readonly limiter: Limiter;
   readonly verifier: Verifier;
   readonly secrets: SecretBox;
+  /** Why a webhook may not be sent to this URL, in words for the client; undefined if it may. */
+  readonly refuseWebhookUrl: (url: string) => string | undefined;
   /** Rings the dispatcher after a commit: a hint that may be lost, never awaited. */
   readonly wake: () => void;
   readonly log: Log;

@@ -1,10 +1,10 @@
 import type { Db } from '../src/db.ts';
 import { type Log, noMetrics } from '../src/deps.ts';
+import { webCryptoSign } from '../src/dispatcher/channels/sign.ts';
+import { webhookChannel } from '../src/dispatcher/channels/webhook.ts';
+import { createDispatcher } from '../src/dispatcher/dispatch.ts';
 import type { Config } from '../src/entry/config.ts';
 import { emailChannel } from '../src/entry/email-channel.ts';
-import { webCryptoSign } from '../src/notifications/channels/sign.ts';
-import { webhookChannel } from '../src/notifications/channels/webhook.ts';
-import { createDispatcher } from '../src/notifications/dispatch.ts';
 import { createSecretBox } from '../src/platform/secret-box.ts';
 import { fetchSend } from '../src/platform/send-fetch.ts';
 

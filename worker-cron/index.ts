@@ -1,6 +1,6 @@
 import { DurableObject, env, WorkerEntrypoint } from 'cloudflare:workers';
+import { tidy } from '../src/dispatcher/housekeeping.ts';
 import { dispatcherConfig } from '../src/entry/workers-config.ts';
-import { tidy } from '../src/notifications/housekeeping.ts';
 import { openNeon } from '../src/platform/db-neon.ts';
 import { createLog } from '../src/platform/log.ts';
 import { createDrain, longestRunMs } from './drain.ts';

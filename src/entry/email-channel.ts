@@ -1,7 +1,7 @@
 import type { Log } from '../deps.ts';
-import type { Channel } from '../notifications/channels/channel.ts';
-import { logEmail } from '../notifications/channels/email.ts';
-import { resendEmail } from '../notifications/channels/resend.ts';
+import type { Channel } from '../dispatcher/channels/channel.ts';
+import { logEmail } from '../dispatcher/channels/email.ts';
+import { resendEmail } from '../dispatcher/channels/resend.ts';
 import type { Config } from './config.ts';
 
 /** The configured email provider. */

@@ -1,12 +1,13 @@
 import { hostname } from 'node:os';
 import { app } from '../app.ts';
 import { type Deps, noMetrics } from '../deps.ts';
-import type { CreateSender } from '../notifications/channels/send.ts';
-import type { Sign } from '../notifications/channels/sign.ts';
-import { webhookChannel } from '../notifications/channels/webhook.ts';
-import { createDispatcher } from '../notifications/dispatch.ts';
-import { tidy } from '../notifications/housekeeping.ts';
-import { queueDepth } from '../notifications/queue.ts';
+import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
+import type { CreateSender } from '../dispatcher/channels/send.ts';
+import type { Sign } from '../dispatcher/channels/sign.ts';
+import { webhookChannel } from '../dispatcher/channels/webhook.ts';
+import { queueDepth } from '../dispatcher/depth.ts';
+import { createDispatcher } from '../dispatcher/dispatch.ts';
+import { tidy } from '../dispatcher/housekeeping.ts';
 import { postgresDoorbell } from '../platform/doorbell-postgres.ts';
 import { createLog } from '../platform/log.ts';
 import { createMetrics } from '../platform/metrics.ts';
@@ -89,6 +90,7 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
     limiter: createLimiter(config, db, log),
     verifier: createVerifier(config.jwt, log),
     secrets,
+    refuseWebhookUrl: (url) => checkWebhookUrl(url, { allowPrivate: config.webhookAllowPrivate }),
     wake: config.dispatchEnabled || !doorbell ? dispatcher.wake : doorbell.ring,
     log,
     metrics,

@@ -1,6 +1,7 @@
 import { env, waitUntil } from 'cloudflare:workers';
 import { app } from '../app.ts';
 import { type Deps, type Log, noMetrics } from '../deps.ts';
+import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
 import { openNeon } from '../platform/db-neon.ts';
 import { memoryLimiter } from '../platform/limiter-memory.ts';
 import { type RateLimitBinding, workersLimiter } from '../platform/limiter-workers.ts';
@@ -40,6 +41,7 @@ const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
   db,
   now: () => new Date(),
   secrets: createSecretBox(config.secretsKey),
+  refuseWebhookUrl: (url) => checkWebhookUrl(url, { allowPrivate: config.webhookAllowPrivate }),
   limiter: bindings.RATE_LIMITER ? workersLimiter(bindings.RATE_LIMITER, max, windowS) : memoryLimiter(max, windowS),
   verifier: createVerifier(config.jwt, log, waitUntil),
   log,

@@ -1,46 +1,46 @@
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { AppError } from '../errors.ts';
-import type { ClaimRow, ClaimValues } from '../idempotency/claim.ts';
+import type { ReservationRow, ReservationValues } from '../idempotency/reserve-key.ts';
 import type { Ctx } from './context.ts';
 
 /** An answer that can be stored and replayed: known before the write, as ids and times are the caller's. */
 export type Answer<T, S extends ContentfulStatusCode> = { status: S; headers: Record<string, string>; body: T };
 
-/** A claim that knows what its answer will look like. */
-export type Claim<T, S> = ClaimValues & { readonly answer?: [T, S] };
+/** A reservation that knows what its answer will look like. */
+export type Reservation<T, S> = ReservationValues & { readonly answer?: [T, S] };
 
 /**
- * Prepares the claim of the request's Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07) for the
+ * Prepares the reservation of the request's Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07) for the
  * statement that has the effect. `input` is the validated body: what a repeat must send again. `answer` is left out
  * where the statement itself makes it. Throws AppError `invalid-idempotency-key`.
  */
-export async function claimOf<T, S extends ContentfulStatusCode>(
+export async function reservationOf<T, S extends ContentfulStatusCode>(
   c: Ctx,
   input: unknown,
   answer?: Answer<T, S>,
-): Promise<Claim<T, S>> {
+): Promise<Reservation<T, S>> {
   const header = c.req.header('Idempotency-Key');
   return {
-    claimSubject: c.get('principal').sub,
-    claimRoute: `${c.req.method} ${c.req.path}`,
-    claimKey: header === undefined ? null : parseKey(header),
-    claimFingerprint: header === undefined ? '' : await sha256(JSON.stringify(input)),
-    claimHolder: crypto.randomUUID(),
-    claimResponse: JSON.stringify(answer ?? null),
+    keySubject: c.get('principal').sub,
+    keyRoute: `${c.req.method} ${c.req.path}`,
+    key: header === undefined ? null : parseKey(header),
+    keyFingerprint: header === undefined ? '' : await sha256(JSON.stringify(input)),
+    keyHolder: crypto.randomUUID(),
+    keyResponse: JSON.stringify(answer ?? null),
   };
 }
 
 /**
- * Answers with what the statement's claim came to: the effect's answer, or the first one's again. `reveal` turns what
+ * Answers with what the statement's reservation came to: the effect's answer, or the first one's again. `reveal` turns what
  * is stored into what is shown, where they differ.
  */
 export async function answerWith<T, S extends ContentfulStatusCode>(
   c: Ctx,
-  claim: Claim<T, S>,
-  row: ClaimRow,
+  reservation: Reservation<T, S>,
+  row: ReservationRow,
   reveal?: (body: T) => Promise<T>,
 ) {
-  if (row.fingerprint !== claim.claimFingerprint) {
+  if (row.fingerprint !== reservation.keyFingerprint) {
     throw new AppError('idempotency-key-reused', 'This Idempotency-Key was used before with another payload.');
   }
   if (!row.fresh) c.header('Idempotent-Replayed', 'true');

@@ -1,7 +1,7 @@
 import { createRoute } from '@hono/zod-openapi';
 import { v7 as uuidv7 } from 'uuid';
 import { AppError } from '../errors.ts';
-import { answerWith, claimOf } from '../http/idempotency.ts';
+import { answerWith, reservationOf } from '../http/idempotency.ts';
 import { jsonBody, jsonResponse, ofJson, ofKeys, parametersOf, problemsOf } from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
 import { idParam, router, secured } from '../http/route.ts';
@@ -97,15 +97,15 @@ export const notificationsRoutes = router()
       headers: { Location: `/api/v1/notifications/${notification.id}` },
       body: pendingView(notification, c.env.now()),
     };
-    const claim = await claimOf(c, input, answer);
-    const values = { ...claim, ...input, id: notification.id, data: JSON.stringify(input.data) };
+    const reservation = await reservationOf(c, input, answer);
+    const values = { ...reservation, ...input, id: notification.id, data: JSON.stringify(input.data) };
     const row = await createNotification(c.env.db, values, c.get('signal'));
     if (!row) {
       const errors = [{ detail: 'there is no such user', pointer: '#/userId' }];
       throw new AppError('validation-failed', 'There is no such user.', { errors });
     }
     c.env.wake();
-    return answerWith(c, claim, row);
+    return answerWith(c, reservation, row);
   })
   .openapi(read, async (c) => c.json(await findNotification(c.env.db, c.req.valid('param').id, c.get('signal')), 200))
   .openapi(redrive, async (c) => {

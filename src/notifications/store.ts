@@ -2,18 +2,11 @@ import { type SQL, sql } from 'drizzle-orm';
 import type * as z from 'zod';
 import { type Db, rfc3339, type Statement, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
-import { type ClaimRow, type ClaimValues, claim } from '../idempotency/claim.ts';
+import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
+import { enqueue } from '../outbox/enqueue.ts';
+import { attempts, deliveries, messages, notifications, outcomes } from '../outbox/schema.ts';
 import { users } from '../users/schema.ts';
-import { queue } from './outbox.ts';
-import {
-  attempts,
-  deliveries,
-  messages,
-  type NotificationView,
-  type NotificationWithAttempts,
-  notifications,
-  outcomes,
-} from './schema.ts';
+import type { NotificationView, NotificationWithAttempts } from './schema.ts';
 
 type View = z.infer<typeof NotificationView>;
 
@@ -114,14 +107,14 @@ export async function listNotifications(
 
 type NewNotification = { id: string; userId: string; type: string; data: string };
 
-const create = statement<NewNotification & ClaimValues, ClaimRow>(
+const create = statement<NewNotification & ReservationValues, ReservationRow>(
   'notifications.create',
   ($) => sql`
     with recipient as (
       select id, email from ${users} where id = ${$.userId}::uuid
-    ), ${claim($, { precondition: sql`exists (select from recipient)` })}, told_of as (
-      select id, email from recipient where exists (select from claim where fresh)
-    ), ${queue({
+    ), ${reserveKey($, { precondition: sql`exists (select from recipient)` })}, told_of as (
+      select id, email from recipient where exists (select from reservation where fresh)
+    ), ${enqueue({
       from: sql`told_of`,
       type: sql`${$.type}::text`,
       userId: sql`told_of.id`,
@@ -129,15 +122,15 @@ const create = statement<NewNotification & ClaimValues, ClaimRow>(
       email: sql`told_of.email`,
       emailId: sql`${$.id}::uuid`,
     })}
-    select fresh, fingerprint, response from claim`,
+    select fresh, fingerprint, response from reservation`,
 );
 
 /** Tells the user by email, under `id`, and every subscribed endpoint. Undefined where there is no such user. */
 export async function createNotification(
   db: Db,
-  values: NewNotification & ClaimValues,
+  values: NewNotification & ReservationValues,
   signal: AbortSignal,
-): Promise<ClaimRow | undefined> {
+): Promise<ReservationRow | undefined> {
   const [row] = await db.run(create, values, signal);
   return row;
 }

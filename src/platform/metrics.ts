@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Metrics } from '../deps.ts';
-import type { QueueDepth } from '../notifications/queue.ts';
+import type { QueueDepth } from '../dispatcher/depth.ts';
 import type { OpenDb } from './open-db.ts';
 
 type Sources = { pool: OpenDb['stats']; queue: () => Promise<QueueDepth> };

@@ -1,5 +1,5 @@
 import { lookup } from 'node:dns/promises';
-import type { CreateSender } from '../notifications/channels/send.ts';
+import type { CreateSender } from '../dispatcher/channels/send.ts';
 import { fetchSend } from './send-fetch.ts';
 
 /** fetchSend with the system's name resolution, for Bun, which has fetch alone: its undici is an empty shell. */

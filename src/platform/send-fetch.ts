@@ -1,5 +1,5 @@
-import { readSome, type Send, SendError, withinTime } from '../notifications/channels/send.ts';
-import { checkWebhookUrl, isPublicAddress } from '../webhook-endpoints/address.ts';
+import { checkWebhookUrl, isPublicAddress } from '../dispatcher/channels/address.ts';
+import { readSome, type Send, SendError, withinTime } from '../dispatcher/channels/send.ts';
 
 type Options = {
   allowPrivate: boolean;

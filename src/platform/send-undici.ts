@@ -2,8 +2,8 @@ import { lookup as systemLookup } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { setImmediate } from 'node:timers';
 import { buildConnector, type Dispatcher, Pool } from 'undici';
-import { type Answer, MAX_ANSWER_BYTES, type Send, SendError, toSendError } from '../notifications/channels/send.ts';
-import { isPublicAddress } from '../webhook-endpoints/address.ts';
+import { isPublicAddress } from '../dispatcher/channels/address.ts';
+import { type Answer, MAX_ANSWER_BYTES, type Send, SendError, toSendError } from '../dispatcher/channels/send.ts';
 
 type Options = {
   allowPrivate: boolean;

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import type { Sign } from '../notifications/channels/sign.ts';
+import type { Sign } from '../dispatcher/channels/sign.ts';
 
 /** SHA-256's, in bytes. */
 const BLOCK = 64;

@@ -2,7 +2,7 @@ import { createRoute } from '@hono/zod-openapi';
 import { v7 as uuidv7 } from 'uuid';
 import { AppError } from '../errors.ts';
 import { conditional, etagOf, ifMatch } from '../http/etag.ts';
-import { answerWith, claimOf } from '../http/idempotency.ts';
+import { answerWith, reservationOf } from '../http/idempotency.ts';
 import { emptyResponse, jsonBody, jsonResponse, ofJson, ofKeys, parametersOf, problemsOf } from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
 import { idParam, router, secured } from '../http/route.ts';
@@ -101,14 +101,14 @@ export const usersRoutes = router()
       headers: { Location: `/api/v1/users/${user.id}`, ETag: etagOf(user.version) },
       body: viewOf(user),
     };
-    const claim = await claimOf(c, input, answer);
+    const reservation = await reservationOf(c, input, answer);
     const row = await createUser(
       c.env.db,
-      { ...claim, ...input, id: user.id, now: now.toISOString() },
+      { ...reservation, ...input, id: user.id, now: now.toISOString() },
       c.get('signal'),
     );
     c.env.wake();
-    return answerWith(c, claim, row);
+    return answerWith(c, reservation, row);
   })
   .openapi(read, async (c) => {
     const user = await findUser(c.env.db, c.req.valid('param').id, c.get('signal'));

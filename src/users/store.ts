@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { columns, type Db, isUniqueViolation, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
-import { type ClaimRow, type ClaimValues, claim } from '../idempotency/claim.ts';
-import { queue } from '../notifications/outbox.ts';
+import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
+import { enqueue } from '../outbox/enqueue.ts';
 import { type User, users } from './schema.ts';
 
 const find = statement<{ id: string }, User>(
@@ -45,24 +45,24 @@ const view = sql`json_build_object('id', changed.id, 'email', changed.email, 'na
   'updatedAt', ${rfc3339(sql`changed.updated_at`)})`;
 const event = { from: sql`changed`, userId: sql`changed.id`, data: view };
 
-const create = statement<{ id: string; email: string; name: string; now: string } & ClaimValues, ClaimRow>(
+const create = statement<{ id: string; email: string; name: string; now: string } & ReservationValues, ReservationRow>(
   'users.create',
   ($) => sql`
-    with ${claim($)}, changed as (
+    with ${reserveKey($)}, changed as (
       insert into ${users} (id, email, name, created_at, updated_at)
       select ${$.id}::uuid, ${$.email}::text, ${$.name}::text, ${$.now}::timestamptz, ${$.now}::timestamptz
-      from claim where fresh
+      from reservation where fresh
       returning *
-    ), ${queue({ ...event, type: sql`'user.created'`, email: sql`changed.email` })}
-    select fresh, fingerprint, response from claim`,
+    ), ${enqueue({ ...event, type: sql`'user.created'`, email: sql`changed.email` })}
+    select fresh, fingerprint, response from reservation`,
 );
 
-/** Creates the user, claims the idempotency key and queues the notifications. Throws AppError `email-taken`. */
+/** Creates the user, reserves the idempotency key and queues the notifications. Throws AppError `email-taken`. */
 export async function createUser(
   db: Db,
-  user: { id: string; email: string; name: string; now: string } & ClaimValues,
+  user: { id: string; email: string; name: string; now: string } & ReservationValues,
   signal: AbortSignal,
-): Promise<ClaimRow> {
+): Promise<ReservationRow> {
   const [row] = await db.run(create, user, signal).catch(asEmailTaken);
   if (!row) throw new Error('users.create returned no row');
   return row;
@@ -87,7 +87,7 @@ const update = statement<{ id: string; versions: string | null; email: string; n
       set email = ${$.email}::text, name = ${$.name}::text, version = u.version + 1, updated_at = ${$.now}::timestamptz
       from matching where u.id = matching.id
       returning u.*
-    ), ${queue({ ...event, type: sql`'user.updated'` })}
+    ), ${enqueue({ ...event, type: sql`'user.updated'` })}
     ${result}`,
 );
 
@@ -105,7 +105,7 @@ const remove = statement<{ id: string; versions: string | null }, Changed>(
   ($) => sql`
     with ${target($)}, changed as (
       delete from ${users} u using matching where u.id = matching.id returning u.*
-    ), ${queue({ ...event, type: sql`'user.deleted'` })}
+    ), ${enqueue({ ...event, type: sql`'user.deleted'` })}
     ${result}`,
 );
 

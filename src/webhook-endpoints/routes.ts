@@ -4,12 +4,11 @@ import type * as z from 'zod';
 import { AppError } from '../errors.ts';
 import type { Ctx } from '../http/context.ts';
 import { conditional, etagOf, ifMatch } from '../http/etag.ts';
-import { answerWith, claimOf } from '../http/idempotency.ts';
+import { answerWith, reservationOf } from '../http/idempotency.ts';
 import { emptyResponse, jsonBody, jsonResponse, ofJson, ofKeys, parametersOf, problemsOf } from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
 import { idParam, router, secured } from '../http/route.ts';
 import { NotificationView, pendingView } from '../notifications/schema.ts';
-import { checkWebhookUrl } from './address.ts';
 import { viewOf, WebhookEndpointInput, WebhookEndpointView, WebhookEndpointWithSecret } from './schema.ts';
 import {
   createEndpoint,
@@ -127,7 +126,7 @@ const test = createRoute({
 });
 
 function allowed<T extends { url: string }>(c: Ctx, input: T): T {
-  const detail = checkWebhookUrl(input.url, { allowPrivate: c.env.settings.webhookAllowPrivate });
+  const detail = c.env.refuseWebhookUrl(input.url);
   if (detail === undefined) return input;
   throw new AppError('validation-failed', 'The URL is not acceptable.', { errors: [{ detail, pointer: '#/url' }] });
 }
@@ -161,9 +160,9 @@ export const webhookEndpointsRoutes = router()
       headers: { Location: `/api/v1/webhook-endpoints/${endpoint.id}`, ETag: etagOf(1) },
       body: { ...endpoint, secret },
     };
-    const claim = await claimOf(c, input, answer);
-    const values = { ...claim, ...input, id: endpoint.id, events: JSON.stringify(input.events), secret, now };
-    return answerWith(c, claim, await createEndpoint(c.env.db, values, c.get('signal')), revealed(c));
+    const reservation = await reservationOf(c, input, answer);
+    const values = { ...reservation, ...input, id: endpoint.id, events: JSON.stringify(input.events), secret, now };
+    return answerWith(c, reservation, await createEndpoint(c.env.db, values, c.get('signal')), revealed(c));
   })
   .openapi(read, async (c) => {
     const endpoint = await findEndpoint(c.env.db, c.req.valid('param').id, c.get('signal'));
@@ -184,10 +183,10 @@ export const webhookEndpointsRoutes = router()
   })
   .openapi(rotate, async (c) => {
     const { id } = c.req.valid('param');
-    const claim = await claimOf<z.infer<typeof WebhookEndpointWithSecret>, 200>(c, {});
-    const values = { ...claim, id, secret: await newSecret(c), now: c.env.now().toISOString() };
+    const reservation = await reservationOf<z.infer<typeof WebhookEndpointWithSecret>, 200>(c, {});
+    const values = { ...reservation, id, secret: await newSecret(c), now: c.env.now().toISOString() };
     const row = await rotateSecret(c.env.db, values, c.get('signal'));
-    return answerWith(c, claim, row, revealed(c));
+    return answerWith(c, reservation, row, revealed(c));
   })
   .openapi(test, async (c) => {
     const { id } = c.req.valid('param');
@@ -203,8 +202,8 @@ export const webhookEndpointsRoutes = router()
       headers: { Location: `/api/v1/notifications/${notification.id}` },
       body: pendingView(notification, c.env.now()),
     };
-    const claim = await claimOf(c, {}, answer);
-    const row = await queueTest(c.env.db, { ...claim, id, notificationId: notification.id }, c.get('signal'));
+    const reservation = await reservationOf(c, {}, answer);
+    const row = await queueTest(c.env.db, { ...reservation, id, notificationId: notification.id }, c.get('signal'));
     c.env.wake();
-    return answerWith(c, claim, row);
+    return answerWith(c, reservation, row);
   });

@@ -1,37 +1,12 @@
-import { sql } from 'drizzle-orm';
-import { integer, pgTable, text as pgText, timestamp, uuid } from 'drizzle-orm/pg-core';
 import * as z from 'zod';
 import { text } from '../http/route.ts';
-import { eventName } from '../notifications/event-name.ts';
-
-const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
-
-/** Who is told what. Secrets are sealed (`SecretBox`); the last four columns are the dispatcher's. */
-export const webhookEndpoints = pgTable('webhook_endpoints', {
-  id: uuid().primaryKey(),
-  url: pgText().notNull(),
-  events: pgText().array().notNull(),
-  description: pgText().notNull().default(''),
-  secret: pgText().notNull(),
-  previousSecret: pgText('previous_secret'),
-  previousSecretUntil: time('previous_secret_until'),
-  version: integer().notNull().default(1),
-  createdAt: time('created_at').notNull(),
-  updatedAt: time('updated_at').notNull(),
-  status: pgText({ enum: ['enabled', 'paused', 'disabled'] })
-    .notNull()
-    .default(sql`'enabled'`),
-  failures: integer().notNull().default(0),
-  failingSince: time('failing_since'),
-  pausedUntil: time('paused_until'),
-});
-
-export type WebhookEndpoint = typeof webhookEndpoints.$inferSelect;
+import { eventName } from '../outbox/event-name.ts';
+import type { WebhookEndpoint } from '../outbox/schema.ts';
 
 /** The names of events: words joined by dots, or * for all. */
 const eventType = z.union([z.literal('*'), eventName], 'must be an event type, such as user.created, or *');
 
-/** What POST and PUT take. Whether the URL may be called is checked against the configuration, by `checkWebhookUrl`. */
+/** What POST and PUT take. Whether the URL may be called is checked against the configuration, by `refuseWebhookUrl`. */
 export const WebhookEndpointInput = z
   .strictObject({
     url: text(1, 2048).meta({ description: 'https, to a host on the public internet.' }),

@@ -1,10 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { columns, type Db, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
-import { type ClaimRow, type ClaimValues, claim } from '../idempotency/claim.ts';
-import { queue } from '../notifications/outbox.ts';
-import { deliveries } from '../notifications/schema.ts';
-import { type WebhookEndpoint, webhookEndpoints } from './schema.ts';
+import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
+import { enqueue } from '../outbox/enqueue.ts';
+import { deliveries, type WebhookEndpoint, webhookEndpoints } from '../outbox/schema.ts';
 
 const find = statement<{ id: string }, WebhookEndpoint>(
   'webhookEndpoints.find',
@@ -40,23 +39,23 @@ type NewEndpoint = { id: string; url: string; events: string; description: strin
 
 const eventsOf = (json: unknown) => sql`array(select json_array_elements_text((${json}::text)::json))`;
 
-const create = statement<NewEndpoint & ClaimValues, ClaimRow>(
+const create = statement<NewEndpoint & ReservationValues, ReservationRow>(
   'webhookEndpoints.create',
   ($) => sql`
-    with ${claim($)}, made as (
+    with ${reserveKey($)}, made as (
       insert into ${webhookEndpoints} (id, url, events, description, secret, created_at, updated_at)
       select ${$.id}::uuid, ${$.url}::text, ${eventsOf($.events)}, ${$.description}::text, ${$.secret}::text,
              ${$.now}::timestamptz, ${$.now}::timestamptz
-      from claim where fresh
+      from reservation where fresh
     )
-    select fresh, fingerprint, response from claim`,
+    select fresh, fingerprint, response from reservation`,
 );
 
 export async function createEndpoint(
   db: Db,
-  values: NewEndpoint & ClaimValues,
+  values: NewEndpoint & ReservationValues,
   signal: AbortSignal,
-): Promise<ClaimRow> {
+): Promise<ReservationRow> {
   const [row] = await db.run(create, values, signal);
   if (!row) throw new Error('webhookEndpoints.create returned no row');
   return row;
@@ -134,7 +133,7 @@ const precondition = sql`exists (select from existing)`;
 /** Hours for which the secret before the last one signs too. */
 const OVERLAP_HOURS = 24;
 
-const rotate = statement<{ id: string; secret: string; now: string } & ClaimValues, ClaimRow>(
+const rotate = statement<{ id: string; secret: string; now: string } & ReservationValues, ReservationRow>(
   'webhookEndpoints.rotate',
   ($) => {
     const body = sql`json_build_object('id', id, 'url', url, 'events', to_json(events), 'description', description,
@@ -143,33 +142,33 @@ const rotate = statement<{ id: string; secret: string; now: string } & ClaimValu
     const response = sql`(select json_build_object('status', 200,
       'headers', json_build_object('ETag', '"' || (version + 1) || '"'), 'body', ${body})::text from existing)`;
     return sql`
-      with ${existing($)}, ${claim($, { precondition, response })}, changed as (
+      with ${existing($)}, ${reserveKey($, { precondition, response })}, changed as (
         update ${webhookEndpoints}
         set previous_secret = secret, secret = ${$.secret}::text, version = version + 1,
             previous_secret_until = now() + interval '${sql.raw(String(OVERLAP_HOURS))} hours',
             updated_at = ${$.now}::timestamptz
-        where id = ${$.id}::uuid and exists (select from claim where fresh)
+        where id = ${$.id}::uuid and exists (select from reservation where fresh)
       )
-      select fresh, fingerprint, response from claim`;
+      select fresh, fingerprint, response from reservation`;
   },
 );
 
 /** Gives the endpoint a new sealed secret; the old one signs too for a day. Throws AppError `not-found`. */
 export async function rotateSecret(
   db: Db,
-  values: { id: string; secret: string; now: string } & ClaimValues,
+  values: { id: string; secret: string; now: string } & ReservationValues,
   signal: AbortSignal,
-): Promise<ClaimRow> {
+): Promise<ReservationRow> {
   const [row] = await db.run(rotate, values, signal);
   return row ?? noSuchEndpoint();
 }
 
-const test = statement<{ id: string; notificationId: string } & ClaimValues, ClaimRow>(
+const test = statement<{ id: string; notificationId: string } & ReservationValues, ReservationRow>(
   'webhookEndpoints.test',
   ($) => sql`
-    with ${existing($)}, ${claim($, { precondition })}, asked as (
-      select id from existing where exists (select from claim where fresh)
-    ), ${queue({
+    with ${existing($)}, ${reserveKey($, { precondition })}, asked as (
+      select id from existing where exists (select from reservation where fresh)
+    ), ${enqueue({
       from: sql`asked`,
       type: sql`'webhook.test'`,
       userId: sql`null::uuid`,
@@ -177,15 +176,15 @@ const test = statement<{ id: string; notificationId: string } & ClaimValues, Cla
       only: sql`e.id = asked.id`,
       webhookId: sql`${$.notificationId}::uuid`,
     })}
-    select fresh, fingerprint, response from claim`,
+    select fresh, fingerprint, response from reservation`,
 );
 
 /** Queues a `webhook.test` for this endpoint alone. Throws AppError `not-found`. */
 export async function queueTest(
   db: Db,
-  values: { id: string; notificationId: string } & ClaimValues,
+  values: { id: string; notificationId: string } & ReservationValues,
   signal: AbortSignal,
-): Promise<ClaimRow> {
+): Promise<ReservationRow> {
   const [row] = await db.run(test, values, signal);
   return row ?? noSuchEndpoint();
 }

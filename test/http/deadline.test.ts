@@ -49,8 +49,8 @@ describe('past the deadline', () => {
 
   test('a statement that had just taken effect is answered as what it is', async () => {
     const response = await create(
-      afterAbort(({ claimFingerprint, claimResponse }) => [
-        { fresh: true, fingerprint: claimFingerprint, response: claimResponse },
+      afterAbort(({ keyFingerprint, keyResponse }) => [
+        { fresh: true, fingerprint: keyFingerprint, response: keyResponse },
       ]),
     );
     assert.equal(response.status, 201);

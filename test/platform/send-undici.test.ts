@@ -9,7 +9,7 @@ import {
   type Socket,
 } from 'node:net';
 import { after, test } from 'node:test';
-import { type Send, SendError } from '../../src/notifications/channels/send.ts';
+import { type Send, SendError } from '../../src/dispatcher/channels/send.ts';
 import { fetchSend } from '../../src/platform/send-fetch.ts';
 import { undiciSend } from '../../src/platform/send-undici.ts';
 import { selfSigned } from '../support/self-signed.ts';

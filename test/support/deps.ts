@@ -1,5 +1,6 @@
 import { type Db, DbError } from '../../src/db.ts';
 import type { Deps, Fields, Log } from '../../src/deps.ts';
+import { checkWebhookUrl } from '../../src/dispatcher/channels/address.ts';
 import { memoryLimiter } from '../../src/platform/limiter-memory.ts';
 import { createSecretBox } from '../../src/platform/secret-box.ts';
 import { secretVerifier } from '../../src/platform/verify-jwt.ts';
@@ -28,11 +29,12 @@ export const noDb: Db = {
 /** Dependencies for `app.request(path, init, deps)`; whatever a test is about it passes itself. */
 export function testDeps(own: Partial<Deps> = {}): Deps {
   return {
-    settings: { requestTimeoutMs: 5000, bodyLimitBytes: 65_536, corsOrigins: [], webhookAllowPrivate: true },
+    settings: { requestTimeoutMs: 5000, bodyLimitBytes: 65_536, corsOrigins: [] },
     db: noDb,
     now: () => new Date(),
     limiter: memoryLimiter(1000, 60),
     secrets: createSecretBox(Buffer.alloc(32, 7).toString('base64')),
+    refuseWebhookUrl: (url) => checkWebhookUrl(url, { allowPrivate: true }),
     verifier: secretVerifier(SECRET, {}),
     wake: () => {},
     log: silent,

@@ -14,12 +14,12 @@ function newUser(email: string, key: string | null = null) {
     email,
     name: 'Someone',
     now: new Date().toISOString(),
-    claimSubject: 'tester',
-    claimRoute: 'POST /users',
-    claimKey: key,
-    claimFingerprint: 'the same',
-    claimHolder: crypto.randomUUID(),
-    claimResponse: JSON.stringify({ email }),
+    keySubject: 'tester',
+    keyRoute: 'POST /users',
+    key: key,
+    keyFingerprint: 'the same',
+    keyHolder: crypto.randomUUID(),
+    keyResponse: JSON.stringify({ email }),
   };
 }
 

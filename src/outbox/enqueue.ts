@@ -1,7 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { rfc3339 } from '../db.ts';
-import { webhookEndpoints } from '../webhook-endpoints/schema.ts';
-import { deliveries, messages, notifications } from './schema.ts';
+import { deliveries, messages, notifications, webhookEndpoints } from './schema.ts';
 
 /**
  * What to tell, as SQL over the CTE `from`: at most one row, the change. `data` is JSON, as GET shows the resource.
@@ -23,7 +22,7 @@ export type Event = {
  * The CTEs `told`, `message`, `notification` and `queued`: splice them into the statement that makes the change, and
  * the change and its notifications commit together. Ring `wake` afterwards.
  */
-export function queue({ from, type, userId, data, email, only, emailId, webhookId }: Event): SQL {
+export function enqueue({ from, type, userId, data, email, only, emailId, webhookId }: Event): SQL {
   const newId = sql`uuid_v7()`;
   const subscribed = sql`e.status <> 'disabled' and e.events && array[${type}, '*']`;
   const byEmail =

@@ -1,15 +1,10 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import type { Db } from '../../src/db.ts';
-import {
-  claimDeliveries,
-  type Delivery,
-  extendLeases,
-  pruneNotifications,
-  queueDepth,
-  type Settlement,
-  settleDeliveries,
-} from '../../src/notifications/queue.ts';
+import { claimDeliveries, type Delivery, extendLeases } from '../../src/dispatcher/claims.ts';
+import { queueDepth } from '../../src/dispatcher/depth.ts';
+import { pruneNotifications } from '../../src/dispatcher/housekeeping.ts';
+import { type Settlement, settleDeliveries } from '../../src/dispatcher/settlements.ts';
 import { cancelNotification, redriveNotification } from '../../src/notifications/store.ts';
 import { onEveryDatabase } from '../support/databases.ts';
 import { endpointState, enqueue, execute, newEndpoint, stateOf } from '../support/notifications.ts';

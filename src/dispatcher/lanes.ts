@@ -1,4 +1,4 @@
-import type { Delivery } from './queue.ts';
+import type { Delivery } from './claims.ts';
 
 type Lane = { waiting: Delivery[]; held: number; active: number; averageMs: number | undefined };
 

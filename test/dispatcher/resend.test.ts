@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
-import { resendEmail } from '../../src/notifications/channels/resend.ts';
-import type { Delivery } from '../../src/notifications/queue.ts';
+import { resendEmail } from '../../src/dispatcher/channels/resend.ts';
+import type { Delivery } from '../../src/dispatcher/claims.ts';
 
 const API_KEY = 're_test_key';
 

@@ -1,4 +1,4 @@
-import type { Delivery } from '../queue.ts';
+import type { Delivery } from '../claims.ts';
 
 /**
  * Delivers one notification once. Never rejects: what goes wrong is a failed attempt, told in `error`, which clients

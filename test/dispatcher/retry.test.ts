@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { retryAfterMs, retryDelay } from '../../src/notifications/retry.ts';
+import { retryAfterMs, retryDelay } from '../../src/dispatcher/retry.ts';
 
 const S = 1000;
 const M = 60 * S;

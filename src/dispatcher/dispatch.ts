@@ -1,9 +1,10 @@
 import type { Db } from '../db.ts';
 import type { Log, Metrics } from '../deps.ts';
 import type { Attempt, Channel } from './channels/channel.ts';
+import { claimDeliveries, type Delivery, extendLeases } from './claims.ts';
 import { createLanes } from './lanes.ts';
-import { claimDeliveries, type Delivery, extendLeases, type Settlement, settleDeliveries } from './queue.ts';
 import { retryDelay } from './retry.ts';
+import { type Settlement, settleDeliveries } from './settlements.ts';
 
 /** The dispatcher's part of the configuration; times in milliseconds. */
 export type DispatchSettings = {

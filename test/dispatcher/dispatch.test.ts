@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import type { Db } from '../../src/db.ts';
-import type { Attempt, Channel } from '../../src/notifications/channels/channel.ts';
-import { createDispatcher, type DispatchSettings } from '../../src/notifications/dispatch.ts';
-import type { Delivery } from '../../src/notifications/queue.ts';
+import type { Attempt, Channel } from '../../src/dispatcher/channels/channel.ts';
+import type { Delivery } from '../../src/dispatcher/claims.ts';
+import { createDispatcher, type DispatchSettings } from '../../src/dispatcher/dispatch.ts';
 import { onEveryDatabase } from '../support/databases.ts';
 import { recordingLog } from '../support/deps.ts';
 import { endpointState, enqueue, execute, newEndpoint, stateOf } from '../support/notifications.ts';

@@ -2,18 +2,18 @@ import { type SQL, sql } from 'drizzle-orm';
 import { type Db, type Params, statement } from '../db.ts';
 import { idempotencyKeys } from './schema.ts';
 
-/** What a creating statement takes beside its own values. `claimKey` is null where the client sent no key. */
-export type ClaimValues = {
-  claimSubject: string;
-  claimRoute: string;
-  claimKey: string | null;
-  claimFingerprint: string;
-  claimHolder: string;
-  claimResponse: string;
+/** What a creating statement takes beside its own values. `key` is null where the client sent no key. */
+export type ReservationValues = {
+  keySubject: string;
+  keyRoute: string;
+  key: string | null;
+  keyFingerprint: string;
+  keyHolder: string;
+  keyResponse: string;
 };
 
 /** What it returns: whether this very statement had the effect, and else what the first one answered. */
-export type ClaimRow = { fresh: boolean; fingerprint: string; response: string };
+export type ReservationRow = { fresh: boolean; fingerprint: string; response: string };
 
 /** `response` where it depends on what is in the database: JSON text, as an Answer of `http/idempotency.ts`. */
 type Options = { precondition?: SQL; response?: SQL };
@@ -22,33 +22,33 @@ type Options = { precondition?: SQL; response?: SQL };
 const KEPT_HOURS = 24;
 
 /**
- * The CTEs `claimed` and `claim`, for the head of a creating statement, which then inserts `from claim where fresh`
- * and ends in `select * from claim`. A duplicate that arrives meanwhile waits on the primary key and gets the
- * committed response; a violated constraint anywhere in the statement takes the claim back with it. Where
- * `precondition` does not hold there is no claim, and no row, but for a repeat of what was once accepted.
+ * The CTEs `reserved` and `reservation`, for the head of a creating statement, which then inserts
+ * `from reservation where fresh` and ends in `select * from reservation`. A duplicate that arrives meanwhile waits on the primary key and gets the
+ * committed response; a violated constraint anywhere in the statement takes the reservation back with it. Where
+ * `precondition` does not hold there is no reservation, and no row, but for a repeat of what was once accepted.
  */
-export function claim($: Params<ClaimValues>, { precondition = sql`true`, response }: Options = {}): SQL {
-  const answer = response ?? sql`${$.claimResponse}::text`;
+export function reserveKey($: Params<ReservationValues>, { precondition = sql`true`, response }: Options = {}): SQL {
+  const answer = response ?? sql`${$.keyResponse}::text`;
   const live = sql`${idempotencyKeys}.created_at > now() - interval '${sql.raw(String(KEPT_HOURS))} hours'`;
   const keep = (column: string) =>
     sql`${sql.raw(column)} = case when ${live} then ${idempotencyKeys}.${sql.raw(column)} else excluded.${sql.raw(column)} end`;
-  return sql`claimed as (
+  return sql`reserved as (
     insert into ${idempotencyKeys} (subject, route, key, fingerprint, holder, response, created_at)
-    select ${$.claimSubject}::text, ${$.claimRoute}::text, ${$.claimKey}::text, ${$.claimFingerprint}::text,
-           ${$.claimHolder}::uuid, ${answer}, now()
-    where ${$.claimKey}::text is not null and (${precondition} or exists (
+    select ${$.keySubject}::text, ${$.keyRoute}::text, ${$.key}::text, ${$.keyFingerprint}::text,
+           ${$.keyHolder}::uuid, ${answer}, now()
+    where ${$.key}::text is not null and (${precondition} or exists (
       select from ${idempotencyKeys} k
-      where k.subject = ${$.claimSubject}::text and k.route = ${$.claimRoute}::text and k.key = ${$.claimKey}::text
+      where k.subject = ${$.keySubject}::text and k.route = ${$.keyRoute}::text and k.key = ${$.key}::text
         and k.created_at > now() - interval '${sql.raw(String(KEPT_HOURS))} hours'
     ))
     on conflict (subject, route, key) do update set
       ${sql.join(['fingerprint', 'holder', 'response', 'created_at'].map(keep), sql`, `)}
     returning holder, fingerprint, response
-  ), claim as (
-    select holder = ${$.claimHolder}::uuid as fresh, fingerprint, response from claimed
+  ), reservation as (
+    select holder = ${$.keyHolder}::uuid as fresh, fingerprint, response from reserved
     union all
-    select true, ${$.claimFingerprint}::text, ${answer}
-    where ${$.claimKey}::text is null and ${precondition}
+    select true, ${$.keyFingerprint}::text, ${answer}
+    where ${$.key}::text is null and ${precondition}
   )`;
 }
 

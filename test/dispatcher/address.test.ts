@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { checkWebhookUrl, isPublicAddress } from '../../src/webhook-endpoints/address.ts';
+import { checkWebhookUrl, isPublicAddress } from '../../src/dispatcher/channels/address.ts';
 
 const publicAddresses = [
   '8.8.8.8',

@@ -1,0 +1,28 @@
+import { sql } from 'drizzle-orm';
+import { type Db, statement } from '../db.ts';
+import { deliveries, outcomes } from '../outbox/schema.ts';
+
+/** How much is queued and finished; `sent` is the planner's estimate, as counting millions would cost too much. */
+export type QueueDepth = { pending: number; sent: number; dead: number; canceled: number; oldestDueS: number };
+
+const depth = statement<Record<never, never>, QueueDepth>(
+  'deliveries.depth',
+  () => sql`
+    select (select count(*) from ${deliveries})::float8 as pending,
+           not_sent.dead::float8 as dead, not_sent.canceled::float8 as canceled,
+           greatest(0, estimate.rows - not_sent.dead - not_sent.canceled)::float8 as sent,
+           coalesce((select extract(epoch from now() - min(due_at)) from ${deliveries} where due_at <= now()), 0)::float8
+             as "oldestDueS"
+    from (
+      select count(*) filter (where status = 'dead') as dead, count(*) filter (where status = 'canceled') as canceled
+      from ${outcomes} where status <> 'sent'
+    ) not_sent, (
+      select greatest(reltuples, 0) as rows from pg_class where oid = 'outcomes'::regclass
+    ) estimate`,
+);
+
+export async function queueDepth(db: Db, signal: AbortSignal): Promise<QueueDepth> {
+  const [row] = await db.run(depth, {}, signal);
+  if (!row) throw new Error('deliveries.depth returned no row');
+  return row;
+}

@@ -1,0 +1,99 @@
+import { sql } from 'drizzle-orm';
+import { type Db, statement } from '../db.ts';
+import { attempts, deliveries, outcomes, webhookEndpoints } from '../outbox/schema.ts';
+import { isHeld } from './claims.ts';
+
+/**
+ * What became of a held notification. `retry` and `cut` are due again after `delayMs`, `release` at once. `cut` was under
+ * way when a shutdown could wait no longer, `release` never attempted: both have as many attempts left as before.
+ */
+export type Settlement = {
+  id: string;
+  lease: string;
+  outcome: 'sent' | 'retry' | 'dead' | 'cut' | 'release';
+  delayMs?: number;
+  durationMs?: number;
+  status?: number | null;
+  error?: string | null;
+};
+
+/** An endpoint whose state a settlement changed. */
+export type EndpointChange = { id: string; status: 'enabled' | 'paused' | 'disabled' };
+
+/** Failures in a row after which an endpoint is paused, and days of nothing but failures after which it is disabled. */
+const PAUSE_AFTER = 10;
+const DISABLE_AFTER_DAYS = 5;
+
+// Checks the lease token of every row: what another dispatcher has claimed since is left alone, its log included.
+// Endpoints are locked in order, and only those whose health changes: two settlements cannot deadlock, and where all
+// goes well none is touched. A pause begins at 30 s and doubles with every round of failures, up to an hour.
+const settle = statement<{ results: string; dispatcher: string }, { settled: number; changes: EndpointChange[] }>(
+  'deliveries.settle',
+  ($) => sql`
+    with r as materialized (
+      select * from json_to_recordset((${$.results}::text)::json)
+        as r (id uuid, lease uuid, outcome text, "delayMs" float8, "durationMs" int, status int, error text)
+    ), gone as (
+      delete from ${deliveries} d using r
+      where ${isHeld(sql`d`)} and r.outcome in ('sent', 'dead')
+      returning r.*, d.endpoint_id, d.attempt
+    ), kept as (
+      update ${deliveries} d
+      set due_at = now() + coalesce(r."delayMs", 0) * interval '1 millisecond', lease = null,
+          attempt = d.attempt - case when r.outcome in ('cut', 'release') then 1 else 0 end
+      from r where ${isHeld(sql`d`)} and r.outcome in ('retry', 'cut', 'release')
+      returning r.*, d.endpoint_id, d.attempt
+    ), settled as (
+      select * from gone union all select * from kept
+    ), logged as (
+      insert into ${attempts} (notification_id, at, duration_ms, status, error, dispatcher)
+      select id, now() - "durationMs" * interval '1 millisecond', "durationMs", status, error, ${$.dispatcher}::text
+      from kept where outcome in ('retry', 'cut')
+    ), finished as (
+      insert into ${outcomes}
+        (notification_id, status, attempts, last_error, finished_at, duration_ms, http_status, dispatcher)
+      select id, outcome, attempt, error, now(), "durationMs", status, ${$.dispatcher}::text
+      from gone
+    ), health as (
+      select endpoint_id, bool_or(outcome = 'sent') as ok, bool_or(coalesce(status = 410, false)) as unwanted,
+             count(*) filter (where outcome <> 'sent') as failed
+      from settled where endpoint_id is not null and outcome in ('sent', 'retry', 'dead') group by endpoint_id
+    ), touched as materialized (
+      select e.id, e.status, h.ok, h.unwanted,
+             case when h.ok then 0 else e.failures + h.failed end as failures,
+             case when h.ok then null else coalesce(e.failing_since, now()) end as failing_since
+      from ${webhookEndpoints} e join health h on h.endpoint_id = e.id
+      where e.status <> 'disabled' and (h.failed > 0 or e.failures > 0)
+      order by e.id for update of e
+    ), judged as (
+      select *, case
+          when unwanted or failing_since < now() - interval '${sql.raw(String(DISABLE_AFTER_DAYS))} days' then 'disabled'
+          when ok then 'enabled'
+          when failures >= ${sql.raw(String(PAUSE_AFTER))} then 'paused'
+          else status
+        end as verdict
+      from touched
+    ), marked as (
+      update ${webhookEndpoints} e
+      set status = j.verdict, failures = j.failures, failing_since = j.failing_since,
+          paused_until = case when j.verdict = 'paused' then now() + least(
+            interval '1 hour',
+            interval '30 seconds' * 2 ^ least(12, greatest(0, j.failures - ${sql.raw(String(PAUSE_AFTER))}) / 4)
+          ) end
+      from judged j where e.id = j.id
+    )
+    select (select count(*) from settled)::int as settled, coalesce((
+      select json_agg(json_build_object('id', id, 'status', verdict)) from judged where verdict <> status
+    ), '[]') as changes`,
+);
+
+/** Settles a batch in one statement; `settled` is how many of it were still held. */
+export async function settleDeliveries(
+  db: Db,
+  results: Settlement[],
+  dispatcher: string,
+): Promise<{ settled: number; changes: EndpointChange[] }> {
+  const [row] = await db.run(settle, { results: JSON.stringify(results), dispatcher });
+  if (!row) throw new Error('deliveries.settle returned no row');
+  return row;
+}

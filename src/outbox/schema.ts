@@ -1,0 +1,98 @@
+import { sql } from 'drizzle-orm';
+import { index, integer, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+
+/** Who is told what. Secrets are sealed (`SecretBox`); the last four columns are the dispatcher's. */
+export const webhookEndpoints = pgTable('webhook_endpoints', {
+  id: uuid().primaryKey(),
+  url: text().notNull(),
+  events: text().array().notNull(),
+  description: text().notNull().default(''),
+  secret: text().notNull(),
+  previousSecret: text('previous_secret'),
+  previousSecretUntil: time('previous_secret_until'),
+  version: integer().notNull().default(1),
+  createdAt: time('created_at').notNull(),
+  updatedAt: time('updated_at').notNull(),
+  status: text({ enum: ['enabled', 'paused', 'disabled'] })
+    .notNull()
+    .default(sql`'enabled'`),
+  failures: integer().notNull().default(0),
+  failingSince: time('failing_since'),
+  pausedUntil: time('paused_until'),
+});
+
+export type WebhookEndpoint = typeof webhookEndpoints.$inferSelect;
+
+/** What is told, written once: the exact bytes that are signed and sent, shared by everyone who is told. */
+export const messages = pgTable('messages', {
+  id: uuid().primaryKey(),
+  type: text().notNull(),
+  body: text().notNull(),
+  createdAt: time('created_at').notNull(),
+});
+
+/** Who is told: one row per recipient, written once. Its id is the `webhook-id`. */
+export const notifications = pgTable(
+  'notifications',
+  {
+    id: uuid().primaryKey(),
+    messageId: uuid('message_id').notNull(),
+    channel: text({ enum: ['webhook', 'email'] }).notNull(),
+    endpointId: uuid('endpoint_id'),
+    userId: uuid('user_id'),
+    recipient: text(),
+    createdAt: time('created_at').notNull(),
+  },
+  (t) => [index('notifications_message').on(t.messageId), index('notifications_user').on(t.userId, t.id)],
+);
+
+/**
+ * The queue: one narrow row per unfinished notification, deleted when it is finished. `dueAt` is schedule, back-off
+ * and lease at once: a claim moves it to the lease's end, so that an expired lease is simply due again.
+ */
+export const deliveries = pgTable(
+  'deliveries',
+  {
+    notificationId: uuid('notification_id').primaryKey(),
+    endpointId: uuid('endpoint_id'),
+    dueAt: timestamp('due_at', { withTimezone: true }).notNull(),
+    lease: uuid(),
+    attempt: integer().notNull().default(0),
+  },
+  (t) => [index('deliveries_due').on(t.dueAt)],
+);
+
+/** Every attempt but the last one, which its outcome tells, for whoever asks what happened. */
+export const attempts = pgTable(
+  'attempts',
+  {
+    notificationId: uuid('notification_id').notNull(),
+    at: time('at').notNull(),
+    durationMs: integer('duration_ms').notNull(),
+    status: integer(),
+    error: text(),
+    dispatcher: text().notNull(),
+  },
+  (t) => [index('attempts_notification').on(t.notificationId, t.at)],
+);
+
+/**
+ * How a notification ended, and its last attempt: inserted when its queue row goes, so that history never touches the
+ * queue.
+ */
+export const outcomes = pgTable(
+  'outcomes',
+  {
+    notificationId: uuid('notification_id').primaryKey(),
+    status: text({ enum: ['sent', 'dead', 'canceled'] }).notNull(),
+    attempts: integer().notNull(),
+    lastError: text('last_error'),
+    finishedAt: time('finished_at').notNull(),
+    durationMs: integer('duration_ms'),
+    httpStatus: integer('http_status'),
+    dispatcher: text(),
+  },
+  (t) => [index('outcomes_not_sent').on(t.status, t.notificationId).where(sql`${t.status} <> 'sent'`)],
+);

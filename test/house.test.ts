@@ -1,0 +1,107 @@
+// The rules of the house, for every import in src/ and worker-cron/. Add a folder to FLOORS when you add one to src/.
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { test } from 'node:test';
+
+const root = join(import.meta.dirname, '..');
+
+/** From the ground up. An import goes down this list, or stays in its folder. */
+const FLOORS = [
+  ['errors.ts', 'db.ts'],
+  ['deps.ts'],
+  ['idempotency'],
+  ['rate-limits'],
+  ['outbox'],
+  ['http'],
+  ['system'],
+  ['users'],
+  ['notifications'],
+  ['webhook-endpoints'],
+  ['dispatcher'],
+  ['docs'],
+  ['app.ts'],
+  ['client.ts'],
+  ['platform'],
+  ['entry'],
+  ['worker-cron'],
+];
+
+const RESOURCES = ['users', 'notifications', 'webhook-endpoints'];
+const DRIVERS = /^(node:|cloudflare:|pg$|undici$|@electric-sql\/|@neondatabase\/|@hono\/node-server|prom-client$)/;
+const MAY_HOLD_SQL =
+  /^(db|.*\/(store|schema)|idempotency\/reserve-key|outbox\/enqueue|dispatcher\/(claims|settlements|depth|housekeeping))\.ts$/;
+
+type Import = { from: string; to: string };
+
+/** Every import of a tree, by paths from `src`; packages by their names. */
+function importsOf(files: Record<string, string>): Import[] {
+  return Object.entries(files).flatMap(([from, text]) =>
+    Array.from(
+      text.matchAll(/^(?:import|export)\b[^;]*?from '([^']+)'|\bimport\('([^']+)'\)|^import '([^']+)'/gm),
+      (found) => {
+        const to = (found[1] ?? found[2] ?? found[3]) as string;
+        return { from, to: to.startsWith('.') ? join(dirname(from), to) : to };
+      },
+    ),
+  );
+}
+
+function folderOf(path: string): string {
+  if (path.startsWith('../worker-cron/')) return 'worker-cron';
+  return path.split('/')[0] as string;
+}
+
+const floorOf = (path: string) => FLOORS.findIndex((floor) => floor.includes(folderOf(path)));
+
+/** What breaks the rules, in words. */
+function violations(files: Record<string, string>): string[] {
+  const found: string[] = [];
+  for (const { from, to } of importsOf(files)) {
+    const complain = (rule: string) => found.push(`${from} imports ${to}: ${rule}`);
+    const folder = folderOf(from);
+    const isOutside = ['platform', 'entry', 'worker-cron'].includes(folder);
+    if (DRIVERS.test(to) && !isOutside) complain('the core names no runtime and no driver');
+    if (/^drizzle-orm/.test(to) && !isOutside && !MAY_HOLD_SQL.test(from)) complain('SQL stays in its own files');
+    if (!/^(\.\.\/worker-cron\/|[\w-]+\/|[\w-]+\.ts$)/.test(to) || !to.endsWith('.ts')) continue;
+    if (floorOf(from) < 0) complain(`${folder} has no floor`);
+    else if (folderOf(to) !== folder && floorOf(to) >= floorOf(from)) complain('an import goes down, never up');
+    if (folderOf(to) !== folder && RESOURCES.includes(folder) && /\/(store|routes)\.ts$/.test(to)) {
+      complain("no resource imports another's store or routes");
+    }
+    if (folder === 'platform' && /\/(routes|store)\.ts$/.test(to) && !to.startsWith('rate-limits/')) {
+      complain('an adapter knows its port, and nothing of who uses it');
+    }
+  }
+  return found;
+}
+
+test('imports go down, SQL and drivers stay where they belong', () => {
+  const paths = globSync(['src/**/*.ts', 'worker-cron/**/*.ts'], { cwd: root });
+  const files = Object.fromEntries(
+    paths.map((path) => [relative('src', path), readFileSync(join(root, path), 'utf8')]),
+  );
+  assert.ok(importsOf(files).length > 300, 'imports are found');
+  assert.deepEqual(violations(files), []);
+});
+
+test('each rule refuses what breaks it', () => {
+  const planted: [path: string, line: string, rule: RegExp][] = [
+    ['users/store.ts', "import { NotificationView } from '../notifications/schema.ts';", /down, never up/],
+    ['outbox/enqueue.ts', "import type { Delivery } from '../dispatcher/claims.ts';", /down, never up/],
+    ['http/auth.ts', "import {\n  users,\n} from '../users/schema.ts';", /down, never up/],
+    ['dispatcher/dispatch.ts', "import { app } from '../app.ts';", /down, never up/],
+    ['platform/log.ts', "const main = await import('../entry/main.ts');", /down, never up/],
+    ['teams/store.ts', "import type { Db } from '../db.ts';", /no floor/],
+    ['webhook-endpoints/store.ts', "import { findUser } from '../users/store.ts';", /another's store/],
+    ['dispatcher/lanes.ts', "import { hash } from 'node:crypto';", /no runtime/],
+    ['users/routes.ts', "import pg from 'pg';", /no driver/],
+    ['dispatcher/dispatch.ts', "import { sql } from 'drizzle-orm';", /SQL stays/],
+    ['platform/log.ts', "import { createUser } from '../users/store.ts';", /knows its port/],
+  ];
+  for (const [path, line, rule] of planted) {
+    const [found, ...others] = violations({ [path]: line });
+    assert.match(found ?? 'nothing', rule, line);
+    assert.deepEqual(others, []);
+  }
+});
