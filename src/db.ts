@@ -17,11 +17,11 @@ export type Statement<V, R> = {
 /**
  * A database as the stores see it: one statement is one round trip and one transaction.
  *
- * Rejects with a DbError and nothing else. When `signal` aborts, the statement is cancelled on the server, and the
- * promise settles once it is known whether it took effect.
+ * Rejects with a DbError and nothing else. `signal` says how long the caller waits: when it aborts, the statement is
+ * cancelled on the server, and the promise settles once it is known whether it took effect, or a second later.
  */
 export type Db = {
-  run<V, R>(statement: Statement<V, R>, values: V, signal?: AbortSignal): Promise<R[]>;
+  run<V, R>(statement: Statement<V, R>, values: V, signal: AbortSignal): Promise<R[]>;
 };
 
 const dialect = new PgDialect();

@@ -75,8 +75,11 @@ export type Deps = {
   readonly secrets: SecretBox;
   /** Why a webhook may not be sent to this URL, in words for the client; undefined if it may. */
   readonly refuseWebhookUrl: (url: string) => string | undefined;
-  /** Rings the dispatcher after a commit: a hint that may be lost, never awaited. */
-  readonly wake: () => void;
+  /**
+   * Rings the dispatchers after a commit: a hint that may be lost, never awaited. With the id of an endpoint that was
+   * changed or deleted, what they hold of it and have not started is claimed again, as it now is.
+   */
+  readonly wake: (changedEndpointId?: string) => void;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Called once a request is answered, where traces are exported: must not throw and must not block. */

@@ -2,7 +2,9 @@ import type { Db } from '../src/db.ts';
 import { type Log, noMetrics } from '../src/deps.ts';
 import { webCryptoSign } from '../src/dispatcher/channels/sign.ts';
 import { webhookChannel } from '../src/dispatcher/channels/webhook.ts';
+import { systemClock } from '../src/dispatcher/clock.ts';
 import { createDispatcher } from '../src/dispatcher/dispatch.ts';
+import { databaseQueue } from '../src/dispatcher/queue.ts';
 import type { Config } from '../src/entry/config.ts';
 import { emailChannel } from '../src/entry/email-channel.ts';
 import { createSecretBox } from '../src/platform/secret-box.ts';
@@ -11,22 +13,20 @@ import { fetchSend } from '../src/platform/send-fetch.ts';
 /** `nextMs` is how soon something is due, 0 where there is more than one run may do, null where nothing is queued. */
 type Drained = { nextMs: number | null; failed: boolean };
 
-/** Milliseconds for settling after the last delivery. */
-const SETTLING_MS = 5000;
-/** An alarm may take fifteen minutes. */
+/** An alarm may take fifteen minutes: a run starts nothing after ten. */
 const MAX_RUN_MS = 600_000;
+/** Bodies that one run holds at most: an isolate has 128 MB for all that it does. */
+const MAX_HELD_BYTES = 4 * 1024 * 1024;
 
-/** How long a run takes at most: a batch of deliveries that all time out. */
-export function longestRunMs({ batch, concurrency, deliveryTimeoutMs }: Config['dispatch']): number {
-  return Math.min(MAX_RUN_MS, Math.ceil(batch / concurrency) * deliveryTimeoutMs + SETTLING_MS);
-}
+/** How long a run takes at most: what it started last may time out, and is then settled. */
+export const longestRunMs = ({ deliveryTimeoutMs }: Config['dispatch']) => MAX_RUN_MS + 2 * deliveryTimeoutMs;
 
 /**
- * Makes the function that delivers what is due, `config.dispatch.batch` notifications at most, so that one run stays
- * within an invocation's subrequests: for each of them a delivery and a settlement, and a few claims. Never rejects.
+ * Makes the function that delivers what is due within `config.subrequests`: claims, deliveries, settlements and
+ * extensions count, and nothing is started that could not be settled. Never rejects.
  */
-export function createDrain(config: Config, database: Db, log: Log): () => Promise<Drained> {
-  const { deliveryTimeoutMs, batch } = config.dispatch;
+export function createDrain(config: Config, database: Db, log: Log): Drain {
+  const { deliveryTimeoutMs, concurrency: connections, leaseMs } = config.dispatch;
   const channels = {
     email: emailChannel(config, log),
     webhook: webhookChannel({
@@ -37,39 +37,47 @@ export function createDrain(config: Config, database: Db, log: Log): () => Promi
       sign: webCryptoSign(),
     }),
   };
+  const dispatcher = createDispatcher({
+    queue: databaseQueue(oneAtATime(database), { name: 'worker', leaseMs }),
+    channels,
+    clock: systemClock,
+    log,
+    metrics: noMetrics,
+    random: Math.random,
+    settings: { ...config.dispatch, ...workerLimits(connections), maxHeldBytes: MAX_HELD_BYTES },
+  });
 
-  return async () => {
-    let failed = false;
-    const dispatcherTick = (tickFailed: boolean) => {
-      failed ||= tickFailed;
-    };
-    const dispatcher = createDispatcher({
-      db: oneAtATime(database),
-      channels,
-      log,
-      metrics: { ...noMetrics, dispatcherTick },
-      random: Math.random,
-      name: 'worker',
-      // A delivery that waits for one of the six connections would use up its time waiting: none goes on beside.
-      settings: { ...config.dispatch, beside: 0 },
-    });
-    const stopped = new AbortController();
-    const timer = setTimeout(() => {
-      failed = true;
-      stopped.abort();
-      dispatcher.stop(stopped.signal);
-    }, longestRunMs(config.dispatch));
-    try {
-      const nextMs = await dispatcher.drain(batch);
-      return { nextMs, failed };
-    } catch (error) {
-      log.error('dispatcher failed', { error });
-      return { nextMs: null, failed: true };
-    } finally {
-      clearTimeout(timer);
-    }
+  return {
+    async drain(): Promise<Drained> {
+      const timer = setTimeout(() => dispatcher.stop(new AbortController().signal), MAX_RUN_MS);
+      try {
+        return await dispatcher.drain(config.subrequests);
+      } catch (error) {
+        log.error('dispatcher failed', { error });
+        return { nextMs: null, failed: true };
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+    changed: dispatcher.wake,
   };
 }
+
+/** A delivery that waits for a connection would use up its time waiting: all that is under way has one. */
+function workerLimits(connections: number) {
+  return {
+    concurrency: Math.max(1, connections - 1),
+    overflowConcurrency: Math.floor((connections * 3) / 5),
+    totalConcurrency: connections,
+    laneConcurrency: Math.ceil(connections / 4),
+  };
+}
+
+export type Drain = {
+  drain(): Promise<Drained>;
+  /** Tells a run that is under way that an endpoint was changed or deleted. */
+  changed(endpointId: string): void;
+};
 
 /** Keeps the database to one connection. */
 function oneAtATime(db: Db): Db {

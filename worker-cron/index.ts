@@ -21,36 +21,37 @@ const { db } = openNeon({
   fetchEndpoint: config.databaseFetchEndpoint,
   statementTimeoutMs: config.requestTimeoutMs,
 });
-const drain = createDrain(config, db, log);
 
 /**
- * The one dispatcher of a deployment. A ring is an alarm set to now, and a run is that alarm: the platform runs one at
- * a time, each with an invocation's limits of its own, and again where it broke off.
+ * A dispatcher of the deployment, one of DISPATCHERS. A ring is an alarm set to now, and a run is that alarm: the
+ * platform runs one at a time, each with an invocation's limits of its own, and again where it broke off. Leases keep
+ * the dispatchers apart.
  */
 export class Dispatcher extends DurableObject {
+  readonly #drain = createDrain(config, db, log);
   #failures = 0;
 
-  /** Something may be due. */
-  async ring(): Promise<void> {
+  /** Something may be due. With an endpoint's id, a run under way learns that it was changed or deleted. */
+  async ring(changedEndpointId?: string): Promise<void> {
+    if (changedEndpointId !== undefined) this.#drain.changed(changedEndpointId);
     const { storage } = this.ctx;
     if (((await storage.getAlarm()) ?? Number.POSITIVE_INFINITY) > Date.now()) await storage.setAlarm(Date.now());
   }
 
   override async alarm(): Promise<void> {
     const { storage } = this.ctx;
-    // What a run that was killed holds is due again once its leases end: at the latest when this alarm comes.
-    const leasesEnd = () => Date.now() + longestRunMs(config.dispatch) + config.dispatch.leaseMs;
-    const guard = leasesEnd();
+    const guard = Date.now() + longestRunMs(config.dispatch) + config.dispatch.leaseMs;
     const unfinished = (await storage.get(UNFINISHED)) === true;
     await storage.put(UNFINISHED, true);
     await storage.setAlarm(guard);
 
-    const { nextMs, failed } = await drain();
+    const { nextMs, failed } = await this.#drain.drain();
     this.#failures = failed ? this.#failures + 1 : 0;
     const due = [nextMs === null ? Number.POSITIVE_INFINITY : Date.now() + nextMs];
     if (failed) due.push(Date.now() + Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** (this.#failures - 1)));
     else await storage.delete(UNFINISHED);
-    if (unfinished) due.push(leasesEnd());
+    // A run that was killed extends its leases no more: they have all ended by then.
+    if (unfinished) due.push(Date.now() + config.dispatch.leaseMs);
 
     // Rung meanwhile: that alarm stands.
     if (((await storage.getAlarm()) ?? guard) < guard) return;
@@ -62,9 +63,11 @@ export class Dispatcher extends DurableObject {
 
 /** What the API's binding and the cron trigger reach. */
 export default class extends WorkerEntrypoint<Bindings> {
-  /** Called after a commit that queued something: returns at once. */
-  async wake(): Promise<void> {
-    await this.env.DISPATCHER.getByName('dispatcher').ring();
+  /** Called after a commit that queued something: returns at once. A changed endpoint concerns every dispatcher. */
+  async wake(changedEndpointId?: string): Promise<void> {
+    const { dispatchers } = config;
+    if (changedEndpointId !== undefined) await this.#ringAll(changedEndpointId);
+    else await this.#dispatcher(Math.floor(Math.random() * dispatchers)).ring();
   }
 
   override async scheduled(): Promise<void> {
@@ -73,7 +76,17 @@ export default class extends WorkerEntrypoint<Bindings> {
 
   /** The guarantee behind the ring, which may be lost; and housekeeping. */
   async sweep(): Promise<void> {
-    await this.wake();
+    await this.#ringAll();
     await tidy({ db, log }, config.retentionDays);
+  }
+
+  async #ringAll(changedEndpointId?: string): Promise<void> {
+    const all = Array.from({ length: config.dispatchers }, (_, i) => this.#dispatcher(i).ring(changedEndpointId));
+    await Promise.all(all);
+  }
+
+  /** The first has the name that the only one used to have. */
+  #dispatcher(index: number) {
+    return this.env.DISPATCHER.getByName(index === 0 ? 'dispatcher' : `dispatcher-${index + 1}`);
   }
 }

@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Db, statement } from '../db.ts';
-import { deliveries, messages, notifications, webhookEndpoints } from '../outbox/schema.ts';
+import { deliveries, laneOf, messages, notifications, webhookEndpoints } from '../outbox/schema.ts';
+import type { ClaimRequest } from './queue.ts';
 
 /** A notification that this dispatcher holds until its lease runs out. */
 export type Delivery = {
@@ -16,6 +17,9 @@ export type Delivery = {
   endpoint: Endpoint | null;
 };
 
+/** What a delivery is held under. */
+export type Lease = Pick<Delivery, 'id' | 'lease'>;
+
 /** Where a webhook goes. Secrets are sealed; the previous one is null once it expired. */
 type Endpoint = {
   url: string;
@@ -24,50 +28,107 @@ type Endpoint = {
   previousSecret: string | null;
 };
 
-type Claim = { limit: number; cap: number; leaseMs: number; lease: string; full: string; free: string };
-type Claimed = { more: boolean; nextMs: number | null; endpoints: Record<string, Endpoint> | null };
-type ClaimRow = ({ claim: null } & Omit<Delivery, 'lease' | 'endpoint'>) | { claim: Claimed };
+/** What a claim took and saw. */
+export type Claimed = {
+  deliveries: Delivery[];
+  /** Lanes that have more due than it took. */
+  more: string[];
+  /** Whether lanes that the request did not name have more due. */
+  strangers: boolean;
+  /** Whether it ended before it had looked at every lane; the next one goes on after `cursor`. */
+  unfinished: boolean;
+  cursor: string;
+  /** How soon something that nobody holds will be due; null where nothing is known to be. */
+  nextMs: number | null;
+};
 
-// The locked rows are MATERIALIZED, or the planner may lock more than the limit. Rows of a paused endpoint are put
-// off to the end of its pause as they come up, so that the claim's scan never has to pass over them again. The first
-// row tells of the claim as a whole: what many deliveries share is sent once. When the next is due is asked only where
-// the claim looked at all there was, for that search has to pass over everything that is leased, and it does not see
-// what this very statement puts off.
-const claim = statement<Claim, ClaimRow>(
-  'deliveries.claim',
+type Values = {
+  limit: number;
+  maxBytes: number;
+  rooms: string;
+  strangers: number;
+  after: string;
+  leaseMs: number;
+  lease: string;
+};
+type Summary = Omit<Claimed, 'deliveries'> & { endpoints: Record<string, Endpoint> | null };
+type Row = ({ claim: null } & Omit<Delivery, 'lease' | 'endpoint'>) | { claim: Summary };
+
+/** Lanes that one claim looks at, at most: some 3 µs each. */
+const LOOKS = 1000;
+const FIRST_LANE = sql`'00000000-0000-0000-0000-000000000000'::uuid`;
+const LAST_LANE = sql`'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`;
+
+// `visited` goes from lane to lane over the index (lane, due_at), once around from `after`, and stops when it has found
+// enough lanes with room. A lane that is full, paused or not due costs it one look, whatever its backlog. `due` then
+// locks each lane's oldest rows, one more than its room, to learn whether there are more. The first row tells of the
+// claim as a whole: what many deliveries share is sent once. When the next is due is asked only where all was taken.
+const claim = statement<Values, Row>(
+  'deliveries.claim2',
   ($) => sql`
-    with given as materialized (
-      select (${$.full}::text)::uuid[] as "full", (${$.free}::text)::jsonb as free
+    with recursive given as materialized (
+      select (${$.rooms}::text)::jsonb as rooms
+    ), visited as (
+      select 0 as look, 0 as lap, ${$.after}::uuid as lane, null::timestamptz as due_at, false as leased, 0 as room,
+             false as named, null::timestamptz as paused_until, 0 as open, 0 as strangers
+      union all
+      select v.look + 1, next.lap, next.lane, next.due_at, next.leased, here.room, here.named, e.paused_until,
+             v.open + (here.open and here.room > 0)::int, v.strangers + (here.open and not here.named)::int
+      from visited v
+      cross join lateral (
+        ${step(sql`v.lap`, sql`v.lane`, sql`case v.lap when 0 then ${LAST_LANE} else ${$.after}::uuid end`, sql`true`)}
+        union all
+        ${step(sql`1`, FIRST_LANE, sql`${$.after}::uuid`, sql`v.lap = 0`)}
+        limit 1
+      ) next
+      left join ${webhookEndpoints} e on e.id = next.lane and e.status = 'paused' and e.paused_until > now()
+      cross join lateral (
+        select known is not null as named,
+               next.due_at <= now() and e.id is null as open,
+               coalesce(known, (v.strangers < ${$.strangers}::int)::int) as room
+        from (select ((select rooms from given) ->> next.lane::text)::int as known) rooms
+      ) here
+      where v.look < ${sql.raw(String(LOOKS))} and v.open < ${$.limit}::int
+    ), open as (
+      select lane, room, named, look from visited where look > 0 and due_at <= now() and paused_until is null
     ), due as materialized (
-      select ctid as row, endpoint_id, due_at from ${deliveries}
-      where due_at <= now() and not coalesce(endpoint_id = any ((select "full" from given)::uuid[]), false)
-      order by due_at limit ${$.limit}::int
-      for update skip locked
-    ), ranked as (
-      select due.row, e.paused_until,
-             due.endpoint_id is null
-               or coalesce(((select free from given) ->> due.endpoint_id::text)::int, ${$.cap}::int)
-                 >= row_number() over (partition by due.endpoint_id order by due.due_at) as fits
-      from due
-      left join ${webhookEndpoints} e on e.id = due.endpoint_id and e.status = 'paused' and e.paused_until > now()
+      select open.lane, open.named, locked.row, locked.bytes, locked.nth <= open.room as roomy
+      from open cross join lateral (
+        select row, bytes, row_number() over () as nth from (
+          select ctid as row, bytes from ${deliveries} d
+          where ${laneOf(sql`d`)} = open.lane and d.due_at <= now() and open.room > 0
+          order by d.due_at limit open.room + 1
+          for update skip locked
+        ) oldest
+      ) locked
+    ), chosen as (
+      select lane, named, row, roomy and count(*) filter (where roomy) over w <= ${$.limit}::int
+        and (sum(bytes) over w <= ${$.maxBytes}::bigint or row_number() over w = 1) as fits
+      from due window w as (rows unbounded preceding)
     ), claimed as (
       update ${deliveries}
       set due_at = now() + ${$.leaseMs}::int * interval '1 millisecond', lease = ${$.lease}::uuid, attempt = attempt + 1
-      where ctid = any(array(select row from ranked where fits and paused_until is null))
+      where ctid = any(array(select row from chosen where fits))
       returning notification_id, attempt, endpoint_id
-    ), postponed as (
-      update ${deliveries} d set due_at = e.paused_until, lease = null
-      from ${webhookEndpoints} e
-      where d.ctid = any(array(select row from ranked where paused_until is not null)) and e.id = d.endpoint_id
+    ), left_over as (
+      select lane, named from chosen where not fits union select lane, named from open where room <= 0
+    ), ending as (
+      select look, lane, look >= ${sql.raw(String(LOOKS))} or open >= ${$.limit}::int as unfinished
+      from visited order by look desc limit 1
     )
     select json_build_object(
-             'more', (select count(*) from due) = ${$.limit}::int
-               or exists (select from ranked where not fits and paused_until is null),
-             'nextMs', case when (select count(*) from due) < ${$.limit}::int then least(
-               (select extract(epoch from min(due_at) - now()) * 1000 from ${deliveries}
-                 where due_at > now() and lease is null),
-               (select extract(epoch from min(paused_until) - now()) * 1000 from ranked)
-             ) end,
+             'more', coalesce((select json_agg(distinct lane) from left_over where named), '[]'),
+             'strangers', exists (select from left_over where not named),
+             'unfinished', ending.unfinished,
+             'cursor', ending.lane,
+             'nextMs', case when not ending.unfinished then extract(epoch from least(
+               (select min(due_at) from visited where due_at > now() and not leased),
+               (select min(next.due_at) from visited v cross join lateral (
+                 select due_at from ${deliveries} d
+                 where ${laneOf(sql`d`)} = v.lane and d.due_at > now() and d.lease is null order by d.due_at limit 1
+               ) next where v.look > 0 and (v.due_at <= now() or v.leased)),
+               (select min(paused_until) from visited where due_at <= now())
+             ) - now()) * 1000 end,
              'endpoints', (
                select json_object_agg(id, json_build_object(
                  'url', url, 'status', status, 'secret', secret,
@@ -78,6 +139,7 @@ const claim = statement<Claim, ClaimRow>(
            ) as claim,
            null as id, null as attempt, null as "endpointId", null as type, null as body, null as channel,
            null as recipient
+    from ending
     union all
     select null, c.notification_id, c.attempt, c.endpoint_id, m.type, m.body, n.channel, n.recipient
     from claimed c
@@ -87,33 +149,36 @@ const claim = statement<Claim, ClaimRow>(
     cross join lateral (select type, body from ${messages} where id = n.message_id limit 1) m`,
 );
 
-/**
- * Takes up to `limit` due notifications for `leaseMs`, at most `cap` of one endpoint, or as many as `free` says of it.
- * `more` is whether others are due, or may be, that it did not take. `nextMs` is how soon one that nobody holds will be
- * due, or null where there is none, or where others may be due already.
- */
+/** The first row of the next lane after `after`, up to `last`. */
+function step(lap: SQL, after: SQL, last: SQL, where: SQL): SQL {
+  const lane = laneOf(sql`d`);
+  return sql`(
+    select ${lap} as lap, ${lane} as lane, d.due_at, d.lease is not null as leased from ${deliveries} d
+    where ${lane} > ${after} and ${lane} <= ${last} and ${where} order by ${lane}, d.due_at limit 1
+  )`;
+}
+
+/** Takes due notifications for `leaseMs`, as many as there is room for, going from lane to lane after `after`. */
 export async function claimDeliveries(
   db: Db,
-  values: Omit<Claim, 'full' | 'free'> & { free: ReadonlyMap<string, number> },
-): Promise<{ deliveries: Delivery[]; more: boolean; nextMs: number | null }> {
-  const { lease, free } = values;
-  const full = [...free].filter(([, count]) => count <= 0).map(([endpointId]) => endpointId);
-  const rows = await db.run(claim, {
-    ...values,
-    full: `{${full.join(',')}}`,
-    free: JSON.stringify(Object.fromEntries(free)),
-  });
+  { rooms, ...values }: ClaimRequest & { leaseMs: number; lease: string },
+  signal: AbortSignal,
+): Promise<Claimed> {
+  const { lease } = values;
+  const rows = await db.run(claim, { ...values, rooms: JSON.stringify(rooms) }, signal);
   const deliveries: Delivery[] = [];
-  let claimed: Claimed = { more: false, nextMs: null, endpoints: null };
+  let summary: Summary | undefined;
   for (const row of rows) {
-    if (row.claim) claimed = row.claim;
+    if (row.claim) summary = row.claim;
     else {
       const { id, attempt, type, body, channel, recipient, endpointId } = row;
-      const endpoint = claimed.endpoints?.[endpointId ?? ''] ?? null;
+      const endpoint = summary?.endpoints?.[endpointId ?? ''] ?? null;
       deliveries.push({ id, lease, attempt, type, body, channel, recipient, endpointId, endpoint });
     }
   }
-  return { deliveries, more: claimed.more, nextMs: claimed.nextMs };
+  if (!summary) throw new Error('deliveries.claim returned no row');
+  const { endpoints: _, ...rest } = summary;
+  return { ...rest, deliveries };
 }
 
 /** Whether the queue's row `d` is the one that `r` names, under the very lease that `r` carries. */
@@ -129,8 +194,13 @@ const extend = statement<{ held: string; leaseMs: number }, { id: string }>(
 );
 
 /** Extends the leases of what is still held, and returns the ids of it. */
-export async function extendLeases(db: Db, held: readonly Delivery[], leaseMs: number): Promise<Set<string>> {
+export async function extendLeases(
+  db: Db,
+  held: readonly Lease[],
+  leaseMs: number,
+  signal: AbortSignal,
+): Promise<Set<string>> {
   const pairs = held.map(({ id, lease }) => ({ id, lease }));
-  const rows = await db.run(extend, { held: JSON.stringify(pairs), leaseMs });
+  const rows = await db.run(extend, { held: JSON.stringify(pairs), leaseMs }, signal);
   return new Set(rows.map((row) => row.id));
 }

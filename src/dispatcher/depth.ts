@@ -8,12 +8,12 @@ export type QueueDepth = { pending: number; sent: number; dead: number; canceled
 const depth = statement<Record<never, never>, QueueDepth>(
   'deliveries.depth',
   () => sql`
-    select (select count(*) from ${deliveries})::float8 as pending,
-           not_sent.dead::float8 as dead, not_sent.canceled::float8 as canceled,
+    select queue.pending::float8 as pending, not_sent.dead::float8 as dead, not_sent.canceled::float8 as canceled,
            greatest(0, estimate.rows - not_sent.dead - not_sent.canceled)::float8 as sent,
-           coalesce((select extract(epoch from now() - min(due_at)) from ${deliveries} where due_at <= now()), 0)::float8
-             as "oldestDueS"
+           coalesce(extract(epoch from now() - queue.oldest), 0)::float8 as "oldestDueS"
     from (
+      select count(*) as pending, min(due_at) filter (where due_at <= now()) as oldest from ${deliveries}
+    ) queue, (
       select count(*) filter (where status = 'dead') as dead, count(*) filter (where status = 'canceled') as canceled
       from ${outcomes} where status <> 'sent'
     ) not_sent, (

@@ -1,375 +1,419 @@
-import type { Db } from '../db.ts';
 import type { Log, Metrics } from '../deps.ts';
 import type { Attempt, Channel } from './channels/channel.ts';
-import { claimDeliveries, type Delivery, extendLeases } from './claims.ts';
-import { createLanes } from './lanes.ts';
-import { retryDelay } from './retry.ts';
-import { type Settlement, settleDeliveries } from './settlements.ts';
+import type { Claimed, Delivery } from './claims.ts';
+import type { Clock } from './clock.ts';
+import {
+  allHeld,
+  check,
+  createLanes,
+  EMAIL_LANE,
+  extended,
+  FIRST_LANE,
+  finish,
+  GRACE_MS,
+  giveBack,
+  giveBackExcess,
+  type Held,
+  hold,
+  type Lanes,
+  noteBacklogs,
+  startNext,
+  underWay,
+} from './lanes.ts';
+import { interruptionOf, releaseOf, settlementOf } from './outcome.ts';
+import { isLookDue, mayStart, plan, type State } from './plan.ts';
+import type { Queue } from './queue.ts';
+import { type Limits, type Room, wantsClaim } from './rooms.ts';
+import type { Settlement } from './settlements.ts';
 
 /** The dispatcher's part of the configuration; times in milliseconds. */
-export type DispatchSettings = {
+export type DispatchSettings = Limits & {
   /** How often to look without being rung. */
   intervalMs: number;
-  batch: number;
-  concurrency: number;
-  /** How many slow deliveries may go on beside the `concurrency`: as many again unless said. */
-  beside?: number;
   leaseMs: number;
   maxAttempts: number;
-  deliveryTimeoutMs: number;
 };
 
 export type DispatchDeps = {
-  db: Db;
+  queue: Queue;
   channels: Record<Delivery['channel'], Channel>;
+  clock: Clock;
   log: Log;
   metrics: Pick<Metrics, 'delivery' | 'dispatcherTick'>;
   /** From 0 to 1. */
   random: () => number;
-  /** Names this dispatcher in the record of attempts. */
-  name: string;
   settings: DispatchSettings;
 };
 
 export type Dispatcher = {
-  /** Rings: something may be due. Many rings are one. */
-  wake(): void;
+  /**
+   * Rings: something may be due. Many rings are one. With the id of an endpoint that was changed or deleted, what is
+   * claimed for it and not started is given back, to be claimed as it now is.
+   */
+  wake(changedEndpointId?: string): void;
   /** Delivers until `stop`. Rejects only for a defect: a database that is away is waited for. */
   run(): Promise<void>;
   /**
-   * Delivers until nothing is due, or `most` are delivered, and returns the milliseconds until more will be: 0 where
-   * more may be due already, null where none is known.
+   * Delivers until nothing is due, or until `budget` subrequests are used up, the settling of what was started
+   * included. `nextMs` is how soon more will be due: 0 where more may be due already, null where none is known.
    */
-  drain(most?: number): Promise<number | null>;
-  /** Ends `run` once what is under way is settled, the rest given back; `force` cuts short what is under way. */
+  drain(budget?: number): Promise<{ nextMs: number | null; failed: boolean }>;
+  /** Ends `run` once what is under way is settled, the rest given back; `force` interrupts what is under way. */
   stop(force: AbortSignal): void;
+  /** Milliseconds since the queue last answered a claim. */
+  lastClaimAgeMs(): number;
 };
 
-type Active = { delivery: Delivery; startedAt: number; inSlot: boolean };
+/** A dispatcher's parts, as its functions pass them on. */
+type Run = DispatchDeps & {
+  state: State;
+  lanes: Lanes;
+  /** Where the next claim begins to look. */
+  after: string;
+  /** Endpoints that were changed while a claim was under way: what it brings of them is out of date. */
+  changed: Set<string>;
+  failures: { claim: number; settle: number };
+  defect: { error: unknown } | undefined;
+  ended: PromiseWithResolvers<void>;
+  alarmAt: number;
+  cancelAlarm: () => void;
+};
 
-/** How long a delivery may keep one of the `concurrency` slots; a slower one goes on beside them. */
-const SLOT_MS = 1000;
-const SWEEP_MS = 100;
-/** How long after its time a channel may still end by itself. */
-const GRACE_MS = 500;
-/** How long results may wait for more, so that they settle together. */
-const LINGER_MS = 20;
-const SETTLE_RETRY_MS = 500;
+const NEVER = Number.POSITIVE_INFINITY;
+/** After a statement that failed, in milliseconds; a claim's doubles with every further one, up to the interval. */
+const RETRY_MS = 500;
 const SETTLE_TRIES_AT_STOP = 3;
+/** How long a dispatcher may go without a claim before it says so, in milliseconds. */
+const STALL_MS = 30_000;
 
-/**
- * Claims, delivers, settles. Holds at most two batches, and has at most twice `concurrency` under way, not counting
- * what it gave up on.
- */
-export function createDispatcher({ db, channels, log, metrics, random, name, settings }: DispatchDeps): Dispatcher {
-  const { intervalMs, batch, concurrency, beside = concurrency, leaseMs, maxAttempts, deliveryTimeoutMs } = settings;
-  const lanes = createLanes({ concurrency, batch, leaseMs });
-  const active = new Set<Active>();
-  const results: Settlement[] = [];
-  let inSlots = 0;
-  /** How many more may be claimed. */
-  let left = Number.POSITIVE_INFINITY;
-  let mayBeDue = true;
-  let nextAt: number | null = null;
-  /** When to look at the queue without being rung. */
-  let lookAt = 0;
-  let claiming: Promise<void> | undefined;
-  let flushing: Promise<void> | undefined;
-  let running = false;
-  let untilIdle = false;
-  let stopping = false;
-  let ended = () => {};
-  let failed: (defect: unknown) => void = () => {};
-  let defect: { error: unknown } | undefined;
-  let lingered = () => {};
-  let alarm: ReturnType<typeof setTimeout> | undefined;
-
-  function wake(): void {
-    mayBeDue = true;
-    step();
-  }
-
-  async function work(): Promise<void> {
-    const sweeper = setInterval(sweep, SWEEP_MS);
-    const keeper = setInterval(keepLeases, leaseMs / 3);
-    try {
-      await new Promise<void>((resolve, reject) => {
-        ended = resolve;
-        failed = reject;
-        running = true;
-        step();
-      });
-    } finally {
-      running = false;
-      untilIdle = false;
-      clearInterval(sweeper);
-      clearInterval(keeper);
-      if (alarm !== undefined) clearTimeout(alarm);
-    }
-  }
-
-  // Called whenever something has changed: starts what can be started now.
-  function step(): void {
-    if (!running) return;
-    try {
-      if (!stopping && mayClaim()) startClaim();
-      startWaiting();
-      if (!isIdle() || !(stopping || (untilIdle && (!mayBeDue || left <= 0)))) return;
-      running = false;
-      if (defect) failed(defect.error);
-      else ended();
-    } catch (error) {
-      stopFor(error);
-    }
-  }
-
-  // A defect ends it as a stop does, with what is under way awaited and settled; a second one at once.
-  function stopFor(error: unknown): void {
-    if (defect) {
-      failed(error);
-      return;
-    }
-    defect = { error };
-    stopping = true;
-    release(lanes.remove());
-    step();
-  }
-
-  // Refilled when half empty: claims are worth their round trip, and no more is held than half a lease can start.
-  function roomFor(): number {
-    const most = Math.min(batch, lanes.startable());
-    return lanes.waiting() <= most / 2 ? Math.min(left, most - lanes.waiting()) : 0;
-  }
-
-  function mayClaim(): boolean {
-    return mayBeDue && !claiming && results.length <= batch && roomFor() > 0;
-  }
-
-  function isAllDelivered(): boolean {
-    return lanes.waiting() + active.size === 0;
-  }
-
-  function isIdle(): boolean {
-    return isAllDelivered() && results.length === 0 && !claiming && !flushing;
-  }
-
-  // Not waited for: what is held goes on meanwhile.
-  function startClaim(): void {
-    claiming = claimSome().finally(() => {
-      claiming = undefined;
-      step();
-    });
-  }
-
-  async function claimSome(): Promise<void> {
-    const limit = roomFor();
-    mayBeDue = false;
-    try {
-      nextAt = null;
-      const lease = crypto.randomUUID();
-      const claimed = await claimDeliveries(db, { limit, leaseMs, lease, cap: lanes.cap, free: lanes.free() });
-      left -= claimed.deliveries.length;
-      // A retry noted meanwhile may be later than what the claim saw of the queue.
-      if (claimed.nextMs !== null) noteDue(claimed.nextMs);
-      if (stopping) release(claimed.deliveries);
-      else for (const delivery of claimed.deliveries) lanes.add(delivery);
-      if (claimed.more) mayBeDue = true;
-      metrics.dispatcherTick(false);
-    } catch (error) {
-      metrics.dispatcherTick(true);
-      log.error('dispatcher cannot claim', { error });
-    }
-    lookAt = performance.now() + intervalMs;
-    if (!stopping) setAlarm();
-  }
-
-  function setAlarm(): void {
-    if (alarm !== undefined) clearTimeout(alarm);
-    alarm = setTimeout(wake, Math.max(1, Math.ceil(Math.min(lookAt, nextAt ?? lookAt) - performance.now())));
-  }
-
-  function noteDue(inMs: number): void {
-    nextAt = Math.min(nextAt ?? Number.POSITIVE_INFINITY, performance.now() + inMs);
-  }
-
-  function msUntilNext(): number | null {
-    return nextAt === null ? null : Math.ceil(nextAt - performance.now());
-  }
-
-  function startWaiting(): void {
-    while (inSlots < concurrency && !stopping) {
-      const delivery = lanes.next();
-      if (!delivery) return;
-      start(delivery);
-    }
-  }
-
-  function start(delivery: Delivery): void {
-    const entry: Active = { delivery, startedAt: performance.now(), inSlot: true };
-    active.add(entry);
-    inSlots++;
-    void attemptOnce(delivery).then((attempt) => finish(entry, attempt));
-  }
-
-  async function attemptOnce(delivery: Delivery): Promise<Attempt> {
-    if (delivery.attempt > maxAttempts) return { ...failure('the last attempts never finished'), final: true };
-    try {
-      return await channels[delivery.channel](delivery);
-    } catch (error) {
-      log.error('delivery failed unexpectedly', { notificationId: delivery.id, error });
-      return failure('internal error');
-    }
-  }
-
-  function finish(entry: Active, attempt: Attempt, cut = false): void {
-    // What was given up on may still end some day.
-    if (!active.delete(entry)) return;
-    try {
-      const { delivery, startedAt, inSlot } = entry;
-      const durationMs = Math.round(performance.now() - startedAt);
-      if (inSlot) inSlots--;
-      if (lanes.finish(delivery, durationMs)) mayBeDue = true;
-      settleLater(settlementOf(delivery, attempt, durationMs, cut));
-      step();
-    } catch (error) {
-      stopFor(error);
-    }
-  }
-
-  function settlementOf(delivery: Delivery, attempt: Attempt, durationMs: number, cut: boolean): Settlement {
-    const { id, lease, type, channel } = delivery;
-    const { status } = attempt;
-    const fields = { notificationId: id, type, channel, attempt: delivery.attempt, durationMs, status };
-    if (attempt.ok) {
-      metrics.delivery(channel, 'sent', durationMs / 1000);
-      log.info('notification sent', fields);
-      return { id, lease, outcome: 'sent', durationMs, status };
-    }
-    const { error, retryAfterMs, final } = attempt;
-    // What was cut may still be under way somewhere: nobody tries again before its time is over.
-    const timeLeftMs = Math.max(0, deliveryTimeoutMs + GRACE_MS - durationMs);
-    const delay = cut ? timeLeftMs : final ? 'dead' : retryDelay(delivery.attempt, maxAttempts, retryAfterMs, random());
-    const outcome = cut ? 'cut' : delay === 'dead' ? 'dead' : 'retry';
-    const delayMs = delay === 'dead' ? 0 : delay;
-    metrics.delivery(channel, outcome, durationMs / 1000);
-    log.warn(`notification ${outcome}`, { ...fields, reason: error, retryInMs: Math.round(delayMs) });
-    return { id, lease, outcome, delayMs, durationMs, status, error };
-  }
-
-  function release(deliveries: Delivery[]): void {
-    for (const { id, lease } of deliveries) settleLater({ id, lease, outcome: 'release' });
-  }
-
-  function settleLater(result: Settlement): void {
-    results.push(result);
-    if (!flushing) startFlush();
-    else if (results.length >= batch / 2 || isAllDelivered()) lingered();
-  }
-
-  function startFlush(): void {
-    flushing = flush().finally(() => {
-      flushing = undefined;
-      if (results.length > 0) startFlush();
-      step();
-    });
-  }
-
-  // One settlement at a time: what finishes meanwhile goes together in the next.
-  async function flush(): Promise<void> {
-    for (let failures = 0; results.length > 0; ) {
-      if (!isAllDelivered() && results.length < batch / 2) await linger();
-      const some = results.splice(0, batch);
-      try {
-        const { settled, changes } = await settleDeliveries(db, some, name);
-        if (settled < some.length) log.warn('leases lost', { count: some.length - settled });
-        for (const { id, status } of changes) log.warn(`webhook endpoint ${status}`, { endpointId: id });
-        failures = 0;
-        noteRetries(some);
-        step();
-      } catch (error) {
-        log.error('dispatcher cannot settle', { error, count: some.length });
-        results.unshift(...some);
-        if (stopping && ++failures >= SETTLE_TRIES_AT_STOP) results.length = 0;
-        await sleep(SETTLE_RETRY_MS);
-      }
-    }
-  }
-
-  // For more results to settle with, though not for long.
-  function linger(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, LINGER_MS);
-      lingered = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
-
-  // A retry may be due before the next look at the queue.
-  function noteRetries(settled: Settlement[]): void {
-    const retries = settled.filter(({ outcome }) => outcome === 'retry');
-    if (retries.length === 0) return;
-    noteDue(Math.min(...retries.map(({ delayMs = 0 }) => delayMs)));
-    if (!stopping) setAlarm();
-  }
-
-  function sweep(): void {
-    const now = performance.now();
-    for (const entry of active) {
-      const age = now - entry.startedAt;
-      // The channel has a timer of its own, which says what the matter was: this is for one that has a defect.
-      if (age > deliveryTimeoutMs + GRACE_MS) {
-        log.error('delivery given up on', { notificationId: entry.delivery.id });
-        finish(entry, failure('timed out'));
-      } else if (entry.inSlot && age > SLOT_MS && active.size - inSlots < beside) {
-        entry.inSlot = false;
-        inSlots--;
-        step();
-      }
-    }
-  }
-
-  async function keepLeases(): Promise<void> {
-    const held = [...lanes.all(), ...Array.from(active, ({ delivery }) => delivery)];
-    if (held.length === 0) return;
-    try {
-      const kept = await extendLeases(db, held, leaseMs);
-      const lost = new Set(held.filter(({ id }) => !kept.has(id)));
-      // Their places are free for others.
-      if (lanes.remove((delivery) => lost.has(delivery)).length > 0) wake();
-    } catch (error) {
-      log.error('dispatcher cannot extend its leases', { error });
-    }
-  }
-
+/** Claims, delivers, settles: `plan` decides, `step` acts on it whenever something has changed. */
+export function createDispatcher(deps: DispatchDeps): Dispatcher {
+  const run: Run = {
+    ...deps,
+    state: {
+      mode: 'idle',
+      rung: true,
+      tickAt: NEVER,
+      dueAt: NEVER,
+      claimAt: 0,
+      claiming: false,
+      lastClaimAt: deps.clock.now(),
+      writing: false,
+      results: [],
+      resultsSince: 0,
+      settleAt: 0,
+      extendAt: NEVER,
+      stalled: false,
+      budget: NEVER,
+    },
+    lanes: createLanes(deps.settings),
+    after: FIRST_LANE,
+    changed: new Set(),
+    failures: { claim: 0, settle: 0 },
+    defect: undefined,
+    ended: Promise.withResolvers(),
+    alarmAt: NEVER,
+    cancelAlarm: () => {},
+  };
   return {
-    wake,
-    run: work,
-    drain: async (most = Number.POSITIVE_INFINITY) => {
-      left = most;
-      mayBeDue = true;
-      untilIdle = true;
-      await work();
-      return left <= 0 && mayBeDue ? 0 : msUntilNext();
-    },
-    stop: (force) => {
-      stopping = true;
-      release(lanes.remove());
-      const cut = () => {
-        for (const entry of active) finish(entry, failure('cut short by a shutdown'), true);
-      };
-      if (force.aborted) cut();
-      else force.addEventListener('abort', cut, { once: true });
-      step();
-    },
+    wake: (changed) => wake(run, changed),
+    run: () => begin(run, 'running'),
+    drain: (budget = NEVER) => drain(run, budget),
+    stop: (force) => stop(run, force),
+    lastClaimAgeMs: () => run.clock.now() - run.state.lastClaimAt,
   };
 }
 
-function failure(error: string): Attempt & { ok: false } {
-  return { ok: false, status: null, error };
+function begin(run: Run, mode: State['mode']): Promise<void> {
+  run.ended = Promise.withResolvers();
+  Object.assign(run.state, { mode, rung: true, tickAt: NEVER, lastClaimAt: run.clock.now() });
+  step(run);
+  return run.ended.promise;
 }
 
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+async function drain(run: Run, budget: number): Promise<{ nextMs: number | null; failed: boolean }> {
+  const { state, lanes, clock } = run;
+  state.budget = budget;
+  await begin(run, 'draining');
+  const now = clock.now();
+  const failed = run.failures.claim + run.failures.settle > 0;
+  if (isLookDue(state, now) || wantsClaim(lanes, false)) return { nextMs: 0, failed };
+  return { nextMs: state.dueAt === NEVER ? null : Math.ceil(state.dueAt - now), failed };
+}
+
+function wake(run: Run, changed?: string): void {
+  if (changed !== undefined) {
+    if (run.state.claiming) run.changed.add(changed);
+    release(
+      run,
+      giveBack(run.lanes, ({ lane }) => lane.id === changed),
+    );
+  }
+  run.state.rung = true;
+  step(run);
+}
+
+function stop(run: Run, force: AbortSignal): void {
+  const { state, lanes, clock, settings } = run;
+  if (state.mode === 'running' || state.mode === 'draining') state.mode = 'stopping';
+  release(
+    run,
+    giveBack(lanes, () => true),
+  );
+  const interrupt = () => {
+    for (const held of underWay(lanes)) {
+      const durationMs = Math.round(clock.now() - held.startedAt);
+      const delayMs = settings.deliveryTimeoutMs + GRACE_MS - durationMs;
+      end(run, held, interruptionOf(held.delivery, durationMs, delayMs));
+    }
+  };
+  if (force.aborted) interrupt();
+  else force.addEventListener('abort', interrupt, { once: true });
+  step(run);
+}
+
+/** Called whenever something has changed, or the alarm rings: does what there is to do now. */
+function step(run: Run): void {
+  const { state, lanes, clock, settings } = run;
+  if (state.mode === 'idle') return;
+  try {
+    const now = clock.now();
+    if (now >= lanes.checkAt) checkAges(run, now);
+    startWaiting(run, now);
+    if (lanes.leasesTooShort) state.extendAt = Math.min(state.extendAt, now);
+    const next = plan(state, lanes, Math.max(STALL_MS, 2 * settings.intervalMs), now);
+    if (next.claim) void claim(run, next.claim);
+    if (next.extend) void extend(run);
+    if (next.settle) void settle(run);
+    if (next.stalled && !state.stalled) reportStall(run, now);
+    if (next.over) close(run);
+    else setAlarm(run, next.wakeAt);
+  } catch (error) {
+    failFor(run, error);
+  }
+}
+
+function setAlarm(run: Run, at: number): void {
+  // One that rings too early asks again.
+  if (run.alarmAt <= at) return;
+  run.cancelAlarm();
+  run.alarmAt = at;
+  run.cancelAlarm = run.clock.after(Math.max(1, Math.ceil(at - run.clock.now())), () => {
+    run.alarmAt = NEVER;
+    step(run);
+  });
+}
+
+function close(run: Run): void {
+  run.state.mode = 'idle';
+  run.cancelAlarm();
+  run.alarmAt = NEVER;
+  if (run.defect) run.ended.reject(run.defect.error);
+  else run.ended.resolve();
+}
+
+/** A defect ends it as a stop does, with what is under way awaited and settled; a second one at once. */
+function failFor(run: Run, error: unknown): void {
+  if (run.defect) {
+    close(run);
+    return;
+  }
+  run.defect = { error };
+  run.state.mode = 'failed';
+  release(
+    run,
+    giveBack(run.lanes, () => true),
+  );
+  step(run);
+}
+
+function checkAges(run: Run, now: number): void {
+  const { lanes, log } = run;
+  for (const held of check(lanes, now)) {
+    // The channel has a time limit of its own, which says what the matter was: this is for one that has a defect.
+    log.error('delivery timed out: channel did not settle', { notificationId: held.delivery.id });
+    conclude(run, held, { ok: false, status: null, error: 'timed out' });
+  }
+  for (const held of underWay(lanes)) release(run, giveBackExcess(lanes, held.lane));
+}
+
+function startWaiting(run: Run, now: number): void {
+  const { state, lanes } = run;
+  while (mayStart(state)) {
+    const held = startNext(lanes, now);
+    if (!held) return;
+    state.budget--;
+    void attempt(run, held.delivery).then((result) => conclude(run, held, result));
+  }
+  // Nothing more can start: what waits is for another run.
+  if (lanes.waiting > 0)
+    release(
+      run,
+      giveBack(lanes, () => true),
+    );
+}
+
+async function attempt({ channels, log, settings }: Run, delivery: Delivery): Promise<Attempt> {
+  if (delivery.attempt > settings.maxAttempts) {
+    return { ok: false, status: null, error: 'the last attempts never finished', final: true, blameless: true };
+  }
+  try {
+    return await channels[delivery.channel](delivery);
+  } catch (error) {
+    log.error('delivery failed unexpectedly', { notificationId: delivery.id, error });
+    return { ok: false, status: null, error: 'internal error', blameless: true };
+  }
+}
+
+/** Settles a delivery that ended by itself. */
+function conclude(run: Run, held: Held, result: Attempt): void {
+  try {
+    const durationMs = Math.round(run.clock.now() - held.startedAt);
+    const { maxAttempts } = run.settings;
+    end(run, held, settlementOf(held.delivery, result, { durationMs, maxAttempts, random: run.random() }));
+  } catch (error) {
+    // Without an outcome its lease runs out.
+    finish(run.lanes, held, run.clock.now());
+    failFor(run, error);
+  }
+}
+
+function end(run: Run, held: Held, settlement: Settlement): void {
+  // What was interrupted or timed out may still end some day.
+  if (!finish(run.lanes, held, run.clock.now())) return;
+  report(run, held.delivery, settlement);
+  release(run, giveBackExcess(run.lanes, held.lane));
+  addResult(run, settlement);
+  step(run);
+}
+
+function report({ log, metrics }: Run, { id, type, channel, attempt }: Delivery, settlement: Settlement): void {
+  const { outcome, durationMs = 0, status, error, delayMs } = settlement;
+  metrics.delivery(channel, outcome, durationMs / 1000);
+  const fields = { notificationId: id, type, channel, attempt, durationMs, status };
+  if (outcome === 'sent') log.info('notification sent', fields);
+  else log.warn(`notification ${outcome}`, { ...fields, reason: error, retryInMs: Math.round(delayMs ?? 0) });
+}
+
+function release(run: Run, deliveries: Delivery[]): void {
+  for (const delivery of deliveries) addResult(run, releaseOf(delivery));
+}
+
+function addResult({ state, clock }: Run, settlement: Settlement): void {
+  if (state.results.length === 0) state.resultsSince = clock.now();
+  state.results.push(settlement);
+}
+
+async function claim(run: Run, room: Room): Promise<void> {
+  const { state, queue, clock, log, metrics, settings } = run;
+  const askedAt = clock.now();
+  state.claiming = true;
+  state.rung = false;
+  state.tickAt = state.mode === 'running' ? askedAt + settings.intervalMs : NEVER;
+  if (state.dueAt <= askedAt) state.dueAt = NEVER;
+  state.budget--;
+  const claimed = await queue.claim({ ...room, after: run.after }).catch((error) => {
+    log.error('dispatcher cannot claim', { error });
+    return undefined;
+  });
+  state.claiming = false;
+  metrics.dispatcherTick(claimed === undefined);
+  try {
+    if (claimed) take(run, room, claimed, askedAt);
+    else claimFailed(run);
+    run.changed.clear();
+    step(run);
+  } catch (error) {
+    failFor(run, error);
+  }
+}
+
+function claimFailed({ state, clock, settings, failures }: Run): void {
+  const backoffMs = Math.min(settings.intervalMs, RETRY_MS * 2 ** Math.min(failures.claim++, 10));
+  state.claimAt = clock.now() + backoffMs;
+  // A drain leaves the retry to whoever asked for it.
+  if (state.mode === 'running') state.rung = true;
+}
+
+function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
+  const { state, lanes, clock, log, failures, settings, changed } = run;
+  const { deliveries, more, strangers, unfinished, cursor, nextMs } = claimed;
+  if (state.stalled) log.info('dispatcher claims again', {});
+  Object.assign(state, { stalled: false, lastClaimAt: clock.now(), claimAt: 0 });
+  failures.claim = 0;
+  run.after = cursor;
+  if (unfinished) state.rung = true;
+  if (nextMs !== null) state.dueAt = Math.min(state.dueAt, clock.now() + nextMs);
+  const isCurrent = ({ endpointId }: Delivery) => mayStart(state) && !changed.has(endpointId ?? EMAIL_LANE);
+  release(
+    run,
+    deliveries.filter((delivery) => !isCurrent(delivery)),
+  );
+  hold(lanes, deliveries.filter(isCurrent), askedAt + settings.leaseMs);
+  noteBacklogs(lanes, unfinished ? [] : Object.keys(room.rooms), new Set(more), strangers);
+  state.extendAt = Math.min(state.extendAt, askedAt + settings.leaseMs / 3);
+}
+
+/** One settlement at a time: what ends meanwhile goes together in the next. */
+async function settle(run: Run): Promise<void> {
+  const { state, queue, clock, log, failures, settings } = run;
+  const some = state.results.splice(0, settings.batch);
+  state.writing = true;
+  state.budget--;
+  try {
+    const { settled, changes } = await queue.settle(some);
+    if (settled < some.length) log.warn('leases lost', { count: some.length - settled });
+    for (const { id, status } of changes) log.warn(`webhook endpoint ${status}`, { endpointId: id });
+    failures.settle = 0;
+    noteDue(run, some);
+  } catch (error) {
+    log.error('dispatcher cannot settle', { error, count: some.length });
+    failures.settle++;
+    state.settleAt = clock.now() + RETRY_MS;
+    const isLastTry = state.budget <= 0 || (!mayStart(state) && failures.settle >= SETTLE_TRIES_AT_STOP);
+    // What is dropped here is claimed again once its lease has run out.
+    if (isLastTry) state.results.length = 0;
+    else state.results.unshift(...some);
+  }
+  state.writing = false;
+  state.resultsSince = clock.now();
+  step(run);
+}
+
+/** A retry may be due before the next look, and what was released is due at once. */
+function noteDue({ state, clock }: Run, settled: Settlement[]): void {
+  for (const { outcome, delayMs = 0 } of settled) {
+    if (outcome === 'retry') state.dueAt = Math.min(state.dueAt, clock.now() + delayMs);
+    else if (outcome === 'release') state.rung = true;
+  }
+}
+
+async function extend(run: Run): Promise<void> {
+  const { state, lanes, queue, clock, log, settings } = run;
+  const askedAt = clock.now();
+  const held = allHeld(lanes);
+  state.writing = true;
+  state.budget--;
+  state.extendAt = askedAt + settings.leaseMs / 3;
+  try {
+    const kept = await queue.extend([...held.map(({ delivery }) => delivery), ...state.results]);
+    const isKept = ({ delivery }: Held) => kept.has(delivery.id);
+    extended(lanes, held.filter(isKept), askedAt + settings.leaseMs);
+    // Somebody else holds it, or nobody: its room is free for others.
+    const lost = new Set(held.filter((each) => !isKept(each)));
+    if (giveBack(lanes, (each) => lost.has(each)).length > 0) state.rung = true;
+  } catch (error) {
+    log.error('dispatcher cannot extend its leases', { error });
+    state.extendAt = clock.now() + RETRY_MS;
+    lanes.leasesTooShort = false;
+  }
+  state.writing = false;
+  step(run);
+}
+
+function reportStall({ state, lanes, log }: Run, now: number): void {
+  state.stalled = true;
+  const seconds = Math.round((now - state.lastClaimAt) / 1000);
+  const { waiting, quick, slow } = lanes;
+  log.error('dispatcher has not claimed for a while', { seconds, waiting, underWay: quick.size + slow.size });
 }

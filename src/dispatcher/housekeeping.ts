@@ -7,11 +7,16 @@ import { attempts, messages, notifications, outcomes } from '../outbox/schema.ts
 /** Idempotency keys that one statement deletes at most. */
 const KEYS_BATCH = 1000;
 
+/** How long housekeeping waits for a statement, in milliseconds. */
+const STATEMENT_MS = 5000;
+
 /** Deletes what is kept no longer: notifications finished for `retentionDays`, idempotency keys after a day. */
 export async function tidy({ db, log }: { db: Db; log: Log }, retentionDays: number): Promise<void> {
   try {
     let keys = 0;
-    for (let some = KEYS_BATCH; some === KEYS_BATCH; keys += some) some = await pruneIdempotencyKeys(db, KEYS_BATCH);
+    for (let some = KEYS_BATCH; some === KEYS_BATCH; keys += some) {
+      some = await pruneIdempotencyKeys(db, KEYS_BATCH, AbortSignal.timeout(STATEMENT_MS));
+    }
     const notifications = await pruneNotifications(db, retentionDays);
     if (notifications + keys > 0) log.info('tidied', { notifications, keys });
   } catch (error) {
@@ -54,7 +59,7 @@ const prune = statement<{ days: number; limit: number }, { pruned: number }>(
 /** Deletes finished notifications older than `days`, batch by batch, and returns how many. */
 export async function pruneNotifications(db: Db, days: number): Promise<number> {
   for (let all = 0; ; ) {
-    const [row] = await db.run(prune, { days, limit: PRUNE_BATCH });
+    const [row] = await db.run(prune, { days, limit: PRUNE_BATCH }, AbortSignal.timeout(STATEMENT_MS));
     all += row?.pruned ?? 0;
     if ((row?.pruned ?? 0) < PRUNE_BATCH) return all;
   }

@@ -1,111 +1,291 @@
 import type { Delivery } from './claims.ts';
+import { activeOf, hasRoom, heldOf, holdOf, type Limits, openOf } from './rooms.ts';
 
-type Lane = { waiting: Delivery[]; held: number; active: number; averageMs: number | undefined };
+/** A delivery in this dispatcher's hands. Times are the clock's milliseconds. */
+export type Held = {
+  readonly delivery: Delivery;
+  readonly lane: Lane;
+  leasedUntil: number;
+  startedAt: number;
+  stage: 'waiting' | 'quick' | 'slow' | 'over';
+};
 
-/** How many idle endpoints to remember the speed of. */
-const REMEMBERED = 200;
+/** `new` until its first delivery has ended or turned slow; from then on, as fast as its latest. */
+export type Pace = 'new' | 'fast' | 'slow';
+
+/** An endpoint's deliveries, or email's. */
+export type Lane = {
+  readonly id: string;
+  pace: Pace;
+  /** How many quick ones may be under way: one more with each that ends quickly, and one after a slow one. */
+  window: number;
+  waiting: Held[];
+  quick: number;
+  slow: number;
+  averageMs: number;
+  /** Whether the queue is known to hold more that is due. */
+  backlog: boolean;
+  /** How many of those that wait could start if the process had room, and whether it has run low on them. */
+  startable: number;
+  hungry: boolean;
+};
+
+/** All that a dispatcher holds. `startable`, `hungry` and `ready` sum up the lanes by pace: see `touch`. */
+export type Lanes = {
+  readonly limits: Limits;
+  readonly byId: Map<string, Lane>;
+  readonly quick: Set<Held>;
+  readonly slow: Set<Held>;
+  readonly ready: Record<Pace, Set<Lane>>;
+  readonly startable: Record<Pace, number>;
+  readonly hungry: Record<Pace, number>;
+  waiting: number;
+  heldBytes: number;
+  /** Under way in lanes that are new. */
+  trying: number;
+  averageMs: number;
+  /** Whether lanes that are not known here have something due. */
+  moreStrangers: boolean;
+  /** Whether something waits that cannot start before its lease is extended. */
+  leasesTooShort: boolean;
+  /** When `check` is to be called next. */
+  checkAt: number;
+};
+
+/** Comes before every lane. */
+export const FIRST_LANE = '00000000-0000-0000-0000-000000000000';
+/** Email's lane, as bounded as any endpoint's; comes after every endpoint's id. */
+export const EMAIL_LANE = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+
+/** From this age on, in milliseconds, a delivery is slow: it leaves its slot to others, and so does its lane. */
+export const SLOW_MS = 1000;
+/** How long after its time a channel may still end by itself. */
+export const GRACE_MS = 500;
+/** Lanes that are remembered; past it those that are idle are forgotten. */
+const REMEMBERED = 1000;
 /** The share of the newest delivery in an average. */
 const WEIGHT = 0.2;
 
-/**
- * What is held, by endpoint, so that none slows the others down: how many deliveries of one may be under way, and how
- * many may be held, which is what it can start within half a lease at the speed it has shown. Email is one lane, and
- * may take every slot.
- */
-export function createLanes({ concurrency, batch, leaseMs }: { concurrency: number; batch: number; leaseMs: number }) {
-  const cap = Math.max(1, Math.ceil(concurrency / 4));
-  const lanes = new Map<string | null, Lane>();
-  let waiting = 0;
-  let averageMs: number | undefined;
-
-  function laneOf(endpointId: string | null): Lane {
-    let lane = lanes.get(endpointId);
-    if (!lane) {
-      if (lanes.size >= REMEMBERED) forgetIdle();
-      lane = { waiting: [], held: 0, active: 0, averageMs: undefined };
-      lanes.set(endpointId, lane);
-    }
-    return lane;
-  }
-
-  function forgetIdle(): void {
-    for (const [id, { held }] of lanes) if (held === 0) lanes.delete(id);
-  }
-
-  const withinHalfALease = (slots: number, ms: number) => Math.floor((slots * leaseMs) / 2 / Math.max(ms, 1));
-
-  function free({ held, averageMs }: Lane): number {
-    const most = averageMs === undefined ? cap : Math.max(cap, withinHalfALease(cap, averageMs));
-    return Math.min(batch, most) - held;
-  }
-
+export function createLanes(limits: Limits): Lanes {
   return {
-    /** How many deliveries of one endpoint may be under way. */
-    cap,
-    /** How many are held and not yet started. */
-    waiting: () => waiting,
-    /** How many may be held in all. */
-    startable: () =>
-      averageMs === undefined ? batch : Math.max(concurrency, withinHalfALease(concurrency, averageMs)),
-    /** How many more of each known endpoint may be claimed. */
-    free(): Map<string, number> {
-      const known = new Map<string, number>();
-      for (const [id, lane] of lanes) if (id !== null) known.set(id, free(lane));
-      return known;
-    },
-    add(delivery: Delivery): void {
-      const lane = laneOf(delivery.endpointId);
-      lane.waiting.push(delivery);
-      lane.held++;
-      waiting++;
-    },
-    /** The next delivery to start, of a lane that has room; lanes take turns. */
-    next(): Delivery | undefined {
-      if (waiting === 0) return undefined;
-      for (const [id, lane] of lanes) {
-        if (lane.active >= (id === null ? concurrency : cap)) continue;
-        const delivery = lane.waiting.shift();
-        if (!delivery) continue;
-        lane.active++;
-        waiting--;
-        // To the end of the line.
-        lanes.delete(id);
-        lanes.set(id, lane);
-        return delivery;
-      }
-      return undefined;
-    },
-    /** Returns whether the lane was full, so that more of it may now be due. */
-    finish({ endpointId }: Delivery, ms: number): boolean {
-      averageMs = average(averageMs, ms);
-      const lane = laneOf(endpointId);
-      const wasFull = free(lane) <= 0;
-      lane.active--;
-      lane.held--;
-      lane.averageMs = average(lane.averageMs, ms);
-      return wasFull;
-    },
-    /** Takes out what waits and is among `which`, or all of it. */
-    remove(which?: (delivery: Delivery) => boolean): Delivery[] {
-      const removed: Delivery[] = [];
-      for (const lane of lanes.values()) {
-        const [out, stay] = partition(lane.waiting, which ?? (() => true));
-        lane.waiting = stay;
-        lane.held -= out.length;
-        removed.push(...out);
-      }
-      waiting -= removed.length;
-      return removed;
-    },
-    /** All that waits. */
-    all: (): Delivery[] => [...lanes.values()].flatMap((lane) => lane.waiting),
+    limits,
+    byId: new Map(),
+    quick: new Set(),
+    slow: new Set(),
+    ready: { new: new Set(), fast: new Set(), slow: new Set() },
+    startable: { new: 0, fast: 0, slow: 0 },
+    hungry: { new: 0, fast: 0, slow: 0 },
+    waiting: 0,
+    heldBytes: 0,
+    trying: 0,
+    averageMs: 0,
+    moreStrangers: false,
+    leasesTooShort: false,
+    checkAt: Number.POSITIVE_INFINITY,
   };
 }
 
-function partition<T>(list: T[], test: (each: T) => boolean): [T[], T[]] {
-  return [list.filter(test), list.filter((each) => !test(each))];
+function laneOf(lanes: Lanes, id: string): Lane {
+  const known = lanes.byId.get(id);
+  if (known) return known;
+  if (lanes.byId.size >= REMEMBERED) {
+    for (const lane of lanes.byId.values()) if (heldOf(lane) === 0 && !lane.backlog) lanes.byId.delete(lane.id);
+  }
+  const counts = { quick: 0, slow: 0, startable: 0, averageMs: 0 };
+  const lane: Lane = { id, pace: 'new', window: 1, waiting: [], ...counts, backlog: false, hungry: false };
+  lanes.byId.set(id, lane);
+  return lane;
 }
 
-function average(before: number | undefined, ms: number): number {
-  return before === undefined ? ms : before + (ms - before) * WEIGHT;
+/** Changes a lane and keeps the sums right. Every change goes through here. */
+function touch(lanes: Lanes, lane: Lane, change: () => void): void {
+  lanes.startable[lane.pace] -= lane.startable;
+  lanes.hungry[lane.pace] -= Number(lane.hungry);
+  lanes.ready[lane.pace].delete(lane);
+  if (lane.pace === 'new') lanes.trying -= activeOf(lane);
+  change();
+  const room = holdOf(lanes.limits, lane) - heldOf(lane);
+  lane.startable = Math.min(lane.waiting.length, openOf(lanes.limits, lane));
+  lane.hungry = lane.backlog && room > 0 && room >= heldOf(lane);
+  lanes.startable[lane.pace] += lane.startable;
+  lanes.hungry[lane.pace] += Number(lane.hungry);
+  if (lane.startable > 0) lanes.ready[lane.pace].add(lane);
+  if (lane.pace === 'new') lanes.trying += activeOf(lane);
+}
+
+/** Takes in what was claimed under leases that end at `leasedUntil`. */
+export function hold(lanes: Lanes, deliveries: readonly Delivery[], leasedUntil: number): void {
+  for (const delivery of deliveries) {
+    const lane = laneOf(lanes, delivery.endpointId ?? EMAIL_LANE);
+    lanes.waiting++;
+    lanes.heldBytes += delivery.body.length;
+    touch(lanes, lane, () => lane.waiting.push({ delivery, lane, leasedUntil, startedAt: 0, stage: 'waiting' }));
+  }
+}
+
+/** Notes which of the lanes that a claim looked at have more that is due, and whether unnamed ones have. */
+export function noteBacklogs(
+  lanes: Lanes,
+  seen: Iterable<string>,
+  more: ReadonlySet<string>,
+  strangers: boolean,
+): void {
+  lanes.moreStrangers = strangers;
+  for (const id of seen) {
+    const lane = lanes.byId.get(id);
+    if (lane) touch(lanes, lane, () => (lane.backlog = more.has(id)));
+  }
+  for (const id of more) {
+    const lane = laneOf(lanes, id);
+    touch(lanes, lane, () => (lane.backlog = true));
+  }
+}
+
+/**
+ * Starts the next delivery that may start; lanes take turns. Undefined where none may. Fast lanes come last: the others'
+ * room is small, and they cannot fill it.
+ */
+export function startNext(lanes: Lanes, now: number): Held | undefined {
+  for (const pace of ['new', 'slow', 'fast'] as const) {
+    if (lanes.ready[pace].size === 0 || !hasRoom(lanes, pace)) continue;
+    for (const lane of lanes.ready[pace]) {
+      // It might still be under way when another dispatcher takes it.
+      if ((lane.waiting[0] as Held).leasedUntil - now < lanes.limits.deliveryTimeoutMs) {
+        lanes.leasesTooShort = true;
+        lanes.ready[pace].delete(lane);
+        continue;
+      }
+      return startFrom(lanes, lane, now);
+    }
+  }
+  return undefined;
+}
+
+function startFrom(lanes: Lanes, lane: Lane, now: number): Held {
+  let held: Held | undefined;
+  touch(lanes, lane, () => {
+    held = lane.waiting.shift() as Held;
+    held.stage = lane.pace === 'slow' ? 'slow' : 'quick';
+    held.startedAt = now;
+    lane[held.stage]++;
+    lanes[held.stage].add(held);
+  });
+  lanes.waiting--;
+  const patience = lane.pace === 'slow' ? lanes.limits.deliveryTimeoutMs + GRACE_MS : SLOW_MS;
+  lanes.checkAt = Math.min(lanes.checkAt, now + patience);
+  // To the end of the line.
+  lanes.byId.delete(lane.id);
+  lanes.byId.set(lane.id, lane);
+  return held as unknown as Held;
+}
+
+/** Moves what has become slow to the overflow, where there is room, and returns what should be over by now. */
+export function check(lanes: Lanes, now: number): Held[] {
+  const { quick, slow, limits } = lanes;
+  lanes.checkAt = Number.POSITIVE_INFINITY;
+  // The oldest come first.
+  for (const held of quick) {
+    if (now - held.startedAt < SLOW_MS) {
+      lanes.checkAt = held.startedAt + SLOW_MS;
+      break;
+    }
+    turnSlow(lanes, held);
+  }
+  const overdue: Held[] = [];
+  for (const held of [...quick, ...slow]) {
+    const endsAt = held.startedAt + limits.deliveryTimeoutMs + GRACE_MS;
+    if (endsAt <= now) overdue.push(held);
+    else if (now - held.startedAt >= SLOW_MS) lanes.checkAt = Math.min(lanes.checkAt, endsAt);
+  }
+  return overdue;
+}
+
+function turnSlow(lanes: Lanes, held: Held): void {
+  const { lane } = held;
+  const moves = lanes.slow.size < lanes.limits.overflowConcurrency;
+  touch(lanes, lane, () => {
+    lane.pace = 'slow';
+    lane.window = 1;
+    if (!moves) return;
+    held.stage = 'slow';
+    lane.quick--;
+    lane.slow++;
+  });
+  if (!moves) return;
+  lanes.quick.delete(held);
+  lanes.slow.add(held);
+}
+
+/** Takes out what has ended. Returns false where it was taken out before. */
+export function finish(lanes: Lanes, held: Held, now: number): boolean {
+  const { lane, stage } = held;
+  if (stage !== 'quick' && stage !== 'slow') return false;
+  const ms = now - held.startedAt;
+  const isQuick = ms < SLOW_MS;
+  touch(lanes, lane, () => {
+    lanes[stage].delete(held);
+    lane[stage]--;
+    lane.pace = isQuick ? 'fast' : 'slow';
+    lane.window = isQuick ? Math.min(lanes.limits.laneConcurrency, lane.window + 1) : 1;
+    if (isQuick) lane.averageMs = average(lane.averageMs, ms);
+  });
+  if (isQuick) lanes.averageMs = average(lanes.averageMs, ms);
+  leave(lanes, held);
+  return true;
+}
+
+function leave(lanes: Lanes, held: Held): void {
+  held.stage = 'over';
+  lanes.heldBytes -= held.delivery.body.length;
+}
+
+/** Takes out what waits and is among `which`. */
+export function giveBack(lanes: Lanes, which: (held: Held) => boolean): Delivery[] {
+  const out: Held[] = [];
+  for (const lane of lanes.byId.values()) {
+    if (lane.waiting.length === 0) continue;
+    const leaving = lane.waiting.filter(which);
+    touch(lanes, lane, () => (lane.waiting = lane.waiting.filter((held) => !leaving.includes(held))));
+    out.push(...leaving);
+  }
+  return goneFrom(lanes, out);
+}
+
+/** Takes out what waits in a slow lane beyond what it may start: it was claimed while the lane was fast. */
+export function giveBackExcess(lanes: Lanes, lane: Lane): Delivery[] {
+  const most = openOf(lanes.limits, lane);
+  if (lane.pace !== 'slow' || lane.waiting.length <= most) return [];
+  let out: Held[] = [];
+  touch(lanes, lane, () => {
+    out = lane.waiting.splice(most);
+    lane.backlog = true;
+  });
+  return goneFrom(lanes, out);
+}
+
+function goneFrom(lanes: Lanes, out: Held[]): Delivery[] {
+  lanes.waiting -= out.length;
+  for (const held of out) leave(lanes, held);
+  return out.map(({ delivery }) => delivery);
+}
+
+/** All that is under way. */
+export const underWay = (lanes: Lanes): Held[] => [...lanes.quick, ...lanes.slow];
+/** All that waits or is under way. */
+export const allHeld = (lanes: Lanes): Held[] => [
+  ...Array.from(lanes.byId.values(), ({ waiting }) => waiting).flat(),
+  ...underWay(lanes),
+];
+
+/** Notes that the leases of `kept` end at `leasedUntil`. */
+export function extended(lanes: Lanes, kept: Iterable<Held>, leasedUntil: number): void {
+  lanes.leasesTooShort = false;
+  for (const held of kept) {
+    held.leasedUntil = leasedUntil;
+    if (held.stage === 'waiting') touch(lanes, held.lane, () => {});
+  }
+}
+
+function average(before: number, ms: number): number {
+  return Math.max(1, before === 0 ? ms : before + (ms - before) * WEIGHT);
 }

@@ -4,21 +4,26 @@ import { attempts, deliveries, outcomes, webhookEndpoints } from '../outbox/sche
 import { isHeld } from './claims.ts';
 
 /**
- * What became of a held notification. `retry` and `cut` are due again after `delayMs`, `release` at once. `cut` was under
- * way when a shutdown could wait no longer, `release` never attempted: both have as many attempts left as before.
+ * What became of a held notification. `retry` and `interrupted` are due again after `delayMs`, `release` at once.
+ * `interrupted` was under way when a shutdown could wait no longer, `release` never attempted: both have as many
+ * attempts left as before. A `blameless` failure says nothing about the endpoint.
  */
 export type Settlement = {
   id: string;
   lease: string;
-  outcome: 'sent' | 'retry' | 'dead' | 'cut' | 'release';
+  outcome: 'sent' | 'retry' | 'dead' | 'interrupted' | 'release';
   delayMs?: number;
   durationMs?: number;
   status?: number | null;
   error?: string | null;
+  blameless?: true;
 };
 
 /** An endpoint whose state a settlement changed. */
 export type EndpointChange = { id: string; status: 'enabled' | 'paused' | 'disabled' };
+
+/** How many of a batch were still held, and whose state changed with it. */
+export type Settled = { settled: number; changes: EndpointChange[] };
 
 /** Failures in a row after which an endpoint is paused, and days of nothing but failures after which it is disabled. */
 const PAUSE_AFTER = 10;
@@ -27,7 +32,7 @@ const DISABLE_AFTER_DAYS = 5;
 // Checks the lease token of every row: what another dispatcher has claimed since is left alone, its log included.
 // Endpoints are locked in order, and only those whose health changes: two settlements cannot deadlock, and where all
 // goes well none is touched. A pause begins at 30 s and doubles with every round of failures, up to an hour.
-const settle = statement<{ results: string; dispatcher: string }, { settled: number; changes: EndpointChange[] }>(
+const settle = statement<{ results: string; dispatcher: string }, Settled>(
   'deliveries.settle',
   ($) => sql`
     with r as materialized (
@@ -40,15 +45,15 @@ const settle = statement<{ results: string; dispatcher: string }, { settled: num
     ), kept as (
       update ${deliveries} d
       set due_at = now() + coalesce(r."delayMs", 0) * interval '1 millisecond', lease = null,
-          attempt = d.attempt - case when r.outcome in ('cut', 'release') then 1 else 0 end
-      from r where ${isHeld(sql`d`)} and r.outcome in ('retry', 'cut', 'release')
+          attempt = d.attempt - case when r.outcome in ('interrupted', 'release') then 1 else 0 end
+      from r where ${isHeld(sql`d`)} and r.outcome in ('retry', 'interrupted', 'release')
       returning r.*, d.endpoint_id, d.attempt
     ), settled as (
       select * from gone union all select * from kept
     ), logged as (
       insert into ${attempts} (notification_id, at, duration_ms, status, error, dispatcher)
       select id, now() - "durationMs" * interval '1 millisecond', "durationMs", status, error, ${$.dispatcher}::text
-      from kept where outcome in ('retry', 'cut')
+      from kept where outcome in ('retry', 'interrupted')
     ), finished as (
       insert into ${outcomes}
         (notification_id, status, attempts, last_error, finished_at, duration_ms, http_status, dispatcher)
@@ -92,8 +97,9 @@ export async function settleDeliveries(
   db: Db,
   results: Settlement[],
   dispatcher: string,
-): Promise<{ settled: number; changes: EndpointChange[] }> {
-  const [row] = await db.run(settle, { results: JSON.stringify(results), dispatcher });
+  signal: AbortSignal,
+): Promise<Settled> {
+  const [row] = await db.run(settle, { results: JSON.stringify(results), dispatcher }, signal);
   if (!row) throw new Error('deliveries.settle returned no row');
   return row;
 }

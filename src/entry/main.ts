@@ -5,9 +5,12 @@ import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
 import type { CreateSender } from '../dispatcher/channels/send.ts';
 import type { Sign } from '../dispatcher/channels/sign.ts';
 import { webhookChannel } from '../dispatcher/channels/webhook.ts';
+import { systemClock } from '../dispatcher/clock.ts';
 import { queueDepth } from '../dispatcher/depth.ts';
 import { createDispatcher } from '../dispatcher/dispatch.ts';
 import { tidy } from '../dispatcher/housekeeping.ts';
+import { databaseQueue } from '../dispatcher/queue.ts';
+import { processLimits } from '../dispatcher/rooms.ts';
 import { postgresDoorbell } from '../platform/doorbell-postgres.ts';
 import { createLog } from '../platform/log.ts';
 import { createMetrics } from '../platform/metrics.ts';
@@ -66,16 +69,18 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
   const random = Math.random;
   const name = `${hostname()}:${process.pid}`;
   const secrets = createSecretBox(config.secretsKey);
+  const settings = { ...config.dispatch, ...processLimits(config.dispatch) };
   const sender = createSender({
     allowPrivate: config.webhookAllowPrivate,
     timeoutMs: config.dispatch.deliveryTimeoutMs,
-    connectionsPerOrigin: 2 * config.dispatch.concurrency,
+    connectionsPerOrigin: settings.laneConcurrency,
   });
   const channels = {
     email: emailChannel(config, log),
     webhook: webhookChannel({ send: sender.send, secrets, now, sign }),
   };
-  const dispatcher = createDispatcher({ db, channels, log, metrics, random, name, settings: config.dispatch });
+  const queue = databaseQueue(db, { name, leaseMs: config.dispatch.leaseMs });
+  const dispatcher = createDispatcher({ queue, channels, clock: systemClock, log, metrics, random, settings });
   // Over HTTP there is no listening, and what listens would keep Neon awake.
   const doorbell =
     config.databaseUrl.startsWith('postgres') && !speaksNeon(config)
@@ -127,7 +132,12 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
     createMetricsServer({
       ...config.metrics,
       contentType: prometheus.contentType,
-      expose: () => prometheus.expose({ pool: database.stats, queue: () => queueDepth(db, AbortSignal.timeout(2000)) }),
+      expose: () =>
+        prometheus.expose({
+          pool: database.stats,
+          queue: () => queueDepth(db, AbortSignal.timeout(2000)),
+          lastClaimAgeMs: config.dispatchEnabled ? dispatcher.lastClaimAgeMs : undefined,
+        }),
       log,
     });
 

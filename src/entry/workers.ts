@@ -15,7 +15,7 @@ import { workersConfig } from './workers-config.ts';
 type Bindings = {
   RATE_LIMITER?: RateLimitBinding;
   /** The dispatcher's Worker, worker-cron/. */
-  DISPATCHER?: { wake(): Promise<void> };
+  DISPATCHER?: { wake(changedEndpointId?: string): Promise<void> };
 };
 
 const bindings = env as Bindings;
@@ -53,7 +53,7 @@ const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
 export default {
   fetch(request, _env, ctx) {
     const clientAddress = request.headers.get('cf-connecting-ip') ?? 'unknown';
-    return app.fetch(request, { ...deps, clientAddress, wake: () => wake(bindings, ctx, log) }, ctx);
+    return app.fetch(request, { ...deps, clientAddress, wake: (changed) => wake(bindings, ctx, log, changed) }, ctx);
   },
 } satisfies ExportedHandler;
 
@@ -66,11 +66,11 @@ function exportAtOnce({ record, flush }: ReturnType<typeof otlpTrace>): Deps['tr
 }
 
 // A lost ring costs one tick, so that it may fail the log alone.
-function wake({ DISPATCHER }: Bindings, ctx: ExecutionContext, log: Log): void {
+function wake({ DISPATCHER }: Bindings, ctx: ExecutionContext, log: Log, changed?: string): void {
   if (!DISPATCHER) return;
   ctx.waitUntil(
     Promise.resolve()
-      .then(() => DISPATCHER.wake())
+      .then(() => DISPATCHER.wake(changed))
       .catch((error) => log.warn('cannot wake the dispatcher', { error })),
   );
 }

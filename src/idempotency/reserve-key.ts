@@ -66,7 +66,7 @@ const pruneKeys = statement<{ limit: number }, { pruned: number }>(
 );
 
 /** Deletes keys that are kept no longer, up to `limit` of them, and returns how many. */
-export async function pruneIdempotencyKeys(db: Db, limit: number): Promise<number> {
-  const [row] = await db.run(pruneKeys, { limit });
+export async function pruneIdempotencyKeys(db: Db, limit: number, signal: AbortSignal): Promise<number> {
+  const [row] = await db.run(pruneKeys, { limit }, signal);
   return row?.pruned ?? 0;
 }

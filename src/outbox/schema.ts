@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { index, integer, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
 
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
@@ -60,9 +60,14 @@ export const deliveries = pgTable(
     dueAt: timestamp('due_at', { withTimezone: true }).notNull(),
     lease: uuid(),
     attempt: integer().notNull().default(0),
+    /** Of the message's body: what a claim may bring is bounded. */
+    bytes: integer().notNull().default(0),
   },
-  (t) => [index('deliveries_due').on(t.dueAt)],
+  (t) => [index('deliveries_lane').on(sql`coalesce(${t.endpointId}, 'ffffffff-ffff-ffff-ffff-ffffffffffff')`, t.dueAt)],
 );
+
+/** The lane of the queue's row `d`: its endpoint, or, for email, one that comes after all. As the index has it. */
+export const laneOf = (d: SQL): SQL => sql`coalesce(${d}.endpoint_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')`;
 
 /** Every attempt but the last one, which its outcome tells, for whoever asks what happened. */
 export const attempts = pgTable(

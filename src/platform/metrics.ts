@@ -3,7 +3,12 @@ import type { Metrics } from '../deps.ts';
 import type { QueueDepth } from '../dispatcher/depth.ts';
 import type { OpenDb } from './open-db.ts';
 
-type Sources = { pool: OpenDb['stats']; queue: () => Promise<QueueDepth> };
+type Sources = {
+  pool: OpenDb['stats'];
+  queue: () => Promise<QueueDepth>;
+  /** Undefined where this process has no dispatcher. */
+  lastClaimAgeMs: (() => number) | undefined;
+};
 
 /** Prometheus metrics of this process; `sources` are read when it is scraped. */
 export function createMetrics(): Metrics & { expose(sources: Sources): Promise<string>; contentType: string } {
@@ -46,6 +51,12 @@ export function createMetrics(): Metrics & { expose(sources: Sources): Promise<s
   const ticks = new Counter({ name: 'dispatcher_ticks_total', help: 'Looks at the queue.', registers });
   const tickErrors = new Counter({ name: 'dispatcher_tick_errors_total', help: 'Looks that failed.', registers });
 
+  const lastClaim = new Gauge({
+    name: 'dispatcher_last_claim_age_seconds',
+    help: 'Time since the queue last answered a claim of this dispatcher.',
+    registers: [],
+  });
+
   return {
     requestStarted: () => inFlight.inc(),
     requestFinished: (method, route, status, seconds) => {
@@ -60,6 +71,10 @@ export function createMetrics(): Metrics & { expose(sources: Sources): Promise<s
     contentType: registry.contentType,
     expose: async (sources) => {
       for (const [state, count] of Object.entries(sources.pool())) pool.set({ state }, count);
+      if (sources.lastClaimAgeMs) {
+        registry.registerMetric(lastClaim);
+        lastClaim.set(sources.lastClaimAgeMs() / 1000);
+      }
       byStatus.reset();
       oldestDue.remove();
       // While the database is away its figures are absent, never stale, and the others go on.

@@ -173,12 +173,14 @@ export const webhookEndpointsRoutes = router()
     const change = { ...input, ...c.req.valid('param'), events: JSON.stringify(input.events), versions: ifMatch(c) };
     const now = c.env.now().toISOString();
     const endpoint = await updateEndpoint(c.env.db, { ...change, now }, c.get('signal'));
-    c.env.wake();
+    c.env.wake(endpoint.id);
     c.header('ETag', etagOf(endpoint.version));
     return c.json(viewOf(endpoint), 200);
   })
   .openapi(remove, async (c) => {
-    await removeEndpoint(c.env.db, c.req.valid('param').id, ifMatch(c), c.get('signal'));
+    const { id } = c.req.valid('param');
+    await removeEndpoint(c.env.db, id, ifMatch(c), c.get('signal'));
+    c.env.wake(id);
     return c.body(null, 204);
   })
   .openapi(rotate, async (c) => {

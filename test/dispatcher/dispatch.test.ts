@@ -3,7 +3,9 @@ import { beforeEach, test } from 'node:test';
 import type { Db } from '../../src/db.ts';
 import type { Attempt, Channel } from '../../src/dispatcher/channels/channel.ts';
 import type { Delivery } from '../../src/dispatcher/claims.ts';
+import { systemClock } from '../../src/dispatcher/clock.ts';
 import { createDispatcher, type DispatchSettings } from '../../src/dispatcher/dispatch.ts';
+import { databaseQueue } from '../../src/dispatcher/queue.ts';
 import { onEveryDatabase } from '../support/databases.ts';
 import { recordingLog } from '../support/deps.ts';
 import { endpointState, enqueue, execute, newEndpoint, stateOf } from '../support/notifications.ts';
@@ -15,23 +17,36 @@ const settings: DispatchSettings = {
   intervalMs: 60_000,
   batch: 20,
   concurrency: 4,
+  overflowConcurrency: 4,
+  totalConcurrency: 8,
+  laneConcurrency: 1,
+  maxHeldBytes: 1e6,
   leaseMs: 60_000,
   maxAttempts: 3,
   deliveryTimeoutMs: 10_000,
 };
 
+/** How many endpoints that are not known yet are tried at a time: half of the slots. */
+const TRIES = 2;
+
+/** Queues one notification each for `count` new endpoints, and returns their ids. */
+async function enqueueEach(db: Db, count: number): Promise<string[]> {
+  const each = Array.from({ length: count }, async () => enqueue(db, 1, await newEndpoint(db)));
+  return (await Promise.all(each)).flat();
+}
+
 function dispatcherWith(db: Db, channel: Channel, own: Partial<DispatchSettings> = {}) {
   const log = recordingLog();
   const dispatcher = createDispatcher({
-    db,
+    queue: databaseQueue(db, { name: 'test', leaseMs: own.leaseMs ?? settings.leaseMs }),
     channels: { email: channel, webhook: channel },
+    clock: systemClock,
     log,
     metrics: { delivery() {}, dispatcherTick() {} },
     random: () => 0.5,
-    name: 'test',
     settings: { ...settings, ...own },
   });
-  return { ...dispatcher, log };
+  return { ...dispatcher, log, drain: async (budget?: number) => (await dispatcher.drain(budget)).nextMs };
 }
 
 /** A channel that holds each delivery until it is told how that went. */
@@ -127,17 +142,18 @@ onEveryDatabase('dispatcher', (db) => {
   });
 
   test('a defect of its own ends it, for whoever runs it to know, once the rest is settled', async () => {
-    const ids = await enqueue(db, 10);
+    const ids = await enqueueEach(db, 10);
     const { channel, started, untilStarted } = heldChannel();
+    let calls = 0;
     const { run } = dispatcherWith(db, (delivery) =>
-      delivery.id === ids[0] ? Promise.resolve(undefined as unknown as Attempt) : channel(delivery),
+      calls++ === 0 ? Promise.resolve(undefined as unknown as Attempt) : channel(delivery),
     );
     const ended = assert.rejects(run(), TypeError);
-    await untilStarted(settings.concurrency - 1);
+    await untilStarted(TRIES - 1);
     for (const { finish } of started) finish(SENT);
     await ended;
     const states = await Promise.all(ids.map((id) => stateOf(db, id)));
-    assert.equal(states.filter(({ status }) => status === 'sent').length, settings.concurrency - 1);
+    assert.equal(states.filter(({ status }) => status === 'sent').length, TRIES - 1);
     assert.equal(states.filter(({ leased }) => leased).length, 1, 'the rest is given back');
   });
 
@@ -255,10 +271,10 @@ onEveryDatabase('dispatcher', (db) => {
     const { channel, started, untilStarted } = heldChannel();
     const { run, stop, wake } = dispatcherWith(db, channel);
     const running = run();
-    await enqueue(db, 1);
+    await enqueueEach(db, 1);
     wake();
     await untilStarted(1);
-    await enqueue(db, 1);
+    await enqueueEach(db, 1);
     wake();
     wake();
     await untilStarted(2);
@@ -269,17 +285,17 @@ onEveryDatabase('dispatcher', (db) => {
   });
 
   test('a stop finishes what is under way, gives back the rest, and starts nothing more', async () => {
-    const ids = await enqueue(db, 12);
+    const ids = await enqueueEach(db, 12);
     const { channel, started, untilStarted } = heldChannel();
     const { run, stop } = dispatcherWith(db, channel);
     const running = run();
-    await untilStarted(settings.concurrency);
+    await untilStarted(TRIES);
     stop(never);
     for (const { finish } of started) finish(SENT);
     await running;
-    assert.equal(started.length, settings.concurrency);
+    assert.equal(started.length, TRIES);
     const states = await Promise.all(ids.map((id) => stateOf(db, id)));
-    assert.equal(states.filter(({ status }) => status === 'sent').length, settings.concurrency);
+    assert.equal(states.filter(({ status }) => status === 'sent').length, TRIES);
     for (const { status, attempt, leased, dueInS } of states) {
       if (status !== 'sent') assert.deepEqual([attempt, leased, (dueInS as number) <= 0], [0, false, true]);
     }
@@ -298,7 +314,7 @@ onEveryDatabase('dispatcher', (db) => {
     const { status, leased, dueInS, attempt, log } = await stateOf(db, id);
     assert.deepEqual([status, leased, attempt], [null, false, settings.maxAttempts - 1], 'no attempt is used up');
     assert.ok(Math.abs((dueInS as number) - settings.deliveryTimeoutMs / 1000) < 2, `${dueInS} s`);
-    assert.deepEqual(log, [{ status: null, error: 'cut short by a shutdown', dispatcher: 'test' }]);
+    assert.deepEqual(log, [{ status: null, error: 'interrupted by a shutdown', dispatcher: 'test' }]);
     assert.equal((await endpointState(db, endpoint)).failures, 0, 'no fault of the receiver');
   });
 
@@ -324,7 +340,7 @@ onEveryDatabase('dispatcher', (db) => {
         return rows;
       },
     };
-    const { run, stop } = dispatcherWith(watched, channel, { leaseMs: 600 });
+    const { run, stop } = dispatcherWith(watched, channel, { leaseMs: 600, deliveryTimeoutMs: 500 });
     const running = run();
     await untilStarted(1);
     await extended.promise;

@@ -1,19 +1,37 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
-import type { Db } from '../../src/db.ts';
+import { sql } from 'drizzle-orm';
+import { type Db, statement } from '../../src/db.ts';
 import { claimDeliveries, type Delivery, extendLeases } from '../../src/dispatcher/claims.ts';
 import { queueDepth } from '../../src/dispatcher/depth.ts';
 import { pruneNotifications } from '../../src/dispatcher/housekeeping.ts';
+import { EMAIL_LANE, FIRST_LANE } from '../../src/dispatcher/lanes.ts';
+import type { ClaimRequest } from '../../src/dispatcher/queue.ts';
 import { type Settlement, settleDeliveries } from '../../src/dispatcher/settlements.ts';
 import { cancelNotification, redriveNotification } from '../../src/notifications/store.ts';
 import { onEveryDatabase } from '../support/databases.ts';
+import { inTime } from '../support/deps.ts';
 import { endpointState, enqueue, execute, newEndpoint, stateOf } from '../support/notifications.ts';
 
-const signal = new AbortController().signal;
+const signal = inTime();
 
-function claim(db: Db, { limit = 100, cap = 100, leaseMs = 60_000, free = new Map<string, number>() } = {}) {
-  return claimDeliveries(db, { limit, cap, leaseMs, lease: crypto.randomUUID(), free });
+const lanes = statement<Record<never, never>, { lane: string }>(
+  'test.lanes',
+  () => sql`select distinct coalesce(endpoint_id::text, ${sql.raw(`'${EMAIL_LANE}'`)}) as lane from deliveries`,
+);
+
+type Asked = Partial<ClaimRequest> & { room?: number; leaseMs?: number };
+
+/** Claims with `room` for every lane that has anything, unless `rooms` says else. */
+async function claim(db: Db, { room = 100, rooms = {}, leaseMs = 60_000, ...asked }: Asked = {}) {
+  const named = (await db.run(lanes, {}, inTime())).map(({ lane }) => [lane, room]);
+  const request = { limit: 100, maxBytes: 1e6, strangers: 0, after: FIRST_LANE, leaseMs, ...asked };
+  const all = { ...Object.fromEntries(named), ...rooms };
+  return claimDeliveries(db, { ...request, rooms: all, lease: crypto.randomUUID() }, inTime());
 }
+
+const settle = (db: Db, results: Settlement[], dispatcher: string) =>
+  settleDeliveries(db, results, dispatcher, inTime());
 
 const settlement = ({ id, lease }: Pick<Delivery, 'id' | 'lease'>, own: Partial<Settlement> = {}): Settlement => ({
   id,
@@ -44,7 +62,7 @@ onEveryDatabase('queue', (db) => {
     assert.deepEqual(none.deliveries, []);
     assert.equal(none.nextMs, null);
     const [held] = first.deliveries as [Delivery];
-    await settleDeliveries(db, [settlement(held, { outcome: 'retry', delayMs: 5000, error: 'HTTP 500' })], 'd');
+    await settle(db, [settlement(held, { outcome: 'retry', delayMs: 5000, error: 'HTTP 500' })], 'd');
     const { nextMs } = await claim(db);
     assert.ok(nextMs !== null && nextMs > 4000 && nextMs <= 5000);
   });
@@ -59,16 +77,16 @@ onEveryDatabase('queue', (db) => {
     assert.notEqual(current.lease, old.lease);
 
     for (const outcome of ['sent', 'dead', 'retry', 'release'] as const) {
-      const { settled } = await settleDeliveries(db, [settlement(old, { outcome, delayMs: 9e6 })], 'the old one');
+      const { settled } = await settle(db, [settlement(old, { outcome, delayMs: 9e6 })], 'the old one');
       assert.equal(settled, 0, outcome);
     }
-    assert.equal((await extendLeases(db, [old], 9_000_000)).size, 0);
+    assert.equal((await extendLeases(db, [old], 9_000_000, inTime())).size, 0);
     const untouched = await stateOf(db, id);
     assert.equal(untouched.status, null);
     assert.deepEqual(untouched.log, []);
     assert.ok((untouched.dueInS as number) < 61);
 
-    assert.equal((await settleDeliveries(db, [settlement(current)], 'the new one')).settled, 1);
+    assert.equal((await settle(db, [settlement(current)], 'the new one')).settled, 1);
     const done = await stateOf(db, id);
     assert.deepEqual([done.status, done.attempts, done.attempt], ['sent', 2, null]);
     assert.deepEqual(done.log, [{ status: 204, error: null, dispatcher: 'the new one' }]);
@@ -80,14 +98,14 @@ onEveryDatabase('queue', (db) => {
     await expire(db, id);
     const [current] = (await claim(db)).deliveries as [Delivery];
     const failed = settlement(old, { outcome: 'retry', status: 500, error: 'HTTP 500' });
-    assert.equal((await settleDeliveries(db, [failed, settlement(current), settlement(old)], 'd')).settled, 1);
+    assert.equal((await settle(db, [failed, settlement(current), settlement(old)], 'd')).settled, 1);
     assert.deepEqual([(await stateOf(db, id)).status, (await stateOf(db, id)).log.length], ['sent', 1]);
   });
 
   test('a batch settles in one statement: sent, dead, to be retried, given back', async () => {
     await enqueue(db, 4);
     const [sent, dead, retry, back] = (await claim(db)).deliveries as [Delivery, Delivery, Delivery, Delivery];
-    const { settled } = await settleDeliveries(
+    const { settled } = await settle(
       db,
       [
         settlement(sent),
@@ -122,29 +140,76 @@ onEveryDatabase('queue', (db) => {
     assert.deepEqual(claimed.sort(), ids.sort());
   });
 
-  test('no more of one endpoint is claimed than it has room for, and the others are not held up', async () => {
+  test('no more of one lane is claimed than it has room for, and the others are not held up', async () => {
     const slow = await newEndpoint(db);
     const other = await newEndpoint(db);
     await enqueue(db, 20, slow);
     await enqueue(db, 3, other);
-    const count = (deliveries: Delivery[], endpoint: string) =>
+    await enqueue(db, 5);
+    const count = (deliveries: Delivery[], endpoint: string | null) =>
       deliveries.filter(({ endpointId }) => endpointId === endpoint).length;
-    const first = (await claim(db, { cap: 2 })).deliveries;
-    assert.deepEqual([count(first, slow), count(first, other)], [2, 2]);
-    const crowded = await claim(db, { limit: 4, cap: 1 });
-    assert.deepEqual([crowded.deliveries.length, crowded.more], [1, true]);
-    const full = (await claim(db, { limit: 5, cap: 2, free: new Map([[slow, 0]]) })).deliveries;
-    assert.deepEqual([count(full, slow), count(full, other)], [0, 1]);
-    const room = (await claim(db, { cap: 2, free: new Map([[slow, 7]]) })).deliveries;
-    assert.equal(count(room, slow), 7);
+    const first = await claim(db, { room: 2 });
+    assert.deepEqual(
+      [slow, other, null].map((lane) => count(first.deliveries, lane)),
+      [2, 2, 2],
+    );
+    assert.deepEqual(first.more.sort(), [slow, other, EMAIL_LANE].sort());
+    const full = await claim(db, { room: 2, rooms: { [slow]: 0 } });
+    assert.deepEqual(
+      [slow, other, null].map((lane) => count(full.deliveries, lane)),
+      [0, 1, 2],
+    );
+    assert.deepEqual(full.more.sort(), [slow, EMAIL_LANE].sort());
+    const room = await claim(db, { rooms: { [slow]: 7 } });
+    assert.deepEqual([count(room.deliveries, slow), room.unfinished], [7, false]);
+    assert.deepEqual((await claim(db)).more, []);
+  });
+
+  test('a lane that the claim does not name gives one, and so many of them', async () => {
+    const ids = await Promise.all(Array.from({ length: 6 }, () => newEndpoint(db)));
+    for (const id of ids) await enqueue(db, 2, id);
+    const ask = { limit: 100, maxBytes: 1e6, after: FIRST_LANE, leaseMs: 60_000, rooms: {} };
+    const lease = () => crypto.randomUUID();
+    const some = await claimDeliveries(db, { ...ask, strangers: 4, lease: lease() }, inTime());
+    assert.equal(new Set(some.deliveries.map(({ endpointId }) => endpointId)).size, 4);
+    assert.deepEqual([some.deliveries.length, some.strangers, some.more], [4, true, []]);
+    const rest = await claimDeliveries(db, { ...ask, strangers: 100, lease: lease() }, inTime());
+    assert.deepEqual([rest.deliveries.length, rest.strangers], [6, true]);
+    const last = await claimDeliveries(db, { ...ask, strangers: 100, lease: lease() }, inTime());
+    assert.deepEqual([last.deliveries.length, last.strangers, last.unfinished], [2, false, false]);
+  });
+
+  test('claims go round: each begins after the lane at which the last one had enough', async () => {
+    const ids = await Promise.all(Array.from({ length: 5 }, () => newEndpoint(db)));
+    for (const id of ids) await enqueue(db, 1, id);
+    const seen: string[] = [];
+    let after = [...ids].sort()[2] as string;
+    for (const taken of [2, 2, 1]) {
+      const { deliveries, cursor, unfinished } = await claim(db, { limit: 2, after });
+      assert.deepEqual([deliveries.length, unfinished], [taken, taken === 2]);
+      seen.push(...deliveries.map(({ endpointId }) => endpointId as string).sort());
+      after = cursor;
+    }
+    const sorted = [...ids].sort();
+    assert.deepEqual(seen, [...sorted.slice(3), ...sorted.slice(0, 3)]);
+  });
+
+  test('a claim brings no more bytes than it may, but always something', async () => {
+    const body = JSON.stringify({ text: 'x'.repeat(9_990) });
+    await enqueue(db, 10, null, body);
+    await execute(db, `update deliveries set bytes = 10000`);
+    assert.equal((await claim(db, { maxBytes: 35_000 })).deliveries.length, 3);
+    const { deliveries, more } = await claim(db, { maxBytes: 10 });
+    assert.deepEqual([deliveries.length, more], [1, [EMAIL_LANE]]);
   });
 
   test('an endpoint that keeps failing is paused, its queue waits unattempted, and a success ends the pause', async () => {
     const id = await newEndpoint(db);
-    await enqueue(db, 12, id);
+    const ids = await enqueue(db, 12, id);
     const failed = (await claim(db, { limit: 10 })).deliveries;
+    const untouched = ids.filter((each) => !failed.some((claimed) => claimed.id === each));
     const failure = { outcome: 'retry', delayMs: 1000, status: 500, error: 'HTTP 500' } as const;
-    const { changes } = await settleDeliveries(
+    const { changes } = await settle(
       db,
       failed.map((each) => settlement(each, failure)),
       'd',
@@ -154,16 +219,17 @@ onEveryDatabase('queue', (db) => {
     assert.equal(paused.status, 'paused');
     assert.ok((paused.pauseS as number) > 28 && (paused.pauseS as number) <= 30);
 
-    const [one, other] = [await claim(db, { limit: 1 }), await claim(db)];
-    assert.deepEqual([one.deliveries, other.deliveries], [[], []]);
-    assert.deepEqual([one.more, other.more], [true, false], 'whether others may be waiting behind what was put off');
-    assert.ok((other.nextMs as number) < 1000, 'those that failed come first');
+    const { deliveries, more, nextMs } = await claim(db);
+    assert.deepEqual([deliveries, more], [[], []]);
+    assert.ok((nextMs as number) < 1000, 'those that failed come first');
+    const waiting = (await stateOf(db, untouched[0] as string)) as { dueInS: number };
+    assert.ok(waiting.dueInS <= 0, 'a pause rewrites no row');
     await execute(db, `update webhook_endpoints set paused_until = now() where id = '${id}'`);
     await execute(db, 'update deliveries set due_at = now()');
     const again = (await claim(db)).deliveries;
     assert.equal(again.length, 12);
     assert.deepEqual(again.map(({ attempt }) => attempt).sort(), [1, 1, ...Array(10).fill(2)]);
-    const ended = await settleDeliveries(db, [settlement(again[0] as Delivery)], 'd');
+    const ended = await settle(db, [settlement(again[0] as Delivery)], 'd');
     assert.deepEqual(ended.changes, [{ id, status: 'enabled' }]);
     assert.deepEqual(
       { ...(await endpointState(db, id)) },
@@ -186,7 +252,7 @@ onEveryDatabase('queue', (db) => {
         ? settlement(each, { outcome: 'dead', status: 410, error: 'HTTP 410' })
         : settlement(each, { outcome: 'retry', status: 500, error: 'HTTP 500' }),
     );
-    const { changes } = await settleDeliveries(db, results, 'd');
+    const { changes } = await settle(db, results, 'd');
     assert.deepEqual(
       changes.map(({ status }) => status),
       ['disabled', 'disabled'],
@@ -211,17 +277,17 @@ onEveryDatabase('queue', (db) => {
     const [id] = (await enqueue(db, 1)) as [string];
     const [held] = (await claim(db)).deliveries as [Delivery];
     await assert.rejects(cancelNotification(db, id, signal), { code: 'conflict' });
-    await settleDeliveries(db, [settlement(held, { outcome: 'retry', delayMs: 5000, error: 'HTTP 500' })], 'd');
+    await settle(db, [settlement(held, { outcome: 'retry', delayMs: 5000, error: 'HTTP 500' })], 'd');
     const canceled = await cancelNotification(db, id, signal);
     assert.deepEqual([canceled.status, canceled.attempts, canceled.lastError], ['canceled', 1, 'HTTP 500']);
-    assert.equal((await settleDeliveries(db, [settlement(held)], 'd')).settled, 0);
+    assert.equal((await settle(db, [settlement(held)], 'd')).settled, 0);
     assert.equal((await stateOf(db, id)).status, 'canceled');
   });
 
   test('a dead notification that is redriven many times at once is queued once', async () => {
     const [id] = (await enqueue(db, 1)) as [string];
     const [held] = (await claim(db)).deliveries as [Delivery];
-    await settleDeliveries(db, [settlement(held, { outcome: 'dead', error: 'HTTP 500', status: 500 })], 'd');
+    await settle(db, [settlement(held, { outcome: 'dead', error: 'HTTP 500', status: 500 })], 'd');
     const tries = await Promise.allSettled(Array.from({ length: 10 }, () => redriveNotification(db, id, signal)));
     assert.equal(tries.filter(({ status }) => status === 'fulfilled').length, 1);
     const again = await stateOf(db, id);
@@ -231,7 +297,7 @@ onEveryDatabase('queue', (db) => {
   test('finished notifications are pruned when they are old, with all that belongs to them, and no others', async () => {
     await enqueue(db, 5);
     const claimed = (await claim(db, { limit: 4 })).deliveries;
-    await settleDeliveries(
+    await settle(
       db,
       claimed.map((each) => settlement(each)),
       'd',
@@ -264,7 +330,7 @@ onEveryDatabase('queue', (db) => {
     await enqueue(db, 3);
     await execute(db, `update deliveries set due_at = now() - interval '90 seconds'`);
     const [dead] = (await claim(db, { limit: 1 })).deliveries as [Delivery];
-    await settleDeliveries(db, [settlement(dead, { outcome: 'dead', error: 'HTTP 500', status: 500 })], 'd');
+    await settle(db, [settlement(dead, { outcome: 'dead', error: 'HTTP 500', status: 500 })], 'd');
     const depth = await queueDepth(db, signal);
     assert.deepEqual([depth.pending, depth.dead, depth.canceled], [2, 1, 0]);
     assert.ok(depth.oldestDueS >= 90 && depth.oldestDueS < 100);

@@ -9,6 +9,7 @@ import { DbError, statement } from '../../src/db.ts';
 import { openNeon } from '../../src/platform/db-neon.ts';
 import { pgliteBackend, postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
 import { createDatabase } from '../support/databases.ts';
+import { inTime } from '../support/deps.ts';
 import { freePort, query } from '../support/postgres-server.ts';
 
 const types = statement<{ id: string }, Record<string, unknown>>(
@@ -39,11 +40,13 @@ describe('the Neon driver', () => {
       const id = '018f0000-0000-7000-8000-000000000001';
       const time = new Date('2026-01-02T03:04:05.678Z');
       const rest = { int: 7, bool: true, float: 0.5, nothing: null, big: '5', json: { a: [1] }, text: 'ü' };
-      assert.deepEqual(await db.run(types, { id }), [{ id, time, ...rest }]);
+      assert.deepEqual(await db.run(types, { id }, inTime()), [{ id, time, ...rest }]);
       assert.equal(endpoint.requests(), 1);
-      await assert.rejects(db.run(failing('23505'), {}), { failure: 'failed', sqlState: '23505' });
-      await assert.rejects(db.run(failing('40001'), {}), { failure: 'unavailable', sqlState: '40001' });
-      await assert.rejects(db.run({ ...failing('2'), text: 'select 1; select 2' }, {}), { sqlState: '42601' });
+      await assert.rejects(db.run(failing('23505'), {}, inTime()), { failure: 'failed', sqlState: '23505' });
+      await assert.rejects(db.run(failing('40001'), {}, inTime()), { failure: 'unavailable', sqlState: '40001' });
+      await assert.rejects(db.run({ ...failing('2'), text: 'select 1; select 2' }, {}, inTime()), {
+        sqlState: '42601',
+      });
     });
   }
 
@@ -77,7 +80,7 @@ describe('the Neon driver', () => {
       const server = createServer(listener).listen(0, '127.0.0.1');
       await once(server, 'listening');
       const fetchEndpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}/sql`;
-      await assert.rejects(openNeon({ url, fetchEndpoint }).db.run(sleep, { s: 0 }), unavailable);
+      await assert.rejects(openNeon({ url, fetchEndpoint }).db.run(sleep, { s: 0 }, inTime()), unavailable);
       server.close();
       server.closeAllConnections();
     });
@@ -85,13 +88,16 @@ describe('the Neon driver', () => {
 
   it('calls it unavailable when nobody listens', async () => {
     const { db } = openNeon({ url, fetchEndpoint: `http://127.0.0.1:${await freePort()}/sql` });
-    await assert.rejects(db.run(sleep, { s: 0 }), (error) => unavailable(error) && /ECONNREFUSED/.test(String(error)));
+    await assert.rejects(
+      db.run(sleep, { s: 0 }, inTime()),
+      (error) => unavailable(error) && /ECONNREFUSED/.test(String(error)),
+    );
   });
 
   it('never tells the password', async () => {
     assert.throws(() => openNeon({ url: `postgres://a:${PASSWORD}@[bad/db` }), withoutPassword);
     const { db } = openNeon({ url: `postgres://:${PASSWORD}@host/`, fetchEndpoint: 'http://127.0.0.1:1/sql' });
-    await assert.rejects(db.run(sleep, { s: 0 }), unavailable);
+    await assert.rejects(db.run(sleep, { s: 0 }, inTime()), unavailable);
   });
 
   function unavailable(error: unknown): boolean {

@@ -4,7 +4,7 @@ import { sql } from 'drizzle-orm';
 import { type Db, statement } from '../../src/db.ts';
 import { postgresLimiter } from '../../src/platform/limiter-postgres.ts';
 import { onEveryDatabase } from '../support/databases.ts';
-import { noDb, recordingLog, silent } from '../support/deps.ts';
+import { inTime, noDb, recordingLog, silent } from '../support/deps.ts';
 
 const rows = statement<Record<never, never>, { key: string; count: number }>(
   'test.rate_limits',
@@ -39,7 +39,7 @@ function newProcess(db: Db, limit = 3) {
 
 onEveryDatabase('rate limits in the database', (db) => {
   test('processes that share a database count together, and every key by itself', async () => {
-    await db.run(clear, {});
+    await db.run(clear, {}, inTime());
     const [one, two] = [newProcess(db), newProcess(db)];
     assert.deepEqual([one.limit, one.window], [3, 60]);
     const taken = [await one.take('a'), await two.take('a'), await one.take('a')];
@@ -60,7 +60,7 @@ onEveryDatabase('rate limits in the database', (db) => {
   });
 
   test('whether a quota is used up can be asked in every process, and costs nothing of it', async () => {
-    await db.run(clear, {});
+    await db.run(clear, {}, inTime());
     const [one, two] = [newProcess(db), newProcess(db)];
     assert.equal(await one.spent('a'), undefined);
     await one.take('a');
@@ -69,16 +69,16 @@ onEveryDatabase('rate limits in the database', (db) => {
     await one.take('a');
     for (const limiter of [one, two]) assert.equal((await limiter.spent('a'))?.allowed, false);
     assert.deepEqual(
-      (await db.run(rows, {})).map(({ count }) => count),
+      (await db.run(rows, {}, inTime())).map(({ count }) => count),
       [3],
     );
   });
 
   test('when a window ends the key has its whole quota again', async () => {
-    await db.run(clear, {});
+    await db.run(clear, {}, inTime());
     const one = newProcess(db);
     for (let n = 0; n < 4; n++) await one.take('a');
-    await db.run(pass, { seconds: 60 });
+    await db.run(pass, { seconds: 60 }, inTime());
     one.state.clock += 60_000;
     assert.equal(await one.spent('a'), undefined);
     const { allowed, remaining, resetS } = await one.take('a');
@@ -87,7 +87,7 @@ onEveryDatabase('rate limits in the database', (db) => {
   });
 
   test('of 50 requests at once through two processes exactly the quota passes', async () => {
-    await db.run(clear, {});
+    await db.run(clear, {}, inTime());
     const both = [newProcess(db, 20), newProcess(db, 20)];
     const all = await Promise.all(Array.from({ length: 50 }, (_, n) => both[n % 2]?.take('a')));
     const passed = all.filter((quota) => quota?.allowed);
@@ -98,7 +98,7 @@ onEveryDatabase('rate limits in the database', (db) => {
   });
 
   test('a request costs one statement, and one more to ask; a key once refused costs none', async () => {
-    await db.run(clear, {});
+    await db.run(clear, {}, inTime());
     const one = newProcess(db, 1);
     await one.take('first, with its look for old rows');
     const before = one.state.statements;
@@ -112,18 +112,18 @@ onEveryDatabase('rate limits in the database', (db) => {
   });
 
   test('windows that have ended are deleted as new ones come, and keys are kept unreadable', async () => {
-    await db.run(clear, {});
-    await db.run(fill, { count: 1500 });
+    await db.run(clear, {}, inTime());
+    await db.run(fill, { count: 1500 }, inTime());
     const one = newProcess(db, 10_000);
     for (let n = 0; n < 501; n++) await one.take(`address:192.0.2.${n % 2}`);
     await Promise.all(one.state.last);
-    const left = await db.run(rows, {});
+    const left = await db.run(rows, {}, inTime());
     assert.deepEqual(left.map(({ count }) => count).sort(), [250, 251]);
     for (const { key } of left) assert.match(key, /^[\w-]{43}$/);
   });
 
   test('a key may be of any length and hold anything', async () => {
-    await db.run(clear, {});
+    await db.run(clear, {}, inTime());
     const one = newProcess(db, 1);
     for (const key of ['x'.repeat(100_000), 'a\u0000b', '', "'; drop table rate_limits; --"]) {
       assert.equal((await one.take(key)).allowed, true);

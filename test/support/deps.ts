@@ -21,6 +21,9 @@ export function recordingLog(): Log & { lines: Line[] } {
   return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
+/** How long a test waits for a statement. */
+export const inTime = () => AbortSignal.timeout(30_000);
+
 /** A database that is away. */
 export const noDb: Db = {
   run: () => Promise.reject(new DbError('unavailable', 'there is no database in this test')),

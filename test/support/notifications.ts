@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { type Db, statement } from '../../src/db.ts';
+import { inTime } from './deps.ts';
 
 const insert = statement<{ count: number; endpointId: string | null; body: string }, { id: string }>(
   'test.enqueue',
@@ -19,10 +20,11 @@ const insert = statement<{ count: number; endpointId: string | null; body: strin
     select id from made`,
 );
 
+const BODY = JSON.stringify({ type: 'test.event', timestamp: '2026-11-22T10:00:00.000Z', data: {} });
+
 /** Queues `count` notifications, to an endpoint or, with null, by email, and returns their ids. */
-export async function enqueue(db: Db, count: number, endpointId: string | null = null): Promise<string[]> {
-  const body = JSON.stringify({ type: 'test.event', timestamp: '2026-11-22T10:00:00.000Z', data: {} });
-  return (await db.run(insert, { count, endpointId, body })).map((row) => row.id);
+export async function enqueue(db: Db, count: number, endpointId: string | null = null, body = BODY): Promise<string[]> {
+  return (await db.run(insert, { count, endpointId, body }, inTime())).map((row) => row.id);
 }
 
 const insertEndpoint = statement<{ id: string; url: string; secret: string }, never>(
@@ -35,7 +37,7 @@ const insertEndpoint = statement<{ id: string; url: string; secret: string }, ne
 /** Registers an endpoint and returns its id. `secret` is sealed. */
 export async function newEndpoint(db: Db, url = 'https://example.com/', secret = 'sealed'): Promise<string> {
   const id = crypto.randomUUID();
-  await db.run(insertEndpoint, { id, url, secret });
+  await db.run(insertEndpoint, { id, url, secret }, inTime());
   return id;
 }
 
@@ -51,7 +53,7 @@ const endpoint = statement<
 );
 
 export async function endpointState(db: Db, id: string) {
-  const [row] = await db.run(endpoint, { id });
+  const [row] = await db.run(endpoint, { id }, inTime());
   if (!row) throw new Error('no such endpoint');
   return row;
 }
@@ -86,7 +88,7 @@ const state = statement<{ id: string }, State>(
 );
 
 export async function stateOf(db: Db, id: string): Promise<State> {
-  const [row] = await db.run(state, { id });
+  const [row] = await db.run(state, { id }, inTime());
   if (!row) throw new Error('no such notification');
   return row;
 }
@@ -96,5 +98,6 @@ export async function execute(db: Db, text: string): Promise<void> {
   await db.run(
     statement<Record<never, never>, never>('', () => sql.raw(text)),
     {},
+    inTime(),
   );
 }

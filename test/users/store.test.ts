@@ -5,6 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { type Db, statement } from '../../src/db.ts';
 import { createUser, findUser, listUsers, removeUser, updateUser } from '../../src/users/store.ts';
 import { onEveryDatabase } from '../support/databases.ts';
+import { inTime } from '../support/deps.ts';
 
 const signal = new AbortController().signal;
 
@@ -44,7 +45,7 @@ const counts = statement<
 );
 
 async function countAll(db: Db) {
-  return (await db.run(counts, {}))[0];
+  return (await db.run(counts, {}, inTime()))[0];
 }
 
 onEveryDatabase('users store', (db) => {
@@ -61,7 +62,7 @@ onEveryDatabase('users store', (db) => {
       createdAt: new Date(user.now),
       updatedAt: new Date(user.now),
     });
-    const [email, ...others] = await db.run(told, { email: user.email });
+    const [email, ...others] = await db.run(told, { email: user.email }, inTime());
     assert.deepEqual(others, []);
     assert.equal(email?.channel, 'email');
     assert.equal(email?.status, 'queued');
@@ -105,6 +106,7 @@ onEveryDatabase('users store', (db) => {
         ($) => sql`update idempotency_keys set created_at = now() - interval '25 hours' where key = ${$.key}::text`,
       ),
       { key: 'old-key' },
+      inTime(),
     );
     const row = await createUser(db, newUser('new@example.com', 'old-key'), signal);
     assert.equal(row.fresh, true);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dispatcherConfig } from '../../src/entry/workers-config.ts';
 import { openNeon } from '../../src/platform/db-neon.ts';
@@ -12,15 +12,22 @@ import { enqueue, newEndpoint } from '../support/notifications.ts';
 import { startSink } from '../support/sink.ts';
 
 const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
-const BATCH = 20;
+/** The Free plan's. */
+const SUBREQUESTS = 50;
 
-/** As on Workers: six requests may await the head of their answer, and the seventh waits while its time runs. */
-function sixConnections() {
+/**
+ * As on Workers: six requests may await the head of their answer, the seventh waits while its time runs, and the one
+ * after the last subrequest of an invocation fails.
+ */
+function workersFetch(allowed: number) {
   const usual = globalThis.fetch;
   const waiting: (() => void)[] = [];
-  const seen = { requests: 0, atOnce: 0, most: 0, queued: 0 };
+  const seen = { atOnce: 0, most: 0, queued: 0, subrequests: 0, refused: 0 };
   globalThis.fetch = async (input, init) => {
-    seen.requests++;
+    if (++seen.subrequests > allowed) {
+      seen.refused++;
+      throw new Error('Too many subrequests.');
+    }
     if (seen.atOnce === 6) {
       seen.queued++;
       await new Promise<void>((resolve) => waiting.push(resolve));
@@ -39,11 +46,12 @@ function sixConnections() {
   return { seen, restore };
 }
 
-test('a run keeps to six connections and fifty subrequests, and times out no delivery that only waits', async (t) => {
+/** A dispatcher on Workers, its database and a receiver. */
+async function startDrain(t: TestContext, own: Record<string, string | number> = {}, allowed = SUBREQUESTS) {
   const database = await createDatabase();
   const neon = await startNeonEndpoint({ backend: postgresBackend(database.url) });
   const sink = await startSink();
-  const { seen, restore } = sixConnections();
+  const { seen, restore } = workersFetch(allowed);
   t.after(async () => {
     restore();
     await sink.close();
@@ -51,35 +59,78 @@ test('a run keeps to six connections and fifty subrequests, and times out no del
     await database.drop();
   });
   const { db } = openNeon({ url: database.url, fetchEndpoint: neon.url });
-  const config = dispatcherConfig({
-    DATABASE_URL: database.url,
-    SECRETS_KEY,
-    DISPATCH_BATCH: BATCH,
+  const config = dispatcherConfig({ DATABASE_URL: database.url, SECRETS_KEY, ...own });
+  const secret = await createSecretBox(SECRETS_KEY).seal(`whsec_${Buffer.alloc(32, 1).toString('base64')}`);
+  const { drain } = createDrain(config, db, silent);
+  return {
+    db,
+    sink,
+    seen,
+    endpoint: (path: string) => newEndpoint(db, sink.url(path), secret),
+    /** Runs as alarms do, each an invocation of its own, until nothing is due; returns what each used. */
+    async drainAll(): Promise<number[]> {
+      const runs: number[] = [];
+      for (let nextMs: number | null = 0; nextMs === 0; runs.push(seen.subrequests)) {
+        seen.subrequests = 0;
+        const run = await drain();
+        assert.equal(run.failed, false, 'a full run is no failure');
+        nextMs = run.nextMs;
+      }
+      return runs;
+    },
+  };
+}
+
+test('runs keep to six connections and their subrequests, and time out no delivery that only waits', async (t) => {
+  const { db, sink, seen, endpoint, drainAll } = await startDrain(t, {
     DISPATCH_LEASE_MS: 3000,
     DELIVERY_TIMEOUT_MS: 1500,
   });
-  const secret = await createSecretBox(SECRETS_KEY).seal(`whsec_${Buffer.alloc(32, 1).toString('base64')}`);
   for (let i = 0; i < 10; i++) {
-    // Two in a row at each: whoever waited for a connection for both would be past its time.
+    // Whoever waited for a connection for two in a row would be past its time.
     sink.reply(`/${i}`, async (_, response) => {
-      await sleep(1200);
+      await sleep(900);
       response.writeHead(204).end();
     });
-    await enqueue(db, 3, await newEndpoint(db, sink.url(`/${i}`), secret));
+    await enqueue(db, 3, await endpoint(`/${i}`));
   }
-
-  const drain = createDrain(config, db, silent);
-  const runs: number[] = [];
-  for (let nextMs: number | null = 0; nextMs === 0; ) {
-    const before = seen.requests;
-    const run = await drain();
-    assert.equal(run.failed, false);
-    nextMs = run.nextMs;
-    runs.push(seen.requests - before);
-  }
+  seen.most = 0;
+  const runs = await drainAll();
   assert.equal(sink.hooks.length, 30, 'each was delivered once, so that none timed out');
-  assert.ok(runs.length > 1, 'one run does a batch at most');
-  assert.ok(Math.max(...runs) <= 50, `${runs} subrequests`);
-  assert.ok(seen.most <= 6 && seen.most > 4, `${seen.most} at once`);
+  assert.ok(runs.length > 1, 'one run does no more than its subrequests allow');
+  assert.ok(Math.max(...runs) <= SUBREQUESTS, `${runs} subrequests`);
+  assert.equal(seen.refused, 0);
+  assert.ok(seen.most <= 6 && seen.most > 3, `${seen.most} at once`);
   assert.equal(seen.queued, 0);
+});
+
+test('twenty that are due for one slow endpoint are delivered once each, in as many runs as that takes', async (t) => {
+  const { db, sink, seen, endpoint, drainAll } = await startDrain(t);
+  sink.reply('/slow', async (_, response) => {
+    await sleep(1100);
+    response.writeHead(204).end();
+  });
+  await enqueue(db, 20, await endpoint('/slow'));
+  const runs = await drainAll();
+  assert.equal(new Set(sink.hooks.map(({ headers }) => headers['webhook-id'])).size, 20);
+  assert.equal(sink.hooks.length, 20, 'none is repeated');
+  assert.ok(Math.max(...runs) <= SUBREQUESTS, `${runs} subrequests`);
+  assert.equal(seen.refused, 0);
+});
+
+test('two dispatchers at a time deliver each notification once', async (t) => {
+  const { db, sink, endpoint, drainAll } = await startDrain(
+    t,
+    { DISPATCH_SUBREQUESTS: 1000 },
+    Number.POSITIVE_INFINITY,
+  );
+  for (let i = 0; i < 8; i++) await enqueue(db, 10, await endpoint(`/${i}`));
+  const { drain } = createDrain(
+    dispatcherConfig({ DATABASE_URL: 'postgres://unused/unused', SECRETS_KEY, DISPATCH_SUBREQUESTS: 1000 }),
+    db,
+    silent,
+  );
+  await Promise.all([drain(), drainAll()]);
+  assert.equal(new Set(sink.hooks.map(({ headers }) => headers['webhook-id'])).size, 80);
+  assert.equal(sink.hooks.length, 80);
 });

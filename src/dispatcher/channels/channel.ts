@@ -6,7 +6,17 @@ import type { Delivery } from '../claims.ts';
  */
 export type Channel = (delivery: Delivery) => Promise<Attempt>;
 
-/** `status` is the receiver's HTTP status, where there was one. */
+/**
+ * `status` is the receiver's HTTP status, where there was one. A `final` failure is not retried; a `blameless` one is
+ * no fault of the receiver's.
+ */
 export type Attempt =
   | { ok: true; status: number | null }
-  | { ok: false; status: number | null; error: string; retryAfterMs?: number | undefined; final?: boolean };
+  | {
+      ok: false;
+      status: number | null;
+      error: string;
+      retryAfterMs?: number | undefined;
+      final?: boolean;
+      blameless?: boolean;
+    };

@@ -1,0 +1,32 @@
+import type { Attempt } from './channels/channel.ts';
+import type { Delivery } from './claims.ts';
+import { retryDelay } from './retry.ts';
+import type { Settlement } from './settlements.ts';
+
+type Measured = { durationMs: number; maxAttempts: number; random: number };
+
+/** What becomes of a notification after an attempt: sent, due again on schedule, or dead. */
+export function settlementOf(
+  { id, lease, attempt: number }: Delivery,
+  attempt: Attempt,
+  { durationMs, maxAttempts, random }: Measured,
+): Settlement {
+  const { status } = attempt;
+  if (attempt.ok) return { id, lease, outcome: 'sent', durationMs, status };
+  const { error, blameless = false } = attempt;
+  const delay = attempt.final ? 'dead' : retryDelay(number, maxAttempts, attempt.retryAfterMs, random);
+  const failure = { id, lease, durationMs, status, error, ...(blameless && { blameless: true as const }) };
+  return delay === 'dead' ? { ...failure, outcome: 'dead' } : { ...failure, outcome: 'retry', delayMs: delay };
+}
+
+/**
+ * What becomes of a delivery that a shutdown interrupts: no attempt is used up, and nobody repeats it for `delayMs`,
+ * since the request may still be under way.
+ */
+export function interruptionOf({ id, lease }: Delivery, durationMs: number, delayMs: number): Settlement {
+  const error = 'interrupted by a shutdown';
+  return { id, lease, outcome: 'interrupted', delayMs: Math.max(0, delayMs), durationMs, status: null, error };
+}
+
+/** What becomes of a notification that was claimed and not started: it is due again at once. */
+export const releaseOf = ({ id, lease }: Delivery): Settlement => ({ id, lease, outcome: 'release' });
