@@ -15,8 +15,8 @@ type Drained = { nextMs: number | null; failed: boolean };
 
 /** An alarm may take fifteen minutes: a run starts nothing after ten. */
 const MAX_RUN_MS = 600_000;
-/** Bodies that one run holds at most: an isolate has 128 MB for all that it does. */
-const MAX_HELD_BYTES = 4 * 1024 * 1024;
+/** Bytes of bodies that wait in a run at most: an isolate has 128 MB for all that it does. */
+const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 
 /** How long a run takes at most: what it started last may time out, and is then settled. */
 export const longestRunMs = ({ deliveryTimeoutMs }: Config['dispatch']) => MAX_RUN_MS + 2 * deliveryTimeoutMs;
@@ -44,7 +44,7 @@ export function createDrain(config: Config, database: Db, log: Log): Drain {
     log,
     metrics: noMetrics,
     random: Math.random,
-    settings: { ...config.dispatch, ...workerLimits(connections), maxHeldBytes: MAX_HELD_BYTES },
+    settings: { ...config.dispatch, ...workerLimits(connections), maxWaitingBytes: MAX_WAITING_BYTES },
   });
 
   return {

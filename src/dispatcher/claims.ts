@@ -46,6 +46,7 @@ type Values = {
   limit: number;
   maxBytes: number;
   rooms: string;
+  slow: number;
   strangers: number;
   after: string;
   leaseMs: number;
@@ -61,7 +62,8 @@ const LAST_LANE = sql`'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`;
 
 // `visited` goes from lane to lane over the index (lane, due_at), once around from `after`, and stops when it has found
 // enough lanes with room. A lane that is full, paused or not due costs it one look, whatever its backlog. `due` then
-// locks each lane's oldest rows, one more than its room, to learn whether there are more. The first row tells of the
+// locks each lane's oldest rows, one more than its room, to learn whether there are more. Where not all fits, `chosen`
+// takes them by turns, and the next claim begins with those that had none. The first row tells of the
 // claim as a whole: what many deliveries share is sent once. When the next is due is asked only where all was taken.
 const claim = statement<Values, Row>(
   'deliveries.claim2',
@@ -70,10 +72,11 @@ const claim = statement<Values, Row>(
       select (${$.rooms}::text)::jsonb as rooms
     ), visited as (
       select 0 as look, 0 as lap, ${$.after}::uuid as lane, null::timestamptz as due_at, false as leased, 0 as room,
-             false as named, null::timestamptz as paused_until, 0 as open, 0 as strangers
+             false as named, null::timestamptz as paused_until, 0 as open, 0 as strangers, 0 as slow
       union all
       select v.look + 1, next.lap, next.lane, next.due_at, next.leased, here.room, here.named, e.paused_until,
-             v.open + (here.open and here.room > 0)::int, v.strangers + (here.open and not here.named)::int
+             v.open + (here.open and here.room > 0)::int, v.strangers + (here.open and not here.named)::int,
+             v.slow + (here.open and here.shared)::int
       from visited v
       cross join lateral (
         ${step(sql`v.lap`, sql`v.lane`, sql`case v.lap when 0 then ${LAST_LANE} else ${$.after}::uuid end`, sql`true`)}
@@ -85,14 +88,17 @@ const claim = statement<Values, Row>(
       cross join lateral (
         select known is not null as named,
                next.due_at <= now() and e.id is null as open,
-               coalesce(known, (v.strangers < ${$.strangers}::int)::int) as room
+               coalesce(known < 0, false) as shared,
+               case when known is null then (v.strangers < ${$.strangers}::int)::int
+                    when known < 0 then (v.slow < ${$.slow}::int)::int
+                    else known end as room
         from (select ((select rooms from given) ->> next.lane::text)::int as known) rooms
       ) here
       where v.look < ${sql.raw(String(LOOKS))} and v.open < ${$.limit}::int
     ), open as (
       select lane, room, named, look from visited where look > 0 and due_at <= now() and paused_until is null
     ), due as materialized (
-      select open.lane, open.named, locked.row, locked.bytes, locked.nth <= open.room as roomy
+      select open.lane, open.named, open.look, locked.row, locked.bytes, locked.nth, locked.nth <= open.room as roomy
       from open cross join lateral (
         select row, bytes, row_number() over () as nth from (
           select ctid as row, bytes from ${deliveries} d
@@ -102,9 +108,10 @@ const claim = statement<Values, Row>(
         ) oldest
       ) locked
     ), chosen as (
-      select lane, named, row, roomy and count(*) filter (where roomy) over w <= ${$.limit}::int
-        and (sum(bytes) over w <= ${$.maxBytes}::bigint or row_number() over w = 1) as fits
-      from due window w as (rows unbounded preceding)
+      select lane, named, look, nth, row, roomy, roomy and count(*) filter (where roomy) over w <= ${$.limit}::int
+        and (sum(bytes) filter (where roomy) over w <= ${$.maxBytes}::bigint
+          or count(*) filter (where roomy) over w = 1) as fits
+      from due window w as (order by nth, look rows unbounded preceding)
     ), claimed as (
       update ${deliveries}
       set due_at = now() + ${$.leaseMs}::int * interval '1 millisecond', lease = ${$.lease}::uuid, attempt = attempt + 1
@@ -120,7 +127,10 @@ const claim = statement<Values, Row>(
              'more', coalesce((select json_agg(distinct lane) from left_over where named), '[]'),
              'strangers', exists (select from left_over where not named),
              'unfinished', ending.unfinished,
-             'cursor', ending.lane,
+             'cursor', coalesce((
+               select lane from chosen where fits and exists (select from chosen where nth = 1 and roomy and not fits)
+               order by look desc limit 1
+             ), ending.lane),
              'nextMs', case when not ending.unfinished then extract(epoch from least(
                (select min(due_at) from visited where due_at > now() and not leased),
                (select min(next.due_at) from visited v cross join lateral (

@@ -40,7 +40,7 @@ export type Lanes = {
   readonly startable: Record<Pace, number>;
   readonly hungry: Record<Pace, number>;
   waiting: number;
-  heldBytes: number;
+  waitingBytes: number;
   /** Under way in lanes that are new. */
   trying: number;
   averageMs: number;
@@ -76,7 +76,7 @@ export function createLanes(limits: Limits): Lanes {
     startable: { new: 0, fast: 0, slow: 0 },
     hungry: { new: 0, fast: 0, slow: 0 },
     waiting: 0,
-    heldBytes: 0,
+    waitingBytes: 0,
     trying: 0,
     averageMs: 0,
     moreStrangers: false,
@@ -118,7 +118,7 @@ export function hold(lanes: Lanes, deliveries: readonly Delivery[], leasedUntil:
   for (const delivery of deliveries) {
     const lane = laneOf(lanes, delivery.endpointId ?? EMAIL_LANE);
     lanes.waiting++;
-    lanes.heldBytes += delivery.body.length;
+    lanes.waitingBytes += delivery.body.length;
     touch(lanes, lane, () => lane.waiting.push({ delivery, lane, leasedUntil, startedAt: 0, stage: 'waiting' }));
   }
 }
@@ -170,7 +170,7 @@ function startFrom(lanes: Lanes, lane: Lane, now: number): Held {
     lane[held.stage]++;
     lanes[held.stage].add(held);
   });
-  lanes.waiting--;
+  leaveWaiting(lanes, held as unknown as Held);
   const patience = lane.pace === 'slow' ? lanes.limits.deliveryTimeoutMs + GRACE_MS : SLOW_MS;
   lanes.checkAt = Math.min(lanes.checkAt, now + patience);
   // To the end of the line.
@@ -195,7 +195,7 @@ export function check(lanes: Lanes, now: number): Held[] {
   for (const held of [...quick, ...slow]) {
     const endsAt = held.startedAt + limits.deliveryTimeoutMs + GRACE_MS;
     if (endsAt <= now) overdue.push(held);
-    else if (now - held.startedAt >= SLOW_MS) lanes.checkAt = Math.min(lanes.checkAt, endsAt);
+    else if (held.stage === 'slow' || now - held.startedAt >= SLOW_MS) lanes.checkAt = Math.min(lanes.checkAt, endsAt);
   }
   return overdue;
 }
@@ -230,13 +230,13 @@ export function finish(lanes: Lanes, held: Held, now: number): boolean {
     if (isQuick) lane.averageMs = average(lane.averageMs, ms);
   });
   if (isQuick) lanes.averageMs = average(lanes.averageMs, ms);
-  leave(lanes, held);
+  held.stage = 'over';
   return true;
 }
 
-function leave(lanes: Lanes, held: Held): void {
-  held.stage = 'over';
-  lanes.heldBytes -= held.delivery.body.length;
+function leaveWaiting(lanes: Lanes, { delivery }: Held): void {
+  lanes.waiting--;
+  lanes.waitingBytes -= delivery.body.length;
 }
 
 /** Takes out what waits and is among `which`. */
@@ -264,8 +264,10 @@ export function giveBackExcess(lanes: Lanes, lane: Lane): Delivery[] {
 }
 
 function goneFrom(lanes: Lanes, out: Held[]): Delivery[] {
-  lanes.waiting -= out.length;
-  for (const held of out) leave(lanes, held);
+  for (const held of out) {
+    held.stage = 'over';
+    leaveWaiting(lanes, held);
+  }
   return out.map(({ delivery }) => delivery);
 }
 

@@ -11,28 +11,37 @@ export type Limits = {
   laneConcurrency: number;
   /** Rows that one claim takes at most. */
   batch: number;
-  /** Bytes of bodies that are held at most. */
-  maxHeldBytes: number;
+  /** Bytes of bodies that wait for their start at most, give or take a row. */
+  maxWaitingBytes: number;
   /** Milliseconds that a delivery may take. */
   deliveryTimeoutMs: number;
 };
 
-/** Bodies that a process holds at most. */
-const MAX_HELD_BYTES = 64 * 1024 * 1024;
+/** Bytes of bodies that wait in a process at most. */
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
 /** What follows from a process's `concurrency`: a lane has a quarter of it, and slow deliveries twice as much beside. */
 export const processLimits = ({ concurrency }: { concurrency: number }) => ({
   overflowConcurrency: 2 * concurrency,
   totalConcurrency: 3 * concurrency,
   laneConcurrency: Math.ceil(concurrency / 4),
-  maxHeldBytes: MAX_HELD_BYTES,
+  maxWaitingBytes: MAX_WAITING_BYTES,
 });
 
 /**
- * What a claim may take: `limit` rows in all, as many of each lane as `rooms` says, and one row each of `strangers`
- * lanes that it does not name.
+ * What a claim may take: `limit` rows in all, as many of each lane as `rooms` says, one row each of `slow` lanes that
+ * have SHARED there, and one each of `strangers` lanes that it does not name.
  */
-export type Room = { limit: number; maxBytes: number; rooms: Record<string, number>; strangers: number };
+export type Room = {
+  limit: number;
+  maxBytes: number;
+  rooms: Record<string, number>;
+  slow: number;
+  strangers: number;
+};
+
+/** In place of a lane's room: one row, if the claim's `slow` is not used up. */
+export const SHARED = -1;
 
 /** Milliseconds of work that is held ahead of its start. */
 const HORIZON_MS = 1000;
@@ -70,13 +79,13 @@ export function hasRoom({ limits, quick, slow, trying }: Lanes, pace: Pace): boo
 }
 
 /** How many more rows may be claimed, by the pace of their lanes. Fast ones are fetched again when half are left. */
-function freeRoom({ limits, quick, slow, trying, startable, averageMs }: Lanes): Record<Pace, number> {
+function freeRoom({ limits, quick, slow, trying, startable, averageMs, waitingBytes }: Lanes): Record<Pace, number> {
   const { concurrency, overflowConcurrency, totalConcurrency, batch } = limits;
   const ahead = Math.min(batch, Math.max(concurrency, Math.floor((concurrency * HORIZON_MS) / Math.max(1, averageMs))));
   const tried = trying + startable.new;
   const left = totalConcurrency - quick.size - slow.size;
   return {
-    fast: startable.fast <= ahead / 2 ? ahead - startable.fast : 0,
+    fast: startable.fast <= ahead / 2 && waitingBytes <= limits.maxWaitingBytes / 2 ? ahead - startable.fast : 0,
     new: Math.max(0, Math.min(triesOf(limits) - tried, Math.max(1, overflowConcurrency) - slow.size - tried, left)),
     slow: Math.max(0, slowRoomOf(limits) - slow.size - trying - startable.slow),
   };
@@ -84,32 +93,23 @@ function freeRoom({ limits, quick, slow, trying, startable, averageMs }: Lanes):
 
 /** Whether a claim is worth its round trip: because a look at the queue is due, or for lanes that have run low. */
 export function wantsClaim(lanes: Lanes, lookDue: boolean): boolean {
-  if (lanes.heldBytes >= lanes.limits.maxHeldBytes) return false;
+  if (lanes.waitingBytes >= lanes.limits.maxWaitingBytes) return false;
   const free = freeRoom(lanes);
   if (lookDue) return free.fast + free.new + free.slow > 0;
   const { hungry, moreStrangers } = lanes;
   return (free.fast > 0 && hungry.fast > 0) || (free.slow > 0 && hungry.slow > 0) || (free.new > 0 && moreStrangers);
 }
 
-/** What a claim may take now. Slow lanes get a row each, the one that has waited longest first. */
+/** What a claim may take now. */
 export function roomForClaim(lanes: Lanes): Room {
-  const { limits, byId, heldBytes } = lanes;
+  const { limits, byId, waitingBytes } = lanes;
   const free = freeRoom(lanes);
   const rooms: Record<string, number> = {};
-  let limit = free.fast + free.new;
   for (const lane of byId.values()) {
-    let room = Math.max(0, holdOf(limits, lane) - heldOf(lane));
-    if (lane.pace === 'slow') {
-      room = Math.min(room, free.slow, 1);
-      free.slow -= room;
-      limit += room;
-    } else if (lane.pace === 'fast' && free.fast === 0) room = 0;
-    rooms[lane.id] = room;
+    const room = Math.max(0, holdOf(limits, lane) - heldOf(lane));
+    if (lane.pace === 'slow' && room > 0) rooms[lane.id] = SHARED;
+    else rooms[lane.id] = lane.pace === 'fast' && free.fast === 0 ? 0 : room;
   }
-  return {
-    limit: Math.min(limits.batch, limit),
-    maxBytes: limits.maxHeldBytes - heldBytes,
-    rooms,
-    strangers: free.new,
-  };
+  const limit = Math.min(limits.batch, free.fast + free.new + free.slow);
+  return { limit, maxBytes: limits.maxWaitingBytes - waitingBytes, rooms, slow: free.slow, strangers: free.new };
 }

@@ -20,7 +20,7 @@ const settings: DispatchSettings = {
   overflowConcurrency: 4,
   totalConcurrency: 8,
   laneConcurrency: 1,
-  maxHeldBytes: 1e6,
+  maxWaitingBytes: 1e6,
   leaseMs: 60_000,
   maxAttempts: 3,
   deliveryTimeoutMs: 10_000,

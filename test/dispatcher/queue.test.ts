@@ -7,6 +7,7 @@ import { queueDepth } from '../../src/dispatcher/depth.ts';
 import { pruneNotifications } from '../../src/dispatcher/housekeeping.ts';
 import { EMAIL_LANE, FIRST_LANE } from '../../src/dispatcher/lanes.ts';
 import type { ClaimRequest } from '../../src/dispatcher/queue.ts';
+import { SHARED } from '../../src/dispatcher/rooms.ts';
 import { type Settlement, settleDeliveries } from '../../src/dispatcher/settlements.ts';
 import { cancelNotification, redriveNotification } from '../../src/notifications/store.ts';
 import { onEveryDatabase } from '../support/databases.ts';
@@ -25,7 +26,7 @@ type Asked = Partial<ClaimRequest> & { room?: number; leaseMs?: number };
 /** Claims with `room` for every lane that has anything, unless `rooms` says else. */
 async function claim(db: Db, { room = 100, rooms = {}, leaseMs = 60_000, ...asked }: Asked = {}) {
   const named = (await db.run(lanes, {}, inTime())).map(({ lane }) => [lane, room]);
-  const request = { limit: 100, maxBytes: 1e6, strangers: 0, after: FIRST_LANE, leaseMs, ...asked };
+  const request = { limit: 100, maxBytes: 1e6, slow: 0, strangers: 0, after: FIRST_LANE, leaseMs, ...asked };
   const all = { ...Object.fromEntries(named), ...rooms };
   return claimDeliveries(db, { ...request, rooms: all, lease: crypto.randomUUID() }, inTime());
 }
@@ -168,7 +169,7 @@ onEveryDatabase('queue', (db) => {
   test('a lane that the claim does not name gives one, and so many of them', async () => {
     const ids = await Promise.all(Array.from({ length: 6 }, () => newEndpoint(db)));
     for (const id of ids) await enqueue(db, 2, id);
-    const ask = { limit: 100, maxBytes: 1e6, after: FIRST_LANE, leaseMs: 60_000, rooms: {} };
+    const ask = { limit: 100, maxBytes: 1e6, slow: 0, after: FIRST_LANE, leaseMs: 60_000, rooms: {} };
     const lease = () => crypto.randomUUID();
     const some = await claimDeliveries(db, { ...ask, strangers: 4, lease: lease() }, inTime());
     assert.equal(new Set(some.deliveries.map(({ endpointId }) => endpointId)).size, 4);
@@ -177,6 +178,17 @@ onEveryDatabase('queue', (db) => {
     assert.deepEqual([rest.deliveries.length, rest.strangers], [6, true]);
     const last = await claimDeliveries(db, { ...ask, strangers: 100, lease: lease() }, inTime());
     assert.deepEqual([last.deliveries.length, last.strangers, last.unfinished], [2, false, false]);
+  });
+
+  test('lanes that share a room give one each, and so many of them', async () => {
+    const ids = await Promise.all(Array.from({ length: 4 }, () => newEndpoint(db)));
+    for (const id of ids) await enqueue(db, 2, id);
+    const rooms = Object.fromEntries(ids.map((id) => [id, SHARED]));
+    const first = await claim(db, { rooms, slow: 3 });
+    assert.equal(new Set(first.deliveries.map(({ endpointId }) => endpointId)).size, 3);
+    assert.deepEqual([first.deliveries.length, first.more.sort()], [3, [...ids].sort()]);
+    const second = await claim(db, { rooms, slow: 0 });
+    assert.deepEqual([second.deliveries, second.more.sort()], [[], [...ids].sort()]);
   });
 
   test('claims go round: each begins after the lane at which the last one had enough', async () => {

@@ -6,6 +6,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { setImmediate as nextTurn, setTimeout as pass } from 'node:timers/promises';
 import { createDatabase } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
+import { randomFrom } from '../support/random.ts';
 import { type Service, startService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
 
@@ -231,15 +232,4 @@ function explain(id: string, first: Post, next: Post, kills: Kill[]): number {
   const unsettledMs = Math.max(0, killed.at - first.answeredAt);
   assert.ok(unsettledMs < LEASE_MS, `${id} came again although it had ${unsettledMs} ms to be settled`);
   return unsettledMs;
-}
-
-/** Numbers from 0 to 1 that a seed determines (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
 }

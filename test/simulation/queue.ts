@@ -1,0 +1,158 @@
+import type { Claimed, Delivery, Lease } from '../../src/dispatcher/claims.ts';
+import type { Clock } from '../../src/dispatcher/clock.ts';
+import { EMAIL_LANE } from '../../src/dispatcher/lanes.ts';
+import type { ClaimRequest } from '../../src/dispatcher/queue.ts';
+import { SHARED } from '../../src/dispatcher/rooms.ts';
+import type { Settled, Settlement } from '../../src/dispatcher/settlements.ts';
+
+export type Row = { id: string; endpointId: string | null; dueAt: number; lease: string | null; attempt: number };
+export type Outcome = { status: 'sent' | 'dead'; attempts: number };
+export type Endpoint = { failures: number; pausedUntil: number };
+
+const PAUSE_AFTER = 10;
+const PAUSE_MS = 30_000;
+const BODY_BYTES = 2;
+
+/** What the database holds, and what its statements do to it: as `claims.ts` and `settlements.ts` have it in SQL. */
+export type Store = {
+  rows: Map<string, Row>;
+  outcomes: Map<string, Outcome>;
+  endpoints: Map<string, Endpoint>;
+  enqueue(id: string, endpointId: string | null): void;
+  claim(request: ClaimRequest & { leaseMs: number }): Claimed;
+  settle(results: readonly Settlement[]): Settled;
+  extend(held: readonly Lease[], leaseMs: number): ReadonlySet<string>;
+};
+
+export const laneOf = ({ endpointId }: Pick<Row, 'endpointId'>) => endpointId ?? EMAIL_LANE;
+
+export function createStore({ now }: Pick<Clock, 'now'>): Store {
+  const rows = new Map<string, Row>();
+  const outcomes = new Map<string, Outcome>();
+  const endpoints = new Map<string, Endpoint>();
+  let leases = 0;
+
+  const isPaused = (lane: string) => (endpoints.get(lane)?.pausedUntil ?? 0) > now();
+
+  function claim({
+    limit,
+    maxBytes,
+    rooms,
+    slow,
+    strangers,
+    after,
+    leaseMs,
+  }: ClaimRequest & { leaseMs: number }): Claimed {
+    const lease = `lease-${++leases}`;
+    const byLane = Map.groupBy(rows.values(), laneOf);
+    const around = [...byLane.keys()].sort();
+    const start = around.findIndex((lane) => lane > after);
+    const visited = start < 0 ? around : [...around.slice(start), ...around.slice(0, start)];
+    const result: Claimed = {
+      deliveries: [],
+      more: [],
+      strangers: false,
+      unfinished: false,
+      cursor: after,
+      nextMs: null,
+    };
+    const times: number[] = [];
+    const found: { row: Row; nth: number; look: number; room: number; named: boolean }[] = [];
+    let open = 0;
+    let unnamed = 0;
+    let shared = 0;
+    for (const [look, lane] of visited.entries()) {
+      if (open >= limit) break;
+      result.cursor = lane;
+      const all = (byLane.get(lane) as Row[]).sort((a, b) => a.dueAt - b.dueAt);
+      const due = all.filter(({ dueAt }) => dueAt <= now());
+      times.push(...all.filter(({ dueAt, lease }) => dueAt > now() && lease === null).map(({ dueAt }) => dueAt));
+      if (due.length === 0) continue;
+      if (isPaused(lane)) {
+        times.push(endpoints.get(lane)?.pausedUntil as number);
+        continue;
+      }
+      const known = rooms[lane];
+      const named = known !== undefined;
+      const room = known === SHARED ? Number(shared < slow) : (known ?? Number(unnamed < strangers));
+      if (room > 0) open++;
+      if (!named) unnamed++;
+      if (known === SHARED) shared++;
+      found.push(...due.slice(0, room + 1).map((row, i) => ({ row, nth: i + 1, look, room, named })));
+    }
+    found.sort((a, b) => a.nth - b.nth || a.look - b.look);
+    const left = new Set<string>();
+    let bytes = 0;
+    let served: { look: number; row: Row } | undefined;
+    let unserved = false;
+    for (const { row, nth, look, room, named } of found) {
+      const first = result.deliveries.length === 0;
+      const fits = nth <= room && result.deliveries.length < limit && (bytes + BODY_BYTES <= maxBytes || first);
+      if (fits) {
+        bytes += BODY_BYTES;
+        if (!served || look > served.look) served = { look, row };
+      } else {
+        unserved ||= nth === 1 && room > 0;
+        if (named) left.add(laneOf(row));
+        else result.strangers = true;
+        continue;
+      }
+      row.lease = lease;
+      row.dueAt = now() + leaseMs;
+      row.attempt++;
+      result.deliveries.push(deliveryOf(row, lease));
+    }
+    if (served && unserved) result.cursor = laneOf(served.row);
+    result.more = [...left];
+    if (open >= limit) result.unfinished = true;
+    if (!result.unfinished && times.length > 0) result.nextMs = Math.min(...times) - now();
+    return result;
+  }
+
+  function settle(results: readonly Settlement[]): Settled {
+    let settled = 0;
+    const changes: Settled['changes'] = [];
+    for (const { id, lease, outcome, delayMs = 0, blameless } of results) {
+      const row = rows.get(id);
+      if (!row || row.lease !== lease) continue;
+      settled++;
+      const endpoint = row.endpointId ? endpoints.get(row.endpointId) : undefined;
+      if (outcome === 'sent' || outcome === 'dead') {
+        rows.delete(id);
+        outcomes.set(id, { status: outcome, attempts: row.attempt });
+      } else {
+        if (outcome !== 'retry') row.attempt--;
+        row.lease = null;
+        row.dueAt = now() + delayMs;
+      }
+      if (!endpoint || blameless || outcome === 'release' || outcome === 'interrupted') continue;
+      endpoint.failures = outcome === 'sent' ? 0 : endpoint.failures + 1;
+      if (outcome === 'sent') endpoint.pausedUntil = 0;
+      else if (endpoint.failures >= PAUSE_AFTER) endpoint.pausedUntil = now() + PAUSE_MS;
+    }
+    return { settled, changes };
+  }
+
+  function extend(held: readonly Lease[], leaseMs: number): ReadonlySet<string> {
+    const kept = held.filter(({ id, lease }) => rows.get(id)?.lease === lease);
+    for (const { id } of kept) (rows.get(id) as Row).dueAt = now() + leaseMs;
+    return new Set(kept.map(({ id }) => id));
+  }
+
+  return {
+    rows,
+    outcomes,
+    endpoints,
+    enqueue: (id, endpointId) => void rows.set(id, { id, endpointId, dueAt: now(), lease: null, attempt: 0 }),
+    claim,
+    settle,
+    extend,
+  };
+}
+
+function deliveryOf({ id, endpointId, attempt }: Row, lease: string): Delivery {
+  const channel = endpointId === null ? 'email' : 'webhook';
+  const endpoint =
+    endpointId === null ? null : { url: '', status: 'enabled' as const, secret: '', previousSecret: null };
+  return { id, lease, attempt, type: 'simulated', body: '{}', channel, recipient: null, endpointId, endpoint };
+}
