@@ -364,6 +364,8 @@ async function settle(run: Run): Promise<void> {
     const { settled, changes } = await queue.settle(some);
     if (settled < some.length) log.warn('leases lost', { count: some.length - settled });
     for (const { id, status } of changes) log.warn(`webhook endpoint ${status}`, { endpointId: id });
+    // A pause that is over leaves its backlog due.
+    if (changes.some(({ status }) => status === 'enabled')) state.rung = true;
     failures.settle = 0;
     noteDue(run, some);
   } catch (error) {

@@ -127,8 +127,11 @@ export function createStore({ now }: Pick<Clock, 'now'>): Store {
       }
       if (!endpoint || blameless || outcome === 'release' || outcome === 'interrupted') continue;
       endpoint.failures = outcome === 'sent' ? 0 : endpoint.failures + 1;
-      if (outcome === 'sent') endpoint.pausedUntil = 0;
-      else if (endpoint.failures >= PAUSE_AFTER) endpoint.pausedUntil = now() + PAUSE_MS;
+      if (outcome === 'sent') {
+        if (endpoint.pausedUntil > 0) changes.push({ id: row.endpointId as string, status: 'enabled' });
+        endpoint.pausedUntil = 0;
+      }
+      if (outcome !== 'sent' && endpoint.failures >= PAUSE_AFTER) endpoint.pausedUntil = now() + PAUSE_MS;
     }
     return { settled, changes };
   }
