@@ -2,91 +2,136 @@ import pg from 'pg';
 import { type Db, DbError, toDbError } from '../db.ts';
 import type { Log } from '../deps.ts';
 import type { OpenDb } from './open-db.ts';
+import { attempt, isSilence, outageLog, pgClients, requestCancel, settlesWithin } from './pg-client.ts';
 
 /** Milliseconds that a cancelled statement gets to report what became of it. */
 const CANCEL_GRACE_MS = 1000;
+/** Milliseconds that asking for a cancellation may take, connecting included. */
+const CANCEL_MS = 2000;
+/** Milliseconds without an answer after which a close waits no longer. */
+const CLOSE_MS = 2000;
+/** What pg-pool says when every connection is taken, which is no outage. */
+const POOL_IS_FULL = 'timeout exceeded when trying to connect';
 
 type Options = { url: string; poolMax: number; statementTimeoutMs: number; log: Log };
 
-/** node-postgres over TCP: a pool, statements prepared once per connection, and cancellation on the server. */
+/**
+ * node-postgres over TCP: a pool, statements prepared once per connection, and cancellation on the server. A statement
+ * settles soon after its signal aborts (`statementTimeoutMs` without one), whatever the network does.
+ */
 export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options): OpenDb {
+  const { Client, destroyAll } = pgClients(url, 'keelson');
+  const health = outageLog(log, 'database');
+  let answers = 0;
+  // Connections die together and without a word: after one kept silent, only those heard since are trusted.
+  let silences = 0;
+  const heardAfter = new WeakMap<pg.Client, number>();
+
   const pool = new pg.Pool({
-    connectionString: url,
+    Client,
     max: poolMax,
     statement_timeout: statementTimeoutMs,
     connectionTimeoutMillis: statementTimeoutMs,
-    application_name: 'keelson',
   });
-  // Without a listener, a connection that breaks while idle would end the process.
-  pool.on('error', (error) => log.warn('idle database connection lost', { error: toDbError(error) }));
-  // The same for one that breaks while a statement is at work: the statement's own failure tells of it.
-  pool.on('connect', (client) => client.on('error', () => {}));
-  // One connection, opened when first needed, so that a full pool cannot keep a statement from being cancelled.
-  const canceler = new pg.Pool({
-    connectionString: url,
-    max: 1,
-    idleTimeoutMillis: 10_000,
-    connectionTimeoutMillis: 2000,
-  });
-  canceler.on('error', () => {});
+  pool.on('connect', (client) => heardAfter.set(client, silences));
+  pool.on('error', (error, client) => lost(client, error));
 
-  async function cancel(client: pg.PoolClient): Promise<void> {
-    const { processID } = client as pg.PoolClient & { processID: number };
-    try {
-      await canceler.query('select pg_cancel_backend($1)', [processID]);
-    } catch (error) {
-      log.error('cannot cancel a statement', { error: toDbError(error) });
+  function heard(client: pg.Client): void {
+    answers++;
+    heardAfter.set(client, silences);
+    health.back();
+  }
+
+  function lost(client: pg.Client, error: unknown): void {
+    // A connection that nobody trusts any more tells nothing new.
+    if (heardAfter.get(client) !== silences) return;
+    if (isSilence(error)) silences++;
+    health.lost(error);
+  }
+
+  /** A connection that is trusted; the others are destroyed on the way. */
+  async function checkOut(signal: AbortSignal): Promise<pg.PoolClient> {
+    for (;;) {
+      const client = await untilAborted(pool.connect(), signal).catch((error) => {
+        if (error instanceof DbError) throw error;
+        const { message, sqlState } = toDbError(error);
+        // At a start that fails, the start itself tells.
+        if (answers > 0 && error.message !== POOL_IS_FULL) health.lost(error);
+        // Whatever the reason, there is no connection: a password that was changed, a database that admits nobody.
+        throw new DbError('unavailable', message, sqlState === undefined ? {} : { sqlState });
+      });
+      if (heardAfter.get(client) === silences) return client;
+      client.release(true);
     }
   }
 
+  /** The rows of a query under way; once the signal aborts it is cancelled, and then destroyed if it stays silent. */
+  async function answer(client: pg.Client, query: Promise<pg.QueryResult>, signal: AbortSignal) {
+    const onAbort = () => {
+      void cancel(client);
+      attempt(client, CANCEL_GRACE_MS, query).catch(() => {});
+    };
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      const { rows } = await query;
+      heard(client);
+      return rows;
+    } catch (error) {
+      if (error instanceof pg.DatabaseError) heard(client);
+      else lost(client, error);
+      if (!signal.aborted || !isSilence(error)) throw error;
+      throw new DbError('canceled', 'canceled by the caller, without an answer');
+    } finally {
+      // The signal may outlive the statement, and the connection's next one is none of its business.
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  // On a connection of its own, which no other's death and no full pool can hold up.
+  async function cancel(target: pg.Client): Promise<void> {
+    const client = new Client();
+    await attempt(client, CANCEL_MS, requestCancel(client, target)).catch(health.lost);
+  }
+
   const db: Db = {
-    async run(statement, values, signal) {
-      const client = await checkOut(pool, signal);
-      const canceled = Promise.withResolvers<never>();
-      const onAbort = () => {
-        void cancel(client);
-        setTimeout(canceled.reject, CANCEL_GRACE_MS, new DbError('canceled', 'canceled by the caller')).unref();
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
+    async run(statement, values, signal = AbortSignal.timeout(statementTimeoutMs)) {
+      const client = await checkOut(signal);
       try {
-        const query = client.query({ name: statement.name, text: statement.text, values: statement.params(values) });
-        const { rows } = await (signal ? Promise.race([query, canceled.promise]) : query);
-        return rows;
+        const query = { name: statement.name, text: statement.text, values: statement.params(values) };
+        return await answer(client, client.query(query), signal);
       } catch (error) {
         throw toDbError(error);
       } finally {
-        // The signal may outlive the statement, and the connection's next one is none of its business.
-        signal?.removeEventListener('abort', onAbort);
         // After a cancellation the connection goes too: a late cancel must not hit someone else's statement.
-        client.release(signal?.aborted ?? false);
+        client.release(signal.aborted);
       }
     },
   };
 
   return {
     db,
-    close: async () => {
-      await Promise.all([pool.end(), canceler.end()]);
+    async close() {
+      const ended = pool.end();
+      let before: number;
+      do before = answers;
+      while (!(await settlesWithin(ended, CLOSE_MS)) && answers > before);
+      destroyAll();
+      await ended;
     },
     stats: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
   };
 }
 
-async function checkOut(pool: pg.Pool, signal: AbortSignal | undefined): Promise<pg.PoolClient> {
-  const waiting = pool.connect().catch((error) => {
-    // Whatever the reason, there is no connection: a password that was changed, a database that admits nobody.
-    const { message, sqlState } = toDbError(error);
-    throw new DbError('unavailable', message, sqlState === undefined ? {} : { sqlState });
-  });
-  if (!signal) return waiting;
+async function untilAborted(connecting: Promise<pg.PoolClient>, signal: AbortSignal): Promise<pg.PoolClient> {
   const aborted = Promise.withResolvers<never>();
   const onAbort = () => aborted.reject(new DbError('canceled', 'canceled by the caller'));
   if (signal.aborted) onAbort();
   signal.addEventListener('abort', onAbort, { once: true });
   try {
-    return await Promise.race([waiting, aborted.promise]);
+    return await Promise.race([connecting, aborted.promise]);
   } catch (error) {
-    waiting.then(
+    connecting.then(
       (client) => client.release(),
       () => {},
     );

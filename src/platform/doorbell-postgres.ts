@@ -1,63 +1,122 @@
-import pg from 'pg';
-import { toDbError } from '../db.ts';
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import type pg from 'pg';
 import type { Log } from '../deps.ts';
+import { attempt, outageLog, pgClients, settlesWithin } from './pg-client.ts';
 
 /** What processes on one database listen to. */
 const CHANNEL = 'keelson_due';
-const RECONNECT_MS = 1000;
+/** Milliseconds that a statement of the doorbell's may take. */
+const ANSWER_MS = 2000;
+/** Milliseconds after which a listener is asked whether it still hears. */
+const ASK_EVERY_MS = 3000;
+/** Milliseconds before a lost listener is replaced, doubling with each failure. */
+const RECONNECT_MS = 250;
+const RECONNECT_MAX_MS = 5000;
+/** Milliseconds that rings under way get when the doorbell is closed. */
+const CLOSE_MS = 1000;
 
-type Bell = { ring(): void; close(): Promise<void> };
+type Bell = {
+  /** Never throws, never waits. */
+  ring(changedEndpointId?: string): void;
+  close(): Promise<void>;
+};
 
 /**
  * Lets processes on one Postgres ring each other's dispatchers. `ring` notifies after the commit, never with it, so
- * that writers do not queue for NOTIFY's lock; many rings while one is on its way are one. With `onRing` it listens,
- * on a connection of its own that is opened again when it is lost: what was missed meanwhile waits for the tick.
+ * that writers do not queue for NOTIFY's lock; rings that come while one is on its way go together, equal ones as one.
+ * With `onRing` it listens, on a connection of its own that is replaced when it is lost or silent: what was missed
+ * meanwhile is rung for then, and otherwise waits for the tick.
  */
-export function postgresDoorbell(url: string, log: Log, onRing?: () => void): Bell {
-  const ringer = new pg.Pool({ connectionString: url, max: 1, connectionTimeoutMillis: 2000 });
-  ringer.on('error', () => {});
-  let ringing = false;
-  let again = false;
-  let closed = false;
-  let listener: pg.Client | undefined;
-  let retry: ReturnType<typeof setTimeout> | undefined;
+export function postgresDoorbell(url: string, log: Log, onRing?: (changedEndpointId?: string) => void): Bell {
+  const { Client, destroyAll } = pgClients(url, 'keelson-doorbell');
+  const closing = new AbortController();
+  const closed = closing.signal;
 
-  async function ring(): Promise<void> {
-    again = ringing;
-    if (ringing) return;
-    ringing = true;
-    await ringer.query(`notify ${CHANNEL}`).catch((error) => {
-      log.warn('cannot ring the dispatchers', { error: toDbError(error) });
-    });
-    ringing = false;
-    if (again && !closed) void ring();
+  async function connect(): Promise<pg.Client> {
+    closed.throwIfAborted();
+    const client = new Client();
+    await client.connect();
+    return client;
   }
 
-  async function listen(onRing: () => void): Promise<void> {
-    const client = new pg.Client({ connectionString: url, application_name: 'keelson-doorbell', keepAlive: true });
-    listener = client;
-    client.on('notification', onRing);
-    client.on('error', (error) => log.warn('doorbell lost', { error: toDbError(error) }));
-    client.on('end', () => {
-      if (!closed) retry = setTimeout(listen, RECONNECT_MS, onRing);
-    });
+  const notifyHealth = outageLog(log, 'NOTIFY');
+  const rings = new Set<string>();
+  let ringer: Promise<pg.Client> | undefined;
+  let ringing: Promise<void> | undefined;
+
+  async function sendRings(): Promise<void> {
+    while (rings.size > 0 && !closed.aborted) {
+      const ids = [...rings];
+      rings.clear();
+      // Once more on a fresh connection: the one at hand may have died long ago.
+      await notify(ids)
+        .catch(() => notify(ids))
+        .then(notifyHealth.back, notifyHealth.lost);
+    }
+    ringing = undefined;
+  }
+
+  async function notify(ids: string[]): Promise<void> {
+    ringer ??= connect();
+    let client: pg.Client | undefined;
     try {
-      await client.connect();
-      await client.query(`listen ${CHANNEL}`);
-      onRing();
+      client = await ringer;
+      const text = `select pg_notify('${CHANNEL}', id) from unnest($1::text[]) id`;
+      await attempt(client, ANSWER_MS, client.query(text, [ids]));
     } catch (error) {
-      log.warn('cannot listen for rings', { error: toDbError(error) });
-      await client.end().catch(() => {});
+      ringer = undefined;
+      void client?.end();
+      throw error;
     }
   }
 
-  if (onRing) void listen(onRing);
+  const listenHealth = outageLog(log, 'LISTEN');
+  let failures = 0;
+
+  async function keepListening(hear: (changedEndpointId?: string) => void): Promise<void> {
+    while (!closed.aborted) {
+      try {
+        await listen(hear);
+      } catch (error) {
+        if (closed.aborted) return;
+        listenHealth.lost(error);
+        const wait = Math.min(RECONNECT_MAX_MS, RECONNECT_MS * 2 ** failures++);
+        await delay(wait, undefined, { signal: closed }).catch(() => {});
+      }
+    }
+  }
+
+  /** Listens until the connection breaks or is silent; rejects with why. */
+  async function listen(hear: (changedEndpointId?: string) => void): Promise<void> {
+    const client = await connect();
+    const ask = (text: string) => attempt(client, ANSWER_MS, client.query(text));
+    let asking: ReturnType<typeof setInterval> | undefined;
+    try {
+      client.on('notification', ({ payload }) => hear(payload || undefined));
+      await ask(`listen ${CHANNEL}`);
+      failures = 0;
+      listenHealth.back();
+      hear();
+      asking = setInterval(() => ask('select 1').catch(() => {}), ASK_EVERY_MS);
+      await once(client, 'end');
+    } finally {
+      clearInterval(asking);
+      void client.end();
+    }
+  }
+
+  const listening = onRing && keepListening(onRing);
   return {
-    ring: () => void ring(),
-    close: async () => {
-      closed = true;
-      clearTimeout(retry);
-      await Promise.all([ringer.end(), listener?.end().catch(() => {})]);
+    ring(changedEndpointId = '') {
+      rings.add(changedEndpointId);
+      ringing ??= sendRings();
+    },
+    async close() {
+      if (ringing) await settlesWithin(ringing, CLOSE_MS);
+      closing.abort();
+      destroyAll();
+      await Promise.all([ringing, listening]);
     },
   };
 }

@@ -3,7 +3,7 @@ import type { Db } from '../db.ts';
 /** A database with its life cycle, as the entries hold it. */
 export type OpenDb = {
   db: Db;
-  /** Waits for statements under way. */
+  /** Waits for statements under way as long as answers come, and ends in seconds whatever the network does. */
   close(): Promise<void>;
   /** Connections; zeros where there is no pool. */
   stats(): { total: number; idle: number; waiting: number };

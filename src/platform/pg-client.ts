@@ -1,0 +1,117 @@
+import pg from 'pg';
+import { toDbError } from '../db.ts';
+import type { Log } from '../deps.ts';
+
+/** Milliseconds that a connection gets to be opened, TLS and password included. */
+const CONNECT_MS = 5000;
+/** Milliseconds of silence after which the kernel asks whether the other side still lives. */
+const KEEP_ALIVE_MS = 10_000;
+
+type Clients = { Client: new (config?: pg.ClientConfig) => pg.Client; destroyAll(): void };
+
+/**
+ * Makes clients that wait for nobody: TCP keep-alive, a limit to connecting, and an `end` that says goodbye and closes
+ * the socket, answer or not. `destroyAll` breaks off what is left of them, connecting or at work.
+ */
+export function pgClients(url: string, name: string): Clients {
+  const alive = new Set<pg.Client>();
+  class Client extends pg.Client {
+    constructor(config: pg.ClientConfig = {}) {
+      super({
+        ...config,
+        connectionString: url,
+        application_name: name,
+        keepAlive: true,
+        keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
+        connectionTimeoutMillis: 0,
+      });
+      alive.add(this);
+      const timer = setTimeout(destroy, CONNECT_MS, this);
+      this.once('connect', () => clearTimeout(timer));
+      this.once('end', () => {
+        clearTimeout(timer);
+        alive.delete(this);
+      });
+      // Without a listener a connection that breaks would end the process: whoever uses it hears of it anyway.
+      this.on('error', () => {});
+    }
+
+    // pg itself would go on waiting for the other side to close.
+    override end(): Promise<void>;
+    override end(callback: (error: Error) => void): void;
+    override end(callback?: (error: Error) => void): unknown {
+      const ended = callback ? super.end(callback) : super.end();
+      this.connection.stream.destroy();
+      return ended;
+    }
+  }
+  return { Client, destroyAll: () => alive.forEach(destroy) };
+}
+
+/** What `work` comes to on this connection, if it does within `ms`: past that the connection is destroyed. */
+export async function attempt<T>(client: pg.Client, ms: number, work: Promise<T>): Promise<T> {
+  const timer = setTimeout(destroy, ms, client);
+  try {
+    return await work;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+// With an error, so that pg rejects whatever waits on this connection, its opening included.
+function destroy(client: pg.Client): void {
+  client.connection.stream.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }));
+}
+
+/** What pg keeps of a session and knows of the protocol, and its types do not tell. */
+type Session = { processID: number; secretKey: number };
+type Wire = { startup(): void; cancel(processID: number, secretKey: number): void };
+
+/**
+ * Asks the server to cancel what `target` is at: the protocol's own request, which names a session by a secret, sent
+ * on `client`, a new one, in place of a log-in. Rejects where it could not be sent.
+ */
+export async function requestCancel(client: pg.Client, target: pg.Client): Promise<void> {
+  const { processID, secretKey } = target as pg.Client & Session;
+  const wire = client.connection as pg.Connection & Wire;
+  let asked = false;
+  wire.startup = () => {
+    asked = true;
+    wire.cancel(processID, secretKey);
+  };
+  // The server's answer is to close, which to pg is a failure to connect.
+  await client.connect().catch((error) => {
+    if (!asked) throw error;
+  });
+}
+
+/** Whether a connection failed because nothing was heard on it, be it our limit or the kernel's. */
+export function isSilence(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ETIMEDOUT';
+}
+
+/** Whether `promise` settles within `ms`. */
+export async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  const late = Promise.withResolvers<boolean>();
+  const timer = setTimeout(late.resolve, ms, false);
+  const settled = promise.then(
+    () => true,
+    () => true,
+  );
+  return Promise.race([settled, late.promise]).finally(() => clearTimeout(timer));
+}
+
+/** Logs one line when a connection is lost, however many failures follow, and one when it is back. */
+export function outageLog(log: Log, what: string): { lost(error: unknown): void; back(): void } {
+  let away = false;
+  return {
+    lost(error) {
+      if (!away) log.warn(`${what} connection lost`, { error: toDbError(error) });
+      away = true;
+    },
+    back() {
+      if (away) log.warn(`${what} connection is back`);
+      away = false;
+    },
+  };
+}
