@@ -16,7 +16,7 @@ export function fetchSend({ allowPrivate, timeoutMs, resolve }: Options): Send {
   async function refuseUnlessAllowed(url: string, signal: AbortSignal): Promise<void> {
     if (checkWebhookUrl(url, { allowPrivate })) throw new SendError('address not allowed');
     const { hostname } = new URL(url);
-    if (allowPrivate || !resolve || /^[[\d.]+/.test(hostname)) return;
+    if (allowPrivate || !resolve || /^(\[|[\d.]+$)/.test(hostname)) return;
     const addresses = await resolve(hostname, signal);
     if (!addresses.every(isPublicAddress)) throw new SendError('address not allowed');
   }

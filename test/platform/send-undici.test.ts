@@ -344,7 +344,8 @@ test('fetch: sends nothing to what checkWebhookUrl refuses', async () => {
 test('fetch: where it may resolve names, refuses those that lead inside', async () => {
   const options = { allowPrivate: false, timeoutMs: TIMEOUT_MS };
   for (const found of [['127.0.0.1'], ['8.8.8.8', '::1']]) {
-    await fails(fetchSend({ ...options, resolve: async () => found }), 'https://a.example/', 'address not allowed');
+    const send = fetchSend({ ...options, resolve: async () => found });
+    for (const host of ['a.example', '1.evil.example']) await fails(send, `https://${host}/`, 'address not allowed');
   }
   const stuck = fetchSend({
     ...options,
