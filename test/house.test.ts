@@ -28,7 +28,7 @@ const FLOORS = [
 ];
 
 const RESOURCES = ['users', 'notifications', 'webhook-endpoints'];
-const DRIVERS = /^(node:|cloudflare:|pg$|undici$|@electric-sql\/|@neondatabase\/|@hono\/node-server|prom-client$)/;
+const DRIVERS = /^(node:|cloudflare:|pg$|undici(\/|$)|@electric-sql\/|@neondatabase\/|@hono\/node-server|prom-client$)/;
 const MAY_HOLD_SQL =
   /^(db|.*\/(store|schema)|idempotency\/reserve-key|outbox\/enqueue|dispatcher\/(claims|settlements|depth|housekeeping))\.ts$/;
 
@@ -96,6 +96,7 @@ test('each rule refuses what breaks it', () => {
     ['webhook-endpoints/store.ts', "import { findUser } from '../users/store.ts';", /another's store/],
     ['dispatcher/lanes.ts', "import { hash } from 'node:crypto';", /no runtime/],
     ['users/routes.ts', "import pg from 'pg';", /no driver/],
+    ['dispatcher/channels/webhook.ts', "import { Pool } from 'undici/index.js';", /no driver/],
     ['dispatcher/dispatch.ts', "import { sql } from 'drizzle-orm';", /SQL stays/],
     ['platform/log.ts', "import { createUser } from '../users/store.ts';", /knows its port/],
   ];

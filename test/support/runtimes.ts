@@ -9,3 +9,9 @@ export const COMMANDS = {
   deno: [installed('deno'), 'run', '-A', '--node-modules-dir=manual', join(root, 'src/entry/deno.ts')],
   bun: [installed('bun'), join(root, 'src/entry/bun.ts')],
 };
+
+/** How a script is run on each runtime. */
+export const scriptOn = (runtime: keyof typeof COMMANDS, path: string): string[] => [
+  ...COMMANDS[runtime].slice(0, -1),
+  join(root, path),
+];

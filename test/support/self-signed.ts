@@ -3,14 +3,14 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A certificate for 127.0.0.1 that nobody trusts, by the `openssl` command. */
-export function selfSigned(): { key: Buffer; cert: Buffer } {
+/** A certificate, for 127.0.0.1 unless told else, that nobody trusts, by the `openssl` command. */
+export function selfSigned(subject = 'IP:127.0.0.1'): { key: Buffer; cert: Buffer } {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-tls-'));
   try {
     const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')];
     const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'];
-    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'];
-    const args = ['req', '-x509', ...curve, '-nodes', '-keyout', key, '-out', cert, ...subject];
+    const names = ['-subj', '/CN=localhost', '-addext', `subjectAltName=${subject}`];
+    const args = ['req', '-x509', ...curve, '-nodes', '-keyout', key, '-out', cert, ...names];
     execFileSync('openssl', args, { stdio: 'ignore' });
     return { key: readFileSync(key), cert: readFileSync(cert) };
   } finally {

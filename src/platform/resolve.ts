@@ -1,0 +1,100 @@
+import { type LookupAddress, promises } from 'node:dns';
+import { isIP } from 'node:net';
+import { isPublicAddress } from '../dispatcher/channels/address.ts';
+import { SendError } from '../dispatcher/channels/send.ts';
+import { hostsFile } from './hosts-file.ts';
+
+/**
+ * The addresses of a host name, IPv4 first, at least one, each of them one that webhooks may reach. Rejects with
+ * SendError.
+ */
+export type Resolve = (hostname: string) => Promise<LookupAddress[]>;
+
+type Options = {
+  allowPrivate: boolean;
+  /** How long a look-up may take, from when it begins. */
+  limitMs: number;
+  /** For tests: in place of what the system is configured with. */
+  servers?: string[];
+  hosts?: (name: string) => string[] | undefined;
+  now?: () => number;
+};
+
+/** Look-ups under way at most; what is beyond it waits for one to end. */
+const MAX_UNDER_WAY = 250;
+/** How long a failure stands, and how many are remembered. */
+const FAILURE_MS = 5000;
+const MAX_FAILURES = 1000;
+/** How many addresses of each family are of use: a name server may list thousands. */
+const MAX_PER_FAMILY = 4;
+
+/** Looks names up without the threads that the rest of the process needs for that; each name once for all who ask. */
+export function createResolver({ allowPrivate, limitMs, servers, hosts, now }: Options): Resolve {
+  const inHostsFile = hosts ?? hostsFile();
+  const clock = now ?? (() => performance.now());
+  const underWay = new Map<string, Promise<LookupAddress[]>>();
+  const failures = new Map<string, { error: unknown; until: number }>();
+  const withSlot = slots(MAX_UNDER_WAY);
+
+  async function find(name: string): Promise<LookupAddress[]> {
+    const local = /(^|\.)localhost$/.test(name) ? ['127.0.0.1', '::1'] : inHostsFile(name);
+    const found = local ?? (await withSlot(() => ask(name, limitMs, servers)));
+    if (!allowPrivate && !found.every(isPublicAddress)) throw new SendError('address not allowed');
+    return [4, 6].flatMap((family) =>
+      found
+        .filter((address) => isIP(address) === family)
+        .slice(0, MAX_PER_FAMILY)
+        .map((address) => ({ address, family })),
+    );
+  }
+
+  function remember(name: string, error: unknown): never {
+    if (failures.size >= MAX_FAILURES) failures.delete(failures.keys().next().value as string);
+    failures.set(name, { error, until: clock() + FAILURE_MS });
+    throw error;
+  }
+
+  return async (hostname) => {
+    const name = hostname.toLowerCase().replace(/\.$/, '');
+    const failure = failures.get(name);
+    if (failure && clock() < failure.until) throw failure.error;
+    failures.delete(name);
+    let finding = underWay.get(name);
+    if (!finding) {
+      finding = find(name)
+        .catch((error) => remember(name, error))
+        .finally(() => underWay.delete(name));
+      underWay.set(name, finding);
+    }
+    return finding;
+  };
+}
+
+async function ask(name: string, limitMs: number, servers: string[] | undefined): Promise<string[]> {
+  // One for each look-up: it is cancelled alone, caches nothing, and knows the system's name servers as they are now.
+  const resolver = new promises.Resolver({ timeout: Math.ceil(limitMs / 4), tries: 3 });
+  if (servers) resolver.setServers(servers);
+  const timer = setTimeout(() => resolver.cancel(), limitMs);
+  const answers = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)]);
+  clearTimeout(timer);
+  const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+  if (found.length > 0) return found;
+  const cause = answers.find(({ status }) => status === 'rejected') as PromiseRejectedResult | undefined;
+  throw new SendError('name does not resolve', { cause: cause?.reason });
+}
+
+/** Lets so many pieces of work run at once, the others in the order in which they came. */
+function slots(free: number): <T>(work: () => Promise<T>) => Promise<T> {
+  const waiting: (() => void)[] = [];
+  return async (work) => {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else free++;
+    }
+  };
+}
