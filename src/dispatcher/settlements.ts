@@ -20,7 +20,7 @@ export type Settlement = {
 };
 
 /** An endpoint whose state a settlement changed. */
-export type EndpointChange = { id: string; status: 'enabled' | 'paused' | 'disabled' };
+type EndpointChange = { id: string; status: 'enabled' | 'paused' | 'disabled' };
 
 /** How many of a batch were still held, and whose state changed with it. */
 export type Settled = { settled: number; changes: EndpointChange[] };

@@ -2,8 +2,6 @@ import { hostname } from 'node:os';
 import { app } from '../app.ts';
 import { type Deps, noMetrics } from '../deps.ts';
 import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
-import type { CreateSender } from '../dispatcher/channels/send.ts';
-import type { Sign } from '../dispatcher/channels/sign.ts';
 import { webhookChannel } from '../dispatcher/channels/webhook.ts';
 import { systemClock } from '../dispatcher/clock.ts';
 import { queueDepth } from '../dispatcher/depth.ts';
@@ -16,7 +14,9 @@ import { createLog } from '../platform/log.ts';
 import { createMetrics } from '../platform/metrics.ts';
 import { createMetricsServer } from '../platform/metrics-server.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
+import { undiciSend } from '../platform/send-undici.ts';
 import type { CreateServer } from '../platform/server.ts';
+import { nodeSign } from '../platform/sign-node.ts';
 import { stdoutLines } from '../platform/stdout.ts';
 import { otlpTrace } from '../platform/trace-otlp.ts';
 import { createVerifier } from '../platform/verify-jwt.ts';
@@ -34,17 +34,10 @@ const TIDY_EVERY_MS = 600_000;
 /** What is left of the time to stop when deliveries are given up on, to settle them. */
 const LAST_WORDS_MS = 1000;
 
-/** What differs from runtime to runtime. */
-export type Platform = {
-  createServer: CreateServer;
-  createSender: CreateSender;
-  sign: Sign;
-};
-
-/** The service as a process, on Node, Deno and Bun: ends the process when it is over. */
-export async function main(platform: Platform): Promise<void> {
+/** The service as a process, on Node, Deno and Bun, which differ in their server: ends the process when it is over. */
+export async function main(createServer: CreateServer): Promise<void> {
   try {
-    await serve(platform);
+    await serve(createServer);
   } catch (error) {
     const problems = error instanceof ConfigError ? { problems: error.problems } : { error };
     createLog('info', writeLine).error('cannot start', problems);
@@ -52,7 +45,7 @@ export async function main(platform: Platform): Promise<void> {
   }
 }
 
-async function serve({ createServer, createSender, sign }: Platform): Promise<void> {
+async function serve(createServer: CreateServer): Promise<void> {
   // 1 Configuration: read and checked once, before anything else.
   const config = parseConfig(withDevelopmentSecrets(process.env));
 
@@ -70,14 +63,14 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
   const name = `${hostname()}:${process.pid}`;
   const secrets = createSecretBox(config.secretsKey);
   const settings = { ...config.dispatch, ...processLimits(config.dispatch) };
-  const sender = createSender({
+  const sender = undiciSend({
     allowPrivate: config.webhookAllowPrivate,
     timeoutMs: config.dispatch.deliveryTimeoutMs,
-    connectionsPerOrigin: settings.laneConcurrency,
+    connectionsPerOrigin: settings.totalConcurrency,
   });
   const channels = {
     email: emailChannel(config, log),
-    webhook: webhookChannel({ send: sender.send, secrets, now, sign }),
+    webhook: webhookChannel({ send: sender.send, secrets, now, sign: nodeSign() }),
   };
   const queue = databaseQueue(db, { name, leaseMs: config.dispatch.leaseMs });
   const dispatcher = createDispatcher({ queue, channels, clock: systemClock, log, metrics, random, settings });
@@ -96,7 +89,11 @@ async function serve({ createServer, createSender, sign }: Platform): Promise<vo
     verifier: createVerifier(config.jwt, log),
     secrets,
     refuseWebhookUrl: (url) => checkWebhookUrl(url, { allowPrivate: config.webhookAllowPrivate }),
-    wake: config.dispatchEnabled || !doorbell ? dispatcher.wake : doorbell.ring,
+    wake: (changed) => {
+      if (config.dispatchEnabled || !doorbell) dispatcher.wake(changed);
+      // New work is for one dispatcher; a changed endpoint concerns them all.
+      if (!config.dispatchEnabled || changed !== undefined) doorbell?.ring(changed);
+    },
     log,
     metrics,
     trace: tracing?.record,

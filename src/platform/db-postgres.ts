@@ -17,7 +17,7 @@ type Options = { url: string; poolMax: number; statementTimeoutMs: number; log: 
 
 /**
  * node-postgres over TCP: a pool, statements prepared once per connection, and cancellation on the server. A statement
- * settles soon after its signal aborts (`statementTimeoutMs` without one), whatever the network does.
+ * settles soon after its signal aborts, whatever the network does.
  */
 export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options): OpenDb {
   const { Client, destroyAll } = pgClients(url, 'keelson');
@@ -95,7 +95,7 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
   }
 
   const db: Db = {
-    async run(statement, values, signal = AbortSignal.timeout(statementTimeoutMs)) {
+    async run(statement, values, signal) {
       const client = await checkOut(signal);
       try {
         const query = { name: statement.name, text: statement.text, values: statement.params(values) };

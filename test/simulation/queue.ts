@@ -6,8 +6,8 @@ import { SHARED } from '../../src/dispatcher/rooms.ts';
 import type { Settled, Settlement } from '../../src/dispatcher/settlements.ts';
 
 export type Row = { id: string; endpointId: string | null; dueAt: number; lease: string | null; attempt: number };
-export type Outcome = { status: 'sent' | 'dead'; attempts: number };
-export type Endpoint = { failures: number; pausedUntil: number };
+type Outcome = { status: 'sent' | 'dead'; attempts: number };
+type Endpoint = { failures: number; pausedUntil: number };
 
 const PAUSE_AFTER = 10;
 const PAUSE_MS = 30_000;

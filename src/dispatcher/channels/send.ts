@@ -9,12 +9,6 @@ export type SendRequest = { url: string; headers: Record<string, string>; body: 
 /** `retryAfter` is the header's value. */
 export type Answer = { status: number; retryAfter: string | null };
 
-/** A sender with the connections that it keeps; `close` breaks them off. */
-export type CreateSender = (options: { allowPrivate: boolean; timeoutMs: number; connectionsPerOrigin: number }) => {
-  send: Send;
-  close(): Promise<void>;
-};
-
 /** How much of an answer's body is read. */
 export const MAX_ANSWER_BYTES = 16 * 1024;
 
