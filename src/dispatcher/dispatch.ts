@@ -234,7 +234,7 @@ function checkAges(run: Run, now: number): void {
     log.error('delivery timed out: channel did not settle', { notificationId: held.delivery.id });
     conclude(run, held, { ok: false, status: null, error: 'timed out' });
   }
-  for (const held of underWay(lanes)) release(run, giveBackExcess(lanes, held.lane));
+  for (const { lane } of underWay(lanes)) release(run, giveBackExcess(lanes, lane));
 }
 
 function startWaiting(run: Run, now: number): void {
@@ -282,7 +282,7 @@ function end(run: Run, held: Held, settlement: Settlement): void {
   // What was interrupted or timed out may still end some day.
   if (!finish(run.lanes, held, run.clock.now())) return;
   report(run, held.delivery, settlement);
-  release(run, giveBackExcess(run.lanes, held.lane));
+  if (held.lane.pace === 'slow') release(run, giveBackExcess(run.lanes, held.lane));
   addResult(run, settlement);
   step(run);
 }

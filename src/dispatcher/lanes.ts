@@ -30,7 +30,7 @@ export type Lane = {
   hungry: boolean;
 };
 
-/** All that a dispatcher holds. `startable`, `hungry` and `ready` sum up the lanes by pace: see `touch`. */
+/** All that a dispatcher holds. `startable`, `hungry` and `ready` sum up the lanes by pace: see `count`. */
 export type Lanes = {
   readonly limits: Limits;
   readonly byId: Map<string, Lane>;
@@ -97,20 +97,29 @@ function laneOf(lanes: Lanes, id: string): Lane {
   return lane;
 }
 
-/** Changes a lane and keeps the sums right. Every change goes through here. */
-function touch(lanes: Lanes, lane: Lane, change: () => void): void {
+/** Takes a lane out of the sums before it changes; `count` puts it back. Every change stands between the two. */
+function uncount(lanes: Lanes, lane: Lane): void {
   lanes.startable[lane.pace] -= lane.startable;
   lanes.hungry[lane.pace] -= Number(lane.hungry);
-  lanes.ready[lane.pace].delete(lane);
   if (lane.pace === 'new') lanes.trying -= activeOf(lane);
-  change();
-  const room = holdOf(lanes.limits, lane) - heldOf(lane);
+}
+
+function count(lanes: Lanes, lane: Lane): void {
+  const held = heldOf(lane);
+  const room = holdOf(lanes.limits, lane) - held;
   lane.startable = Math.min(lane.waiting.length, openOf(lanes.limits, lane));
-  lane.hungry = lane.backlog && room > 0 && room >= heldOf(lane);
+  lane.hungry = lane.backlog && room > 0 && room >= held;
   lanes.startable[lane.pace] += lane.startable;
   lanes.hungry[lane.pace] += Number(lane.hungry);
   if (lane.startable > 0) lanes.ready[lane.pace].add(lane);
+  else lanes.ready[lane.pace].delete(lane);
   if (lane.pace === 'new') lanes.trying += activeOf(lane);
+}
+
+function setPace(lanes: Lanes, lane: Lane, pace: Pace): void {
+  if (lane.pace === pace) return;
+  lanes.ready[lane.pace].delete(lane);
+  lane.pace = pace;
 }
 
 /** Takes in what was claimed under leases that end at `leasedUntil`. */
@@ -119,7 +128,9 @@ export function hold(lanes: Lanes, deliveries: readonly Delivery[], leasedUntil:
     const lane = laneOf(lanes, delivery.endpointId ?? EMAIL_LANE);
     lanes.waiting++;
     lanes.waitingBytes += delivery.body.length;
-    touch(lanes, lane, () => lane.waiting.push({ delivery, lane, leasedUntil, startedAt: 0, stage: 'waiting' }));
+    uncount(lanes, lane);
+    lane.waiting.push({ delivery, lane, leasedUntil, startedAt: 0, stage: 'waiting' });
+    count(lanes, lane);
   }
 }
 
@@ -133,12 +144,15 @@ export function noteBacklogs(
   lanes.moreStrangers = strangers;
   for (const id of seen) {
     const lane = lanes.byId.get(id);
-    if (lane) touch(lanes, lane, () => (lane.backlog = more.has(id)));
+    if (lane) noteBacklog(lanes, lane, more.has(id));
   }
-  for (const id of more) {
-    const lane = laneOf(lanes, id);
-    touch(lanes, lane, () => (lane.backlog = true));
-  }
+  for (const id of more) noteBacklog(lanes, laneOf(lanes, id), true);
+}
+
+function noteBacklog(lanes: Lanes, lane: Lane, backlog: boolean): void {
+  uncount(lanes, lane);
+  lane.backlog = backlog;
+  count(lanes, lane);
 }
 
 /**
@@ -162,21 +176,20 @@ export function startNext(lanes: Lanes, now: number): Held | undefined {
 }
 
 function startFrom(lanes: Lanes, lane: Lane, now: number): Held {
-  let held: Held | undefined;
-  touch(lanes, lane, () => {
-    held = lane.waiting.shift() as Held;
-    held.stage = lane.pace === 'slow' ? 'slow' : 'quick';
-    held.startedAt = now;
-    lane[held.stage]++;
-    lanes[held.stage].add(held);
-  });
-  leaveWaiting(lanes, held as unknown as Held);
-  const patience = lane.pace === 'slow' ? lanes.limits.deliveryTimeoutMs + GRACE_MS : SLOW_MS;
-  lanes.checkAt = Math.min(lanes.checkAt, now + patience);
+  const { pace } = lane;
+  uncount(lanes, lane);
+  const held = lane.waiting.shift() as Held;
+  leaveWaiting(lanes, held);
+  held.stage = pace === 'slow' ? 'slow' : 'quick';
+  held.startedAt = now;
+  lane[held.stage]++;
+  lanes[held.stage].add(held);
+  count(lanes, lane);
   // To the end of the line.
-  lanes.byId.delete(lane.id);
-  lanes.byId.set(lane.id, lane);
-  return held as unknown as Held;
+  if (lanes.ready[pace].size > 1 && lanes.ready[pace].delete(lane)) lanes.ready[pace].add(lane);
+  const patience = pace === 'slow' ? lanes.limits.deliveryTimeoutMs + GRACE_MS : SLOW_MS;
+  lanes.checkAt = Math.min(lanes.checkAt, now + patience);
+  return held;
 }
 
 /** Moves what has become slow to the overflow, where there is room, and returns what should be over by now. */
@@ -202,18 +215,17 @@ export function check(lanes: Lanes, now: number): Held[] {
 
 function turnSlow(lanes: Lanes, held: Held): void {
   const { lane } = held;
-  const moves = lanes.slow.size < lanes.limits.overflowConcurrency;
-  touch(lanes, lane, () => {
-    lane.pace = 'slow';
-    lane.window = 1;
-    if (!moves) return;
+  uncount(lanes, lane);
+  setPace(lanes, lane, 'slow');
+  lane.window = 1;
+  if (lanes.slow.size < lanes.limits.overflowConcurrency) {
     held.stage = 'slow';
     lane.quick--;
     lane.slow++;
-  });
-  if (!moves) return;
-  lanes.quick.delete(held);
-  lanes.slow.add(held);
+    lanes.quick.delete(held);
+    lanes.slow.add(held);
+  }
+  count(lanes, lane);
 }
 
 /** Takes out what has ended. Returns false where it was taken out before. */
@@ -221,16 +233,20 @@ export function finish(lanes: Lanes, held: Held, now: number): boolean {
   const { lane, stage } = held;
   if (stage !== 'quick' && stage !== 'slow') return false;
   const ms = now - held.startedAt;
-  const isQuick = ms < SLOW_MS;
-  touch(lanes, lane, () => {
-    lanes[stage].delete(held);
-    lane[stage]--;
-    lane.pace = isQuick ? 'fast' : 'slow';
-    lane.window = isQuick ? Math.min(lanes.limits.laneConcurrency, lane.window + 1) : 1;
-    if (isQuick) lane.averageMs = average(lane.averageMs, ms);
-  });
-  if (isQuick) lanes.averageMs = average(lanes.averageMs, ms);
+  uncount(lanes, lane);
   held.stage = 'over';
+  lanes[stage].delete(held);
+  lane[stage]--;
+  if (ms < SLOW_MS) {
+    setPace(lanes, lane, 'fast');
+    lane.window = Math.min(lanes.limits.laneConcurrency, lane.window + 1);
+    lane.averageMs = average(lane.averageMs, ms);
+    lanes.averageMs = average(lanes.averageMs, ms);
+  } else {
+    setPace(lanes, lane, 'slow');
+    lane.window = 1;
+  }
+  count(lanes, lane);
   return true;
 }
 
@@ -244,8 +260,10 @@ export function giveBack(lanes: Lanes, which: (held: Held) => boolean): Delivery
   const out: Held[] = [];
   for (const lane of lanes.byId.values()) {
     if (lane.waiting.length === 0) continue;
-    const leaving = lane.waiting.filter(which);
-    touch(lanes, lane, () => (lane.waiting = lane.waiting.filter((held) => !leaving.includes(held))));
+    const leaving = new Set(lane.waiting.filter(which));
+    uncount(lanes, lane);
+    lane.waiting = lane.waiting.filter((held) => !leaving.has(held));
+    count(lanes, lane);
     out.push(...leaving);
   }
   return goneFrom(lanes, out);
@@ -255,11 +273,10 @@ export function giveBack(lanes: Lanes, which: (held: Held) => boolean): Delivery
 export function giveBackExcess(lanes: Lanes, lane: Lane): Delivery[] {
   const most = openOf(lanes.limits, lane);
   if (lane.pace !== 'slow' || lane.waiting.length <= most) return [];
-  let out: Held[] = [];
-  touch(lanes, lane, () => {
-    out = lane.waiting.splice(most);
-    lane.backlog = true;
-  });
+  uncount(lanes, lane);
+  const out = lane.waiting.splice(most);
+  lane.backlog = true;
+  count(lanes, lane);
   return goneFrom(lanes, out);
 }
 
@@ -284,7 +301,9 @@ export function extended(lanes: Lanes, kept: Iterable<Held>, leasedUntil: number
   lanes.leasesTooShort = false;
   for (const held of kept) {
     held.leasedUntil = leasedUntil;
-    if (held.stage === 'waiting') touch(lanes, held.lane, () => {});
+    if (held.stage !== 'waiting') continue;
+    uncount(lanes, held.lane);
+    count(lanes, held.lane);
   }
 }
 

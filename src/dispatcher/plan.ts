@@ -92,17 +92,18 @@ function settleFrom({ results, resultsSince, budget }: State, lanes: Lanes): num
   return results.length >= lanes.limits.batch / 2 ? resultsSince : resultsSince + LINGER_MS;
 }
 
+/** When there may be something to do without anything happening before. */
 function wakeAt(state: State, lanes: Lanes, stallMs: number, now: number): number {
-  const times = [lanes.quick.size + lanes.slow.size > 0 ? lanes.checkAt : NEVER];
+  let at = lanes.quick.size + lanes.slow.size > 0 ? lanes.checkAt : NEVER;
   if (!state.writing) {
-    times.push(Math.max(state.settleAt, settleFrom(state, lanes)));
-    if (isHolding(state, lanes) && state.budget > RESERVE) times.push(state.extendAt);
+    at = Math.min(at, Math.max(state.settleAt, settleFrom(state, lanes)));
+    if (isHolding(state, lanes) && state.budget > RESERVE) at = Math.min(at, state.extendAt);
   }
   if (mayStart(state) && !state.claiming) {
     // A look that is due and has no room waits for something to end.
-    if (!isLookDue(state, now)) times.push(state.tickAt, state.dueAt);
-    else if (now < state.claimAt) times.push(state.claimAt);
+    if (!isLookDue(state, now)) at = Math.min(at, state.tickAt, state.dueAt);
+    else if (now < state.claimAt) at = Math.min(at, state.claimAt);
   }
-  if (state.mode === 'running' && !state.stalled) times.push(state.lastClaimAt + stallMs);
-  return Math.min(...times);
+  if (state.mode === 'running' && !state.stalled) at = Math.min(at, state.lastClaimAt + stallMs);
+  return at;
 }
