@@ -284,6 +284,31 @@ onEveryDatabase('dispatcher', (db) => {
     assert.equal(started.length, 2);
   });
 
+  test('an endpoint that is changed reaches what is claimed and not started', async () => {
+    const endpoint = await newEndpoint(db, 'https://old.example/');
+    await enqueue(db, 12, endpoint);
+    const urls: (string | undefined)[] = [];
+    const { channel, started, untilStarted } = heldChannel();
+    const { run, stop, wake } = dispatcherWith(db, (delivery) => {
+      urls.push(delivery.endpoint?.url);
+      return channel(delivery);
+    });
+    const running = run();
+    // After the first quick one the lane holds more than it may start.
+    await untilStarted(1);
+    started[0]?.finish(SENT);
+    await untilStarted(2);
+    await execute(db, `update webhook_endpoints set url = 'https://new.example/' where id = '${endpoint}'`);
+    wake(endpoint);
+    for (let i = 1; i < 12; i++) {
+      await untilStarted(i + 1);
+      started[i]?.finish(SENT);
+    }
+    stop(never);
+    await running;
+    assert.deepEqual(urls, [...Array(2).fill('https://old.example/'), ...Array(10).fill('https://new.example/')]);
+  });
+
   test('a stop finishes what is under way, gives back the rest, and starts nothing more', async () => {
     const ids = await enqueueEach(db, 12);
     const { channel, started, untilStarted } = heldChannel();
