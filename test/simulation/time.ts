@@ -8,6 +8,9 @@ export type VirtualTime = Clock & {
   run(until: number, over: () => boolean): Promise<void>;
 };
 
+// Ticks come after every promise, however many follow from one another; a turn of the event loop costs a system call.
+const everythingSettled = () => new Promise<void>((resolve) => queueMicrotask(() => process.nextTick(resolve)));
+
 export function virtualTime(): VirtualTime {
   const events: Event[] = [];
   let now = 0;
@@ -59,7 +62,7 @@ export function virtualTime(): VirtualTime {
         if (next.at > until) return;
         now = next.at;
         next.call();
-        await new Promise((resolve) => setImmediate(resolve));
+        await everythingSettled();
       }
     },
   };
