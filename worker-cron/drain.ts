@@ -66,7 +66,7 @@ export function createDrain(config: Config, database: Db, log: Log): Drain {
 /** A delivery that waits for a connection would use up its time waiting: all that is under way has one. */
 function workerLimits(connections: number) {
   return {
-    concurrency: Math.max(1, connections - 1),
+    concurrency: connections,
     overflowConcurrency: Math.floor((connections * 3) / 5),
     totalConcurrency: connections,
     laneConcurrency: Math.ceil(connections / 4),

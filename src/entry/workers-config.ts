@@ -17,7 +17,7 @@ export function workersConfig(env: Record<string, unknown>): Config {
 export function dispatcherConfig(env: Record<string, unknown>): Config {
   // No token ever comes here, so that it is not given what they are checked with.
   const unused = { JWT_SECRET: undefined, JWKS_URL: 'https://unused.invalid/' };
-  const variables = { DISPATCH_CONCURRENCY: String(MOST_AT_ONCE), DISPATCH_BATCH: '20', ...textOf(env), ...unused };
+  const variables = { DISPATCH_CONCURRENCY: String(MOST_AT_ONCE), ...textOf(env), ...unused };
   const problems: string[] = [];
   if (Number(variables.DISPATCH_CONCURRENCY) > MOST_AT_ONCE) {
     problems.push(`DISPATCH_CONCURRENCY must be at most ${MOST_AT_ONCE} on Workers`);

@@ -22,7 +22,7 @@ describe('deploy', () => {
   test('shows all of it without a network, in order, and changes nothing', () => {
     const { status, stdout, stderr } = deploy(['--dry-run']);
     assert.equal(status, 0, stdout + stderr);
-    const steps = ['0001_tables.sql', 'env.DISPATCH_BATCH', 'env.RATE_LIMITER', '/ready'];
+    const steps = ['0001_tables.sql', 'env.DISPATCH_SUBREQUESTS', 'env.RATE_LIMITER', '/ready'];
     const places = steps.map((step) => stdout.indexOf(step));
     assert.deepEqual(
       places,
