@@ -52,18 +52,19 @@ export function reserveKey($: Params<ReservationValues>, { precondition = sql`tr
   )`;
 }
 
-const pruneKeys = statement<{ limit: number }, { pruned: number }>(
-  'idempotency.prune',
-  ($) => sql`
+// A key that is being taken over this very moment is passed over; one that was, since this began, is not old any more.
+const pruneKeys = statement<{ limit: number }, { pruned: number }>('idempotency.prune', ($) => {
+  const isOld = sql`created_at < now() - interval '${sql.raw(String(KEPT_HOURS))} hours'`;
+  return sql`
     with old as materialized (
-      select subject, route, key from ${idempotencyKeys}
-      where created_at < now() - interval '${sql.raw(String(KEPT_HOURS))} hours' limit ${$.limit}::int
+      select subject, route, key from ${idempotencyKeys} where ${isOld}
+      order by created_at limit ${$.limit}::int for update skip locked
     ), gone as (
       delete from ${idempotencyKeys} k using old
-      where (k.subject, k.route, k.key) = (old.subject, old.route, old.key)
+      where (k.subject, k.route, k.key) = (old.subject, old.route, old.key) and k.${isOld}
     )
-    select count(*)::int as pruned from old`,
-);
+    select count(*)::int as pruned from old`;
+});
 
 /** Deletes keys that are kept no longer, up to `limit` of them, and returns how many. */
 export async function pruneIdempotencyKeys(db: Db, limit: number): Promise<number> {

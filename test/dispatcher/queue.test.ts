@@ -3,7 +3,6 @@ import { beforeEach, test } from 'node:test';
 import type { Db } from '../../src/db.ts';
 import { claimDeliveries, type Delivery, extendLeases } from '../../src/dispatcher/claims.ts';
 import { queueDepth } from '../../src/dispatcher/depth.ts';
-import { pruneNotifications } from '../../src/dispatcher/housekeeping.ts';
 import { type Settlement, settleDeliveries } from '../../src/dispatcher/settlements.ts';
 import { cancelNotification, redriveNotification } from '../../src/notifications/store.ts';
 import { onEveryDatabase } from '../support/databases.ts';
@@ -226,38 +225,6 @@ onEveryDatabase('queue', (db) => {
     assert.equal(tries.filter(({ status }) => status === 'fulfilled').length, 1);
     const again = await stateOf(db, id);
     assert.deepEqual([again.status, again.attempt, again.log.length], [null, 0, 1]);
-  });
-
-  test('finished notifications are pruned when they are old, with all that belongs to them, and no others', async () => {
-    await enqueue(db, 5);
-    const claimed = (await claim(db, { limit: 4 })).deliveries;
-    await settleDeliveries(
-      db,
-      claimed.map((each) => settlement(each)),
-      'd',
-    );
-    const [kept, old] = claimed.map(({ id }) => id) as [string, string];
-    await execute(
-      db,
-      `update outcomes set finished_at = now() - interval '31 days' where notification_id <> '${kept}'`,
-    );
-    assert.equal(await pruneNotifications(db, 30), 0, 'made today');
-    // An id tells when it was made: these are from 2024.
-    const aged = (column: string) => `overlay(${column}::text placing '01900000-0000' from 1 for 13)::uuid`;
-    for (const [table, column] of [
-      ['notifications', 'id'],
-      ['outcomes', 'notification_id'],
-      ['deliveries', 'notification_id'],
-    ] as const) {
-      const made = table === 'notifications' ? `, created_at = now() - interval '31 days'` : '';
-      await execute(db, `update ${table} set ${column} = ${aged(column)}${made} where ${column} <> '${kept}'`);
-    }
-    assert.equal(await pruneNotifications(db, 30), 3);
-    assert.equal(await pruneNotifications(db, 30), 0);
-    assert.equal((await stateOf(db, kept)).status, 'sent');
-    await assert.rejects(stateOf(db, `01900000-0000${old.slice(13)}`), 'gone');
-    const { pending } = await queueDepth(db, signal);
-    assert.equal(pending, 1);
   });
 
   test('the depth of the queue tells what waits, what is dead, and how long the oldest has waited', async () => {
