@@ -157,7 +157,7 @@ onEveryDatabase('queue', (db) => {
     assert.deepEqual([one.deliveries, other.deliveries], [[], []]);
     assert.deepEqual([one.more, other.more], [true, false], 'whether others may be waiting behind what was put off');
     assert.ok((other.nextMs as number) < 1000, 'those that failed come first');
-    await execute(db, `update webhook_endpoints set paused_until = now() where id = '${id}'`);
+    await execute(db, `update webhook_endpoints set paused_until = now() - interval '1 ms' where id = '${id}'`);
     await execute(db, 'update deliveries set due_at = now()');
     const again = (await claim(db)).deliveries;
     assert.equal(again.length, 12);
@@ -170,31 +170,73 @@ onEveryDatabase('queue', (db) => {
     );
   });
 
-  test('an endpoint that has failed for days, or is gone, is disabled', async () => {
-    const days = await newEndpoint(db);
-    const gone = await newEndpoint(db);
-    await execute(
+  /** Lets an endpoint have failed so often, since and last so many hours ago. */
+  const hasFailed = (id: string, failures: number, since: number, last: number, status = 'enabled') =>
+    execute(
       db,
-      `update webhook_endpoints set failures = 3, failing_since = now() - interval '6 days' where id = '${days}'`,
+      `update webhook_endpoints set status = '${status}', failures = ${failures},
+         failing_since = now() - interval '${since} hours', last_failed_at = now() - interval '${last} hours'
+       where id = '${id}'`,
     );
-    await enqueue(db, 1, days);
-    await enqueue(db, 1, gone);
-    const claimed = (await claim(db)).deliveries;
-    const results = claimed.map((each) =>
-      each.endpointId === gone
-        ? settlement(each, { outcome: 'dead', status: 410, error: 'HTTP 410' })
-        : settlement(each, { outcome: 'retry', status: 500, error: 'HTTP 500' }),
+
+  /** Fails `count` deliveries to an endpoint at once, and returns how the endpoint stands then. */
+  async function fail(id: string, count: number, own: Partial<Settlement> = {}) {
+    await enqueue(db, count, id);
+    const results = (await claim(db)).deliveries.map((each) =>
+      settlement(each, { outcome: 'retry', delayMs: 9e6, status: 500, error: 'HTTP 500', ...own }),
     );
-    const { changes } = await settleDeliveries(db, results, 'd');
-    assert.deepEqual(
-      changes.map(({ status }) => status),
-      ['disabled', 'disabled'],
-    );
-    assert.equal((await endpointState(db, days)).status, 'disabled');
-    assert.equal((await endpointState(db, gone)).status, 'disabled');
-    await enqueue(db, 1, gone);
+    assert.equal(results.length, count);
+    await settleDeliveries(db, results, 'd');
+    const { status, failures, failingSince } = await endpointState(db, id);
+    return [status, failures, failingSince && Math.floor((Date.now() - failingSince.getTime()) / 3_600_000)];
+  }
+
+  test('an endpoint is disabled after five days of failures, ten at least, and not for one after quiet days', async () => {
+    const cases: [failures: number, since: number, last: number, after: unknown[]][] = [
+      [1, 10 * 24, 10 * 24, ['enabled', 1, 0]],
+      [30, 10 * 24, 49, ['enabled', 1, 0]],
+      [30, 10 * 24, 47, ['disabled', 31, 240]],
+      [9, 5 * 24 + 1, 47, ['disabled', 10, 121]],
+      [8, 5 * 24 + 1, 47, ['enabled', 9, 121]],
+      [9, 5 * 24 - 1, 1, ['paused', 10, 119]],
+    ];
+    for (const [failures, since, last, after] of cases) {
+      const id = await newEndpoint(db);
+      await hasFailed(id, failures, since, last);
+      assert.deepEqual(await fail(id, 1), after, `${failures} failures since ${since} h, the last one ${last} h ago`);
+    }
+  });
+
+  test('a pause counts the failures of an unbroken run: one after quiet days ends it', async () => {
+    const id = await newEndpoint(db);
+    await hasFailed(id, 40, 100, 49, 'paused');
+    assert.deepEqual(await fail(id, 1), ['enabled', 1, 0]);
+    assert.deepEqual(await fail(id, 8), ['enabled', 9, 0]);
+    assert.deepEqual(await fail(id, 1), ['paused', 10, 0]);
+  });
+
+  test('an endpoint whose receiver says that it is gone is disabled at once', async () => {
+    const id = await newEndpoint(db);
+    assert.deepEqual(await fail(id, 1, { outcome: 'dead', status: 410, error: 'HTTP 410' }), ['disabled', 1, 0]);
+    await enqueue(db, 1, id);
     const [refused] = (await claim(db)).deliveries as [Delivery];
     assert.equal(refused.endpoint?.status, 'disabled');
+  });
+
+  test('what is no fault of the endpoint counts neither for it nor against it', async () => {
+    const id = await newEndpoint(db);
+    for (const outcome of ['retry', 'dead'] as const) {
+      assert.deepEqual(await fail(id, 20, { outcome, status: null, blameless: true }), ['enabled', 0, null]);
+    }
+    await hasFailed(id, 30, 10 * 24, 1, 'paused');
+    assert.deepEqual(await fail(id, 1, { status: null, blameless: true }), ['paused', 30, 240]);
+    const other = await newEndpoint(db);
+    await enqueue(db, 2, other);
+    const [one, two] = (await claim(db)).deliveries as [Delivery, Delivery];
+    const failed = { outcome: 'dead', status: 500, error: 'HTTP 500' } as const;
+    await settleDeliveries(db, [settlement(one, { ...failed, blameless: true }), settlement(two, failed)], 'd');
+    assert.equal((await endpointState(db, other)).failures, 1);
+    assert.deepEqual([(await stateOf(db, one.id)).status, (await stateOf(db, two.id)).status], ['dead', 'dead']);
   });
 
   test('a notification whose endpoint was deleted is claimed without one', async () => {
