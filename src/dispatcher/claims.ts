@@ -16,12 +16,11 @@ export type Delivery = {
   endpoint: Endpoint | null;
 };
 
-/** Where a webhook goes. Secrets are sealed; the previous one is null once it expired. */
+/** Where a webhook goes. Secrets are sealed: the current one, then the previous ones that still sign, newest first. */
 type Endpoint = {
   url: string;
   status: 'enabled' | 'paused' | 'disabled';
-  secret: string;
-  previousSecret: string | null;
+  secrets: string[];
 };
 
 type Claim = { limit: number; cap: number; leaseMs: number; lease: string; full: string; free: string };
@@ -70,8 +69,11 @@ const claim = statement<Claim, ClaimRow>(
              ) end,
              'endpoints', (
                select json_object_agg(id, json_build_object(
-                 'url', url, 'status', status, 'secret', secret,
-                 'previousSecret', case when previous_secret_until > now() then previous_secret end
+                 'url', url, 'status', status, 'secrets', jsonb_build_array(secret) || (
+                   select coalesce(jsonb_agg(p.entry -> 'secret' order by p.nth desc), '[]')
+                   from jsonb_array_elements(previous_secrets) with ordinality p (entry, nth)
+                   where (p.entry ->> 'until')::timestamptz > now()
+                 )
                ))
                from ${webhookEndpoints} where id in (select endpoint_id from claimed)
              )
