@@ -20,12 +20,11 @@ export type Delivery = {
 /** What a delivery is held under. */
 export type Lease = Pick<Delivery, 'id' | 'lease'>;
 
-/** Where a webhook goes. Secrets are sealed; the previous one is null once it expired. */
+/** Where a webhook goes. Secrets are sealed: the current one, then the previous ones that still sign, newest first. */
 type Endpoint = {
   url: string;
   status: 'enabled' | 'paused' | 'disabled';
-  secret: string;
-  previousSecret: string | null;
+  secrets: string[];
 };
 
 /** What a claim took and saw. */
@@ -141,8 +140,11 @@ const claim = statement<Values, Row>(
              ) - now()) * 1000 end,
              'endpoints', (
                select json_object_agg(id, json_build_object(
-                 'url', url, 'status', status, 'secret', secret,
-                 'previousSecret', case when previous_secret_until > now() then previous_secret end
+                 'url', url, 'status', status, 'secrets', jsonb_build_array(secret) || (
+                   select coalesce(jsonb_agg(p.entry -> 'secret' order by p.nth desc), '[]')
+                   from jsonb_array_elements(previous_secrets) with ordinality p (entry, nth)
+                   where (p.entry ->> 'until')::timestamptz > now()
+                 )
                ))
                from ${webhookEndpoints} where id in (select endpoint_id from claimed)
              )
@@ -194,12 +196,17 @@ export async function claimDeliveries(
 /** Whether the queue's row `d` is the one that `r` names, under the very lease that `r` carries. */
 export const isHeld = (d: SQL) => sql`${d}.notification_id = r.id and ${d}.lease = r.lease`;
 
+// Rows are locked in order, as settling locks them.
 const extend = statement<{ held: string; leaseMs: number }, { id: string }>(
   'deliveries.extend',
   ($) => sql`
+    with held as materialized (
+      select d.notification_id as id
+      from json_to_recordset((${$.held}::text)::json) as r (id uuid, lease uuid)
+      join ${deliveries} d on ${isHeld(sql`d`)} order by r.id for update of d
+    )
     update ${deliveries} d set due_at = now() + ${$.leaseMs}::int * interval '1 millisecond'
-    from json_to_recordset((${$.held}::text)::json) as r (id uuid, lease uuid)
-    where ${isHeld(sql`d`)}
+    from held where d.notification_id = held.id
     returning d.notification_id as id`,
 );
 

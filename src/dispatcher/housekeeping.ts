@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { type Db, statement } from '../db.ts';
 import type { Log } from '../deps.ts';
 import { pruneIdempotencyKeys } from '../idempotency/reserve-key.ts';
@@ -24,43 +24,78 @@ export async function tidy({ db, log }: { db: Db; log: Log }, retentionDays: num
   }
 }
 
-/** Rows that one pruning statement takes at most, so that it never holds anyone up. */
+/** Notifications that one pruning statement looks at, unless a single message has more of them: that one goes whole. */
 const PRUNE_BATCH = 1000;
+const BATCH = sql.raw(String(PRUNE_BATCH));
 
-// Ids are in order of time, so that the oldest are the first of the primary key. Outcomes are locked, or one that is
-// redriven this very moment would lose its notification. A message goes with its last
-// notification.
-const prune = statement<{ days: number; limit: number }, { pruned: number }>(
-  'deliveries.prune',
-  ($) => sql`
-    with old as materialized (
-      select o.notification_id, n.message_id
-      from ${outcomes} o join ${notifications} n on n.id = o.notification_id
-      where o.notification_id < (lpad(to_hex((extract(epoch from now() - ${$.days}::int * interval '1 day') * 1000)
-              ::bigint), 12, '0') || '00000000000000000000')::uuid
-        and o.finished_at < now() - ${$.days}::int * interval '1 day'
-        and n.created_at < now() - ${$.days}::int * interval '1 day'
-      order by o.notification_id limit ${$.limit}::int
-      for update of o skip locked
-    ), gone_outcomes as (
-      delete from ${outcomes} where notification_id in (select notification_id from old)
-    ), gone_attempts as (
-      delete from ${attempts} where notification_id in (select notification_id from old)
-    ), gone_notifications as (
-      delete from ${notifications} where id in (select notification_id from old)
-    ), gone_messages as (
-      delete from ${messages} m where id in (select message_id from old) and not exists (
-        select from ${notifications} n where n.message_id = m.id and n.id not in (select notification_id from old)
+// Ids are in order of time, and each batch begins behind the one before it: what may not go yet is passed over once.
+// A message that the batch may hold only a part of is left to the next one. Of two prunings one gets the message, and
+// then its outcomes, or it stays whole: an outcome that is redriven this very moment is locked, or gone. Nobody else
+// locks messages, and nothing is waited for. LIMIT and OFFSET in a subquery keep it one look-up for each message, or the
+// planner may join whole tables.
+const prune = statement<{ days: number; after: string }, { pruned: number; last: string | null; more: boolean }>(
+  'messages.prune',
+  ($) => {
+    const cutoff = sql`now() - ${$.days}::int * interval '1 day'`;
+    const ids = (cte: SQL) => sql`any(array(select id from ${cte}))`;
+    return sql`
+      with looked_at as materialized (
+        select m.id, n.id as notification_id from (
+          select id from ${messages}
+          where id > ${$.after}::uuid and id < (lpad(to_hex((extract(epoch from ${cutoff}) * 1000)::bigint), 12, '0')
+                || '00000000000000000000')::uuid
+          order by id limit ${BATCH}
+        ) m left join lateral (
+          select n.id from ${notifications} n where n.message_id = m.id limit ${BATCH}
+        ) n on true
+        order by m.id limit ${BATCH}
+      ), bounds as materialized (
+        select min(id::text)::uuid as first, max(id::text)::uuid as last, count(*) = ${BATCH} as more from looked_at
+      ), batch as materialized (
+        select distinct id from looked_at, bounds where not more or id < last or first = last
+      ), ended as materialized (
+        select id from batch where not exists (
+          select from ${notifications} n left join ${outcomes} o on o.notification_id = n.id
+          where n.message_id = batch.id and (o.finished_at < ${cutoff}) is not true offset 0
+        )
+      ), held as materialized (
+        select id from ${messages} where id = ${ids(sql`ended`)} order by id for update skip locked
+      ), told as materialized (
+        select id, message_id from ${notifications} where message_id = ${ids(sql`held`)}
+      ), free as materialized (
+        select notification_id as id from ${outcomes}
+        where notification_id = ${ids(sql`told`)} and finished_at < ${cutoff}
+        order by notification_id for update skip locked
+      ), whole as materialized (
+        select id from held where id not in (select message_id from told where id not in (select id from free))
+      ), gone as materialized (
+        select id from told where message_id in (select id from whole)
+      ), gone_attempts as (
+        delete from ${attempts} where notification_id = ${ids(sql`gone`)}
+      ), gone_outcomes as (
+        delete from ${outcomes} where notification_id = ${ids(sql`gone`)}
+      ), gone_notifications as (
+        delete from ${notifications} where id = ${ids(sql`gone`)}
+      ), gone_messages as (
+        delete from ${messages} where id = ${ids(sql`whole`)}
       )
-    )
-    select count(*)::int as pruned from old`,
+      select (select count(*) from gone)::int as pruned, (select max(id::text) from batch) as last, more from bounds`;
+  },
 );
 
-/** Deletes finished notifications older than `days`, batch by batch, and returns how many. */
+const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
+
+/**
+ * Deletes messages with all that belongs to them, once each notification of them was finished more than `days` ago,
+ * batch by batch, and returns how many notifications went.
+ */
 export async function pruneNotifications(db: Db, days: number): Promise<number> {
-  for (let all = 0; ; ) {
-    const [row] = await db.run(prune, { days, limit: PRUNE_BATCH }, AbortSignal.timeout(STATEMENT_MS));
+  let all = 0;
+  for (let after: string | null = BEFORE_ALL; after !== null; ) {
+    const limit = AbortSignal.timeout(STATEMENT_MS);
+    const [row]: { pruned: number; last: string | null; more: boolean }[] = await db.run(prune, { days, after }, limit);
     all += row?.pruned ?? 0;
-    if ((row?.pruned ?? 0) < PRUNE_BATCH) return all;
+    after = row?.more ? row.last : null;
   }
+  return all;
 }

@@ -25,29 +25,36 @@ type EndpointChange = { id: string; status: 'enabled' | 'paused' | 'disabled' };
 /** How many of a batch were still held, and whose state changed with it. */
 export type Settled = { settled: number; changes: EndpointChange[] };
 
-/** Failures in a row after which an endpoint is paused, and days of nothing but failures after which it is disabled. */
+/** Failures in a row after which an endpoint is paused, and after so many days of which it is disabled. */
 const PAUSE_AFTER = 10;
 const DISABLE_AFTER_DAYS = 5;
+/** Days without a failure after which the next one is the first of a new run. */
+const RUN_ENDS_AFTER_DAYS = 2;
 
 // Checks the lease token of every row: what another dispatcher has claimed since is left alone, its log included.
-// Endpoints are locked in order, and only those whose health changes: two settlements cannot deadlock, and where all
-// goes well none is touched. A pause begins at 30 s and doubles with every round of failures, up to an hour.
+// Queue rows are locked in order, then endpoints in order, and only those whose health changes: two settlements cannot
+// deadlock, and where all goes well no endpoint is touched. A pause begins at 30 s and doubles with every round of
+// failures, up to an hour.
 const settle = statement<{ results: string; dispatcher: string }, Settled>(
   'deliveries.settle',
   ($) => sql`
     with r as materialized (
       select * from json_to_recordset((${$.results}::text)::json)
-        as r (id uuid, lease uuid, outcome text, "delayMs" float8, "durationMs" int, status int, error text)
+        as r (id uuid, lease uuid, outcome text, "delayMs" float8, "durationMs" int, status int, error text,
+              blameless boolean)
+    ), held as materialized (
+      select r.*, d.endpoint_id, d.attempt from r join ${deliveries} d on ${isHeld(sql`d`)}
+      order by r.id for update of d
     ), gone as (
-      delete from ${deliveries} d using r
-      where ${isHeld(sql`d`)} and r.outcome in ('sent', 'dead')
-      returning r.*, d.endpoint_id, d.attempt
+      delete from ${deliveries} d using held
+      where d.notification_id = held.id and held.outcome in ('sent', 'dead')
+      returning held.*
     ), kept as (
       update ${deliveries} d
-      set due_at = now() + coalesce(r."delayMs", 0) * interval '1 millisecond', lease = null,
-          attempt = d.attempt - case when r.outcome in ('interrupted', 'release') then 1 else 0 end
-      from r where ${isHeld(sql`d`)} and r.outcome in ('retry', 'interrupted', 'release')
-      returning r.*, d.endpoint_id, d.attempt
+      set due_at = now() + coalesce(held."delayMs", 0) * interval '1 millisecond', lease = null,
+          attempt = d.attempt - case when held.outcome in ('interrupted', 'release') then 1 else 0 end
+      from held where d.notification_id = held.id and held.outcome in ('retry', 'interrupted', 'release')
+      returning held.*
     ), settled as (
       select * from gone union all select * from kept
     ), logged as (
@@ -62,25 +69,32 @@ const settle = statement<{ results: string; dispatcher: string }, Settled>(
     ), health as (
       select endpoint_id, bool_or(outcome = 'sent') as ok, bool_or(coalesce(status = 410, false)) as unwanted,
              count(*) filter (where outcome <> 'sent') as failed
-      from settled where endpoint_id is not null and outcome in ('sent', 'retry', 'dead') group by endpoint_id
+      from settled
+      where endpoint_id is not null and outcome in ('sent', 'retry', 'dead') and blameless is not true
+      group by endpoint_id
     ), touched as materialized (
       select e.id, e.status, h.ok, h.unwanted,
-             case when h.ok then 0 else e.failures + h.failed end as failures,
-             case when h.ok then null else coalesce(e.failing_since, now()) end as failing_since
+             case when h.ok then 0 when run.goes_on then e.failures + h.failed else h.failed end as failures,
+             case when h.ok then null when run.goes_on then coalesce(e.failing_since, now()) else now() end
+               as failing_since
       from ${webhookEndpoints} e join health h on h.endpoint_id = e.id
+      cross join lateral (
+        select e.last_failed_at > now() - interval '${sql.raw(String(RUN_ENDS_AFTER_DAYS))} days' as goes_on
+      ) run
       where e.status <> 'disabled' and (h.failed > 0 or e.failures > 0)
       order by e.id for update of e
     ), judged as (
       select *, case
-          when unwanted or failing_since < now() - interval '${sql.raw(String(DISABLE_AFTER_DAYS))} days' then 'disabled'
-          when ok then 'enabled'
-          when failures >= ${sql.raw(String(PAUSE_AFTER))} then 'paused'
-          else status
+          when unwanted then 'disabled'
+          when failures < ${sql.raw(String(PAUSE_AFTER))} then 'enabled'
+          when failing_since <= now() - interval '${sql.raw(String(DISABLE_AFTER_DAYS))} days' then 'disabled'
+          else 'paused'
         end as verdict
       from touched
     ), marked as (
       update ${webhookEndpoints} e
       set status = j.verdict, failures = j.failures, failing_since = j.failing_since,
+          last_failed_at = case when j.failing_since is not null then now() end,
           paused_until = case when j.verdict = 'paused' then now() + least(
             interval '1 hour',
             interval '30 seconds' * 2 ^ least(12, greatest(0, j.failures - ${sql.raw(String(PAUSE_AFTER))}) / 4)

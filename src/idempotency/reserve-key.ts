@@ -23,24 +23,30 @@ const KEPT_HOURS = 24;
 
 /**
  * The CTEs `reserved` and `reservation`, for the head of a creating statement, which then inserts
- * `from reservation where fresh` and ends in `select * from reservation`. A duplicate that arrives meanwhile waits on the primary key and gets the
- * committed response; a violated constraint anywhere in the statement takes the reservation back with it. Where
- * `precondition` does not hold there is no reservation, and no row, but for a repeat of what was once accepted.
+ * `from reservation where fresh` and ends in `select * from reservation`. A duplicate that arrives meanwhile waits on
+ * the primary key and gets the committed response; a violated constraint anywhere in the statement takes the
+ * reservation back with it. Where `precondition` does not hold there is no reservation, and no row, but for a repeat of
+ * what was once accepted; `response` may be null then.
  */
-export function reserveKey($: Params<ReservationValues>, { precondition = sql`true`, response }: Options = {}): SQL {
+export function reserveKey($: Params<ReservationValues>, { precondition, response }: Options = {}): SQL {
   const answer = response ?? sql`${$.keyResponse}::text`;
   const live = sql`${idempotencyKeys}.created_at > now() - interval '${sql.raw(String(KEPT_HOURS))} hours'`;
+  const holds = precondition ? sql`and ${precondition}` : sql``;
+  // The row as it is, for ON CONFLICT to find it: whatever is missing now, it was there when the answer was made.
+  const accepted =
+    precondition &&
+    sql`
+    union all
+    select subject, route, key, fingerprint, holder, response, created_at from ${idempotencyKeys}
+    where subject = ${$.keySubject}::text and route = ${$.keyRoute}::text and key = ${$.key}::text and ${live}
+      and not ${precondition}`;
   const keep = (column: string) =>
     sql`${sql.raw(column)} = case when ${live} then ${idempotencyKeys}.${sql.raw(column)} else excluded.${sql.raw(column)} end`;
   return sql`reserved as (
     insert into ${idempotencyKeys} (subject, route, key, fingerprint, holder, response, created_at)
     select ${$.keySubject}::text, ${$.keyRoute}::text, ${$.key}::text, ${$.keyFingerprint}::text,
            ${$.keyHolder}::uuid, ${answer}, now()
-    where ${$.key}::text is not null and (${precondition} or exists (
-      select from ${idempotencyKeys} k
-      where k.subject = ${$.keySubject}::text and k.route = ${$.keyRoute}::text and k.key = ${$.key}::text
-        and k.created_at > now() - interval '${sql.raw(String(KEPT_HOURS))} hours'
-    ))
+    where ${$.key}::text is not null ${holds} ${accepted ?? sql``}
     on conflict (subject, route, key) do update set
       ${sql.join(['fingerprint', 'holder', 'response', 'created_at'].map(keep), sql`, `)}
     returning holder, fingerprint, response
@@ -48,22 +54,23 @@ export function reserveKey($: Params<ReservationValues>, { precondition = sql`tr
     select holder = ${$.keyHolder}::uuid as fresh, fingerprint, response from reserved
     union all
     select true, ${$.keyFingerprint}::text, ${answer}
-    where ${$.key}::text is null and ${precondition}
+    where ${$.key}::text is null ${holds}
   )`;
 }
 
-const pruneKeys = statement<{ limit: number }, { pruned: number }>(
-  'idempotency.prune',
-  ($) => sql`
+// A key that is being taken over this very moment is passed over; one that was, since this began, is not old any more.
+const pruneKeys = statement<{ limit: number }, { pruned: number }>('idempotency.prune', ($) => {
+  const isOld = sql`created_at < now() - interval '${sql.raw(String(KEPT_HOURS))} hours'`;
+  return sql`
     with old as materialized (
-      select subject, route, key from ${idempotencyKeys}
-      where created_at < now() - interval '${sql.raw(String(KEPT_HOURS))} hours' limit ${$.limit}::int
+      select subject, route, key from ${idempotencyKeys} where ${isOld}
+      order by created_at limit ${$.limit}::int for update skip locked
     ), gone as (
       delete from ${idempotencyKeys} k using old
-      where (k.subject, k.route, k.key) = (old.subject, old.route, old.key)
+      where (k.subject, k.route, k.key) = (old.subject, old.route, old.key) and k.${isOld}
     )
-    select count(*)::int as pruned from old`,
-);
+    select count(*)::int as pruned from old`;
+});
 
 /** Deletes keys that are kept no longer, up to `limit` of them, and returns how many. */
 export async function pruneIdempotencyKeys(db: Db, limit: number, signal: AbortSignal): Promise<number> {

@@ -1,17 +1,12 @@
 import { createRoute } from '@hono/zod-openapi';
 import { v7 as uuidv7 } from 'uuid';
+import type * as z from 'zod';
 import { AppError } from '../errors.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
 import { jsonBody, jsonResponse, ofJson, ofKeys, parametersOf, problemsOf } from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
 import { idParam, router, secured } from '../http/route.ts';
-import {
-  NotificationInput,
-  NotificationView,
-  NotificationWithAttempts,
-  notificationFilters,
-  pendingView,
-} from './schema.ts';
+import { NotificationInput, NotificationView, NotificationWithAttempts, notificationFilters } from './schema.ts';
 import {
   cancelNotification,
   createNotification,
@@ -91,14 +86,8 @@ export const notificationsRoutes = router()
   })
   .openapi(create, async (c) => {
     const input = c.req.valid('json');
-    const notification = { ...input, id: uuidv7(), channel: 'email' as const, endpointId: null };
-    const answer = {
-      status: 202 as const,
-      headers: { Location: `/api/v1/notifications/${notification.id}` },
-      body: pendingView(notification, c.env.now()),
-    };
-    const reservation = await reservationOf(c, input, answer);
-    const values = { ...reservation, ...input, id: notification.id, data: JSON.stringify(input.data) };
+    const reservation = await reservationOf<z.infer<typeof NotificationView>, 202>(c, input);
+    const values = { ...reservation, ...input, id: uuidv7(), data: JSON.stringify(input.data) };
     const row = await createNotification(c.env.db, values, c.get('signal'));
     if (!row) {
       const errors = [{ detail: 'there is no such user', pointer: '#/userId' }];

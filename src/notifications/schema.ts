@@ -100,16 +100,3 @@ export const NotificationWithAttempts = NotificationView.extend({
     },
   ],
 });
-
-type View = z.infer<typeof NotificationView>;
-
-/** A notification that is queued this very moment. */
-export function pendingView(
-  notification: Pick<View, 'id' | 'type' | 'channel' | 'userId' | 'endpointId'>,
-  now: Date,
-): View {
-  const { id, type, channel, userId, endpointId } = notification;
-  const at = now.toISOString();
-  const rest = { attempts: 0, dueAt: at, sentAt: null, lastError: null, createdAt: at };
-  return { id, type, channel, status: 'pending', userId, endpointId, ...rest };
-}

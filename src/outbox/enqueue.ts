@@ -18,6 +18,9 @@ export type Event = {
   webhookId?: SQL;
 };
 
+// By one clock, the database's: to the millisecond as the API shows it, and cut rather than rounded, as it shows `due_at`.
+const made = sql`date_trunc('milliseconds', now())`;
+
 /**
  * The CTEs `told`, `message`, `notification` and `queued`: splice them into the statement that makes the change, and
  * the change and its notifications commit together. Ring `wake` afterwards.
@@ -25,25 +28,39 @@ export type Event = {
 export function enqueue({ from, type, userId, data, email, only, emailId, webhookId }: Event): SQL {
   const newId = sql`uuid_v7()`;
   const subscribed = sql`e.status <> 'disabled' and e.events && array[${type}, '*']`;
-  const byEmail =
-    email && sql`union all select ${emailId ?? newId}, 'email', null, ${email}, ${userId}, now() from ${from}`;
+  const byEmail = email && sql`union all select ${emailId ?? newId}, 'email', null, ${email}, ${userId} from ${from}`;
   return sql`told as (
     select ${webhookId ?? newId} as id, 'webhook' as channel, e.id as endpoint_id, null::text as recipient,
-           ${userId} as user_id, greatest(now(), e.paused_until) as due_at
+           ${userId} as user_id
     from ${from}, ${webhookEndpoints} e where ${only ?? subscribed}
     ${byEmail ?? sql``}
   ), message as (
     insert into ${messages} (id, type, body, created_at)
     select uuid_v7(), ${type},
-           json_build_object('type', ${type}, 'timestamp', ${rfc3339(sql`now()`)}, 'data', ${data})::text, now()
+           json_build_object('type', ${type}, 'timestamp', ${rfc3339(made)}, 'data', ${data})::text, ${made}
     from ${from} where exists (select from told)
-    returning id
+    returning id, octet_length(body) as bytes
   ), notification as (
     insert into ${notifications} (id, message_id, channel, endpoint_id, user_id, recipient, created_at)
-    select told.id, message.id, told.channel, told.endpoint_id, told.user_id, told.recipient, now()
+    select told.id, message.id, told.channel, told.endpoint_id, told.user_id, told.recipient, ${made}
     from message, told
   ), queued as (
-    insert into ${deliveries} (notification_id, endpoint_id, due_at)
-    select id, endpoint_id, due_at from told
+    insert into ${deliveries} (notification_id, endpoint_id, due_at, bytes)
+    select told.id, told.endpoint_id, now(), message.bytes from message, told
   )`;
+}
+
+/**
+ * What a POST answers that queues the notification `id`, for `reserveKey` in the statement that queues it: the
+ * notification as GET shows it until it is claimed.
+ */
+export function queuedAnswer(shown: Record<'id' | 'type' | 'channel' | 'userId' | 'endpointId', SQL>): SQL {
+  const { id, type, channel, userId, endpointId } = shown;
+  const at = rfc3339(made);
+  return sql`json_build_object(
+    'status', 202, 'headers', json_build_object('Location', '/api/v1/notifications/' || ${id}),
+    'body', json_build_object('id', ${id}, 'type', ${type}, 'channel', ${channel}, 'status', 'pending',
+      'userId', ${userId}, 'endpointId', ${endpointId}, 'attempts', 0, 'dueAt', ${at}, 'sentAt', null,
+      'lastError', null, 'createdAt', ${at})
+  )::text`;
 }

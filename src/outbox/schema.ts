@@ -1,27 +1,41 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { index, integer, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import { index, integer, jsonb, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
 
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
 
-/** Who is told what. Secrets are sealed (`SecretBox`); the last four columns are the dispatcher's. */
-export const webhookEndpoints = pgTable('webhook_endpoints', {
-  id: uuid().primaryKey(),
-  url: text().notNull(),
-  events: text().array().notNull(),
-  description: text().notNull().default(''),
-  secret: text().notNull(),
-  previousSecret: text('previous_secret'),
-  previousSecretUntil: time('previous_secret_until'),
-  version: integer().notNull().default(1),
-  createdAt: time('created_at').notNull(),
-  updatedAt: time('updated_at').notNull(),
-  status: text({ enum: ['enabled', 'paused', 'disabled'] })
-    .notNull()
-    .default(sql`'enabled'`),
-  failures: integer().notNull().default(0),
-  failingSince: time('failing_since'),
-  pausedUntil: time('paused_until'),
-});
+/** A secret that was replaced, sealed, and until when it signs too, RFC 3339. */
+type PreviousSecret = { secret: string; until: string };
+
+/**
+ * Who is told what. Secrets are sealed (`SecretBox`), previous ones in order of their rotation; the last five columns
+ * are the dispatcher's.
+ */
+export const webhookEndpoints = pgTable(
+  'webhook_endpoints',
+  {
+    id: uuid().primaryKey(),
+    url: text().notNull(),
+    events: text().array().notNull(),
+    description: text().notNull().default(''),
+    secret: text().notNull(),
+    previousSecrets: jsonb('previous_secrets').$type<PreviousSecret[]>().notNull().default([]),
+    // Unused since 0.2.0; to be dropped in 0.3.0.
+    previousSecret: text('previous_secret'),
+    previousSecretUntil: time('previous_secret_until'),
+    version: integer().notNull().default(1),
+    createdAt: time('created_at').notNull(),
+    updatedAt: time('updated_at').notNull(),
+    status: text({ enum: ['enabled', 'paused', 'disabled'] })
+      .notNull()
+      .default(sql`'enabled'`),
+    failures: integer().notNull().default(0),
+    failingSince: time('failing_since'),
+    lastFailedAt: time('last_failed_at'),
+    pausedUntil: time('paused_until'),
+  },
+  // Without a list of pending entries, which every write would have to read through.
+  (t) => [index('webhook_endpoints_events').using('gin', t.events).with({ fastupdate: false })],
+);
 
 export type WebhookEndpoint = typeof webhookEndpoints.$inferSelect;
 
@@ -45,12 +59,17 @@ export const notifications = pgTable(
     recipient: text(),
     createdAt: time('created_at').notNull(),
   },
-  (t) => [index('notifications_message').on(t.messageId), index('notifications_user').on(t.userId, t.id)],
+  (t) => [
+    index('notifications_message').on(t.messageId),
+    index('notifications_user').on(t.userId, t.id),
+    index('notifications_channel').on(t.channel, t.id),
+  ],
 );
 
 /**
  * The queue: one narrow row per unfinished notification, deleted when it is finished. `dueAt` is schedule, back-off
- * and lease at once: a claim moves it to the lease's end, so that an expired lease is simply due again.
+ * and lease at once: a claim moves it to the lease's end, so that an expired lease is simply due again. `bytes` is the
+ * size of the message's body.
  */
 export const deliveries = pgTable(
   'deliveries',
@@ -60,7 +79,6 @@ export const deliveries = pgTable(
     dueAt: timestamp('due_at', { withTimezone: true }).notNull(),
     lease: uuid(),
     attempt: integer().notNull().default(0),
-    /** Of the message's body: what a claim may bring is bounded. */
     bytes: integer().notNull().default(0),
   },
   (t) => [index('deliveries_lane').on(sql`coalesce(${t.endpointId}, 'ffffffff-ffff-ffff-ffff-ffffffffffff')`, t.dueAt)],

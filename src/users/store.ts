@@ -70,9 +70,15 @@ export async function createUser(
 
 type Changed = { found: boolean } & (User | { [K in keyof User]: null });
 
-// Locks the row first, so that "no such user" and "another version" are told apart in one round trip.
-const target = ($: { id: unknown; versions: unknown }) => sql`target as (
-    select id, version from ${users} where id = ${$.id}::uuid for update
+// Locks the row first, so that "no such user" and "another version" are told apart in one round trip. With it whoever
+// has the address that is asked for, in order of ids and, as they are counted, before anything is changed: two who take
+// each other's must not wait for one another.
+const target = ($: { id: unknown; versions: unknown }, email?: unknown) => sql`locked as materialized (
+    select id, version from ${users}
+    where id = ${$.id}::uuid ${email === undefined ? sql`` : sql`or lower(email) = lower(${email}::text)`}
+    order by id for update
+  ), target as (
+    select id, version from locked where id = ${$.id}::uuid and (select count(*) from locked) > 0
   ), matching as (
     select id from target where ${$.versions}::text is null or version = any((${$.versions}::text)::int[])
   )`;
@@ -82,7 +88,7 @@ const result = sql`select exists (select from target) as found, ${columns(users,
 const update = statement<{ id: string; versions: string | null; email: string; name: string; now: string }, Changed>(
   'users.update',
   ($) => sql`
-    with ${target($)}, changed as (
+    with ${target($, $.email)}, changed as (
       update ${users} u
       set email = ${$.email}::text, name = ${$.name}::text, version = u.version + 1, updated_at = ${$.now}::timestamptz
       from matching where u.id = matching.id

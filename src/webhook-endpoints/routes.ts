@@ -8,7 +8,7 @@ import { answerWith, reservationOf } from '../http/idempotency.ts';
 import { emptyResponse, jsonBody, jsonResponse, ofJson, ofKeys, parametersOf, problemsOf } from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
 import { idParam, router, secured } from '../http/route.ts';
-import { NotificationView, pendingView } from '../notifications/schema.ts';
+import { NotificationView } from '../notifications/schema.ts';
 import { viewOf, WebhookEndpointInput, WebhookEndpointView, WebhookEndpointWithSecret } from './schema.ts';
 import {
   createEndpoint,
@@ -100,13 +100,14 @@ const rotate = createRoute({
   path: '/{id}/rotate-secret',
   operationId: 'rotateWebhookSecret',
   summary: 'Give an endpoint a new secret',
-  description: 'The old secret signs too for 24 hours. The new one is shown here, and never again.',
+  description:
+    'Every secret that was replaced signs too for 24 hours from then, ten of them at most. The new one is shown here, and never again.',
   ...secured('webhooks:write'),
   parameters: parametersOf('Idempotency-Key'),
   request: { params: idParam },
   responses: {
     200: jsonResponse(WebhookEndpointWithSecret, 'The endpoint with its new secret', 'ETag', 'Idempotent-Replayed'),
-    ...problemsOf(...ofKeys, 'not-found'),
+    ...problemsOf(...ofKeys, 'not-found', 'conflict'),
   },
 });
 
@@ -192,20 +193,8 @@ export const webhookEndpointsRoutes = router()
   })
   .openapi(test, async (c) => {
     const { id } = c.req.valid('param');
-    const notification = {
-      id: uuidv7(),
-      type: 'webhook.test',
-      channel: 'webhook' as const,
-      endpointId: id,
-      userId: null,
-    };
-    const answer = {
-      status: 202 as const,
-      headers: { Location: `/api/v1/notifications/${notification.id}` },
-      body: pendingView(notification, c.env.now()),
-    };
-    const reservation = await reservationOf(c, {}, answer);
-    const row = await queueTest(c.env.db, { ...reservation, id, notificationId: notification.id }, c.get('signal'));
+    const reservation = await reservationOf<z.infer<typeof NotificationView>, 202>(c, {});
+    const row = await queueTest(c.env.db, { ...reservation, id, notificationId: uuidv7() }, c.get('signal'));
     c.env.wake();
     return answerWith(c, reservation, row);
   });

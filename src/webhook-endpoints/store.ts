@@ -2,8 +2,8 @@ import { type SQL, sql } from 'drizzle-orm';
 import { columns, type Db, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
-import { enqueue } from '../outbox/enqueue.ts';
-import { deliveries, type WebhookEndpoint, webhookEndpoints } from '../outbox/schema.ts';
+import { enqueue, queuedAnswer } from '../outbox/enqueue.ts';
+import { type WebhookEndpoint, webhookEndpoints } from '../outbox/schema.ts';
 
 const find = statement<{ id: string }, WebhookEndpoint>(
   'webhookEndpoints.find',
@@ -64,9 +64,9 @@ export async function createEndpoint(
 type Changed = { found: boolean } & (WebhookEndpoint | { [K in keyof WebhookEndpoint]: null });
 
 const target = ($: { id: unknown; versions: unknown }): SQL => sql`target as (
-    select id, version, status, paused_until from ${webhookEndpoints} where id = ${$.id}::uuid for update
+    select id, version from ${webhookEndpoints} where id = ${$.id}::uuid for update
   ), matching as (
-    select id, status, paused_until from target where ${$.versions}::text is null or version = any((${$.versions}::text)::int[])
+    select id from target where ${$.versions}::text is null or version = any((${$.versions}::text)::int[])
   )`;
 const result = sql`select exists (select from target) as found, ${columns(webhookEndpoints, 'changed')}
     from (select) one left join changed on true`;
@@ -80,20 +80,15 @@ const update = statement<Change, Changed>(
       update ${webhookEndpoints} e
       set url = ${$.url}::text, events = ${eventsOf($.events)}, description = ${$.description}::text,
           version = e.version + 1, updated_at = ${$.now}::timestamptz,
-          status = 'enabled', failures = 0, failing_since = null, paused_until = null
+          status = 'enabled', failures = 0, failing_since = null, last_failed_at = null, paused_until = null
       from matching where e.id = matching.id
       returning e.*
-    ), resumed as (
-      update ${deliveries} d set due_at = now() from matching
-      where d.endpoint_id = matching.id and matching.status = 'paused' and d.lease is null
-        and d.due_at > now() and d.due_at <= matching.paused_until
     )
     ${result}`,
 );
 
 /**
- * Replaces the endpoint where its version is among `versions` (null: any), and enables it again: what a pause put off
- * is due at once.
+ * Replaces the endpoint where its version is among `versions` (null: any), and enables it again.
  * Throws AppError `not-found`, `precondition-failed`.
  */
 export async function updateEndpoint(db: Db, change: Change, signal: AbortSignal): Promise<WebhookEndpoint> {
@@ -128,45 +123,67 @@ function noSuchEndpoint(): never {
 // What POST may act on; the row is locked, so that two rotations follow each other.
 const existing = ($: { id: unknown }): SQL =>
   sql`existing as (select * from ${webhookEndpoints} where id = ${$.id}::uuid for update)`;
-const precondition = sql`exists (select from existing)`;
 
-/** Hours for which the secret before the last one signs too. */
+/** Hours for which a secret that was replaced signs too, and how many such secrets an endpoint may have. */
 const OVERLAP_HOURS = 24;
+const MOST_PREVIOUS = 10;
 
-const rotate = statement<{ id: string; secret: string; now: string } & ReservationValues, ReservationRow>(
-  'webhookEndpoints.rotate',
-  ($) => {
-    const body = sql`json_build_object('id', id, 'url', url, 'events', to_json(events), 'description', description,
+type Rotation = { id: string; secret: string; now: string };
+type Rotated = { found: boolean } & (ReservationRow | { [K in keyof ReservationRow]: null });
+
+const rotate = statement<Rotation & ReservationValues, Rotated>('webhookEndpoints.rotate', ($) => {
+  const precondition = sql`exists (
+      select from existing, kept where jsonb_array_length(kept.secrets) < ${sql.raw(String(MOST_PREVIOUS))}
+    )`;
+  const body = sql`json_build_object('id', id, 'url', url, 'events', to_json(events), 'description', description,
       'status', status, 'version', version + 1, 'createdAt', ${rfc3339(sql`created_at`)}, 'updatedAt', ${$.now}::text,
       'secret', ${$.secret}::text)`;
-    const response = sql`(select json_build_object('status', 200,
+  const response = sql`(select json_build_object('status', 200,
       'headers', json_build_object('ETag', '"' || (version + 1) || '"'), 'body', ${body})::text from existing)`;
-    return sql`
-      with ${existing($)}, ${reserveKey($, { precondition, response })}, changed as (
-        update ${webhookEndpoints}
-        set previous_secret = secret, secret = ${$.secret}::text, version = version + 1,
-            previous_secret_until = now() + interval '${sql.raw(String(OVERLAP_HOURS))} hours',
-            updated_at = ${$.now}::timestamptz
-        where id = ${$.id}::uuid and exists (select from reservation where fresh)
+  return sql`
+      with ${existing($)}, kept as (
+        select coalesce(jsonb_agg(p.entry order by p.nth), '[]') as secrets
+        from existing, jsonb_array_elements(existing.previous_secrets) with ordinality p (entry, nth)
+        where (p.entry ->> 'until')::timestamptz > now()
+      ), ${reserveKey($, { precondition, response })}, changed as (
+        update ${webhookEndpoints} e
+        set previous_secrets = kept.secrets || jsonb_build_object('secret', existing.secret,
+              'until', now() + interval '${sql.raw(String(OVERLAP_HOURS))} hours'),
+            secret = ${$.secret}::text, version = e.version + 1, updated_at = ${$.now}::timestamptz
+        from existing, kept where e.id = existing.id and exists (select from reservation where fresh)
       )
-      select fresh, fingerprint, response from reservation`;
-  },
-);
+      select exists (select from existing) as found, fresh, fingerprint, response
+      from (select) one left join reservation on true`;
+});
 
-/** Gives the endpoint a new sealed secret; the old one signs too for a day. Throws AppError `not-found`. */
+/**
+ * Gives the endpoint a new sealed secret; each old one signs too for a day from its rotation.
+ * Throws AppError `not-found`, and `conflict` where too many would.
+ */
 export async function rotateSecret(
   db: Db,
-  values: { id: string; secret: string; now: string } & ReservationValues,
+  values: Rotation & ReservationValues,
   signal: AbortSignal,
 ): Promise<ReservationRow> {
   const [row] = await db.run(rotate, values, signal);
-  return row ?? noSuchEndpoint();
+  if (row && row.fresh !== null) return row;
+  if (!row?.found) return noSuchEndpoint();
+  throw new AppError('conflict', `${MOST_PREVIOUS} earlier secrets sign too: wait for the first of them to expire.`);
 }
 
 const test = statement<{ id: string; notificationId: string } & ReservationValues, ReservationRow>(
   'webhookEndpoints.test',
-  ($) => sql`
-    with ${existing($)}, ${reserveKey($, { precondition })}, asked as (
+  ($) => {
+    const precondition = sql`exists (select from existing)`;
+    const response = queuedAnswer({
+      id: sql`${$.notificationId}::uuid`,
+      type: sql`'webhook.test'`,
+      channel: sql`'webhook'`,
+      userId: sql`null`,
+      endpointId: sql`${$.id}::uuid`,
+    });
+    return sql`
+    with ${existing($)}, ${reserveKey($, { precondition, response })}, asked as (
       select id from existing where exists (select from reservation where fresh)
     ), ${enqueue({
       from: sql`asked`,
@@ -176,7 +193,8 @@ const test = statement<{ id: string; notificationId: string } & ReservationValue
       only: sql`e.id = asked.id`,
       webhookId: sql`${$.notificationId}::uuid`,
     })}
-    select fresh, fingerprint, response from reservation`,
+    select fresh, fingerprint, response from reservation`;
+  },
 );
 
 /** Queues a `webhook.test` for this endpoint alone. Throws AppError `not-found`. */

@@ -1,38 +1,18 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
-import { sql } from 'drizzle-orm';
-import { type Db, statement } from '../../src/db.ts';
+import type { Db } from '../../src/db.ts';
 import { claimDeliveries, type Delivery, extendLeases } from '../../src/dispatcher/claims.ts';
 import { queueDepth } from '../../src/dispatcher/depth.ts';
-import { pruneNotifications } from '../../src/dispatcher/housekeeping.ts';
 import { EMAIL_LANE, FIRST_LANE } from '../../src/dispatcher/lanes.ts';
-import type { ClaimRequest } from '../../src/dispatcher/queue.ts';
 import { SHARED } from '../../src/dispatcher/rooms.ts';
-import { type Settlement, settleDeliveries } from '../../src/dispatcher/settlements.ts';
+import type { Settlement } from '../../src/dispatcher/settlements.ts';
 import { cancelNotification, redriveNotification } from '../../src/notifications/store.ts';
 import { onEveryDatabase } from '../support/databases.ts';
 import { inTime } from '../support/deps.ts';
 import { endpointState, enqueue, execute, newEndpoint, stateOf } from '../support/notifications.ts';
+import { claim, settle } from '../support/queue.ts';
 
 const signal = inTime();
-
-const lanes = statement<Record<never, never>, { lane: string }>(
-  'test.lanes',
-  () => sql`select distinct coalesce(endpoint_id::text, ${sql.raw(`'${EMAIL_LANE}'`)}) as lane from deliveries`,
-);
-
-type Asked = Partial<ClaimRequest> & { room?: number; leaseMs?: number };
-
-/** Claims with `room` for every lane that has anything, unless `rooms` says else. */
-async function claim(db: Db, { room = 100, rooms = {}, leaseMs = 60_000, ...asked }: Asked = {}) {
-  const named = (await db.run(lanes, {}, inTime())).map(({ lane }) => [lane, room]);
-  const request = { limit: 100, maxBytes: 1e6, slow: 0, strangers: 0, after: FIRST_LANE, leaseMs, ...asked };
-  const all = { ...Object.fromEntries(named), ...rooms };
-  return claimDeliveries(db, { ...request, rooms: all, lease: crypto.randomUUID() }, inTime());
-}
-
-const settle = (db: Db, results: Settlement[], dispatcher: string) =>
-  settleDeliveries(db, results, dispatcher, inTime());
 
 const settlement = ({ id, lease }: Pick<Delivery, 'id' | 'lease'>, own: Partial<Settlement> = {}): Settlement => ({
   id,
@@ -236,7 +216,7 @@ onEveryDatabase('queue', (db) => {
     assert.ok((nextMs as number) < 1000, 'those that failed come first');
     const waiting = (await stateOf(db, untouched[0] as string)) as { dueInS: number };
     assert.ok(waiting.dueInS <= 0, 'a pause rewrites no row');
-    await execute(db, `update webhook_endpoints set paused_until = now() where id = '${id}'`);
+    await execute(db, `update webhook_endpoints set paused_until = now() - interval '1 ms' where id = '${id}'`);
     await execute(db, 'update deliveries set due_at = now()');
     const again = (await claim(db)).deliveries;
     assert.equal(again.length, 12);
@@ -249,31 +229,73 @@ onEveryDatabase('queue', (db) => {
     );
   });
 
-  test('an endpoint that has failed for days, or is gone, is disabled', async () => {
-    const days = await newEndpoint(db);
-    const gone = await newEndpoint(db);
-    await execute(
+  /** Lets an endpoint have failed so often, since and last so many hours ago. */
+  const hasFailed = (id: string, failures: number, since: number, last: number, status = 'enabled') =>
+    execute(
       db,
-      `update webhook_endpoints set failures = 3, failing_since = now() - interval '6 days' where id = '${days}'`,
+      `update webhook_endpoints set status = '${status}', failures = ${failures},
+         failing_since = now() - interval '${since} hours', last_failed_at = now() - interval '${last} hours'
+       where id = '${id}'`,
     );
-    await enqueue(db, 1, days);
-    await enqueue(db, 1, gone);
-    const claimed = (await claim(db)).deliveries;
-    const results = claimed.map((each) =>
-      each.endpointId === gone
-        ? settlement(each, { outcome: 'dead', status: 410, error: 'HTTP 410' })
-        : settlement(each, { outcome: 'retry', status: 500, error: 'HTTP 500' }),
+
+  /** Fails `count` deliveries to an endpoint at once, and returns how the endpoint stands then. */
+  async function fail(id: string, count: number, own: Partial<Settlement> = {}) {
+    await enqueue(db, count, id);
+    const results = (await claim(db)).deliveries.map((each) =>
+      settlement(each, { outcome: 'retry', delayMs: 9e6, status: 500, error: 'HTTP 500', ...own }),
     );
-    const { changes } = await settle(db, results, 'd');
-    assert.deepEqual(
-      changes.map(({ status }) => status),
-      ['disabled', 'disabled'],
-    );
-    assert.equal((await endpointState(db, days)).status, 'disabled');
-    assert.equal((await endpointState(db, gone)).status, 'disabled');
-    await enqueue(db, 1, gone);
+    assert.equal(results.length, count);
+    await settle(db, results, 'd');
+    const { status, failures, failingSince } = await endpointState(db, id);
+    return [status, failures, failingSince && Math.floor((Date.now() - failingSince.getTime()) / 3_600_000)];
+  }
+
+  test('an endpoint is disabled after five days of failures, ten at least, and not for one after quiet days', async () => {
+    const cases: [failures: number, since: number, last: number, after: unknown[]][] = [
+      [1, 10 * 24, 10 * 24, ['enabled', 1, 0]],
+      [30, 10 * 24, 49, ['enabled', 1, 0]],
+      [30, 10 * 24, 47, ['disabled', 31, 240]],
+      [9, 5 * 24 + 1, 47, ['disabled', 10, 121]],
+      [8, 5 * 24 + 1, 47, ['enabled', 9, 121]],
+      [9, 5 * 24 - 1, 1, ['paused', 10, 119]],
+    ];
+    for (const [failures, since, last, after] of cases) {
+      const id = await newEndpoint(db);
+      await hasFailed(id, failures, since, last);
+      assert.deepEqual(await fail(id, 1), after, `${failures} failures since ${since} h, the last one ${last} h ago`);
+    }
+  });
+
+  test('a pause counts the failures of an unbroken run: one after quiet days ends it', async () => {
+    const id = await newEndpoint(db);
+    await hasFailed(id, 40, 100, 49, 'paused');
+    assert.deepEqual(await fail(id, 1), ['enabled', 1, 0]);
+    assert.deepEqual(await fail(id, 8), ['enabled', 9, 0]);
+    assert.deepEqual(await fail(id, 1), ['paused', 10, 0]);
+  });
+
+  test('an endpoint whose receiver says that it is gone is disabled at once', async () => {
+    const id = await newEndpoint(db);
+    assert.deepEqual(await fail(id, 1, { outcome: 'dead', status: 410, error: 'HTTP 410' }), ['disabled', 1, 0]);
+    await enqueue(db, 1, id);
     const [refused] = (await claim(db)).deliveries as [Delivery];
     assert.equal(refused.endpoint?.status, 'disabled');
+  });
+
+  test('what is no fault of the endpoint counts neither for it nor against it', async () => {
+    const id = await newEndpoint(db);
+    for (const outcome of ['retry', 'dead'] as const) {
+      assert.deepEqual(await fail(id, 20, { outcome, status: null, blameless: true }), ['enabled', 0, null]);
+    }
+    await hasFailed(id, 30, 10 * 24, 1, 'paused');
+    assert.deepEqual(await fail(id, 1, { status: null, blameless: true }), ['paused', 30, 240]);
+    const other = await newEndpoint(db);
+    await enqueue(db, 2, other);
+    const [one, two] = (await claim(db)).deliveries as [Delivery, Delivery];
+    const failed = { outcome: 'dead', status: 500, error: 'HTTP 500' } as const;
+    await settle(db, [settlement(one, { ...failed, blameless: true }), settlement(two, failed)], 'd');
+    assert.equal((await endpointState(db, other)).failures, 1);
+    assert.deepEqual([(await stateOf(db, one.id)).status, (await stateOf(db, two.id)).status], ['dead', 'dead']);
   });
 
   test('a notification whose endpoint was deleted is claimed without one', async () => {
@@ -304,38 +326,6 @@ onEveryDatabase('queue', (db) => {
     assert.equal(tries.filter(({ status }) => status === 'fulfilled').length, 1);
     const again = await stateOf(db, id);
     assert.deepEqual([again.status, again.attempt, again.log.length], [null, 0, 1]);
-  });
-
-  test('finished notifications are pruned when they are old, with all that belongs to them, and no others', async () => {
-    await enqueue(db, 5);
-    const claimed = (await claim(db, { limit: 4 })).deliveries;
-    await settle(
-      db,
-      claimed.map((each) => settlement(each)),
-      'd',
-    );
-    const [kept, old] = claimed.map(({ id }) => id) as [string, string];
-    await execute(
-      db,
-      `update outcomes set finished_at = now() - interval '31 days' where notification_id <> '${kept}'`,
-    );
-    assert.equal(await pruneNotifications(db, 30), 0, 'made today');
-    // An id tells when it was made: these are from 2024.
-    const aged = (column: string) => `overlay(${column}::text placing '01900000-0000' from 1 for 13)::uuid`;
-    for (const [table, column] of [
-      ['notifications', 'id'],
-      ['outcomes', 'notification_id'],
-      ['deliveries', 'notification_id'],
-    ] as const) {
-      const made = table === 'notifications' ? `, created_at = now() - interval '31 days'` : '';
-      await execute(db, `update ${table} set ${column} = ${aged(column)}${made} where ${column} <> '${kept}'`);
-    }
-    assert.equal(await pruneNotifications(db, 30), 3);
-    assert.equal(await pruneNotifications(db, 30), 0);
-    assert.equal((await stateOf(db, kept)).status, 'sent');
-    await assert.rejects(stateOf(db, `01900000-0000${old.slice(13)}`), 'gone');
-    const { pending } = await queueDepth(db, signal);
-    assert.equal(pending, 1);
   });
 
   test('the depth of the queue tells what waits, what is dead, and how long the oldest has waited', async () => {

@@ -26,6 +26,8 @@ function newSecret(bytes = 32): string {
   return `whsec_${randomBytes(bytes).toString('base64')}`;
 }
 
+const sealed = (...all: string[]) => Promise.all(all.map((each) => secrets.seal(each)));
+
 type Endpoint = NonNullable<Delivery['endpoint']>;
 
 async function delivery(endpoint: Partial<Endpoint> | null = {}): Promise<Delivery> {
@@ -43,8 +45,7 @@ async function delivery(endpoint: Partial<Endpoint> | null = {}): Promise<Delive
     endpoint: endpoint && {
       url: 'https://example.com/hooks?a=1',
       status: 'enabled',
-      secret: await secrets.seal(secret),
-      previousSecret: null,
+      secrets: [await secrets.seal(secret)],
       ...endpoint,
     },
   };
@@ -82,7 +83,7 @@ for (const [name, sign] of signers) {
     for (const bytes of [24, 32, 64]) {
       const secret = newSecret(bytes);
       const now = new Date();
-      const { result, seen } = await attempt({}, { endpoint: { secret: await secrets.seal(secret) }, sign, now });
+      const { result, seen } = await attempt({}, { endpoint: { secrets: [await secrets.seal(secret)] }, sign, now });
       assert.deepEqual(result, { ok: true, status: 200 });
       const [request] = seen as [SendRequest];
       const { id, body } = await delivery();
@@ -105,16 +106,19 @@ for (const [name, sign] of signers) {
     }
   });
 
-  test(`${name}: while a secret is rotated both sign, the new one first`, async () => {
-    const { seen } = await attempt({}, { endpoint: { previousSecret: await secrets.seal(previous) }, sign });
+  test(`${name}: while secrets are rotated all of them sign, the current one first`, async () => {
+    const all = [secret, previous, ...Array.from({ length: 9 }, () => newSecret())];
+    const { seen } = await attempt({}, { endpoint: { secrets: await sealed(...all) }, sign });
     const [request] = seen as [SendRequest];
-    assert.deepEqual(verified(secret, request), verified(previous, request));
-    const [first, second, ...rest] = (request.headers['webhook-signature'] as string).split(' ');
-    assert.deepEqual(rest, []);
-    assert.match(`${first} ${second}`, /^v1,[\w+/]{43}= v1,[\w+/]{43}=$/);
-    const alone = { ...request, headers: { ...request.headers, 'webhook-signature': first as string } };
-    assert.ok(verified(secret, alone));
-    assert.throws(() => verified(previous, alone));
+    const signatures = (request.headers['webhook-signature'] as string).split(' ');
+    assert.equal(signatures.length, all.length);
+    all.forEach((each, n) => {
+      assert.match(signatures[n] as string, /^v1,[\w+/]{43}=$/);
+      assert.deepEqual(verified(each, request), JSON.parse(request.body));
+      const alone = { ...request, headers: { ...request.headers, 'webhook-signature': signatures[n] as string } };
+      assert.ok(verified(each, alone));
+      assert.throws(() => verified(all[(n + 1) % all.length] as string, alone));
+    });
   });
 }
 
@@ -132,7 +136,7 @@ test('over the wire: a receiver verifies what arrives, byte for byte', async () 
   try {
     const channel = webhookChannel({ send, secrets, sign: nodeSign(), now: () => new Date() });
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-    const sent = await delivery({ url, previousSecret: await secrets.seal(previous) });
+    const sent = await delivery({ url, secrets: await sealed(secret, previous) });
     assert.deepEqual(await channel(sent), { ok: true, status: 202 });
     assert.deepEqual(seen, [JSON.parse(sent.body), JSON.parse(sent.body)]);
   } finally {
@@ -211,9 +215,35 @@ test('an endpoint that is deleted or disabled is not called; one that is paused 
 
 test('a secret that cannot be opened sends nothing, and says so to the dispatcher alone', async () => {
   const foreign = await createSecretBox(randomBytes(32).toString('base64')).seal(secret);
-  await assert.rejects(attempt({}, { endpoint: { secret: foreign } }), /a key that is not known here/);
+  await assert.rejects(attempt({}, { endpoint: { secrets: [foreign] } }), /a key that is not known here/);
   const noSecret = await secrets.seal('swordfish');
-  await assert.rejects(attempt({}, { endpoint: { secret: noSecret } }), (error: Error) => {
+  await assert.rejects(attempt({}, { endpoint: { secrets: [noSecret] } }), (error: Error) => {
     return error.message.includes('must start with whsec_') && !error.message.includes('swordfish');
   });
+});
+
+test('opened secrets are remembered, ten thousand at most', async () => {
+  const opened: string[] = [];
+  const channel = webhookChannel({
+    secrets: {
+      open: async (sealed) => {
+        opened.push(sealed);
+        return secret;
+      },
+    },
+    sign: () => 'signature',
+    now: () => new Date(),
+    send: async () => ({ status: 200, retryAfter: null }),
+  });
+  const ten = (n: number) => Array.from({ length: 10 }, (_, i) => `sealed ${10 * n + i}`);
+  const deliver = async (n: number) => channel(await delivery({ secrets: ten(n) }));
+  for (let n = 0; n < 1000; n++) await deliver(n);
+  await Promise.all([deliver(0), deliver(999)]);
+  assert.equal(opened.length, 10_000);
+  await Promise.all([deliver(1000), deliver(1000)]);
+  const before = opened.length;
+  await deliver(999);
+  assert.equal(opened.length, before);
+  await deliver(0);
+  assert.deepEqual(opened.slice(before), ten(0), 'the oldest were forgotten');
 });

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { after, describe } from 'node:test';
-import type { Db } from '../../src/db.ts';
+import pg from 'pg';
+import { type Db, toDbError } from '../../src/db.ts';
 import { openPglite } from '../../src/platform/db-pglite.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import type { OpenDb } from '../../src/platform/open-db.ts';
@@ -19,7 +20,7 @@ export async function createDatabase(): Promise<{ name: string; url: string; dro
 }
 
 /** Opens a fresh migrated Postgres database. */
-async function openTestPostgres(poolMax = 10): Promise<OpenDb & { name: string }> {
+export async function openTestPostgres(poolMax = 10): Promise<OpenDb & { name: string }> {
   const database = await createDatabase();
   const open = openPostgres({ url: database.url, poolMax, statementTimeoutMs: 5000, log: silent });
   return {
@@ -30,6 +31,39 @@ async function openTestPostgres(poolMax = 10): Promise<OpenDb & { name: string }
       await database.drop();
     },
   };
+}
+
+/** One connection to a database, for what must stay uncommitted while others act: `text` runs as it is. */
+export async function connectTo(
+  name: string,
+): Promise<{ db: Db; text(sql: string): Promise<Row[]>; close(): Promise<void> }> {
+  const client = new pg.Client({ connectionString: databaseUrl(name) });
+  await client.connect();
+  return {
+    db: {
+      run: async (statement, values) =>
+        (
+          await client.query(statement.text, statement.params(values)).catch((error) => {
+            throw toDbError(error);
+          })
+        ).rows,
+    },
+    text: async (sql) => (await client.query(sql)).rows,
+    close: () => client.end(),
+  };
+}
+
+type Row = Record<string, unknown>;
+
+/** Resolves once a statement waits for another's lock, or `work` has ended without waiting. */
+export async function untilBlocked(name: string, work: Promise<unknown>): Promise<void> {
+  let ended = false;
+  const end = () => {
+    ended = true;
+  };
+  work.then(end, end);
+  const blocked = `select 1 from pg_stat_activity where datname = '${name}' and wait_event_type = 'Lock'`;
+  while (!ended && (await query(name, blocked)).length === 0);
 }
 
 const drivers: Record<string, () => Promise<OpenDb>> = {

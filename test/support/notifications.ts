@@ -101,3 +101,12 @@ export async function execute(db: Db, text: string): Promise<void> {
     inTime(),
   );
 }
+
+/** Runs SQL and returns its rows. */
+export async function rowsOf<R>(db: Db, text: string): Promise<R[]> {
+  return db.run(
+    statement<Record<never, never>, R>('', () => sql.raw(text)),
+    {},
+    inTime(),
+  );
+}

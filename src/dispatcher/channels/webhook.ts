@@ -29,8 +29,7 @@ export function webhookChannel({ send, secrets, now, sign }: WebhookDeps): Chann
     const timestamp = Math.floor(now().getTime() / 1000);
     const content = `${id}.${timestamp}.${body}`;
     const signatures: string[] = [];
-    for (const sealed of [endpoint.secret, endpoint.previousSecret]) {
-      if (sealed === null) continue;
+    for (const sealed of endpoint.secrets) {
       const key = keys.get(sealed) ?? (await openKey(sealed));
       signatures.push(`v1,${await sign(key, content)}`);
     }

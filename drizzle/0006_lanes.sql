@@ -1,3 +1,2 @@
 DROP INDEX "deliveries_due";--> statement-breakpoint
-ALTER TABLE "deliveries" ADD COLUMN "bytes" integer DEFAULT 0 NOT NULL;--> statement-breakpoint
 CREATE INDEX "deliveries_lane" ON "deliveries" USING btree (coalesce("endpoint_id", 'ffffffff-ffff-ffff-ffff-ffffffffffff'),"due_at");

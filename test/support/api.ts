@@ -1,0 +1,22 @@
+import { app } from '../../src/app.ts';
+import type { Db } from '../../src/db.ts';
+import { testDeps } from './deps.ts';
+import { headers } from './tokens.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: what a server answers has no type until a test has looked at it
+type Json = any;
+
+/** Calls the app itself, without a server, on `db`. */
+export function apiOn(db: Db) {
+  const deps = testDeps({ db });
+  return async (method: string, path: string, { body, key }: { body?: unknown; key?: string } = {}) => {
+    const init = {
+      method,
+      headers: { ...headers(), ...(key !== undefined && { 'Idempotency-Key': key }) },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    };
+    const response = await app.request(`/api/v1${path}`, init, deps);
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, json: (text ? JSON.parse(text) : null) as Json };
+  };
+}
