@@ -108,7 +108,8 @@ function count(lanes: Lanes, lane: Lane): void {
   const held = heldOf(lane);
   const room = holdOf(lanes.limits, lane) - held;
   lane.startable = Math.min(lane.waiting.length, openOf(lanes.limits, lane));
-  lane.hungry = lane.backlog && room > 0 && room >= held;
+  // What is fast is worth a claim once half is gone; what is slow, one by one.
+  lane.hungry = lane.backlog && room > 0 && (lane.pace === 'slow' || room >= held);
   lanes.startable[lane.pace] += lane.startable;
   lanes.hungry[lane.pace] += Number(lane.hungry);
   if (lane.startable > 0) lanes.ready[lane.pace].add(lane);

@@ -177,7 +177,7 @@ function channelOf(world: World, process: Process): Channel {
         const freeAt = time.now() + (attempt ? 0 : GRACE_MS);
         if (!hasRoom(world)) disturb(world, freeAt);
         underWay.delete(id);
-        if (!isUnderWay(world, lane)) world.idleSince.set(lane, freeAt);
+        world.idleSince.set(lane, Math.max(world.idleSince.get(lane) ?? 0, freeAt));
         if (isAlive(process) && attempt) resolve(attempt);
       };
       const { ms, attempt } = answerOf(world, manner, settings);
