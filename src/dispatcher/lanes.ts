@@ -125,14 +125,16 @@ function setPace(lanes: Lanes, lane: Lane, pace: Pace): void {
 
 /** Takes in what was claimed under leases that end at `leasedUntil`. */
 export function hold(lanes: Lanes, deliveries: readonly Delivery[], leasedUntil: number): void {
+  const changed = new Set<Lane>();
   for (const delivery of deliveries) {
     const lane = laneOf(lanes, delivery.endpointId ?? EMAIL_LANE);
+    if (!changed.has(lane)) uncount(lanes, lane);
+    changed.add(lane);
+    lane.waiting.push({ delivery, lane, leasedUntil, startedAt: 0, stage: 'waiting' });
     lanes.waiting++;
     lanes.waitingBytes += delivery.body.length;
-    uncount(lanes, lane);
-    lane.waiting.push({ delivery, lane, leasedUntil, startedAt: 0, stage: 'waiting' });
-    count(lanes, lane);
   }
+  for (const lane of changed) count(lanes, lane);
 }
 
 /** Notes which of the lanes that a claim looked at have more that is due, and whether unnamed ones have. */
