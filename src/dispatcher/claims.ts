@@ -196,17 +196,12 @@ export async function claimDeliveries(
 /** Whether the queue's row `d` is the one that `r` names, under the very lease that `r` carries. */
 export const isHeld = (d: SQL) => sql`${d}.notification_id = r.id and ${d}.lease = r.lease`;
 
-// Rows are locked in order, as settling locks them.
 const extend = statement<{ held: string; leaseMs: number }, { id: string }>(
   'deliveries.extend',
   ($) => sql`
-    with held as materialized (
-      select d.notification_id as id
-      from json_to_recordset((${$.held}::text)::json) as r (id uuid, lease uuid)
-      join ${deliveries} d on ${isHeld(sql`d`)} order by r.id for update of d
-    )
     update ${deliveries} d set due_at = now() + ${$.leaseMs}::int * interval '1 millisecond'
-    from held where d.notification_id = held.id
+    from json_to_recordset((${$.held}::text)::json) as r (id uuid, lease uuid)
+    where ${isHeld(sql`d`)}
     returning d.notification_id as id`,
 );
 

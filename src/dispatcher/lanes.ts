@@ -17,7 +17,7 @@ export type Pace = 'new' | 'fast' | 'slow';
 export type Lane = {
   readonly id: string;
   pace: Pace;
-  /** How many quick ones may be under way: one more with each that ends quickly, and one after a slow one. */
+  /** How many quick ones may be under way: two more with each that ends quickly, and one after a slow one. */
   window: number;
   waiting: Held[];
   quick: number;
@@ -61,6 +61,8 @@ export const EMAIL_LANE = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 export const SLOW_MS = 1000;
 /** How long after its time a channel may still end by itself. */
 export const GRACE_MS = 500;
+/** How many more a lane may start after each that ends quickly: thrice as many with every round trip. */
+const GROWTH = 2;
 /** Lanes that are remembered; past it those that are idle are forgotten. */
 const REMEMBERED = 1000;
 /** The share of the newest delivery in an average. */
@@ -242,7 +244,7 @@ export function finish(lanes: Lanes, held: Held, now: number): boolean {
   lane[stage]--;
   if (ms < SLOW_MS) {
     setPace(lanes, lane, 'fast');
-    lane.window = Math.min(lanes.limits.laneConcurrency, lane.window + 1);
+    lane.window = Math.min(lanes.limits.laneConcurrency, lane.window + GROWTH);
     lane.averageMs = average(lane.averageMs, ms);
     lanes.averageMs = average(lanes.averageMs, ms);
   } else {

@@ -32,8 +32,7 @@ const DISABLE_AFTER_DAYS = 5;
 const RUN_ENDS_AFTER_DAYS = 2;
 
 // Checks the lease token of every row: what another dispatcher has claimed since is left alone, its log included.
-// Queue rows are locked in order, then endpoints in order, and only those whose health changes: two settlements cannot
-// deadlock, and where all goes well no endpoint is touched. A pause begins at 30 s and doubles with every round of
+// Endpoints are locked in order, and only those whose health changes: where all goes well none is touched. A pause begins at 30 s and doubles with every round of
 // failures, up to an hour.
 const settle = statement<{ results: string; dispatcher: string }, Settled>(
   'deliveries.settle',
@@ -42,19 +41,16 @@ const settle = statement<{ results: string; dispatcher: string }, Settled>(
       select * from json_to_recordset((${$.results}::text)::json)
         as r (id uuid, lease uuid, outcome text, "delayMs" float8, "durationMs" int, status int, error text,
               blameless boolean)
-    ), held as materialized (
-      select r.*, d.endpoint_id, d.attempt from r join ${deliveries} d on ${isHeld(sql`d`)}
-      order by r.id for update of d
     ), gone as (
-      delete from ${deliveries} d using held
-      where d.notification_id = held.id and held.outcome in ('sent', 'dead')
-      returning held.*
+      delete from ${deliveries} d using r
+      where ${isHeld(sql`d`)} and r.outcome in ('sent', 'dead')
+      returning r.*, d.endpoint_id, d.attempt
     ), kept as (
       update ${deliveries} d
-      set due_at = now() + coalesce(held."delayMs", 0) * interval '1 millisecond', lease = null,
-          attempt = d.attempt - case when held.outcome in ('interrupted', 'release') then 1 else 0 end
-      from held where d.notification_id = held.id and held.outcome in ('retry', 'interrupted', 'release')
-      returning held.*
+      set due_at = now() + coalesce(r."delayMs", 0) * interval '1 millisecond', lease = null,
+          attempt = d.attempt - case when r.outcome in ('interrupted', 'release') then 1 else 0 end
+      from r where ${isHeld(sql`d`)} and r.outcome in ('retry', 'interrupted', 'release')
+      returning r.*, d.endpoint_id, d.attempt
     ), settled as (
       select * from gone union all select * from kept
     ), logged as (
