@@ -17,7 +17,7 @@ export type Pace = 'new' | 'fast' | 'slow';
 export type Lane = {
   readonly id: string;
   pace: Pace;
-  /** How many quick ones may be under way: two more with each that ends quickly, and one after a slow one. */
+  /** How many quick ones may be under way: one, then all it has room for; after a slow one, one and then two more each. */
   window: number;
   waiting: Held[];
   quick: number;
@@ -61,7 +61,7 @@ export const EMAIL_LANE = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 export const SLOW_MS = 1000;
 /** How long after its time a channel may still end by itself. */
 export const GRACE_MS = 500;
-/** How many more a lane may start after each that ends quickly: thrice as many with every round trip. */
+/** How many more a lane that was slow may start after each that ends quickly. */
 const GROWTH = 2;
 /** Lanes that are remembered; past it those that are idle are forgotten. */
 const REMEMBERED = 1000;
@@ -243,8 +243,9 @@ export function finish(lanes: Lanes, held: Held, now: number): boolean {
   lanes[stage].delete(held);
   lane[stage]--;
   if (ms < SLOW_MS) {
+    const { laneConcurrency } = lanes.limits;
+    lane.window = lane.pace === 'new' ? laneConcurrency : Math.min(laneConcurrency, lane.window + GROWTH);
     setPace(lanes, lane, 'fast');
-    lane.window = Math.min(lanes.limits.laneConcurrency, lane.window + GROWTH);
     lane.averageMs = average(lane.averageMs, ms);
     lanes.averageMs = average(lanes.averageMs, ms);
   } else {
