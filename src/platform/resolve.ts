@@ -18,10 +18,11 @@ type Options = {
   servers?: string[];
   hosts?: (name: string) => string[] | undefined;
   now?: () => number;
+  /** Look-ups under way at most; what is beyond it waits for one to end. */
+  mostUnderWay?: number;
 };
 
-/** Look-ups under way at most; what is beyond it waits for one to end. */
-const MAX_UNDER_WAY = 250;
+const MOST_UNDER_WAY = 250;
 /** How long a failure stands, and how many are remembered. */
 const FAILURE_MS = 5000;
 const MAX_FAILURES = 1000;
@@ -29,12 +30,12 @@ const MAX_FAILURES = 1000;
 const MAX_PER_FAMILY = 4;
 
 /** Looks names up without the threads that the rest of the process needs for that; each name once for all who ask. */
-export function createResolver({ allowPrivate, limitMs, servers, hosts, now }: Options): Resolve {
+export function createResolver({ allowPrivate, limitMs, servers, hosts, now, mostUnderWay }: Options): Resolve {
   const inHostsFile = hosts ?? hostsFile();
   const clock = now ?? (() => performance.now());
   const underWay = new Map<string, Promise<LookupAddress[]>>();
   const failures = new Map<string, { error: unknown; until: number }>();
-  const withSlot = slots(MAX_UNDER_WAY);
+  const withSlot = slots(mostUnderWay ?? MOST_UNDER_WAY);
 
   async function find(name: string): Promise<LookupAddress[]> {
     const local = /(^|\.)localhost$/.test(name) ? ['127.0.0.1', '::1'] : inHostsFile(name);
