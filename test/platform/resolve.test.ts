@@ -25,9 +25,6 @@ async function resolving(answer: Answering, options: Options = {}) {
   return { resolve, asked };
 }
 
-/** For what a burst of questions loses on its way into the name server's buffer. */
-const LONG_ENOUGH_TO_ASK_AGAIN = { limitMs: 1500 };
-
 const addresses = async (found: ReturnType<Resolve>) => (await found).map(({ address }) => address);
 
 async function fails(found: ReturnType<Resolve>, reason: string): Promise<void> {
