@@ -1,49 +1,23 @@
-import type { Log, Metrics } from '../deps.ts';
-import type { Attempt, Channel } from './channels/channel.ts';
-import type { Claimed, Delivery } from './claims.ts';
-import type { Clock } from './clock.ts';
+import type { Attempt } from './channels/channel.ts';
+import type { Delivery } from './claims.ts';
+import { claim, extend, settle } from './exchange.ts';
 import {
-  allHeld,
   check,
   createLanes,
-  EMAIL_LANE,
-  extended,
   FIRST_LANE,
   finish,
   GRACE_MS,
   giveBack,
   giveBackExcess,
   type Held,
-  hold,
-  type Lanes,
-  noteBacklogs,
   startNext,
   underWay,
 } from './lanes.ts';
-import { interruptionOf, releaseOf, settlementOf } from './outcome.ts';
+import { interruptionOf, settlementOf } from './outcome.ts';
 import { isLookDue, mayStart, plan, type State } from './plan.ts';
-import type { Queue } from './queue.ts';
-import { type Limits, type Room, wantsClaim } from './rooms.ts';
+import { wantsClaim } from './rooms.ts';
+import { addResult, type DispatchDeps, type Run, release } from './run.ts';
 import type { Settlement } from './settlements.ts';
-
-/** The dispatcher's part of the configuration; times in milliseconds. */
-export type DispatchSettings = Limits & {
-  /** How often to look without being rung. */
-  intervalMs: number;
-  leaseMs: number;
-  maxAttempts: number;
-};
-
-export type DispatchDeps = {
-  queue: Queue;
-  channels: Record<Delivery['channel'], Channel>;
-  clock: Clock;
-  log: Log;
-  metrics: Pick<Metrics, 'delivery' | 'dispatcherTick'>;
-  /** From 0 to 1. */
-  random: () => number;
-  settings: DispatchSettings;
-};
 
 export type Dispatcher = {
   /**
@@ -64,25 +38,7 @@ export type Dispatcher = {
   lastClaimAgeMs(): number;
 };
 
-/** A dispatcher's parts, as its functions pass them on. */
-type Run = DispatchDeps & {
-  state: State;
-  lanes: Lanes;
-  /** Where the next claim begins to look. */
-  after: string;
-  /** Endpoints that were changed while a claim was under way: what it brings of them is out of date. */
-  changed: Set<string>;
-  failures: { claim: number; settle: number };
-  defect: { error: unknown } | undefined;
-  ended: PromiseWithResolvers<void>;
-  alarmAt: number;
-  cancelAlarm: () => void;
-};
-
 const NEVER = Number.POSITIVE_INFINITY;
-/** After a statement that failed, in milliseconds; a claim's doubles with every further one, up to the interval. */
-const RETRY_MS = 500;
-const SETTLE_TRIES_AT_STOP = 3;
 /** How long a dispatcher may go without a claim before it says so, in milliseconds. */
 const STALL_MS = 30_000;
 
@@ -182,15 +138,23 @@ function step(run: Run): void {
     startWaiting(run, now);
     if (lanes.leasesTooShort) state.extendAt = Math.min(state.extendAt, now);
     const next = plan(state, lanes, Math.max(STALL_MS, 2 * settings.intervalMs), now);
-    if (next.claim) void claim(run, next.claim);
-    if (next.extend) void extend(run);
-    if (next.settle) void settle(run);
+    if (next.claim) follow(run, claim(run, next.claim));
+    if (next.extend) follow(run, extend(run));
+    if (next.settle) follow(run, settle(run));
     if (next.stalled && !state.stalled) reportStall(run, now);
     if (next.over) close(run);
     else setAlarm(run, next.wakeAt);
   } catch (error) {
     failFor(run, error);
   }
+}
+
+/** What the queue says changes what there is to do. */
+function follow(run: Run, exchange: Promise<void>): void {
+  exchange.then(
+    () => step(run),
+    (error) => failFor(run, error),
+  );
 }
 
 function setAlarm(run: Run, at: number): void {
@@ -293,124 +257,6 @@ function report({ log, metrics }: Run, { id, type, channel, attempt }: Delivery,
   const fields = { notificationId: id, type, channel, attempt, durationMs, status };
   if (outcome === 'sent') log.info('notification sent', fields);
   else log.warn(`notification ${outcome}`, { ...fields, reason: error, retryInMs: Math.round(delayMs ?? 0) });
-}
-
-function release(run: Run, deliveries: Delivery[]): void {
-  for (const delivery of deliveries) addResult(run, releaseOf(delivery));
-}
-
-function addResult({ state, clock }: Run, settlement: Settlement): void {
-  if (state.results.length === 0) state.resultsSince = clock.now();
-  state.results.push(settlement);
-}
-
-async function claim(run: Run, room: Room): Promise<void> {
-  const { state, queue, clock, log, metrics, settings } = run;
-  const askedAt = clock.now();
-  state.claiming = true;
-  state.rung = false;
-  state.tickAt = state.mode === 'running' ? askedAt + settings.intervalMs : NEVER;
-  if (state.dueAt <= askedAt) state.dueAt = NEVER;
-  state.budget--;
-  const claimed = await queue.claim({ ...room, after: run.after }).catch((error) => {
-    log.error('dispatcher cannot claim', { error });
-    return undefined;
-  });
-  state.claiming = false;
-  metrics.dispatcherTick(claimed === undefined);
-  try {
-    if (claimed) take(run, room, claimed, askedAt);
-    else claimFailed(run);
-    run.changed.clear();
-    step(run);
-  } catch (error) {
-    failFor(run, error);
-  }
-}
-
-function claimFailed({ state, clock, settings, failures }: Run): void {
-  const backoffMs = Math.min(settings.intervalMs, RETRY_MS * 2 ** Math.min(failures.claim++, 10));
-  state.claimAt = clock.now() + backoffMs;
-  // A drain leaves the retry to whoever asked for it.
-  if (state.mode === 'running') state.rung = true;
-}
-
-function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
-  const { state, lanes, clock, log, failures, settings, changed } = run;
-  const { deliveries, more, strangers, unfinished, cursor, nextMs } = claimed;
-  if (state.stalled) log.info('dispatcher claims again', {});
-  Object.assign(state, { stalled: false, lastClaimAt: clock.now(), claimAt: 0 });
-  failures.claim = 0;
-  run.after = cursor;
-  if (unfinished) state.rung = true;
-  if (nextMs !== null) state.dueAt = Math.min(state.dueAt, clock.now() + nextMs);
-  const isCurrent = ({ endpointId }: Delivery) => mayStart(state) && !changed.has(endpointId ?? EMAIL_LANE);
-  release(
-    run,
-    deliveries.filter((delivery) => !isCurrent(delivery)),
-  );
-  hold(lanes, deliveries.filter(isCurrent), askedAt + settings.leaseMs);
-  noteBacklogs(lanes, unfinished ? [] : Object.keys(room.rooms), new Set(more), strangers);
-  state.extendAt = Math.min(state.extendAt, askedAt + settings.leaseMs / 3);
-}
-
-/** One settlement at a time: what ends meanwhile goes together in the next. */
-async function settle(run: Run): Promise<void> {
-  const { state, queue, clock, log, failures, settings } = run;
-  const some = state.results.splice(0, settings.batch);
-  state.writing = true;
-  state.budget--;
-  try {
-    const { settled, changes } = await queue.settle(some);
-    if (settled < some.length) log.warn('leases lost', { count: some.length - settled });
-    for (const { id, status } of changes) log.warn(`webhook endpoint ${status}`, { endpointId: id });
-    // A pause that is over leaves its backlog due.
-    if (changes.some(({ status }) => status === 'enabled')) state.rung = true;
-    failures.settle = 0;
-    noteDue(run, some);
-  } catch (error) {
-    log.error('dispatcher cannot settle', { error, count: some.length });
-    failures.settle++;
-    state.settleAt = clock.now() + RETRY_MS;
-    const isLastTry = state.budget <= 0 || (!mayStart(state) && failures.settle >= SETTLE_TRIES_AT_STOP);
-    // What is dropped here is claimed again once its lease has run out.
-    if (isLastTry) state.results.length = 0;
-    else state.results.unshift(...some);
-  }
-  state.writing = false;
-  state.resultsSince = clock.now();
-  step(run);
-}
-
-/** A retry may be due before the next look, and what was released is due at once. */
-function noteDue({ state, clock }: Run, settled: Settlement[]): void {
-  for (const { outcome, delayMs = 0 } of settled) {
-    if (outcome === 'retry') state.dueAt = Math.min(state.dueAt, clock.now() + delayMs);
-    else if (outcome === 'release') state.rung = true;
-  }
-}
-
-async function extend(run: Run): Promise<void> {
-  const { state, lanes, queue, clock, log, settings } = run;
-  const askedAt = clock.now();
-  const held = allHeld(lanes);
-  state.writing = true;
-  state.budget--;
-  state.extendAt = askedAt + settings.leaseMs / 3;
-  try {
-    const kept = await queue.extend([...held.map(({ delivery }) => delivery), ...state.results]);
-    const isKept = ({ delivery }: Held) => kept.has(delivery.id);
-    extended(lanes, held.filter(isKept), askedAt + settings.leaseMs);
-    // Somebody else holds it, or nobody: its room is free for others.
-    const lost = new Set(held.filter((each) => !isKept(each)));
-    if (giveBack(lanes, (each) => lost.has(each)).length > 0) state.rung = true;
-  } catch (error) {
-    log.error('dispatcher cannot extend its leases', { error });
-    state.extendAt = clock.now() + RETRY_MS;
-    lanes.leasesTooShort = false;
-  }
-  state.writing = false;
-  step(run);
 }
 
 function reportStall({ state, lanes, log }: Run, now: number): void {

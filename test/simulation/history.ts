@@ -1,8 +1,9 @@
 import type { Attempt, Channel } from '../../src/dispatcher/channels/channel.ts';
-import { createDispatcher, type Dispatcher, type DispatchSettings } from '../../src/dispatcher/dispatch.ts';
+import { createDispatcher, type Dispatcher } from '../../src/dispatcher/dispatch.ts';
 import { GRACE_MS, SLOW_MS } from '../../src/dispatcher/lanes.ts';
 import type { Queue } from '../../src/dispatcher/queue.ts';
 import { processLimits } from '../../src/dispatcher/rooms.ts';
+import type { DispatchSettings } from '../../src/dispatcher/run.ts';
 import { silent } from '../support/deps.ts';
 import { randomFrom } from '../support/random.ts';
 import { createStore, laneOf, type Row, type Store } from './queue.ts';

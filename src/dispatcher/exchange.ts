@@ -1,0 +1,115 @@
+import type { Claimed, Delivery } from './claims.ts';
+import { allHeld, EMAIL_LANE, extended, giveBack, type Held, hold, noteBacklogs } from './lanes.ts';
+import { mayStart } from './plan.ts';
+import type { Room } from './rooms.ts';
+import { type Run, release } from './run.ts';
+import type { Settlement } from './settlements.ts';
+
+const NEVER = Number.POSITIVE_INFINITY;
+/** After a statement that failed, in milliseconds; a claim's doubles with every further one, up to the interval. */
+const RETRY_MS = 500;
+const SETTLE_TRIES_AT_STOP = 3;
+
+/** Claims what there is room for, and takes it in. Rejects only for a defect. */
+export async function claim(run: Run, room: Room): Promise<void> {
+  const { state, queue, clock, log, metrics, settings } = run;
+  const askedAt = clock.now();
+  state.claiming = true;
+  state.rung = false;
+  state.tickAt = state.mode === 'running' ? askedAt + settings.intervalMs : NEVER;
+  if (state.dueAt <= askedAt) state.dueAt = NEVER;
+  state.budget--;
+  const claimed = await queue.claim({ ...room, after: run.after }).catch((error) => {
+    log.error('dispatcher cannot claim', { error });
+    return undefined;
+  });
+  state.claiming = false;
+  metrics.dispatcherTick(claimed === undefined);
+  if (claimed) take(run, room, claimed, askedAt);
+  else claimFailed(run);
+  run.changed.clear();
+}
+
+function claimFailed({ state, clock, settings, failures }: Run): void {
+  const backoffMs = Math.min(settings.intervalMs, RETRY_MS * 2 ** Math.min(failures.claim++, 10));
+  state.claimAt = clock.now() + backoffMs;
+  // A drain leaves the retry to whoever asked for it.
+  if (state.mode === 'running') state.rung = true;
+}
+
+function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
+  const { state, lanes, clock, log, failures, settings, changed } = run;
+  const { deliveries, more, strangers, unfinished, cursor, nextMs } = claimed;
+  if (state.stalled) log.info('dispatcher claims again', {});
+  Object.assign(state, { stalled: false, lastClaimAt: clock.now(), claimAt: 0 });
+  failures.claim = 0;
+  run.after = cursor;
+  if (unfinished) state.rung = true;
+  if (nextMs !== null) state.dueAt = Math.min(state.dueAt, clock.now() + nextMs);
+  const isCurrent = ({ endpointId }: Delivery) => mayStart(state) && !changed.has(endpointId ?? EMAIL_LANE);
+  release(
+    run,
+    deliveries.filter((delivery) => !isCurrent(delivery)),
+  );
+  hold(lanes, deliveries.filter(isCurrent), askedAt + settings.leaseMs);
+  noteBacklogs(lanes, unfinished ? [] : Object.keys(room.rooms), new Set(more), strangers);
+  state.extendAt = Math.min(state.extendAt, askedAt + settings.leaseMs / 3);
+}
+
+/** Settles a batch of results; what ends meanwhile goes together in the next. */
+export async function settle(run: Run): Promise<void> {
+  const { state, queue, clock, log, failures, settings } = run;
+  const some = state.results.splice(0, settings.batch);
+  state.writing = true;
+  state.budget--;
+  try {
+    const { settled, changes } = await queue.settle(some);
+    if (settled < some.length) log.warn('leases lost', { count: some.length - settled });
+    for (const { id, status } of changes) log.warn(`webhook endpoint ${status}`, { endpointId: id });
+    // A pause that is over leaves its backlog due.
+    if (changes.some(({ status }) => status === 'enabled')) state.rung = true;
+    failures.settle = 0;
+    noteDue(run, some);
+  } catch (error) {
+    log.error('dispatcher cannot settle', { error, count: some.length });
+    failures.settle++;
+    state.settleAt = clock.now() + RETRY_MS;
+    const isLastTry = state.budget <= 0 || (!mayStart(state) && failures.settle >= SETTLE_TRIES_AT_STOP);
+    // What is dropped here is claimed again once its lease has run out.
+    if (isLastTry) state.results.length = 0;
+    else state.results.unshift(...some);
+  }
+  state.writing = false;
+  state.resultsSince = clock.now();
+}
+
+/** A retry may be due before the next look, and what was released is due at once. */
+function noteDue({ state, clock }: Run, settled: Settlement[]): void {
+  for (const { outcome, delayMs = 0 } of settled) {
+    if (outcome === 'retry') state.dueAt = Math.min(state.dueAt, clock.now() + delayMs);
+    else if (outcome === 'release') state.rung = true;
+  }
+}
+
+/** Extends the leases of all that is held, and lets go of what somebody else holds by now. */
+export async function extend(run: Run): Promise<void> {
+  const { state, lanes, queue, clock, log, settings } = run;
+  const askedAt = clock.now();
+  const held = allHeld(lanes);
+  state.writing = true;
+  state.budget--;
+  state.extendAt = askedAt + settings.leaseMs / 3;
+  try {
+    const kept = await queue.extend([...held.map(({ delivery }) => delivery), ...state.results]);
+    const isKept = ({ delivery }: Held) => kept.has(delivery.id);
+    extended(lanes, held.filter(isKept), askedAt + settings.leaseMs);
+    // Somebody else holds it, or nobody: its room is free for others.
+    const lost = new Set(held.filter((each) => !isKept(each)));
+    if (giveBack(lanes, (each) => lost.has(each)).length > 0) state.rung = true;
+  } catch (error) {
+    log.error('dispatcher cannot extend its leases', { error });
+    state.extendAt = clock.now() + RETRY_MS;
+    lanes.leasesTooShort = false;
+  }
+  state.writing = false;
+}

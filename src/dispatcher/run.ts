@@ -1,0 +1,55 @@
+import type { Log, Metrics } from '../deps.ts';
+import type { Channel } from './channels/channel.ts';
+import type { Delivery } from './claims.ts';
+import type { Clock } from './clock.ts';
+import type { Lanes } from './lanes.ts';
+import { releaseOf } from './outcome.ts';
+import type { State } from './plan.ts';
+import type { Queue } from './queue.ts';
+import type { Limits } from './rooms.ts';
+import type { Settlement } from './settlements.ts';
+
+/** The dispatcher's part of the configuration; times in milliseconds. */
+export type DispatchSettings = Limits & {
+  /** How often to look without being rung. */
+  intervalMs: number;
+  leaseMs: number;
+  maxAttempts: number;
+};
+
+export type DispatchDeps = {
+  queue: Queue;
+  channels: Record<Delivery['channel'], Channel>;
+  clock: Clock;
+  log: Log;
+  metrics: Pick<Metrics, 'delivery' | 'dispatcherTick'>;
+  /** From 0 to 1. */
+  random: () => number;
+  settings: DispatchSettings;
+};
+
+/** A dispatcher's parts, as its functions pass them on. */
+export type Run = DispatchDeps & {
+  state: State;
+  lanes: Lanes;
+  /** Where the next claim begins to look. */
+  after: string;
+  /** Endpoints that were changed while a claim was under way: what it brings of them is out of date. */
+  changed: Set<string>;
+  failures: { claim: number; settle: number };
+  defect: { error: unknown } | undefined;
+  ended: PromiseWithResolvers<void>;
+  alarmAt: number;
+  cancelAlarm: () => void;
+};
+
+/** Gives back what was claimed and not started: with the next settlement it is due at once. */
+export function release(run: Run, deliveries: Delivery[]): void {
+  for (const delivery of deliveries) addResult(run, releaseOf(delivery));
+}
+
+/** Puts a result with those that wait for the next settlement. */
+export function addResult({ state, clock }: Run, settlement: Settlement): void {
+  if (state.results.length === 0) state.resultsSince = clock.now();
+  state.results.push(settlement);
+}
