@@ -196,16 +196,22 @@ export async function claimDeliveries(
 /** Whether the queue's row `d` is the one that `r` names, under the very lease that `r` carries. */
 export const isHeld = (d: SQL) => sql`${d}.notification_id = r.id and ${d}.lease = r.lease`;
 
-const extend = statement<{ held: string; leaseMs: number }, { id: string }>(
+// Of a notification that was lost and claimed again, only one lease holds.
+const leaseKey = (id: SQL, lease: SQL) => sql`${id} || '/' || ${lease}`;
+
+/** Tells one lease of a notification from another. */
+export const keyOf = ({ id, lease }: Lease) => `${id}/${lease}`;
+
+const extend = statement<{ held: string; leaseMs: number }, { key: string }>(
   'deliveries.extend',
   ($) => sql`
     update ${deliveries} d set due_at = now() + ${$.leaseMs}::int * interval '1 millisecond'
     from json_to_recordset((${$.held}::text)::json) as r (id uuid, lease uuid)
     where ${isHeld(sql`d`)}
-    returning d.notification_id as id`,
+    returning ${leaseKey(sql`d.notification_id`, sql`d.lease`)} as key`,
 );
 
-/** Extends the leases of what is still held, and returns the ids of it. */
+/** Extends the leases of what is still held, and returns their keys, as `keyOf` makes them. */
 export async function extendLeases(
   db: Db,
   held: readonly Lease[],
@@ -214,5 +220,5 @@ export async function extendLeases(
 ): Promise<Set<string>> {
   const pairs = held.map(({ id, lease }) => ({ id, lease }));
   const rows = await db.run(extend, { held: JSON.stringify(pairs), leaseMs }, signal);
-  return new Set(rows.map((row) => row.id));
+  return new Set(rows.map((row) => row.key));
 }

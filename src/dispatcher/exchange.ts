@@ -1,4 +1,4 @@
-import type { Claimed, Delivery } from './claims.ts';
+import { type Claimed, type Delivery, keyOf } from './claims.ts';
 import { allHeld, EMAIL_LANE, extended, giveBack, type Held, hold, noteBacklogs } from './lanes.ts';
 import { mayStart } from './plan.ts';
 import type { Room } from './rooms.ts';
@@ -101,7 +101,7 @@ export async function extend(run: Run): Promise<void> {
   state.extendAt = askedAt + settings.leaseMs / 3;
   try {
     const kept = await queue.extend([...held.map(({ delivery }) => delivery), ...state.results]);
-    const isKept = ({ delivery }: Held) => kept.has(delivery.id);
+    const isKept = ({ delivery }: Held) => kept.has(keyOf(delivery));
     extended(lanes, held.filter(isKept), askedAt + settings.leaseMs);
     // Somebody else holds it, or nobody: its room is free for others.
     const lost = new Set(held.filter((each) => !isKept(each)));

@@ -14,7 +14,7 @@ export type Queue = {
   claim(request: ClaimRequest): Promise<Claimed>;
   /** Settles what is still held under its lease, and says how much of it that was. */
   settle(results: Settlement[]): Promise<Settled>;
-  /** Extends what is still held, and returns the ids of it. */
+  /** Extends what is still held, and returns its keys, as `keyOf` makes them. */
   extend(held: readonly Lease[]): Promise<ReadonlySet<string>>;
 };
 

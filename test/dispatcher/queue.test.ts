@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import type { Db } from '../../src/db.ts';
-import { claimDeliveries, type Delivery, extendLeases } from '../../src/dispatcher/claims.ts';
+import { claimDeliveries, type Delivery, extendLeases, keyOf } from '../../src/dispatcher/claims.ts';
 import { queueDepth } from '../../src/dispatcher/depth.ts';
 import { EMAIL_LANE, FIRST_LANE } from '../../src/dispatcher/lanes.ts';
 import { SHARED } from '../../src/dispatcher/rooms.ts';
@@ -81,6 +81,15 @@ onEveryDatabase('queue', (db) => {
     const failed = settlement(old, { outcome: 'retry', status: 500, error: 'HTTP 500' });
     assert.equal((await settle(db, [failed, settlement(current), settlement(old)], 'd')).settled, 1);
     assert.deepEqual([(await stateOf(db, id)).status, (await stateOf(db, id)).log.length], ['sent', 1]);
+  });
+
+  test('of two leases of one notification, the one that was lost is not extended', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    const [old] = (await claim(db)).deliveries as [Delivery];
+    await expire(db, id);
+    const [current] = (await claim(db)).deliveries as [Delivery];
+    const kept = await extendLeases(db, [old, current], 60_000, inTime());
+    assert.deepEqual([...kept], [keyOf(current)]);
   });
 
   test('a batch settles in one statement: sent, dead, to be retried, given back', async () => {

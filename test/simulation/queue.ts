@@ -1,4 +1,4 @@
-import type { Claimed, Delivery, Lease } from '../../src/dispatcher/claims.ts';
+import { type Claimed, type Delivery, keyOf, type Lease } from '../../src/dispatcher/claims.ts';
 import type { Clock } from '../../src/dispatcher/clock.ts';
 import { EMAIL_LANE } from '../../src/dispatcher/lanes.ts';
 import type { ClaimRequest } from '../../src/dispatcher/queue.ts';
@@ -139,7 +139,7 @@ export function createStore({ now }: Pick<Clock, 'now'>): Store {
   function extend(held: readonly Lease[], leaseMs: number): ReadonlySet<string> {
     const kept = held.filter(({ id, lease }) => rows.get(id)?.lease === lease);
     for (const { id } of kept) (rows.get(id) as Row).dueAt = now() + leaseMs;
-    return new Set(kept.map(({ id }) => id));
+    return new Set(kept.map(keyOf));
   }
 
   return {

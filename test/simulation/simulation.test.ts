@@ -7,7 +7,6 @@ const HISTORIES = 10_000;
 const ONCE_BROKEN: Record<string, number[]> = {
   'a slow delivery whose channel never settled was never given up on': [1, 53, 56],
   'idle slow lanes took the room of one that had something due, and claims went on for ever': [8, 15, 29],
-  'the backlog of an endpoint whose pause a success ended waited for the next tick': [57486],
 };
 
 test(`${HISTORIES} histories keep every promise`, async (t) => {
