@@ -81,8 +81,10 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
 }
 
 function begin(run: Run, mode: State['mode']): Promise<void> {
-  run.ended = Promise.withResolvers();
-  Object.assign(run.state, { mode, rung: true, tickAt: NEVER, lastClaimAt: run.clock.now() });
+  // What an earlier run came to is none of this one's business; only what lanes have shown is kept.
+  Object.assign(run, { ended: Promise.withResolvers(), defect: undefined, failures: { claim: 0, settle: 0 } });
+  const times = { tickAt: NEVER, dueAt: NEVER, claimAt: 0, settleAt: 0, lastClaimAt: run.clock.now() };
+  Object.assign(run.state, { mode, rung: true, ...times });
   step(run);
   return run.ended.promise;
 }

@@ -377,6 +377,24 @@ onEveryDatabase('dispatcher', (db) => {
     assert.equal((await stateOf(db, id)).status, 'sent');
   });
 
+  test('a drain after one that failed begins afresh', async () => {
+    let away = true;
+    const flaky: Db = {
+      run: (statement, values, signal) =>
+        away ? Promise.reject(new Error('away')) : db.run(statement, values, signal),
+    };
+    let answer = undefined as unknown as Attempt;
+    const { drain } = dispatcherWith(flaky, async () => answer);
+    const [broken] = (await enqueue(db, 1)) as [string];
+    assert.equal(await drain(), null, 'it leaves the retry to whoever asked for it');
+    away = false;
+    await assert.rejects(drain(), TypeError, 'it looks at once');
+    await execute(db, 'update deliveries set due_at = now()');
+    answer = SENT;
+    await drain();
+    assert.equal((await stateOf(db, broken)).status, 'sent');
+  });
+
   test('a database that is away is waited for, and what was delivered meanwhile is settled, once', async () => {
     const [id] = (await enqueue(db, 1)) as [string];
     let away = false;
