@@ -7,7 +7,6 @@ import {
   FIRST_LANE,
   finish,
   GRACE_MS,
-  giveBack,
   giveBackExcess,
   type Held,
   startNext,
@@ -16,7 +15,7 @@ import {
 import { interruptionOf, settlementOf } from './outcome.ts';
 import { isLookDue, mayStart, plan, type State } from './plan.ts';
 import { wantsClaim } from './rooms.ts';
-import { addResult, type DispatchDeps, type Run, release } from './run.ts';
+import { addResult, type DispatchDeps, type Run, release, releaseWaiting } from './run.ts';
 import type { Settlement } from './settlements.ts';
 
 export type Dispatcher = {
@@ -102,10 +101,7 @@ async function drain(run: Run, budget: number): Promise<{ nextMs: number | null;
 function wake(run: Run, changed?: string): void {
   if (changed !== undefined) {
     if (run.state.claiming) run.changed.add(changed);
-    release(
-      run,
-      giveBack(run.lanes, ({ lane }) => lane.id === changed),
-    );
+    releaseWaiting(run, ({ lane }) => lane.id === changed);
   }
   run.state.rung = true;
   step(run);
@@ -114,10 +110,7 @@ function wake(run: Run, changed?: string): void {
 function stop(run: Run, force: AbortSignal): void {
   const { state, lanes, clock, settings } = run;
   if (state.mode === 'running' || state.mode === 'draining') state.mode = 'stopping';
-  release(
-    run,
-    giveBack(lanes, () => true),
-  );
+  releaseWaiting(run);
   const interrupt = () => {
     for (const held of underWay(lanes)) {
       const durationMs = Math.round(clock.now() - held.startedAt);
@@ -186,10 +179,7 @@ function failFor(run: Run, error: unknown): void {
   }
   run.defect = { error };
   run.state.mode = 'failed';
-  release(
-    run,
-    giveBack(run.lanes, () => true),
-  );
+  releaseWaiting(run);
   step(run);
 }
 
@@ -212,11 +202,7 @@ function startWaiting(run: Run, now: number): void {
     void attempt(run, held.delivery).then((result) => conclude(run, held, result));
   }
   // Nothing more can start: what waits is for another run.
-  if (lanes.waiting > 0)
-    release(
-      run,
-      giveBack(lanes, () => true),
-    );
+  if (lanes.waiting > 0) releaseWaiting(run);
 }
 
 async function attempt({ channels, log, settings }: Run, delivery: Delivery): Promise<Attempt> {

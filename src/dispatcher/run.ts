@@ -2,7 +2,7 @@ import type { Log, Metrics } from '../deps.ts';
 import type { Channel } from './channels/channel.ts';
 import type { Delivery } from './claims.ts';
 import type { Clock } from './clock.ts';
-import type { Lanes } from './lanes.ts';
+import { giveBack, type Held, type Lanes } from './lanes.ts';
 import { releaseOf } from './outcome.ts';
 import type { State } from './plan.ts';
 import type { Queue } from './queue.ts';
@@ -46,6 +46,11 @@ export type Run = DispatchDeps & {
 /** Gives back what was claimed and not started: with the next settlement it is due at once. */
 export function release(run: Run, deliveries: Delivery[]): void {
   for (const delivery of deliveries) addResult(run, releaseOf(delivery));
+}
+
+/** Gives back what waits and is among `which`, or all that waits. */
+export function releaseWaiting(run: Run, which: (held: Held) => boolean = () => true): void {
+  release(run, giveBack(run.lanes, which));
 }
 
 /** Puts a result with those that wait for the next settlement. */
