@@ -6,9 +6,18 @@ import { getTableColumns } from 'drizzle-orm/utils';
 type Value = string | number | boolean | null;
 type Values = Record<string, Value>;
 
+/**
+ * Which statements share a connection with others of their kind, many of them under way at a time, where the driver
+ * can. One may that finds its rows by an index, of which there are few, and waits for no lock that a client could hold:
+ * it takes little longer than a round trip, and what is sent behind it hardly notices. `reads` change nothing. Any
+ * other statement has a connection of its own while it runs.
+ */
+export type Sharing = 'reads' | 'inserts';
+
 /** SQL with names for its parameters and a type for its rows. */
 export type Statement<V, R> = {
   readonly name: string;
+  readonly shares: Sharing | undefined;
   readonly text: string;
   readonly params: (values: V) => Value[];
   readonly row?: R;
@@ -30,7 +39,11 @@ const dialect = new PgDialect();
  * SQL that may name its parameters as `$.name`, compiled when it first runs: a cold start needs few of them.
  * `name` is what Postgres prepares it under: unique, and changed when the text means something else.
  */
-export function statement<V extends Values | object, R>(name: string, build: ($: Params<V>) => SQL): Statement<V, R> {
+export function statement<V extends Values | object, R>(
+  name: string,
+  build: ($: Params<V>) => SQL,
+  shares?: Sharing,
+): Statement<V, R> {
   let compiled: { text: string; readers: ((values: V) => Value)[] } | undefined;
   const compile = () => {
     compiled ??= compileSql(build(namedParams<V>()));
@@ -38,6 +51,7 @@ export function statement<V extends Values | object, R>(name: string, build: ($:
   };
   return {
     name,
+    shares,
     get text() {
       return compile().text;
     },
@@ -74,8 +88,11 @@ export function rfc3339(time: SQL): SQL {
   return sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 }
 
-/** Why a statement failed, as far as callers need to tell. */
-type DbFailure = 'unavailable' | 'canceled' | 'failed';
+/**
+ * Why a statement failed, as far as callers need to tell. Nothing was written, and nothing will be, unless it is
+ * `unknown`: then the statement was sent, and no answer came.
+ */
+type DbFailure = 'unavailable' | 'canceled' | 'failed' | 'unknown';
 
 /** A failed statement. Carries neither parameters nor Postgres's `detail`, which hold personal data. */
 export class DbError extends Error {
@@ -98,8 +115,10 @@ export function isUniqueViolation(error: unknown, constraint: string): boolean {
 }
 
 const SQLSTATE = /^(?:\d[0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
-// Connection exceptions, insufficient resources, operator intervention, rollbacks that a retry cures.
-const UNAVAILABLE = /^(?:08|53|57P|40)/;
+// Insufficient resources, operator intervention, rollbacks that a retry cures.
+const UNAVAILABLE = /^(?:53|57P|40)/;
+// What a pooler says when its own connection broke; a commit whose answer was lost.
+const UNKNOWN = /^(?:08|40003)/;
 // Data exceptions quote the offending value.
 const QUOTES_DATA = /^(?:22|P0)/;
 
@@ -110,13 +129,18 @@ export function toDbError(error: unknown): DbError {
     const { code, constraint, message, name } = e;
     if (name === 'AbortError' || name === 'TimeoutError') return new DbError('canceled', 'canceled by the caller');
     if (typeof code !== 'string' || !SQLSTATE.test(code)) continue;
-    const failure = code === '57014' ? 'canceled' : UNAVAILABLE.test(code) ? 'unavailable' : 'failed';
-    return new DbError(failure, QUOTES_DATA.test(code) ? `SQLSTATE ${code}` : String(message), {
+    return new DbError(failureOf(code), QUOTES_DATA.test(code) ? `SQLSTATE ${code}` : String(message), {
       sqlState: code,
       ...(typeof constraint === 'string' && { constraint }),
     });
   }
   return new DbError('unavailable', `cannot reach the database: ${systemCode(error)}`);
+}
+
+function failureOf(sqlState: string): DbFailure {
+  if (sqlState === '57014') return 'canceled';
+  if (UNKNOWN.test(sqlState)) return 'unknown';
+  return UNAVAILABLE.test(sqlState) ? 'unavailable' : 'failed';
 }
 
 // A driver's own words may hold the connection string, so only a system error's code is passed on.

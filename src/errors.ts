@@ -21,7 +21,8 @@ export type ErrorCode =
   | 'rate-limited'
   | 'internal'
   | 'unavailable'
-  | 'timeout';
+  | 'timeout'
+  | 'outcome-unknown';
 
 /** One member of the body (`pointer`, RFC 6901 in a URI fragment), or one query parameter or header (`parameter`). */
 export type FieldError = { detail: string; pointer: string } | { detail: string; parameter: string };

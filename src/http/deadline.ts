@@ -1,6 +1,6 @@
 import { createMiddleware } from 'hono/factory';
 import type { Env } from './context.ts';
-import { deadlineExceeded, problemResponse } from './problem.ts';
+import { deadlineExceeded, mayWrite, outcomeUnknown, problemResponse } from './problem.ts';
 
 /** Milliseconds past the deadline that cancelled work gets to report its outcome, so that a 504 is never a lie. */
 const GRACE_MS = 1500;
@@ -21,7 +21,7 @@ export const deadline = createMiddleware<Env>(async (c, next) => {
   });
   try {
     const winner = await Promise.race([next(), outOfGrace]);
-    if (winner === 'out of grace') return problemResponse(c, deadlineExceeded());
+    if (winner === 'out of grace') return problemResponse(c, mayWrite(c) ? outcomeUnknown() : deadlineExceeded());
   } finally {
     // biome-ignore lint/style/noNonNullAssertion: the executor above has run
     clearTimeout(timer!);

@@ -144,8 +144,10 @@ const ofApi = [
 
 /** The problems of a route that takes JSON. */
 export const ofJson = ['malformed-json', 'unsupported-media-type', 'validation-failed'] as const;
+/** The problem of a route that writes. */
+export const ofWrites = ['outcome-unknown'] as const;
 /** The problems of a route that takes an Idempotency-Key. */
-export const ofKeys = ['invalid-idempotency-key', 'idempotency-key-reused'] as const;
+export const ofKeys = [...ofWrites, 'invalid-idempotency-key', 'idempotency-key-reused'] as const;
 
 const alsoSent: Partial<Record<ErrorCode, HeaderName>> = {
   unauthorized: 'WWW-Authenticate',

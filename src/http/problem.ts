@@ -153,6 +153,14 @@ export const problems: Record<ErrorCode, Problem> = {
     remedy: 'Try again, with the same Idempotency-Key if it was a POST.',
     example: { detail: 'The deadline passed before the work was done; it was cancelled.' },
   },
+  'outcome-unknown': {
+    status: 504,
+    title: 'Outcome unknown',
+    meaning: 'The database did not say in time whether the write took effect. It may have.',
+    remedy:
+      'Send the same request again with the same Idempotency-Key: it has one effect, and answers with what became of the first. Without a key, GET the resource, or the list that it would be in, before you try again.',
+    example: { detail: 'The database did not say in time whether the write took effect.' },
+  },
 };
 
 /** A problem as a client might see it. */
@@ -193,8 +201,13 @@ export function onError(error: Error, c: Ctx): Response {
 
 function toAppError(error: Error, c: Ctx): AppError {
   if (error instanceof AppError) return error;
-  if (c.get('signal')?.aborted || (error instanceof DbError && error.failure === 'canceled')) return deadlineExceeded();
-  if (error instanceof DbError && error.failure === 'unavailable') {
+  const failure = error instanceof DbError ? error.failure : undefined;
+  if (failure === 'unknown' && mayWrite(c)) {
+    c.env.log.error('outcome unknown', { requestId: c.get('requestId'), error });
+    return outcomeUnknown();
+  }
+  if (c.get('signal')?.aborted || failure === 'canceled') return deadlineExceeded();
+  if (failure === 'unavailable' || failure === 'unknown') {
     c.env.log.error('database unavailable', { requestId: c.get('requestId'), error });
     return new AppError('unavailable', 'The database is out of reach.', { headers: { 'Retry-After': '1' } });
   }
@@ -208,6 +221,15 @@ function toAppError(error: Error, c: Ctx): AppError {
   return new AppError('internal', 'Something went wrong on our side.');
 }
 
+/** Whether the request may change something, so that its outcome matters. */
+export function mayWrite(c: Ctx): boolean {
+  return c.req.method !== 'GET' && c.req.method !== 'HEAD';
+}
+
 export function deadlineExceeded(): AppError {
   return new AppError('timeout', 'The deadline passed before the work was done; it was cancelled.');
+}
+
+export function outcomeUnknown(): AppError {
+  return new AppError('outcome-unknown', 'The database did not say in time whether the write took effect.');
 }

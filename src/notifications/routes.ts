@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type * as z from 'zod';
 import { AppError } from '../errors.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
-import { jsonBody, jsonResponse, ofJson, ofKeys, parametersOf, problemsOf } from '../http/openapi.ts';
+import { jsonBody, jsonResponse, ofJson, ofKeys, ofWrites, parametersOf, problemsOf } from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
 import { idParam, router, secured } from '../http/route.ts';
 import { NotificationInput, NotificationView, NotificationWithAttempts, notificationFilters } from './schema.ts';
@@ -63,7 +63,10 @@ const redrive = createRoute({
   description: 'Its attempts are counted from zero.',
   ...secured('notifications:write'),
   request: { params: idParam },
-  responses: { 200: jsonResponse(NotificationView, 'Pending again'), ...problemsOf('not-found', 'conflict') },
+  responses: {
+    200: jsonResponse(NotificationView, 'Pending again'),
+    ...problemsOf(...ofWrites, 'not-found', 'conflict'),
+  },
 });
 
 const cancel = createRoute({
@@ -74,7 +77,7 @@ const cancel = createRoute({
   description: 'It is not sent any more. One that is being delivered this moment cannot be canceled.',
   ...secured('notifications:write'),
   request: { params: idParam },
-  responses: { 200: jsonResponse(NotificationView, 'Canceled'), ...problemsOf('not-found', 'conflict') },
+  responses: { 200: jsonResponse(NotificationView, 'Canceled'), ...problemsOf(...ofWrites, 'not-found', 'conflict') },
 });
 
 export const notificationsRoutes = router()

@@ -45,6 +45,7 @@ const find = statement<{ id: string }, z.infer<typeof NotificationWithAttempts>>
     ) as "attemptLog"
     from ${notifications} n ${ended} ${details}
     where n.id = ${$.id}::uuid`,
+  'reads',
 );
 
 /** With its attempts, in order. Throws AppError `not-found`. */
@@ -107,16 +108,18 @@ export async function listNotifications(
 
 type NewNotification = { id: string; userId: string; type: string; data: string };
 
-const create = statement<NewNotification & ReservationValues, ReservationRow>('notifications.create', ($) => {
-  const precondition = sql`exists (select from recipient)`;
-  const response = queuedAnswer({
-    id: sql`${$.id}::uuid`,
-    type: sql`${$.type}::text`,
-    channel: sql`'email'`,
-    userId: sql`${$.userId}::uuid`,
-    endpointId: sql`null`,
-  });
-  return sql`
+const create = statement<NewNotification & ReservationValues, ReservationRow>(
+  'notifications.create',
+  ($) => {
+    const precondition = sql`exists (select from recipient)`;
+    const response = queuedAnswer({
+      id: sql`${$.id}::uuid`,
+      type: sql`${$.type}::text`,
+      channel: sql`'email'`,
+      userId: sql`${$.userId}::uuid`,
+      endpointId: sql`null`,
+    });
+    return sql`
     with recipient as (
       select id, email from ${users} where id = ${$.userId}::uuid
     ), ${reserveKey($, { precondition, response })}, told_of as (
@@ -130,7 +133,9 @@ const create = statement<NewNotification & ReservationValues, ReservationRow>('n
       emailId: sql`${$.id}::uuid`,
     })}
     select fresh, fingerprint, response from reservation`;
-});
+  },
+  'inserts',
+);
 
 /** Tells the user by email, under `id`, and every subscribed endpoint. Undefined where there is no such user. */
 export async function createNotification(

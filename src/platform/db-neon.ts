@@ -21,6 +21,7 @@ export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): O
 
   const db: Db = {
     async run(statement, values, signal) {
+      if (signal.aborted) throw new DbError('canceled', 'canceled by the caller');
       const graceUntil = performance.now() + (statementTimeoutMs ?? Number.NEGATIVE_INFINITY) + CANCEL_GRACE_MS;
       const { signal: hangUp, dispose } = abortedLate(signal, graceUntil);
       try {
@@ -29,7 +30,9 @@ export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): O
         return (await sql.query(statement.text, statement.params(values), { fetchOptions })) as any[];
       } catch (error) {
         const failure = toDbError(error);
-        if (hangUp.aborted && failure.sqlState === undefined) throw new DbError('canceled', 'canceled by the caller');
+        if (hangUp.aborted && failure.sqlState === undefined) {
+          throw new DbError('unknown', 'canceled by the caller, without an answer');
+        }
         throw failure;
       } finally {
         dispose();
@@ -41,7 +44,7 @@ export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): O
 }
 
 /** A signal that follows `signal`: at once, or after its grace where the server is about to end the statement itself. */
-function abortedLate(signal: AbortSignal | undefined, graceUntil: number): { signal: AbortSignal; dispose(): void } {
+function abortedLate(signal: AbortSignal, graceUntil: number): { signal: AbortSignal; dispose(): void } {
   const controller = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const onAbort = () => {
@@ -49,11 +52,10 @@ function abortedLate(signal: AbortSignal | undefined, graceUntil: number): { sig
     if (grace <= 0 || grace > 2 * CANCEL_GRACE_MS) controller.abort();
     else timer = setTimeout(() => controller.abort(), Math.min(grace, CANCEL_GRACE_MS));
   };
-  if (signal?.aborted) controller.abort();
-  else signal?.addEventListener('abort', onAbort, { once: true });
+  signal.addEventListener('abort', onAbort, { once: true });
   const dispose = () => {
     if (timer !== undefined) clearTimeout(timer);
-    signal?.removeEventListener('abort', onAbort);
+    signal.removeEventListener('abort', onAbort);
   };
   return { signal: controller.signal, dispose };
 }

@@ -1,8 +1,10 @@
 import pg from 'pg';
-import { type Db, DbError, toDbError } from '../db.ts';
+import { type Db, DbError, type Sharing, toDbError } from '../db.ts';
 import type { Log } from '../deps.ts';
 import type { OpenDb } from './open-db.ts';
 import { attempt, isSilence, outageLog, pgClients, requestCancel, settlesWithin } from './pg-client.ts';
+import { PreparedQuery, type Sent } from './prepared-query.ts';
+import { sharedConnections } from './shared-connections.ts';
 
 /** Milliseconds that a cancelled statement gets to report what became of it. */
 const CANCEL_GRACE_MS = 1000;
@@ -30,8 +32,11 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
   const pool = new pg.Pool({
     Client,
     max: poolMax,
-    statement_timeout: statementTimeoutMs,
     connectionTimeoutMillis: statementTimeoutMs,
+    pipeline: true,
+    // Not with the log-in: a pooler refuses what it does not know.
+    onConnect: (client) =>
+      attempt(client as pg.Client, statementTimeoutMs, client.query(`set statement_timeout = ${statementTimeoutMs}`)),
   });
   pool.on('connect', (client) => heardAfter.set(client, silences));
   pool.on('error', (error, client) => lost(client, error));
@@ -50,9 +55,10 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
   }
 
   /** A connection that is trusted; the others are destroyed on the way. */
-  async function checkOut(signal: AbortSignal): Promise<pg.PoolClient> {
+  async function checkOut(signal?: AbortSignal): Promise<pg.PoolClient> {
     for (;;) {
-      const client = await untilAborted(pool.connect(), signal).catch((error) => {
+      const connecting = pool.connect();
+      const client = await (signal ? untilAborted(connecting, signal) : connecting).catch((error) => {
         if (error instanceof DbError) throw error;
         const { message, sqlState } = toDbError(error);
         // At a start that fails, the start itself tells.
@@ -65,8 +71,12 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
     }
   }
 
-  /** The rows of a query under way; once the signal aborts it is cancelled, and then destroyed if it stays silent. */
-  async function answer(client: pg.Client, query: Promise<pg.QueryResult>, signal: AbortSignal) {
+  /** Sends a statement on its own; once the signal aborts it is cancelled, and then destroyed if it stays silent. */
+  async function answer(client: pg.Client, sent: Sent, signal: AbortSignal): Promise<unknown[]> {
+    const query = new Promise<unknown[]>((resolve, reject) => {
+      const answered = (error: Error | null, rows: unknown[]) => (error ? reject(error) : resolve(rows));
+      client.query(new PreparedQuery(sent, answered));
+    });
     const onAbort = () => {
       void cancel(client);
       attempt(client, CANCEL_GRACE_MS, query).catch(() => {});
@@ -74,14 +84,14 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
     if (signal.aborted) onAbort();
     signal.addEventListener('abort', onAbort, { once: true });
     try {
-      const { rows } = await query;
+      const rows = await query;
       heard(client);
       return rows;
     } catch (error) {
       if (error instanceof pg.DatabaseError) heard(client);
       else lost(client, error);
-      if (!signal.aborted || !isSilence(error)) throw error;
-      throw new DbError('canceled', 'canceled by the caller, without an answer');
+      if (error instanceof pg.DatabaseError) throw error;
+      throw new DbError('unknown', `no answer to the statement: ${toDbError(error).message}`);
     } finally {
       // The signal may outlive the statement, and the connection's next one is none of its business.
       signal.removeEventListener('abort', onAbort);
@@ -94,18 +104,36 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
     await attempt(client, CANCEL_MS, requestCancel(client, target)).catch(health.lost);
   }
 
+  async function runAlone(sent: Sent, signal: AbortSignal): Promise<unknown[]> {
+    const client = await checkOut(signal);
+    try {
+      return await answer(client, sent, signal);
+    } catch (error) {
+      throw toDbError(error);
+    } finally {
+      // After a cancellation the connection goes too: a late cancel must not hit someone else's statement.
+      client.release(signal.aborted);
+    }
+  }
+
+  const host = {
+    checkOut,
+    trusted: (client: pg.Client) => heardAfter.get(client) === silences,
+    contended: () => pool.waitingCount > 0,
+    cancel,
+    heard,
+    lost,
+  };
+  const shared: Record<Sharing, typeof runAlone> = {
+    reads: sharedConnections({ depth: 64, connections: 2, writes: false }, host),
+    inserts: sharedConnections({ depth: 8, connections: 4, writes: true }, host),
+  };
+
   const db: Db = {
-    async run(statement, values, signal) {
-      const client = await checkOut(signal);
-      try {
-        const query = { name: statement.name, text: statement.text, values: statement.params(values) };
-        return await answer(client, client.query(query), signal);
-      } catch (error) {
-        throw toDbError(error);
-      } finally {
-        // After a cancellation the connection goes too: a late cancel must not hit someone else's statement.
-        client.release(signal.aborted);
-      }
+    run({ name, text, params, shares }, values, signal) {
+      const run = shares ? shared[shares] : runAlone;
+      // biome-ignore lint/suspicious/noExplicitAny: the statement's type vouches for its rows
+      return run({ name, text, params: params(values) }, signal) as Promise<any[]>;
     },
   };
 

@@ -25,6 +25,7 @@ export function pgClients(url: string, name: string): Clients {
         keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
         connectionTimeoutMillis: 0,
       });
+      oneWritePerTurn(this.connection as pg.Connection & Wire);
       alive.add(this);
       const timer = setTimeout(destroy, CONNECT_MS, this);
       this.once('connect', () => clearTimeout(timer));
@@ -58,14 +59,28 @@ export async function attempt<T>(client: pg.Client, ms: number, work: Promise<T>
   }
 }
 
-// With an error, so that pg rejects whatever waits on this connection, its opening included.
-function destroy(client: pg.Client): void {
+// pg writes each message by itself, four to a statement: most of what a statement costs.
+function oneWritePerTurn(connection: pg.Connection & Wire): void {
+  let messages: Buffer[] = [];
+  const flush = () => {
+    const [first] = messages;
+    const { stream } = connection;
+    if (first && stream.writable) stream.write(messages.length === 1 ? first : Buffer.concat(messages));
+    messages = [];
+  };
+  connection._send = (message) => {
+    if (messages.push(message) === 1) setImmediate(flush);
+  };
+}
+
+/** Breaks a connection off, with an error: pg then rejects whatever waits on it, its opening included. */
+export function destroy(client: pg.Client): void {
   client.connection.stream.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }));
 }
 
 /** What pg keeps of a session and knows of the protocol, and its types do not tell. */
 type Session = { processID: number; secretKey: number };
-type Wire = { startup(): void; cancel(processID: number, secretKey: number): void };
+type Wire = { startup(): void; cancel(processID: number, secretKey: number): void; _send(message: Buffer): void };
 
 /**
  * Asks the server to cancel what `target` is at: the protocol's own request, which names a session by a secret, sent

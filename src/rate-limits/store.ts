@@ -22,6 +22,7 @@ const take = statement<{ key: string; windowS: number }, WindowRow>(
 const look = statement<{ key: string }, WindowRow>(
   'rate_limits.look',
   ($) => sql`select count, ${resetS} from ${rateLimits} where key = ${$.key}::text and not ${ended}`,
+  'reads',
 );
 
 const prune = statement<{ limit: number }, { key: string }>(

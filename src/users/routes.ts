@@ -3,7 +3,16 @@ import { v7 as uuidv7 } from 'uuid';
 import { AppError } from '../errors.ts';
 import { conditional, etagOf, ifMatch } from '../http/etag.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
-import { emptyResponse, jsonBody, jsonResponse, ofJson, ofKeys, parametersOf, problemsOf } from '../http/openapi.ts';
+import {
+  emptyResponse,
+  jsonBody,
+  jsonResponse,
+  ofJson,
+  ofKeys,
+  ofWrites,
+  parametersOf,
+  problemsOf,
+} from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
 import { idParam, router, secured } from '../http/route.ts';
 import { email, UserInput, UserView, viewOf } from './schema.ts';
@@ -67,7 +76,7 @@ const replace = createRoute({
   request: { params: idParam, body: jsonBody(UserInput) },
   responses: {
     200: jsonResponse(UserView, 'The changed user', 'ETag'),
-    ...problemsOf(...ofJson, 'not-found', 'email-taken', 'precondition-failed'),
+    ...problemsOf(...ofJson, ...ofWrites, 'not-found', 'email-taken', 'precondition-failed'),
   },
 });
 
@@ -82,7 +91,7 @@ const remove = createRoute({
   request: { params: idParam },
   responses: {
     204: emptyResponse('Deleted'),
-    ...problemsOf('not-found', 'precondition-failed', 'validation-failed'),
+    ...problemsOf(...ofWrites, 'not-found', 'precondition-failed', 'validation-failed'),
   },
 });
 

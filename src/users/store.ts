@@ -8,6 +8,7 @@ import { type User, users } from './schema.ts';
 const find = statement<{ id: string }, User>(
   'users.find',
   ($) => sql`select ${columns(users)} from ${users} where id = ${$.id}::uuid`,
+  'reads',
 );
 
 export async function findUser(db: Db, id: string, signal: AbortSignal): Promise<User | undefined> {
@@ -17,6 +18,7 @@ export async function findUser(db: Db, id: string, signal: AbortSignal): Promise
 const list = statement<{ after: string; limit: number }, User>(
   'users.list',
   ($) => sql`select ${columns(users)} from ${users} where id > ${$.after}::uuid order by id limit ${$.limit}::int`,
+  'reads',
 );
 
 // A statement of its own: `email = … or … is null` in one would keep the planner from using either index.
@@ -25,6 +27,7 @@ const listByEmail = statement<{ after: string; email: string }, User>(
   ($) => sql`
     select ${columns(users)} from ${users}
     where lower(email) = lower(${$.email}::text) and id > ${$.after}::uuid`,
+  'reads',
 );
 
 const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
@@ -55,6 +58,7 @@ const create = statement<{ id: string; email: string; name: string; now: string 
       returning *
     ), ${enqueue({ ...event, type: sql`'user.created'`, email: sql`changed.email` })}
     select fresh, fingerprint, response from reservation`,
+  'inserts',
 );
 
 /** Creates the user, reserves the idempotency key and queues the notifications. Throws AppError `email-taken`. */

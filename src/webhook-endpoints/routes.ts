@@ -5,7 +5,16 @@ import { AppError } from '../errors.ts';
 import type { Ctx } from '../http/context.ts';
 import { conditional, etagOf, ifMatch } from '../http/etag.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
-import { emptyResponse, jsonBody, jsonResponse, ofJson, ofKeys, parametersOf, problemsOf } from '../http/openapi.ts';
+import {
+  emptyResponse,
+  jsonBody,
+  jsonResponse,
+  ofJson,
+  ofKeys,
+  ofWrites,
+  parametersOf,
+  problemsOf,
+} from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
 import { idParam, router, secured } from '../http/route.ts';
 import { NotificationView } from '../notifications/schema.ts';
@@ -76,7 +85,7 @@ const replace = createRoute({
   request: { params: idParam, body: jsonBody(WebhookEndpointInput) },
   responses: {
     200: jsonResponse(WebhookEndpointView, 'The changed endpoint', 'ETag'),
-    ...problemsOf(...ofJson, 'not-found', 'precondition-failed'),
+    ...problemsOf(...ofJson, ...ofWrites, 'not-found', 'precondition-failed'),
   },
 });
 
@@ -91,7 +100,7 @@ const remove = createRoute({
   request: { params: idParam },
   responses: {
     204: emptyResponse('Deleted'),
-    ...problemsOf('not-found', 'precondition-failed', 'validation-failed'),
+    ...problemsOf(...ofWrites, 'not-found', 'precondition-failed', 'validation-failed'),
   },
 });
 

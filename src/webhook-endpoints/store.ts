@@ -8,6 +8,7 @@ import { type WebhookEndpoint, webhookEndpoints } from '../outbox/schema.ts';
 const find = statement<{ id: string }, WebhookEndpoint>(
   'webhookEndpoints.find',
   ($) => sql`select ${columns(webhookEndpoints)} from ${webhookEndpoints} where id = ${$.id}::uuid`,
+  'reads',
 );
 
 /** Throws AppError `not-found`. */
@@ -21,6 +22,7 @@ const list = statement<{ after: string; limit: number }, WebhookEndpoint>(
   ($) => sql`
     select ${columns(webhookEndpoints)} from ${webhookEndpoints}
     where id > ${$.after}::uuid order by id limit ${$.limit}::int`,
+  'reads',
 );
 
 const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
@@ -49,6 +51,7 @@ const create = statement<NewEndpoint & ReservationValues, ReservationRow>(
       from reservation where fresh
     )
     select fresh, fingerprint, response from reservation`,
+  'inserts',
 );
 
 export async function createEndpoint(
@@ -195,6 +198,7 @@ const test = statement<{ id: string; notificationId: string } & ReservationValue
     })}
     select fresh, fingerprint, response from reservation`;
   },
+  'inserts',
 );
 
 /** Queues a `webhook.test` for this endpoint alone. Throws AppError `not-found`. */

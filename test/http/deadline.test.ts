@@ -21,7 +21,7 @@ const create = (db: Db) => {
 /** A database that does `then` once the deadline has passed. */
 const afterAbort = (then: (values: Record<string, unknown>) => unknown): Db => ({
   run: async (_, values, signal) => {
-    await once(signal as AbortSignal, 'abort');
+    if (!signal.aborted) await once(signal, 'abort');
     return then(values as Record<string, unknown>) as never[];
   },
 });
@@ -47,6 +47,25 @@ describe('past the deadline', () => {
     assert.equal(response.status, 504);
   });
 
+  test('a write of which nobody knows whether it took effect is a 504 that says so', async () => {
+    const response = await create(
+      afterAbort(() => {
+        throw new DbError('unknown', 'no answer to the statement');
+      }),
+    );
+    assert.equal(response.status, 504);
+    assert.match(((await response.json()) as { type: string }).type, /\/problems\/outcome-unknown$/);
+  });
+
+  test('a read that got no answer is a plain 504: it changed nothing', async () => {
+    const db = afterAbort(() => {
+      throw new DbError('unknown', 'no answer to the statement');
+    });
+    const response = await app.request('/api/v1/users', { headers: headers() }, testDeps({ ...soon, db }));
+    assert.equal(response.status, 504);
+    assert.match(((await response.json()) as { type: string }).type, /\/problems\/timeout$/);
+  });
+
   test('a statement that had just taken effect is answered as what it is', async () => {
     const response = await create(
       afterAbort(({ keyFingerprint, keyResponse }) => [
@@ -57,26 +76,31 @@ describe('past the deadline', () => {
     assert.equal(((await response.json()) as { email: string }).email, 'someone@example.com');
   });
 
-  test('a handler that pays no heed is answered for', async (t) => {
-    t.mock.timers.enable({ apis: ['setTimeout'] });
-    const log = recordingLog();
-    const stubborn = new Hono<Env>();
-    stubborn.onError(onError);
-    stubborn.use(deadline);
-    let signal: AbortSignal | undefined;
-    stubborn.get('/', (c) => {
-      signal = c.get('signal');
-      return new Promise(() => {});
+  for (const [method, problem] of [
+    ['GET', 'timeout'],
+    ['POST', 'outcome-unknown'],
+  ] as const)
+    test(`a handler of a ${method} that pays no heed is answered for`, async (t) => {
+      t.mock.timers.enable({ apis: ['setTimeout'] });
+      const log = recordingLog();
+      const stubborn = new Hono<Env>();
+      stubborn.onError(onError);
+      stubborn.use(deadline);
+      let signal: AbortSignal | undefined;
+      stubborn.on(method, '/', (c) => {
+        signal = c.get('signal');
+        return new Promise(() => {});
+      });
+      const answer = stubborn.request('/', { method }, testDeps({ log })) as Promise<Response>;
+      t.mock.timers.tick(4999);
+      assert.equal(signal?.aborted, false);
+      t.mock.timers.tick(1);
+      assert.equal(signal?.aborted, true);
+      t.mock.timers.tick(1500);
+      assert.equal((await answer).status, 504);
+      assert.ok(((await (await answer).json()) as { type: string }).type.endsWith(`/problems/${problem}`));
+      assert.deepEqual(log.lines, []);
     });
-    const answer = stubborn.request('/', {}, testDeps({ log })) as Promise<Response>;
-    t.mock.timers.tick(4999);
-    assert.equal(signal?.aborted, false);
-    t.mock.timers.tick(1);
-    assert.equal(signal?.aborted, true);
-    t.mock.timers.tick(1500);
-    assert.equal((await answer).status, 504);
-    assert.deepEqual(log.lines, []);
-  });
 
   test('nothing is left behind by a request that was in time', async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] });

@@ -15,6 +15,8 @@ export type TcpProxy = {
   goDead(which?: number[]): void;
   /** Whether new connections are dead from the start. */
   blackHole(on: boolean): void;
+  /** Whether new connections are taken and go no further; with false, those that were go on. */
+  holdNew(on: boolean): void;
   /** Resets all connections. */
   cut(): void;
   close(): void;
@@ -28,6 +30,7 @@ export async function startProxy(target: string, tls?: { key: Buffer; cert: Buff
   const links: Link[] = [];
   const waiting = new Set<() => void>();
   let dead = false;
+  let held: (() => void)[] | undefined;
   let open = 0;
   const changed = () => {
     for (const look of waiting) look();
@@ -45,6 +48,7 @@ export async function startProxy(target: string, tls?: { key: Buffer; cert: Buff
     });
     changed();
     if (link.dead) socket.resume();
+    else if (held) held.push(() => join(link, socket));
     else if (tls) acceptTls(socket, tls, (secure) => join(link, secure));
     else join(link, socket);
   });
@@ -87,6 +91,10 @@ export async function startProxy(target: string, tls?: { key: Buffer; cert: Buff
     },
     blackHole: (on) => {
       dead = on;
+    },
+    holdNew: (on) => {
+      for (const go of held ?? []) go();
+      held = on ? [] : undefined;
     },
     cut,
     close: () => {

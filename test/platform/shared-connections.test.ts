@@ -1,0 +1,340 @@
+// What statements that share a connection can rely on, on a real Postgres behind a network that can be tampered with.
+import assert from 'node:assert/strict';
+import { Socket } from 'node:net';
+import { describe, type TestContext, test } from 'node:test';
+import { sql } from 'drizzle-orm';
+import pg from 'pg';
+import { type Db, DbError, type Sharing, statement } from '../../src/db.ts';
+import { openPostgres } from '../../src/platform/db-postgres.ts';
+import { MAX_WAITING } from '../../src/platform/shared-connections.ts';
+import { createDatabase } from '../support/databases.ts';
+import { recordingLog } from '../support/deps.ts';
+import { query } from '../support/postgres-server.ts';
+import { startProxy } from '../support/proxy.ts';
+
+type Nothing = Record<never, never>;
+type Backend = { pid: number };
+
+const read = statement<Nothing, Backend>('test.read', () => sql`select pg_backend_pid() as pid`, 'reads');
+const alone = statement<Nothing, Backend>('test.alone', () => sql`select pg_backend_pid() as pid`);
+const forget = statement<Nothing, unknown>('test.forget', () => sql`deallocate all`);
+
+const insert = statement<{ n: number }, Backend>(
+  'test.insert',
+  ($) => sql`insert into written values (${$.n}::int) returning pg_backend_pid() as pid`,
+  'inserts',
+);
+
+/** A statement that waits until nobody holds the lock, and then inserts its number. */
+const waitsIn = (shares: Sharing) =>
+  statement<{ lock: number; n: number }, Backend>(
+    `test.waits.${shares}`,
+    ($) => sql`
+      with free as materialized (select pg_advisory_xact_lock_shared(${$.lock}::int)),
+      done as (insert into written select ${$.n}::int from free returning n)
+      select pg_backend_pid() as pid from done`,
+    shares,
+  );
+const waits = waitsIn('inserts');
+const waitsAsRead = waitsIn('reads');
+
+const long = () => AbortSignal.timeout(60_000);
+const failsAs = (run: Promise<unknown>, failure: string) =>
+  assert.rejects(run, (error) => error instanceof DbError && error.failure === failure);
+
+async function setUp(t: TestContext, poolMax = 10) {
+  const database = await createDatabase();
+  t.after(() => database.drop());
+  await query(database.name, 'create table written (n int unique)');
+  const proxy = await startProxy(database.url);
+  t.after(() => proxy.close());
+  const log = recordingLog();
+  const { db, close, stats } = openPostgres({ url: proxy.url, poolMax, statementTimeoutMs: 60_000, log });
+  let closed: Promise<void> | undefined;
+  const closeOnce = () => {
+    closed ??= close();
+    return closed;
+  };
+  t.after(closeOnce);
+
+  const locker = new pg.Client({ connectionString: database.url, application_name: 'test-lock' });
+  locker.on('error', () => {});
+  await locker.connect();
+  t.after(() => locker.end());
+  return {
+    db,
+    proxy,
+    log,
+    stats,
+    close: closeOnce,
+    hold: async (lock: number) => void (await locker.query('select pg_advisory_lock($1)', [lock])),
+    release: async (lock: number) => void (await locker.query('select pg_advisory_unlock($1)', [lock])),
+    /** The backends that wait for a lock, once there are `n`. */
+    blocked: async (n = 1) => {
+      const text = `select pid from pg_stat_activity
+                    where datname = current_database() and application_name = 'keelson' and wait_event_type = 'Lock'`;
+      for (;;) {
+        const rows = await query(database.name, text);
+        if (rows.length === n) return rows.map(({ pid }) => Number(pid));
+      }
+    },
+    written: async () => (await query(database.name, 'select n from written order by n')).map(({ n }) => Number(n)),
+    terminate: (pid: number) => query(database.name, `select pg_terminate_backend(${pid})`),
+  };
+}
+
+const many = <T>(n: number, make: (i: number) => T) => Array.from({ length: n }, (_, i) => make(i));
+const pidOf = async (run: Promise<Backend[]>) => (await run)[0]?.pid;
+
+/** Reads until one is answered: those that are sent early may be behind what is slow. */
+async function untilAnswered(db: Db): Promise<void> {
+  let answered = false;
+  while (!answered) {
+    void db.run(read, {}, long()).then(
+      () => {
+        answered = true;
+      },
+      () => {},
+    );
+    await new Promise(setImmediate);
+  }
+}
+
+describe('what it costs', { timeout: 60_000 }, () => {
+  test('fifty reads at once take one connection, and one write to it', async (t) => {
+    const { db, proxy } = await setUp(t);
+    await db.run(read, {}, long());
+    const writes = t.mock.method(Socket.prototype, 'write');
+    const pids = await Promise.all(many(50, () => pidOf(db.run(read, {}, long()))));
+    const ours = writes.mock.calls.filter(
+      (call) => (call.this as Socket).remotePort === Number(new URL(proxy.url).port),
+    );
+    assert.equal(new Set(pids).size, 1);
+    assert.equal(ours.length, 1);
+    assert.equal(proxy.accepted(), 1);
+  });
+
+  test('the connection is anybody else’s as soon as nothing is under way on it', async (t) => {
+    const { db, proxy, stats } = await setUp(t, 1);
+    const pids = [await pidOf(db.run(read, {}, long())), await pidOf(db.run(alone, {}, long()))];
+    assert.equal(pids[0], pids[1]);
+    assert.deepEqual(stats(), { total: 1, idle: 1, waiting: 0 });
+    assert.equal(proxy.accepted(), 1);
+  });
+});
+
+describe('an error', { timeout: 60_000 }, () => {
+  test('is its own: those before and after it on the same connection are committed', async (t) => {
+    const { db, written } = await setUp(t);
+    const results = await Promise.allSettled([1, 2, 2, 3].map((n) => db.run(insert, { n }, long())));
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      ['fulfilled', 'fulfilled', 'rejected', 'fulfilled'],
+    );
+    const { reason } = results[2] as PromiseRejectedResult;
+    assert.equal(reason.sqlState, '23505');
+    assert.deepEqual(await written(), [1, 2, 3]);
+  });
+
+  test('of a session that forgot what was prepared is nobody’s: it is prepared again', async (t) => {
+    const { db } = await setUp(t, 1);
+    await db.run(read, {}, long());
+    await db.run(forget, {}, long());
+    const pids = await Promise.all(many(5, () => pidOf(db.run(read, {}, long()))));
+    assert.equal(new Set(pids).size, 1);
+  });
+});
+
+describe('a slow statement', { timeout: 60_000 }, () => {
+  test('holds up none that come after it, and none of another kind', async (t) => {
+    const { db, hold, release, blocked, written } = await setUp(t);
+    await hold(1);
+    const slow = db.run(waits, { lock: 1, n: 1 }, long());
+    await blocked();
+    await db.run(read, {}, long());
+    let next = 2;
+    let answered = false;
+    const behind: Promise<unknown>[] = [];
+    while (!answered) {
+      behind.push(
+        db.run(insert, { n: next++ }, long()).then(() => {
+          answered = true;
+        }),
+      );
+      await new Promise(setImmediate);
+    }
+    assert.ok(!(await written()).includes(1), 'it is still at work');
+    await release(1);
+    await Promise.all([slow, ...behind]);
+    assert.equal((await written()).length, next - 1, 'all of them, each once');
+  });
+
+  test('of a read holds up no read that comes after it', async (t) => {
+    const { db, hold, release, blocked } = await setUp(t);
+    await hold(1);
+    const slow = db.run(waitsAsRead, { lock: 1, n: 1 }, long());
+    await blocked();
+    await untilAnswered(db);
+    await release(1);
+    await slow;
+  });
+
+  test('leaves one connection of a small pool to whoever needs one of its own', async (t) => {
+    const { db } = await setUp(t, 1);
+    let busy = true;
+    const keepBusy = async () => {
+      while (busy) await db.run(read, {}, long());
+    };
+    const readers = many(20, keepBusy);
+    for (let i = 0; i < 5; i++) await db.run(alone, {}, long());
+    busy = false;
+    await Promise.all(readers);
+  });
+});
+
+describe('a deadline', { timeout: 60_000 }, () => {
+  test('cancels its own statement on the server, and those behind it are done', async (t) => {
+    const { db, hold, blocked, written, proxy } = await setUp(t);
+    await hold(1);
+    const deadline = new AbortController();
+    const late = db.run(waits, { lock: 1, n: 1 }, deadline.signal);
+    const behind = many(7, (i) => db.run(insert, { n: i + 2 }, long()));
+    await blocked();
+    deadline.abort();
+    await assert.rejects(late, (error) => error instanceof DbError && error.sqlState === '57014');
+    await Promise.all(behind);
+    assert.deepEqual(await written(), [2, 3, 4, 5, 6, 7, 8]);
+    await proxy.until(() => proxy.open() === 0);
+  });
+
+  test('of a statement that waits to be sent sends it never', async (t) => {
+    const { db, hold, release, blocked, written } = await setUp(t, 1);
+    await hold(1);
+    const slow = many(8, (i) => db.run(waits, { lock: 1, n: i }, long()));
+    await blocked();
+    const deadline = new AbortController();
+    const late = db.run(insert, { n: 99 }, deadline.signal);
+    deadline.abort();
+    await failsAs(late, 'canceled');
+    await release(1);
+    await Promise.all(slow);
+    assert.ok(!(await written()).includes(99));
+  });
+
+  test('that passes while the statement waits behind another is not said to be kept, unless it was', async (t) => {
+    const { db, hold, release, blocked, written } = await setUp(t);
+    await hold(1);
+    const slow = db.run(waits, { lock: 1, n: 1 }, long());
+    const deadline = new AbortController();
+    const late = db.run(insert, { n: 2 }, deadline.signal);
+    await blocked();
+    deadline.abort();
+    await failsAs(late, 'unknown');
+    await release(1);
+    await slow;
+    await db.run(insert, { n: 3 }, long());
+    assert.ok((await written()).includes(3));
+  });
+
+  test('whose cancellation comes late answers what was just committed, and costs the next statement nothing', async (t) => {
+    const { db, proxy, hold, release, blocked, written } = await setUp(t);
+    await hold(1);
+    await hold(2);
+    const deadline = new AbortController();
+    const first = db.run(waits, { lock: 1, n: 1 }, deadline.signal);
+    const second = db.run(waits, { lock: 2, n: 2 }, long());
+    const [backend] = await blocked();
+    proxy.holdNew(true);
+    deadline.abort();
+    await proxy.until(() => proxy.accepted() === 2);
+    await release(1);
+    assert.equal(await pidOf(first), backend, 'done, and answered so');
+    await blocked();
+    proxy.holdNew(false);
+    // The cancellation hits the second, which is sent once more on another connection.
+    while ((await blocked())[0] === backend);
+    await release(2);
+    assert.notEqual(await pidOf(second), backend);
+    assert.deepEqual(await written(), [1, 2]);
+  });
+
+  test('of a read is told at once, wherever the read is', async (t) => {
+    const { db, hold, release, blocked } = await setUp(t);
+    await hold(1);
+    const slow = db.run(waitsAsRead, { lock: 1, n: 1 }, long());
+    const deadline = new AbortController();
+    const late = db.run(read, {}, deadline.signal);
+    await blocked();
+    deadline.abort();
+    await failsAs(late, 'canceled');
+    await release(1);
+    await slow;
+  });
+});
+
+describe('a connection that is lost', { timeout: 60_000 }, () => {
+  test('without a word leaves writes unknown and reads unavailable, and concerns only what was on it', async (t) => {
+    const { db, proxy, hold, release, blocked } = await setUp(t);
+    await hold(1);
+    const writes = many(5, (n) => db.run(waits, { lock: 1, n }, long()));
+    const reads = many(2, (n) => db.run(waitsAsRead, { lock: 1, n: 10 + n }, long()));
+    await blocked(2);
+    const other = db.run(alone, {}, long());
+    await other;
+    proxy.cut();
+    await Promise.all(writes.map((run) => failsAs(run, 'unknown')));
+    await Promise.all(reads.map((run) => failsAs(run, 'unavailable')));
+    await release(1);
+    await db.run(insert, { n: 100 }, long());
+  });
+
+  test('with the server’s word leaves nothing unknown: none of what it had not answered was written', async (t) => {
+    const { db, hold, release, blocked, written, terminate } = await setUp(t);
+    await hold(1);
+    const writes = many(5, (n) => db.run(waits, { lock: 1, n }, long()));
+    const [backend] = await blocked();
+    await terminate(backend as number);
+    await Promise.all(writes.map((run) => failsAs(run, 'unavailable')));
+    await release(1);
+    assert.deepEqual(await written(), []);
+  });
+
+  test('that keeps silent is given up a second after the deadline of the statement that the server is at', async (t) => {
+    const { db, proxy } = await setUp(t);
+    await db.run(insert, { n: 1 }, long());
+    proxy.goDead();
+    await failsAs(db.run(insert, { n: 2 }, AbortSignal.timeout(50)), 'unknown');
+    await db.run(insert, { n: 3 }, long());
+    await proxy.until(() => proxy.open() === 1);
+  });
+});
+
+test('memory is bounded while the database is slower than its callers: what is too much fails at once', async (t) => {
+  const { db, hold, release, blocked, written } = await setUp(t);
+  await hold(1);
+  const deadline = new AbortController();
+  const ended: string[] = [];
+  const runs = many(3 * MAX_WAITING, (n) =>
+    db.run(waits, { lock: 1, n }, deadline.signal).then(
+      () => ended.push('done'),
+      ({ failure }) => ended.push(failure),
+    ),
+  );
+  await blocked();
+  assert.equal(ended.filter((how) => how === 'unavailable').length, 2 * MAX_WAITING);
+  await release(1);
+  await Promise.all(runs);
+  assert.equal((await written()).length, ended.filter((how) => how === 'done').length);
+  assert.equal(ended.filter((how) => how === 'done').length, MAX_WAITING);
+});
+
+test('closing waits for what is under way, and for what waits', { timeout: 60_000 }, async (t) => {
+  const { db, hold, release, blocked, close, written } = await setUp(t);
+  await hold(1);
+  const runs = many(40, (n) => db.run(waits, { lock: 1, n }, long()));
+  await blocked(5);
+  const closed = close();
+  await release(1);
+  await Promise.all([closed, ...runs]);
+  assert.equal((await written()).length, 40);
+});
