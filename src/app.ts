@@ -1,4 +1,3 @@
-import { requestId } from 'hono/request-id';
 import { documentOf } from './docs/document.ts';
 import { docsRoutes } from './docs/routes.ts';
 import { accessLog } from './http/access-log.ts';
@@ -9,8 +8,9 @@ import { knownMethods, knownRoutes } from './http/known-routes.ts';
 import { limitedBody } from './http/limited-body.ts';
 import { onError, problemResponse } from './http/problem.ts';
 import { rateLimit, rateLimitPolicy } from './http/rate-limit.ts';
+import { requestId } from './http/request-id.ts';
 import { notFound, router } from './http/route.ts';
-import { securityHeaders } from './http/security-headers.ts';
+import { standardHeaders } from './http/standard-headers.ts';
 import { notificationsRoutes } from './notifications/routes.ts';
 import { systemRoutes } from './system/routes.ts';
 import { usersRoutes } from './users/routes.ts';
@@ -22,9 +22,9 @@ export const app = router();
 app.onError(onError);
 app.notFound((c) => problemResponse(c, notFound()));
 
-app.use(requestId());
+app.use(requestId);
 app.use(accessLog);
-app.use(securityHeaders);
+app.use(standardHeaders);
 app.use(crossOrigin);
 app.use(deadline);
 app.use(knownMethods(app));

@@ -2,7 +2,7 @@ import { is, Placeholder, type SQL, sql } from 'drizzle-orm';
 import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
 import { getTableColumns } from 'drizzle-orm/utils';
 
-/** A value bound to a statement. Times go as RFC 3339 text, lists and objects as JSON text: the same on every driver. */
+/** A value bound to a statement. Times go and come as RFC 3339 text, lists and objects go as JSON text: on every driver. */
 type Value = string | number | boolean | null;
 type Values = Record<string, Value>;
 
@@ -83,10 +83,20 @@ export function columns(table: PgTable, alias?: string): SQL {
   return sql.join(list, sql`, `);
 }
 
-/** A timestamp as the API writes it: RFC 3339, UTC, milliseconds. */
+/** A timestamp as the API writes it, and as drivers hand it on: RFC 3339, UTC, milliseconds. */
 export function rfc3339(time: SQL): SQL {
   return sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 }
+
+/** For drivers: `rfc3339` of Postgres's own text for a timestamp with time zone. Throws where that is none. */
+export function timestamptz(text: string): string {
+  // 2026-11-25 10:00:00+00, with up to six digits after a point, as a session in UTC has it.
+  if (!text.endsWith('+00') || text[10] !== ' ') return new Date(text.replace(/([+-]\d\d)$/, '$1:00')).toISOString();
+  return `${text.slice(0, 10)}T${text.slice(11, 19)}.${text.slice(20, -3).slice(0, 3).padEnd(3, '0')}Z`;
+}
+
+/** The type of a timestamp with time zone, as drivers know it. */
+export const TIMESTAMPTZ = 1184;
 
 /**
  * Why a statement failed, as far as callers need to tell. Nothing was written, and nothing will be, unless it is

@@ -1,5 +1,6 @@
 import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
+import { jsonText, setHeader, text } from '../http/answer.ts';
 import { plainProblemsOf, plainResponse } from '../http/openapi.ts';
 import { router } from '../http/route.ts';
 import { page } from './page.ts';
@@ -47,15 +48,14 @@ export function docsRoutes(document: () => object) {
   const routes = router()
     .openapi(openapi, (c) => {
       json ??= JSON.stringify(document());
-      c.header('Cache-Control', 'public, max-age=60');
-      // Text already: typed as the JSON that it is.
-      return c.body(json, 200, { 'Content-Type': 'application/json' }) as never;
+      setHeader(c, 'Cache-Control', 'public, max-age=60');
+      return jsonText<{ openapi: string }, 200>(c, json, 200);
     })
     .openapi(docs, (c) => {
-      c.header('Content-Security-Policy', POLICY);
-      return c.html(page, 200);
+      setHeader(c, 'Content-Security-Policy', POLICY);
+      return text(c, page, 'text/html; charset=UTF-8');
     });
-  routes.get('/docs/app.js', (c) => c.body(script, 200, { 'Content-Type': 'text/javascript; charset=utf-8' }));
-  routes.get('/docs/app.css', (c) => c.body(style, 200, { 'Content-Type': 'text/css; charset=utf-8' }));
+  routes.get('/docs/app.js', (c) => text(c, script, 'text/javascript; charset=utf-8'));
+  routes.get('/docs/app.css', (c) => text(c, style, 'text/css; charset=utf-8'));
   return routes;
 }

@@ -4,6 +4,10 @@ import type { Deps, Principal } from '../deps.ts';
 /** What middleware leaves on the context for those after it. */
 type Variables = {
   requestId: string;
+  /** Headers of the answer to come, written once with it: see `answer.ts`. */
+  headers: Record<string, string>;
+  /** The answer that was made with them. */
+  answer: Response;
   traceId: string;
   /** Aborts at the deadline; every statement and every outgoing call of the request takes it. */
   signal: AbortSignal;

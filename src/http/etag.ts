@@ -1,4 +1,5 @@
 import { AppError } from '../errors.ts';
+import { empty, json, setHeader } from './answer.ts';
 import type { Ctx } from './context.ts';
 
 /** The strong entity tag of a resource's version. */
@@ -6,14 +7,14 @@ export const etagOf = (version: number): string => `"${version}"`;
 
 /** 200 with the resource, or 304 where If-None-Match (weak comparison, RFC 9110 §13.1.2) names what it is. */
 export function conditional<T>(c: Ctx, version: number, body: T) {
-  c.header('ETag', etagOf(version));
-  c.header('Cache-Control', 'private, no-cache');
+  setHeader(c, 'ETag', etagOf(version));
+  setHeader(c, 'Cache-Control', 'private, no-cache');
   const ifNoneMatch = c.req.header('If-None-Match');
   if (ifNoneMatch !== undefined) {
     const tags = parseTags(ifNoneMatch);
-    if (tags === '*' || tags?.some((tag) => tag.replace(/^W\//, '') === etagOf(version))) return c.body(null, 304);
+    if (tags === '*' || tags?.some((tag) => tag.replace(/^W\//, '') === etagOf(version))) return empty(c, 304);
   }
-  return c.json(body, 200);
+  return json(c, body, 200);
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { AppError } from '../errors.ts';
 import type { ReservationRow, ReservationValues } from '../idempotency/reserve-key.ts';
+import { json, setHeader } from './answer.ts';
 import type { Ctx } from './context.ts';
 
 /** An answer that can be stored and replayed: known before the write, as ids and times are the caller's. */
@@ -43,10 +44,10 @@ export async function answerWith<T, S extends ContentfulStatusCode>(
   if (row.fingerprint !== reservation.keyFingerprint) {
     throw new AppError('idempotency-key-reused', 'This Idempotency-Key was used before with another payload.');
   }
-  if (!row.fresh) c.header('Idempotent-Replayed', 'true');
+  if (!row.fresh) setHeader(c, 'Idempotent-Replayed', 'true');
   const { status, headers, body } = JSON.parse(row.response) as Answer<T, S>;
-  for (const [name, value] of Object.entries(headers)) c.header(name, value);
-  return c.json(reveal ? await reveal(body) : body, status);
+  for (const [name, value] of Object.entries(headers)) setHeader(c, name, value);
+  return json(c, reveal ? await reveal(body) : body, status);
 }
 
 /** A Structured Field String, or a bare token, as most clients send it. */

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { AppError } from '../errors.ts';
+import { json, setHeader } from './answer.ts';
 import type { Ctx } from './context.ts';
 
 /** The query parameters of every list, to be extended with its filters. */
@@ -35,16 +36,15 @@ export function pageOfQuery(c: Ctx, query: Query): Page {
 }
 
 /** Answers with a page. `rows` holds one more than the limit where there is a next page. */
-export function pageResponse<T extends { id: string }, R>(c: Ctx, query: Query, rows: T[], show: (row: T) => R) {
+export function pageResponse<T extends { id: string }>(c: Ctx, query: Query, rows: T[]) {
   const data = rows.slice(0, query.limit);
   const last = data.at(-1);
   const nextCursor = rows.length > query.limit && last ? writeCursor(last.id, scopeOf(c, query)) : null;
   if (nextCursor) {
-    const next = new URL(c.req.url);
-    next.searchParams.set('cursor', nextCursor);
-    c.header('Link', `<${next.href}>; rel="next"`);
+    const next = new URLSearchParams({ ...(query as object), cursor: nextCursor });
+    setHeader(c, 'Link', `<${c.req.url.split('?', 1)[0]}?${next}>; rel="next"`);
   }
-  return c.json({ data: data.map(show), nextCursor }, 200);
+  return json(c, { data, nextCursor }, 200);
 }
 
 function scopeOf(c: Ctx, query: Query): string {
@@ -52,23 +52,28 @@ function scopeOf(c: Ctx, query: Query): string {
   return c.req.path + JSON.stringify(filters);
 }
 
+/** The id's 32 hexadecimal digits, and 8 of the checksum. */
 export function writeCursor(id: string, scope: string): string {
   const hex = id.replaceAll('-', '');
-  const bytes = Uint8Array.from({ length: 16 }, (_, i) => Number.parseInt(hex.slice(i * 2, i * 2 + 2), 16));
-  const sum = checksum(hex + scope);
-  const all = [...bytes, sum >>> 24, (sum >>> 16) & 255, (sum >>> 8) & 255, sum & 255, 1];
-  return btoa(String.fromCharCode(...all))
-    .replaceAll('+', '-')
-    .replaceAll('/', '_');
+  return (
+    hex +
+    checksum(hex + scope)
+      .toString(16)
+      .padStart(8, '0')
+  );
 }
 
 /** The id in `cursor`, or undefined where it is not one that `writeCursor` made for this scope. */
 export function readCursor(cursor: string, scope: string): string | undefined {
-  if (!/^[\w-]{28}$/.test(cursor)) return undefined;
-  const binary = atob(cursor.replaceAll('-', '+').replaceAll('_', '/'));
-  const hex = Array.from(binary.slice(0, 16), (ch) => ch.charCodeAt(0).toString(16).padStart(2, '0')).join('');
-  const id = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
-  return writeCursor(id, scope) === cursor ? id : undefined;
+  if (!/^[0-9a-f]{40}$/.test(cursor)) return undefined;
+  const id = [
+    cursor.slice(0, 8),
+    cursor.slice(8, 12),
+    cursor.slice(12, 16),
+    cursor.slice(16, 20),
+    cursor.slice(20, 32),
+  ];
+  return writeCursor(id.join('-'), scope) === cursor ? id.join('-') : undefined;
 }
 
 /** FNV-1a, 32 bits. */

@@ -2,6 +2,7 @@ import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { DbError } from '../db.ts';
 import { AppError, type ErrorCode, type FieldError } from '../errors.ts';
+import { setHeader, text } from './answer.ts';
 import type { Ctx } from './context.ts';
 
 type Problem = {
@@ -187,11 +188,9 @@ export function problemResponse(c: Ctx, error: AppError): Response {
     requestId: c.get('requestId'),
     ...(error.errors && { errors: error.errors }),
   };
-  return c.body(JSON.stringify(body), status, {
-    ...error.headers,
-    'Content-Type': 'application/problem+json',
-    'Cache-Control': 'no-store',
-  });
+  for (const [name, value] of Object.entries(error.headers)) setHeader(c, name, value);
+  setHeader(c, 'Cache-Control', 'no-store');
+  return text(c, JSON.stringify(body), 'application/problem+json', status);
 }
 
 /** The one mapper from anything thrown to a problem. What it does not know is logged and answered as `internal`. */

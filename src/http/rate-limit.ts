@@ -1,6 +1,7 @@
 import { createMiddleware } from 'hono/factory';
 import type { Limiter, Quota } from '../deps.ts';
 import { AppError } from '../errors.ts';
+import { setHeader } from './answer.ts';
 import type { Ctx, Env } from './context.ts';
 
 /** Draft 10 of the RateLimit header fields. The policy is always stated; the remaining quota only where it is known. */
@@ -11,9 +12,9 @@ export const rateLimit = createMiddleware<Env>(async (c, next) => {
   await next();
 });
 
-export const rateLimitPolicy = createMiddleware<Env>(async (c, next) => {
-  c.header('RateLimit-Policy', policy(c.env.limiter));
-  await next();
+export const rateLimitPolicy = createMiddleware<Env>((c, next) => {
+  setHeader(c, 'RateLimit-Policy', policy(c.env.limiter));
+  return next();
 });
 
 /** The 429 for a used-up quota. */
@@ -27,7 +28,7 @@ export function refuse(c: Ctx, quota: Quota): AppError {
 
 function setQuota(c: Ctx, { remaining, resetS }: Quota): void {
   if (remaining !== undefined && resetS !== undefined) {
-    c.header('RateLimit', `"default";r=${remaining};t=${Math.ceil(resetS)}`);
+    setHeader(c, 'RateLimit', `"default";r=${remaining};t=${Math.ceil(resetS)}`);
   }
 }
 

@@ -2,6 +2,7 @@ import { createRoute } from '@hono/zod-openapi';
 import { v7 as uuidv7 } from 'uuid';
 import type * as z from 'zod';
 import { AppError } from '../errors.ts';
+import { json } from '../http/answer.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
 import { jsonBody, jsonResponse, ofJson, ofKeys, ofWrites, parametersOf, problemsOf } from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
@@ -85,7 +86,7 @@ export const notificationsRoutes = router()
     const query = c.req.valid('query');
     const { status, userId, channel } = query;
     const page = { ...pageOfQuery(c, query), status, userId, channel };
-    return pageResponse(c, query, await listNotifications(c.env.db, page, c.get('signal')), (view) => view);
+    return pageResponse(c, query, await listNotifications(c.env.db, page, c.get('signal')));
   })
   .openapi(create, async (c) => {
     const input = c.req.valid('json');
@@ -99,12 +100,12 @@ export const notificationsRoutes = router()
     c.env.wake();
     return answerWith(c, reservation, row);
   })
-  .openapi(read, async (c) => c.json(await findNotification(c.env.db, c.req.valid('param').id, c.get('signal')), 200))
+  .openapi(read, async (c) => json(c, await findNotification(c.env.db, c.req.valid('param').id, c.get('signal')), 200))
   .openapi(redrive, async (c) => {
     const notification = await redriveNotification(c.env.db, c.req.valid('param').id, c.get('signal'));
     c.env.wake();
-    return c.json(notification, 200);
+    return json(c, notification, 200);
   })
   .openapi(cancel, async (c) =>
-    c.json(await cancelNotification(c.env.db, c.req.valid('param').id, c.get('signal')), 200),
+    json(c, await cancelNotification(c.env.db, c.req.valid('param').id, c.get('signal')), 200),
   );

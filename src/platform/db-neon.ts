@@ -1,5 +1,5 @@
-import { neon, neonConfig } from '@neondatabase/serverless';
-import { type Db, DbError, toDbError } from '../db.ts';
+import { neon, neonConfig, types } from '@neondatabase/serverless';
+import { type Db, DbError, TIMESTAMPTZ, timestamptz, toDbError } from '../db.ts';
 import type { OpenDb } from './open-db.ts';
 
 /** Milliseconds that a statement gets to report its outcome when the server is about to end it by itself. */
@@ -11,13 +11,18 @@ type Options = { url: string; fetchEndpoint?: string | undefined; statementTimeo
 neonConfig.fetchFunction = (usual: string, { endpoint, ...init }: RequestInit & { endpoint?: string }) =>
   fetch(endpoint ?? usual, init);
 
+const parsers = {
+  getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+    oid === TIMESTAMPTZ ? timestamptz : types.getTypeParser(oid, format),
+};
+
 /**
  * Neon's HTTP driver: a statement is one round trip, and there is no connection to keep or close. Throws where `url`
  * is none. An aborted statement is cancelled by Neon's proxy, which sees the client go; its outcome is known only
  * where `statementTimeoutMs` ends it at about the same time.
  */
 export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): OpenDb {
-  const sql = neon(withStatementTimeout(url, statementTimeoutMs));
+  const sql = neon(withStatementTimeout(url, statementTimeoutMs), { types: parsers });
 
   const db: Db = {
     async run(statement, values, signal) {

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { drizzle } from 'drizzle-orm/pglite';
 import { migrate } from 'drizzle-orm/pglite/migrator';
-import { type Db, DbError, toDbError } from '../db.ts';
+import { type Db, DbError, TIMESTAMPTZ, timestamptz, toDbError } from '../db.ts';
 import { lockDirectory } from './lock-directory.ts';
 import { MIGRATIONS } from './migrate.ts';
 import type { OpenDb } from './open-db.ts';
@@ -32,6 +32,8 @@ export async function openPgliteClient(dir: string): Promise<{ client: PGlite; c
   }
 }
 
+const PARSERS = { [TIMESTAMPTZ]: timestamptz };
+
 function dbOf(client: PGlite): Db {
   let last: Promise<unknown> = client.waitReady;
   return {
@@ -40,7 +42,7 @@ function dbOf(client: PGlite): Db {
       const result = last.then(async () => {
         if (signal?.aborted) throw new DbError('canceled', 'canceled by the caller');
         // biome-ignore lint/suspicious/noExplicitAny: the statement's type vouches for its rows
-        const { rows } = await client.query<any>(statement.text, statement.params(values));
+        const { rows } = await client.query<any>(statement.text, statement.params(values), { parsers: PARSERS });
         return rows;
       });
       last = result.catch(() => {});

@@ -12,6 +12,8 @@ const CANCEL_GRACE_MS = 1000;
 const CANCEL_MS = 2000;
 /** Milliseconds without an answer after which a close waits no longer. */
 const CLOSE_MS = 2000;
+/** How a session writes times, and how long its statements may take. */
+const SESSION = "set timezone = 'UTC'; set datestyle = 'ISO'; set statement_timeout = ";
 /** What pg-pool says when every connection is taken, which is no outage. */
 const POOL_IS_FULL = 'timeout exceeded when trying to connect';
 
@@ -35,8 +37,7 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
     connectionTimeoutMillis: statementTimeoutMs,
     pipeline: true,
     // Not with the log-in: a pooler refuses what it does not know.
-    onConnect: (client) =>
-      attempt(client as pg.Client, statementTimeoutMs, client.query(`set statement_timeout = ${statementTimeoutMs}`)),
+    onConnect: (client) => attempt(client as pg.Client, statementTimeoutMs, client.query(SESSION + statementTimeoutMs)),
   });
   pool.on('connect', (client) => heardAfter.set(client, silences));
   pool.on('error', (error, client) => lost(client, error));

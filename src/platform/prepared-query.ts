@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { TIMESTAMPTZ, timestamptz } from '../db.ts';
 
 /** What pg's types do not tell of its connections. */
 type Wire = pg.Connection & {
@@ -25,7 +26,7 @@ const columnsOf = new WeakMap<Wire, Map<string, Column[]>>();
 // pg pipelines its own queries alone.
 const PgQuery = pg.Query as unknown as new (config: { name: string; text: string }) => object;
 
-/** A query that is prepared, and its rows described, once per connection. Times and numbers are parsed as pg does. */
+/** A query that is prepared, and its rows described, once per connection. Values are parsed as pg does, but for times. */
 export class PreparedQuery extends PgQuery {
   readonly name: string;
   readonly text: string;
@@ -49,7 +50,8 @@ export class PreparedQuery extends PgQuery {
     const { name, text } = this;
     if (wire.parsedStatements[name] === undefined && wire.submittedNamedStatements[name] === undefined) {
       wire.parse({ name, text });
-      wire.submittedNamedStatements[name] = text;
+      // What has no name is not kept by the server.
+      if (name !== '') wire.submittedNamedStatements[name] = text;
     }
     wire.bind({ statement: name, values: this.params, valueMapper: asText });
     this.described = columnsOf.get(wire);
@@ -65,8 +67,11 @@ export class PreparedQuery extends PgQuery {
   }
 
   handleRowDescription({ fields }: { fields: Field[] }): void {
-    this.columns = fields.map(({ name, dataTypeID }) => ({ name, parse: pg.types.getTypeParser(dataTypeID, 'text') }));
-    this.described?.set(this.name, this.columns);
+    this.columns = fields.map(({ name, dataTypeID }) => ({
+      name,
+      parse: dataTypeID === TIMESTAMPTZ ? timestamptz : pg.types.getTypeParser(dataTypeID, 'text'),
+    }));
+    if (this.name !== '') this.described?.set(this.name, this.columns);
   }
 
   handleDataRow({ fields }: { fields: (string | null)[] }): void {

@@ -1,6 +1,7 @@
 import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
 import { AppError } from '../errors.ts';
+import { json, setHeader, text } from '../http/answer.ts';
 import { plainProblemsOf, plainResponse } from '../http/openapi.ts';
 import { problemPage } from '../http/problem-page.ts';
 import { notFound, router } from '../http/route.ts';
@@ -49,7 +50,7 @@ const problem = createRoute({
 });
 
 export const systemRoutes = router()
-  .openapi(health, (c) => c.json({ status: 'ok' as const }, 200))
+  .openapi(health, (c) => json(c, { status: 'ok' as const }, 200))
   .openapi(ready, async (c) => {
     const retryLater = { headers: { 'Retry-After': '1' } };
     if (c.env.draining()) throw new AppError('unavailable', 'The service is shutting down.', retryLater);
@@ -58,12 +59,16 @@ export const systemRoutes = router()
       throw new AppError('unavailable', 'The database does not answer.', { ...retryLater, cause });
     });
     if (!current) throw new AppError('unavailable', 'The database schema is not current.', retryLater);
-    return c.json({ status: 'ready' as const }, 200);
+    return json(c, { status: 'ready' as const }, 200);
   })
-  .openapi(problem, (c) => {
+  .openapi(problem, async (c) => {
     const page = problemPage(c.req.valid('param').name);
     if (!page) throw notFound();
-    c.header('Cache-Control', 'public, max-age=3600');
-    c.header('Content-Security-Policy', "default-src 'none'; style-src 'self'; img-src data:; frame-ancestors 'none'");
-    return c.html(page, 200);
+    setHeader(c, 'Cache-Control', 'public, max-age=3600');
+    setHeader(
+      c,
+      'Content-Security-Policy',
+      "default-src 'none'; style-src 'self'; img-src data:; frame-ancestors 'none'",
+    );
+    return text(c, String(await page), 'text/html; charset=UTF-8');
   });

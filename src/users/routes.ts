@@ -1,6 +1,7 @@
 import { createRoute } from '@hono/zod-openapi';
 import { v7 as uuidv7 } from 'uuid';
 import { AppError } from '../errors.ts';
+import { empty, json, setHeader } from '../http/answer.ts';
 import { conditional, etagOf, ifMatch } from '../http/etag.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
 import {
@@ -15,7 +16,7 @@ import {
 } from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
 import { idParam, router, secured } from '../http/route.ts';
-import { email, UserInput, UserView, viewOf } from './schema.ts';
+import { email, UserInput, UserView } from './schema.ts';
 import { createUser, findUser, listUsers, removeUser, updateUser } from './store.ts';
 
 const query = pageQuery.extend({ email: email.optional() });
@@ -99,30 +100,26 @@ export const usersRoutes = router()
   .openapi(list, async (c) => {
     const query = c.req.valid('query');
     const page = { ...pageOfQuery(c, query), email: query.email };
-    return pageResponse(c, query, await listUsers(c.env.db, page, c.get('signal')), viewOf);
+    return pageResponse(c, query, await listUsers(c.env.db, page, c.get('signal')));
   })
   .openapi(create, async (c) => {
     const input = c.req.valid('json');
-    const now = c.env.now();
+    const now = c.env.now().toISOString();
     const user = { id: uuidv7(), ...input, version: 1, createdAt: now, updatedAt: now };
     const answer = {
       status: 201 as const,
       headers: { Location: `/api/v1/users/${user.id}`, ETag: etagOf(user.version) },
-      body: viewOf(user),
+      body: user,
     };
     const reservation = await reservationOf(c, input, answer);
-    const row = await createUser(
-      c.env.db,
-      { ...reservation, ...input, id: user.id, now: now.toISOString() },
-      c.get('signal'),
-    );
+    const row = await createUser(c.env.db, { ...reservation, ...input, id: user.id, now }, c.get('signal'));
     c.env.wake();
     return answerWith(c, reservation, row);
   })
   .openapi(read, async (c) => {
     const user = await findUser(c.env.db, c.req.valid('param').id, c.get('signal'));
     if (!user) throw new AppError('not-found', 'There is no such user.');
-    return conditional(c, user.version, viewOf(user));
+    return conditional(c, user.version, user);
   })
   .openapi(replace, async (c) => {
     const change = {
@@ -133,11 +130,11 @@ export const usersRoutes = router()
     };
     const user = await updateUser(c.env.db, change, c.get('signal'));
     c.env.wake();
-    c.header('ETag', etagOf(user.version));
-    return c.json(viewOf(user), 200);
+    setHeader(c, 'ETag', etagOf(user.version));
+    return json(c, user, 200);
   })
   .openapi(remove, async (c) => {
     await removeUser(c.env.db, c.req.valid('param').id, ifMatch(c), c.get('signal'));
     c.env.wake();
-    return c.body(null, 204);
+    return empty(c, 204);
   });

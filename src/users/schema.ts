@@ -3,7 +3,7 @@ import { integer, pgTable, text as pgText, timestamp, uniqueIndex, uuid } from '
 import * as z from 'zod';
 import { text } from '../http/route.ts';
 
-const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 }).notNull();
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'string' }).notNull();
 
 export const users = pgTable(
   'users',
@@ -59,7 +59,3 @@ export const UserView = z
       },
     ],
   });
-
-export function viewOf(user: User): z.infer<typeof UserView> {
-  return { ...user, createdAt: user.createdAt.toISOString(), updatedAt: user.updatedAt.toISOString() };
-}

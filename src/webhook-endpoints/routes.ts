@@ -2,6 +2,7 @@ import { createRoute } from '@hono/zod-openapi';
 import { v7 as uuidv7 } from 'uuid';
 import type * as z from 'zod';
 import { AppError } from '../errors.ts';
+import { empty, json, setHeader } from '../http/answer.ts';
 import type { Ctx } from '../http/context.ts';
 import { conditional, etagOf, ifMatch } from '../http/etag.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
@@ -158,7 +159,7 @@ function revealed(c: Ctx) {
 export const webhookEndpointsRoutes = router()
   .openapi(list, async (c) => {
     const query = c.req.valid('query');
-    return pageResponse(c, query, await listEndpoints(c.env.db, pageOfQuery(c, query), c.get('signal')), viewOf);
+    return pageResponse(c, query, (await listEndpoints(c.env.db, pageOfQuery(c, query), c.get('signal'))).map(viewOf));
   })
   .openapi(create, async (c) => {
     const input = allowed(c, c.req.valid('json'));
@@ -184,14 +185,14 @@ export const webhookEndpointsRoutes = router()
     const now = c.env.now().toISOString();
     const endpoint = await updateEndpoint(c.env.db, { ...change, now }, c.get('signal'));
     c.env.wake(endpoint.id);
-    c.header('ETag', etagOf(endpoint.version));
-    return c.json(viewOf(endpoint), 200);
+    setHeader(c, 'ETag', etagOf(endpoint.version));
+    return json(c, viewOf(endpoint), 200);
   })
   .openapi(remove, async (c) => {
     const { id } = c.req.valid('param');
     await removeEndpoint(c.env.db, id, ifMatch(c), c.get('signal'));
     c.env.wake(id);
-    return c.body(null, 204);
+    return empty(c, 204);
   })
   .openapi(rotate, async (c) => {
     const { id } = c.req.valid('param');

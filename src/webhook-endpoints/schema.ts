@@ -62,6 +62,5 @@ export const WebhookEndpointWithSecret = WebhookEndpointView.extend({
 
 export function viewOf(endpoint: WebhookEndpoint): z.infer<typeof WebhookEndpointView> {
   const { id, url, events, description, status, version, createdAt, updatedAt } = endpoint;
-  const times = { createdAt: createdAt.toISOString(), updatedAt: updatedAt.toISOString() };
-  return { id, url, events, description, status, version, ...times };
+  return { id, url, events, description, status, version, createdAt, updatedAt };
 }

@@ -59,8 +59,8 @@ onEveryDatabase('users store', (db) => {
       email: 'one@example.com',
       name: 'Someone',
       version: 1,
-      createdAt: new Date(user.now),
-      updatedAt: new Date(user.now),
+      createdAt: user.now,
+      updatedAt: user.now,
     });
     const [email, ...others] = await db.run(told, { email: user.email }, inTime());
     assert.deepEqual(others, []);

@@ -1,0 +1,46 @@
+import type { TypedResponse } from 'hono';
+import type { ContentfulStatusCode, StatusCode } from 'hono/utils/http-status';
+import type { JSONParsed } from 'hono/utils/types';
+import type { Ctx } from './context.ts';
+
+// Headers are gathered in a plain record and written once: a Headers object costs more than a statement (DECISIONS.md).
+
+/** Sets a header of the answer to come. Spell a name as it is spelled elsewhere. */
+export function setHeader(c: Ctx, name: string, value: string): void {
+  headersOf(c)[name] = value;
+}
+
+function headersOf(c: Ctx): Record<string, string> {
+  if (!c.get('headers')) c.set('headers', {});
+  return c.get('headers');
+}
+
+/** The answer, with the headers that were set. */
+function answer(c: Ctx, status: StatusCode, body: string | null): Response {
+  const response = new Response(body, { status, headers: headersOf(c) });
+  c.set('answer', response);
+  return response;
+}
+
+type Json<T, S extends StatusCode> = Response & TypedResponse<JSONParsed<T>, S, 'json'>;
+
+/** Answers with JSON. */
+export function json<T, S extends ContentfulStatusCode>(c: Ctx, body: T, status: S): Json<T, S> {
+  return jsonText<T, S>(c, JSON.stringify(body), status);
+}
+
+/** Answers with JSON that is text already. */
+export function jsonText<T, S extends ContentfulStatusCode>(c: Ctx, body: string, status: S): Json<T, S> {
+  return text(c, body, 'application/json', status) as Json<T, S>;
+}
+
+/** Answers with text of a media type. */
+export function text(c: Ctx, body: string, type: string, status: StatusCode = 200): Response {
+  setHeader(c, 'Content-Type', type);
+  return answer(c, status, body);
+}
+
+/** Answers without a body. */
+export function empty<S extends StatusCode>(c: Ctx, status: S): Response & TypedResponse<null, S, 'body'> {
+  return answer(c, status, null) as Response & TypedResponse<null, S, 'body'>;
+}

@@ -1,0 +1,21 @@
+import { createMiddleware } from 'hono/factory';
+import type { Env } from './context.ts';
+
+/** For answers that are data: nothing here may be framed, sniffed, or run as a page. A page sets its own policy. */
+const SECURITY = {
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+  'X-Content-Type-Options': 'nosniff',
+  'Referrer-Policy': 'no-referrer',
+  'Strict-Transport-Security': 'max-age=63072000; includeSubDomains',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Cache-Control': 'no-store',
+};
+
+/** Security headers and the request's id, on every answer, whoever makes it. */
+export const standardHeaders = createMiddleware<Env>(async (c, next) => {
+  const headers = { ...SECURITY, 'X-Request-Id': c.get('requestId') };
+  c.set('headers', headers);
+  await next();
+  if (c.res === c.get('answer')) return;
+  for (const [name, value] of Object.entries(headers)) if (!c.res.headers.has(name)) c.res.headers.set(name, value);
+});
