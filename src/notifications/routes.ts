@@ -90,7 +90,7 @@ export const notificationsRoutes = router()
   })
   .openapi(create, async (c) => {
     const input = c.req.valid('json');
-    const reservation = await reservationOf<z.infer<typeof NotificationView>, 202>(c, input);
+    const reservation = reservationOf<z.infer<typeof NotificationView>, 202>(c, input);
     const values = { ...reservation, ...input, id: uuidv7(), data: JSON.stringify(input.data) };
     const row = await createNotification(c.env.db, values, c.get('signal'));
     if (!row) {

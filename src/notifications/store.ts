@@ -132,7 +132,7 @@ const create = statement<NewNotification & ReservationValues, ReservationRow>(
       email: sql`told_of.email`,
       emailId: sql`${$.id}::uuid`,
     })}
-    select fresh, fingerprint, response from reservation`;
+    select fresh, same, response from reservation`;
   },
   'inserts',
 );

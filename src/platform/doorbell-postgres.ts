@@ -6,6 +6,8 @@ import { attempt, outageLog, pgClients, settlesWithin } from './pg-client.ts';
 
 /** What processes on one database listen to. */
 const CHANNEL = 'keelson_due';
+/** Milliseconds between two rings: those that come meanwhile go together. */
+const RING_EVERY_MS = 10;
 /** Milliseconds that a statement of the doorbell's may take. */
 const ANSWER_MS = 2000;
 /** Milliseconds after which a listener is asked whether it still hears. */
@@ -24,7 +26,7 @@ type Bell = {
 
 /**
  * Lets processes on one Postgres ring each other's dispatchers. `ring` notifies after the commit, never with it, so
- * that writers do not queue for NOTIFY's lock; rings that come while one is on its way go together, equal ones as one.
+ * that writers do not queue for NOTIFY's lock; rings that come soon after one go together, equal ones as one.
  * With `onRing` it listens, on a connection of its own that is replaced when it is lost or silent: what was missed
  * meanwhile is rung for then, and otherwise waits for the tick.
  */
@@ -50,9 +52,10 @@ export function postgresDoorbell(url: string, log: Log, onRing?: (changedEndpoin
       const ids = [...rings];
       rings.clear();
       // Once more on a fresh connection: the one at hand may have died long ago.
-      await notify(ids)
+      const sent = notify(ids)
         .catch(() => notify(ids))
         .then(notifyHealth.back, notifyHealth.lost);
+      await Promise.all([sent, delay(RING_EVERY_MS)]);
     }
     ringing = undefined;
   }

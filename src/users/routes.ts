@@ -111,7 +111,7 @@ export const usersRoutes = router()
       headers: { Location: `/api/v1/users/${user.id}`, ETag: etagOf(user.version) },
       body: user,
     };
-    const reservation = await reservationOf(c, input, answer);
+    const reservation = reservationOf(c, input, answer);
     const row = await createUser(c.env.db, { ...reservation, ...input, id: user.id, now }, c.get('signal'));
     c.env.wake();
     return answerWith(c, reservation, row);

@@ -57,7 +57,7 @@ const create = statement<{ id: string; email: string; name: string; now: string 
       from reservation where fresh
       returning *
     ), ${enqueue({ ...event, type: sql`'user.created'`, email: sql`changed.email` })}
-    select fresh, fingerprint, response from reservation`,
+    select fresh, same, response from reservation`,
   'inserts',
 );
 

@@ -171,7 +171,7 @@ export const webhookEndpointsRoutes = router()
       headers: { Location: `/api/v1/webhook-endpoints/${endpoint.id}`, ETag: etagOf(1) },
       body: { ...endpoint, secret },
     };
-    const reservation = await reservationOf(c, input, answer);
+    const reservation = reservationOf(c, input, answer);
     const values = { ...reservation, ...input, id: endpoint.id, events: JSON.stringify(input.events), secret, now };
     return answerWith(c, reservation, await createEndpoint(c.env.db, values, c.get('signal')), revealed(c));
   })
@@ -196,14 +196,14 @@ export const webhookEndpointsRoutes = router()
   })
   .openapi(rotate, async (c) => {
     const { id } = c.req.valid('param');
-    const reservation = await reservationOf<z.infer<typeof WebhookEndpointWithSecret>, 200>(c, {});
+    const reservation = reservationOf<z.infer<typeof WebhookEndpointWithSecret>, 200>(c, {});
     const values = { ...reservation, id, secret: await newSecret(c), now: c.env.now().toISOString() };
     const row = await rotateSecret(c.env.db, values, c.get('signal'));
     return answerWith(c, reservation, row, revealed(c));
   })
   .openapi(test, async (c) => {
     const { id } = c.req.valid('param');
-    const reservation = await reservationOf<z.infer<typeof NotificationView>, 202>(c, {});
+    const reservation = reservationOf<z.infer<typeof NotificationView>, 202>(c, {});
     const row = await queueTest(c.env.db, { ...reservation, id, notificationId: uuidv7() }, c.get('signal'));
     c.env.wake();
     return answerWith(c, reservation, row);

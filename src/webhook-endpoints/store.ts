@@ -50,7 +50,7 @@ const create = statement<NewEndpoint & ReservationValues, ReservationRow>(
              ${$.now}::timestamptz, ${$.now}::timestamptz
       from reservation where fresh
     )
-    select fresh, fingerprint, response from reservation`,
+    select fresh, same, response from reservation`,
   'inserts',
 );
 
@@ -155,7 +155,7 @@ const rotate = statement<Rotation & ReservationValues, Rotated>('webhookEndpoint
             secret = ${$.secret}::text, version = e.version + 1, updated_at = ${$.now}::timestamptz
         from existing, kept where e.id = existing.id and exists (select from reservation where fresh)
       )
-      select exists (select from existing) as found, fresh, fingerprint, response
+      select exists (select from existing) as found, fresh, same, response
       from (select) one left join reservation on true`;
 });
 
@@ -196,7 +196,7 @@ const test = statement<{ id: string; notificationId: string } & ReservationValue
       only: sql`e.id = asked.id`,
       webhookId: sql`${$.notificationId}::uuid`,
     })}
-    select fresh, fingerprint, response from reservation`;
+    select fresh, same, response from reservation`;
   },
   'inserts',
 );

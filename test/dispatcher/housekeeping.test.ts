@@ -200,7 +200,7 @@ describe('pruning beside others', async () => {
       email,
       name: 'Someone',
       now: new Date().toISOString(),
-      ...{ keySubject: 's', keyRoute: 'r', key: 'k', keyFingerprint: 'f', keyResponse: email },
+      ...{ keySubject: 's', keyRoute: 'r', key: 'k', keyInput: 'f', keyResponse: email },
       keyHolder: crypto.randomUUID(),
     });
     await createUser(db, user('one@example.com'), signal);

@@ -68,9 +68,7 @@ describe('past the deadline', () => {
 
   test('a statement that had just taken effect is answered as what it is', async () => {
     const response = await create(
-      afterAbort(({ keyFingerprint, keyResponse }) => [
-        { fresh: true, fingerprint: keyFingerprint, response: keyResponse },
-      ]),
+      afterAbort(({ keyResponse }) => [{ fresh: true, same: true, response: keyResponse }]),
     );
     assert.equal(response.status, 201);
     assert.equal(((await response.json()) as { email: string }).email, 'someone@example.com');

@@ -85,7 +85,7 @@ describe('plans', () => {
   const indexes = (nodes: Plan[]) => nodes.map((node) => node['Index Name']);
 
   const reservation = {
-    ...{ keySubject: 's', keyRoute: 'r', key: 'k', keyFingerprint: 'f', keyResponse: '{}' },
+    ...{ keySubject: 's', keyRoute: 'r', key: 'k', keyInput: 'f', keyResponse: '{}' },
     keyHolder: USER,
   };
   const user = { id: USER, email: EMAIL, name: 'x', now: new Date().toISOString() };

@@ -18,7 +18,7 @@ function newUser(email: string, key: string | null = null) {
     keySubject: 'tester',
     keyRoute: 'POST /users',
     key: key,
-    keyFingerprint: 'the same',
+    keyInput: 'the same',
     keyHolder: crypto.randomUUID(),
     keyResponse: JSON.stringify({ email }),
   };
