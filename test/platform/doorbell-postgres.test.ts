@@ -66,6 +66,24 @@ async function outsider(t: TestContext, url: string): Promise<Rings> {
 
 const ringFromOutside = (database: string) => query(database, 'notify keelson_due');
 
+test('rings soon after one go together: a hundred writes a second, or ten thousand, are as many', async (t) => {
+  const { database, ring } = await setUp(t, { listens: false });
+  const { heard, until } = await outsider(t, database.url);
+  ring();
+  await until(() => heard.length === 1);
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  ring();
+  await until(() => heard.length === 2);
+  for (let i = 0; i < 500; i++) {
+    ring();
+    await new Promise(setImmediate);
+  }
+  assert.equal(heard.length, 2);
+  t.mock.timers.tick(10);
+  await until(() => heard.length === 3);
+  t.mock.timers.reset();
+});
+
 describe('ringing', { timeout: 60_000, concurrency: true }, () => {
   test('a plain ring and each id arrive; many equal ones are few', async (t) => {
     const { ring, database, proxy } = await setUp(t, { listens: false });
