@@ -32,13 +32,16 @@ async function loadedBy(t: TestContext, env: Record<string, string>): Promise<st
   return readFileSync(file, 'utf8').split('\n');
 }
 
-/** Where a process that is prepared keeps compiled code, given the folder for temporary files. */
-async function cacheIn(temporary: string): Promise<string> {
-  const script = 'console.log(require("node:module").getCompileCacheDir() ?? "none")';
-  const env = { PATH: process.env.PATH, TMPDIR: temporary };
-  const { stdout } = await promisify(execFile)(process.execPath, ['--import', prepare, '-e', script], { env });
+/** What a script prints in a process that is prepared as the service is. */
+async function printedBy(script: string, env: Record<string, string> = {}): Promise<string> {
+  const options = { env: { PATH: process.env.PATH, ...env } };
+  const { stdout } = await promisify(execFile)(process.execPath, ['--import', prepare, '-e', script], options);
   return stdout.trim();
 }
+
+/** Where such a process keeps compiled code, given the folder for temporary files. */
+const cacheIn = (temporary: string) =>
+  printedBy('console.log(require("node:module").getCompileCacheDir() ?? "none")', { TMPDIR: temporary });
 
 const OTHER_DATABASES = /@electric-sql\/|@neondatabase\/|drizzle-orm\/(pglite|neon|node-postgres|migrator)/;
 const METRICS = /prom-client|@opentelemetry|metrics-server/;
@@ -90,4 +93,23 @@ test('compiled code is kept in a folder that nobody else may write to, and other
 
 test('without a place for compiled code the service starts all the same', async (t) => {
   await loadedBy(t, { TMPDIR: '/proc/nowhere' });
+});
+
+// Four megabytes that survive, again and again, with time to look between them.
+const ALLOCATE = `
+  const kept = [];
+  const allocate = (turn) => {
+    if (turn === 20) {
+      const young = require('node:v8').getHeapSpaceStatistics().find((space) => space.space_name === 'new_space');
+      console.log(young.space_size / 2 ** 20);
+      process.exit();
+    }
+    for (let i = 0; i < 40_000; i++) kept[i] = { i, list: [i, turn] };
+    setTimeout(allocate, 150, turn + 1);
+  };
+  allocate(0);`;
+
+test('however much is allocated, the young generation grows to 16 MB and no further', async () => {
+  const mb = Number(await printedBy(ALLOCATE));
+  assert.ok(mb > 2 && mb <= 16, `${mb} MB`);
 });
