@@ -9,16 +9,11 @@ import { createDispatcher } from '../dispatcher/dispatch.ts';
 import { tidy } from '../dispatcher/housekeeping.ts';
 import { databaseQueue } from '../dispatcher/queue.ts';
 import { processLimits } from '../dispatcher/rooms.ts';
-import { postgresDoorbell } from '../platform/doorbell-postgres.ts';
 import { createLog } from '../platform/log.ts';
-import { createMetrics } from '../platform/metrics.ts';
-import { createMetricsServer } from '../platform/metrics-server.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
-import { undiciSend } from '../platform/send-undici.ts';
 import type { CreateServer } from '../platform/server.ts';
 import { nodeSign } from '../platform/sign-node.ts';
 import { stdoutLines } from '../platform/stdout.ts';
-import { otlpTrace } from '../platform/trace-otlp.ts';
 import { createVerifier } from '../platform/verify-jwt.ts';
 import { type Config, ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
@@ -57,29 +52,37 @@ async function serve(createServer: CreateServer): Promise<void> {
   const { db } = database;
 
   // 4 Dependencies.
-  const prometheus = config.metrics && createMetrics();
+  const prometheus = config.metrics && (await import('../platform/metrics.ts')).createMetrics();
   const metrics = prometheus ?? noMetrics;
   const random = Math.random;
   const name = `${hostname()}:${process.pid}`;
   const secrets = createSecretBox(config.secretsKey);
   const settings = { ...config.dispatch, ...processLimits(config.dispatch) };
-  const sender = undiciSend({
-    allowPrivate: config.webhookAllowPrivate,
-    timeoutMs: config.dispatch.deliveryTimeoutMs,
-    connectionsPerOrigin: settings.totalConcurrency,
-  });
+  const sender = config.dispatchEnabled
+    ? (await import('../platform/send-undici.ts')).undiciSend({
+        allowPrivate: config.webhookAllowPrivate,
+        timeoutMs: config.dispatch.deliveryTimeoutMs,
+        connectionsPerOrigin: settings.totalConcurrency,
+      })
+    : undefined;
   const channels = {
     email: emailChannel(config, log),
-    webhook: webhookChannel({ send: sender.send, secrets, now, sign: nodeSign() }),
+    webhook: webhookChannel({ send: sender?.send ?? (() => forever), secrets, now, sign: nodeSign() }),
   };
   const queue = databaseQueue(db, { name, leaseMs: config.dispatch.leaseMs });
   const dispatcher = createDispatcher({ queue, channels, clock: systemClock, log, metrics, random, settings });
   // Over HTTP there is no listening, and what listens would keep Neon awake.
   const doorbell =
     config.databaseUrl.startsWith('postgres') && !speaksNeon(config)
-      ? postgresDoorbell(config.databaseUrl, log, config.dispatchEnabled ? dispatcher.wake : undefined)
+      ? (await import('../platform/doorbell-postgres.ts')).postgresDoorbell(
+          config.databaseUrl,
+          log,
+          config.dispatchEnabled ? dispatcher.wake : undefined,
+        )
       : undefined;
-  const tracing = config.otlpEndpoint ? otlpTrace({ endpoint: config.otlpEndpoint, log }) : undefined;
+  const tracing = config.otlpEndpoint
+    ? (await import('../platform/trace-otlp.ts')).otlpTrace({ endpoint: config.otlpEndpoint, log })
+    : undefined;
   let draining = false;
   const deps: Omit<Deps, 'clientAddress'> = {
     settings: config,
@@ -126,7 +129,7 @@ async function serve(createServer: CreateServer): Promise<void> {
   const metricsServer =
     config.metrics &&
     prometheus &&
-    createMetricsServer({
+    (await import('../platform/metrics-server.ts')).createMetricsServer({
       ...config.metrics,
       contentType: prometheus.contentType,
       expose: () =>
@@ -172,7 +175,7 @@ async function serve(createServer: CreateServer): Promise<void> {
       process.exitCode = 1;
     });
   }
-  await Promise.all([sender.close(), doorbell?.close(), tracing?.flush()]);
+  await Promise.all([sender?.close(), doorbell?.close(), tracing?.flush()]);
   clearInterval(tidying);
   log.info('dispatcher stopped');
   await metricsServer?.close();

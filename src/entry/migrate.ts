@@ -1,13 +1,16 @@
 import { toDbError } from '../db.ts';
-import { openPglite } from '../platform/db-pglite.ts';
-import { migratePostgres } from '../platform/migrate.ts';
 import { ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 
 try {
   const { databaseUrl } = parseConfig(withDevelopmentSecrets(process.env));
-  if (databaseUrl.startsWith('pglite:')) await (await openPglite(databaseUrl.slice('pglite:'.length))).close();
-  else await migratePostgres(databaseUrl);
+  if (databaseUrl.startsWith('pglite:')) {
+    const { openPglite } = await import('../platform/db-pglite.ts');
+    await (await openPglite(databaseUrl.slice('pglite:'.length))).close();
+  } else {
+    const { migratePostgres } = await import('../platform/migrate.ts');
+    await migratePostgres(databaseUrl);
+  }
   process.stdout.write('The database schema is current.\n');
 } catch (error) {
   const lines = error instanceof ConfigError ? error.problems : [toDbError(error).message];

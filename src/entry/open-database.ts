@@ -1,6 +1,4 @@
 import type { Log } from '../deps.ts';
-import { openPglite } from '../platform/db-pglite.ts';
-import { openPostgres } from '../platform/db-postgres.ts';
 import type { OpenDb } from '../platform/open-db.ts';
 import { schemaIsCurrent } from '../system/store.ts';
 import type { Config } from './config.ts';
@@ -17,13 +15,18 @@ export async function openDatabase(config: Config, log: Log): Promise<OpenDb> {
   }
 }
 
+// Each driver is loaded where it is used: PGlite alone takes longer to load than the rest.
 async function connect(config: Config, log: Log): Promise<OpenDb> {
   const { databaseUrl: url, databasePoolMax: poolMax, requestTimeoutMs: statementTimeoutMs } = config;
-  if (url.startsWith('pglite:')) return openPglite(url.slice('pglite:'.length));
+  if (url.startsWith('pglite:')) {
+    const { openPglite } = await import('../platform/db-pglite.ts');
+    return openPglite(url.slice('pglite:'.length));
+  }
   if (speaksNeon(config)) {
     const { openNeon } = await import('../platform/db-neon.ts');
     return openNeon({ url, fetchEndpoint: config.databaseFetchEndpoint, statementTimeoutMs });
   }
+  const { openPostgres } = await import('../platform/db-postgres.ts');
   return openPostgres({ url, poolMax, statementTimeoutMs, log });
 }
 

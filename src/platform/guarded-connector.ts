@@ -1,6 +1,7 @@
 import { isIP, type LookupFunction } from 'node:net';
-// By its path: in the place of `undici` itself Bun puts a shell of its own that cannot connect.
-import { buildConnector } from 'undici/index.js';
+import type { buildConnector } from 'undici/index.js';
+// By its path: a fifth of undici's files, and in the place of `undici` itself Bun puts a shell that cannot connect.
+import newConnector from 'undici/lib/core/connect.js';
 import { isPublicAddress } from '../dispatcher/channels/address.ts';
 import { SendError } from '../dispatcher/channels/send.ts';
 import { createResolver, type Resolve } from './resolve.ts';
@@ -15,7 +16,7 @@ const MAX_LOOKUP_MS = 5000;
 export function guardedConnector({ allowPrivate, timeoutMs, servers }: Options): buildConnector.connector {
   const limitMs = Math.min(MAX_LOOKUP_MS, timeoutMs * LOOKUP_SHARE);
   const lookup = asLookup(createResolver({ allowPrivate, limitMs, ...(servers && { servers }) }));
-  const connect = buildConnector({ timeout: timeoutMs, autoSelectFamily: true, allowH2: false, lookup });
+  const connect = newConnector({ timeout: timeoutMs, autoSelectFamily: true, allowH2: false, lookup });
   if (allowPrivate) return connect;
   return (options, callback) => {
     // Names alone are looked up, so an address is checked here.

@@ -1,4 +1,5 @@
-import { type buildConnector, Pool } from 'undici/index.js';
+import type { buildConnector } from 'undici/index.js';
+import Pool from 'undici/lib/dispatcher/pool.js';
 
 /** Origins with connections kept open at most; past it the one longest unused is given up. */
 const MAX_ORIGINS = 500;
