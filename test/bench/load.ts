@@ -47,15 +47,19 @@ export async function load(
   const request = `${lines.join('\r\n')}\r\n`;
   const plan: Plan = { port: Number(new URL(url).port), connections, request, body, paths, ok };
   const client = fork(join(import.meta.dirname, 'load-client.ts'));
+  const died = once(client, 'exit').then(() => {
+    throw new Error('the load generator ended');
+  });
+  died.catch(() => {});
   const used = () => ({ server: cpuMs(pid), postgres: cpuMs(postgres.pid), machine: machineBusyMs() });
   try {
     client.send({ plan } satisfies Order);
-    await measured(client, warmUpSeconds);
+    await measured(client, died, warmUpSeconds);
     const results: Figures[] = [];
     const quiet = () => results.filter(({ other }) => !(other > MAX_OTHER)).length;
     while (quiet() < rounds && results.length < 2 * rounds) {
       const before = used();
-      const seen = await measured(client, seconds);
+      const seen = await measured(client, died, seconds);
       const after = used();
       if (seen.failed > 0) throw new Error(`${seen.failed} of ${seen.requests} requests failed`);
       if (seen.requests === 0) throw new Error('not one request was answered');
@@ -80,12 +84,8 @@ export async function load(
   }
 }
 
-async function measured(client: ChildProcess, seconds: number): Promise<Measured> {
+async function measured(client: ChildProcess, died: Promise<never>, seconds: number): Promise<Measured> {
   client.send({ seconds } satisfies Order);
-  const died = once(client, 'exit').then(() => {
-    throw new Error('the load generator ended');
-  });
-  died.catch(() => {});
   const [message] = await Promise.race([once(client, 'message'), died]);
   return message as Measured;
 }

@@ -1,6 +1,6 @@
 import { clearLine, cursorTo } from 'node:readline';
 
-export type Part = { data: unknown; seconds: number } | { error: string; seconds: number };
+export type Part = { at: string; seconds: number } & ({ data: unknown } | { error: string });
 type Work = (postgres: { pid: number }) => Promise<unknown>;
 
 /** Runs each in turn, whatever became of those before it, and says so: on a terminal in one line that moves on. */
@@ -14,16 +14,19 @@ export async function runParts(parts: Record<string, Work>, postgres: { pid: num
     const draw = () => rewrite(`${i + 1}/${names.length} ${name} … ${since(start)} s, ${since(began)} s in all`);
     draw();
     const timer = setInterval(draw, 1000);
+    const at = new Date().toISOString();
+    let outcome = 'ok';
     try {
-      done[name] = { data: await (parts[name] as Work)(postgres), seconds: since(start) };
-    } catch (error) {
-      done[name] = { error: error instanceof Error ? error.message : String(error), seconds: since(start) };
+      const data = await (parts[name] as Work)(postgres);
+      done[name] = { at, seconds: since(start), data };
+    } catch (thrown) {
+      const error = thrown instanceof Error ? thrown.message : String(thrown);
+      done[name] = { at, seconds: since(start), error };
+      outcome = `FAILED: ${error}`;
       process.exitCode = 1;
     }
     clearInterval(timer);
     rewrite('');
-    const { [name]: part } = done;
-    const outcome = part && 'error' in part ? `FAILED: ${part.error}` : 'ok';
     console.log(`${i + 1}/${names.length} ${name}: ${outcome} (${since(start)} s)`);
   }
   return done;

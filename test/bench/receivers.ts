@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /** Epoch milliseconds of the first and of the last of what was expected. */
-export type Arrivals = { first: number; last: number };
+type Arrivals = { first: number; last: number };
 export type Receivers = {
   urls: string[];
   pid: number;

@@ -6,7 +6,7 @@ import { type Ask, type Figures, type Load, load } from './load.ts';
 import { seedUsers, someUsers } from './seed.ts';
 import { type Server, startServer } from './server.ts';
 
-export const USERS = '/api/v1/users';
+const USERS = '/api/v1/users';
 const PAGE = `${USERS}?limit=20`;
 /** Pages that lists are asked for. */
 const PAGES = 50;

@@ -6,10 +6,13 @@ import { headers } from '../support/tokens.ts';
 
 const USERS = readFileSync(join(import.meta.dirname, 'http.sql'), 'utf8');
 
+/** As long as a small event is. */
+const BODY = `json_build_object('data', repeat('x', 280))::text`;
+
 const DUE = `
   with message as (
     insert into messages (id, type, body, created_at)
-    values (uuid_v7(), 'bench.event', json_build_object('data', repeat('x', 280))::text, now())
+    values (uuid_v7(), 'bench.event', ${BODY}, now())
     returning id, octet_length(body) as bytes
   ), told as (
     select i, e.id::uuid from json_each_text($1) e (id, count), generate_series(1, e.count::int) i
@@ -25,7 +28,7 @@ const FINISHED = `
   with made as (
     select uuid_v7() as id from generate_series(1, $2::int)
   ), m as (
-    insert into messages (id, type, body, created_at) select id, 'bench.event', '{}', now() from made
+    insert into messages (id, type, body, created_at) select id, 'bench.event', ${BODY}, now() from made
   ), n as (
     insert into notifications (id, message_id, channel, endpoint_id, created_at)
     select id, id, 'webhook', $1::uuid, now() from made
@@ -52,6 +55,13 @@ export async function queueDue(database: string, counts: Record<string, number>)
 export async function seedFinished(database: string, endpointId: string, count: number): Promise<void> {
   await query(database, FINISHED, [endpointId, count]);
   await settleDown(database);
+}
+
+/** What messages and finished notifications take on disk, with their indexes. */
+export async function historyBytes(database: string): Promise<number> {
+  const sizes = ['messages', 'notifications', 'outcomes'].map((table) => `pg_total_relation_size('${table}')`);
+  const [row] = await query(database, `select (${sizes.join(' + ')})::float8 as bytes`);
+  return Number(row?.bytes);
 }
 
 /** Endpoints that are told of `event`, and that nobody delivers to. */

@@ -86,14 +86,16 @@ export function benchTables({ routes, drain, wideDrain, latency, statements, edg
     ],
   });
   if (statements) {
+    const alike = Map.groupBy(Object.entries(statements), ([, counts]) => `${counts.statements} ${counts.roundTrips}`);
     tables.push({
       title: 'What an operation sends to the database, on Node',
-      head: ['operation', 'statements', 'round trips'],
-      rows: Object.entries(statements).map(([operation, { statements, roundTrips }]) => [
-        operation,
-        statements,
-        roundTrips,
-      ]),
+      head: ['operations', 'statements', 'round trips'],
+      rows: [...alike.values()].map((group) => {
+        const [[name, counts]] = group as [[string, { statements: number; roundTrips: number }]];
+        const names =
+          group.length > 4 ? `${group.length} operations, such as ${name}` : group.map(([own]) => own).join(', ');
+        return [names, counts.statements, counts.roundTrips];
+      }),
     });
   }
   return tables.filter(({ rows }) => rows.length > 0);
@@ -114,7 +116,7 @@ function textTable(rows: string[][]): string {
 
 /** As it was asked for, and what came of it where that is not the same. */
 function settingOf({ setting, processes }: { setting: string; processes: number }): string {
-  return setting === String(processes) ? setting : `${setting} (${processes})`;
+  return setting === String(processes) ? setting : `${setting} (${processes} in all)`;
 }
 
 export const whole = (value: number) => (Number.isFinite(value) ? Math.round(value).toLocaleString('en-US') : 'n/a');
