@@ -15,7 +15,7 @@ import { printBench } from './tables.ts';
 const FILE = join(import.meta.dirname, 'results.json');
 const USERS = 100_000;
 const JOBS = 20_000;
-const load = { connections: 32, warmUpSeconds: 2, seconds: 2, rounds: 3 };
+const load = { connections: 32, warmUpSeconds: 1, seconds: 2, rounds: 3 };
 
 const postgres = await startPostgres({ durable: true });
 try {

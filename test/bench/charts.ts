@@ -7,6 +7,9 @@ const INK = '#7a828c';
 const GRID = '#7a828c40';
 /** Paul Tol's bright scheme, without what is faint on white: told apart by whoever sees no red or no green. */
 const COLOURS = ['#4a8fd6', '#e0703c', '#3aa35c', '#b06ad0', '#c79a00', '#d9577c'];
+const DECADES = [0.01, 0.1, 1, 10, 100, 1000, 10_000, 100_000];
+/** What a line of a legend holds. */
+const LEGEND_LETTERS = 60;
 const FONT = 'system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif';
 
 /** A chart as an SVG of its own, the same for the same data. */
@@ -28,14 +31,14 @@ function lines({ data, x, y, logY }: Chart) {
       x: {
         field: 'x',
         type: 'quantitative',
-        scale: { type: 'log' },
+        scale: { type: 'log', nice: false },
         axis: { title: x, format: '~s', values: sizes, grid: false },
       },
       y: {
         field: 'y',
         type: 'quantitative',
         scale: logY ? { type: 'log' } : { zero: true, nice: true },
-        axis: { title: y, format: '~s', tickCount: 5 },
+        axis: { title: y, ...(logY ? { format: ',~g', values: DECADES } : { format: ',f', tickCount: 5 }) },
       },
       color: colour(data),
     },
@@ -49,7 +52,7 @@ function bars({ data, y }: Chart) {
     height: { step: 18 },
     mark: { type: 'bar', height: { band: 0.75 } },
     encoding: {
-      x: { field: 'y', type: 'quantitative', axis: { title: y, format: '~s', tickCount: 5 } },
+      x: { field: 'y', type: 'quantitative', axis: { title: y, format: ',f', tickCount: 5 } },
       y: { field: 'x', type: 'nominal', sort: seen(data, 'x'), axis: { title: null, labelLimit: 300 } },
       color: colour(data),
       order: { field: 'series', sort: 'descending' },
@@ -61,7 +64,10 @@ function bars({ data, y }: Chart) {
 }
 
 function colour(data: Mark[]) {
-  return { field: 'series', type: 'nominal', sort: seen(data, 'series'), legend: { title: null } };
+  const names = seen(data, 'series');
+  // Side by side where they fit.
+  const legend = { title: null, columns: names.join('').length < LEGEND_LETTERS ? names.length : 1, labelLimit: 500 };
+  return { field: 'series', type: 'nominal', sort: names, legend };
 }
 
 /** What there is of it, in order of appearance. */
@@ -81,7 +87,7 @@ const config = {
     titleFontWeight: 'normal',
     titlePadding: 8,
   },
-  legend: { labelColor: INK, titleColor: INK, labelFontSize: 12, orient: 'top', symbolStrokeWidth: 3, labelLimit: 400 },
+  legend: { labelColor: INK, titleColor: INK, labelFontSize: 12, orient: 'top', symbolStrokeWidth: 3 },
   header: { labelColor: INK, labelFontSize: 12 },
   range: { category: COLOURS },
 };

@@ -34,7 +34,7 @@ const GROWTHS: Growth[] = [
     part: 'finished',
     title: 'Finished notifications',
     x: 'finished notifications',
-    text: 'The queue holds what is unfinished, and history is in tables of its own. Claims never meet it.',
+    text: 'The queue holds what is unfinished, and history is in tables of its own. Claims never meet it. A list of what was sent reads past what is newer and still due.',
     figures: {
       'finished-lists': cpu,
       'finished-claims': { y: 'ms for a claim of 100', of: ({ claimMs }) => Number(claimMs) },

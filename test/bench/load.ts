@@ -28,12 +28,13 @@ export type Figures = {
 
 type Target = { url: string; pid: number };
 
-/** Share of the machine that others may use in a round: beyond it, another round is taken for it. */
+/** Share of the machine that others may use in a round: beyond it, another round is taken for it, so many at most. */
 const MAX_OTHER = 0.1;
+const MORE_ROUNDS = 2;
 
 /**
  * Keeps `connections` clients asking, and tells what the server and Postgres did for it: medians of the quietest rounds
- * of up to twice as many. Throws if a request fails.
+ * of a few more. Throws if a request fails.
  */
 export async function load(
   { url, pid }: Target,
@@ -57,7 +58,7 @@ export async function load(
     await measured(client, died, warmUpSeconds);
     const results: Figures[] = [];
     const quiet = () => results.filter(({ other }) => !(other > MAX_OTHER)).length;
-    while (quiet() < rounds && results.length < 2 * rounds) {
+    while (quiet() < rounds && results.length < rounds + MORE_ROUNDS) {
       const before = used();
       const seen = await measured(client, died, seconds);
       const after = used();

@@ -4,10 +4,12 @@ import { join } from 'node:path';
 export type Mark = { x: number | string; y: number; series: string; facet?: string };
 export type Chart = { kind: 'line' | 'bars'; data: Mark[]; y: string; x?: string; logY?: boolean };
 
-/** The first column to the left, the others, which are figures, to the right. */
+const FIGURE = /^(?:[–×$\d]|n\/a|not )/;
+
+/** Columns of figures go to the right. */
 export function markdownTable(head: (string | number)[], rows: (string | number)[][]): string {
   const line = (cells: (string | number)[]) => `| ${cells.join(' | ')} |`;
-  const rule = head.map((_, i) => (i === 0 ? '---' : '--:'));
+  const rule = head.map((_, i) => (rows.every((row) => FIGURE.test(String(row[i]))) ? '--:' : '---'));
   return [line(head), line(rule), ...rows.map(line)].join('\n');
 }
 

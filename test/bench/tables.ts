@@ -1,6 +1,5 @@
 import type { Drain } from './drain.ts';
 import type { measureEdge } from './edge.ts';
-import { round } from './figures.ts';
 import type { measureLatency } from './latency.ts';
 import type { Part } from './parts.ts';
 import type { measureRoutes } from './routes.ts';
@@ -120,5 +119,5 @@ function settingOf({ setting, processes }: { setting: string; processes: number 
 }
 
 export const whole = (value: number) => (Number.isFinite(value) ? Math.round(value).toLocaleString('en-US') : 'n/a');
-export const micros = (ms: number) => (Number.isFinite(ms) ? String(round(ms * 1000, 0)) : 'n/a');
+export const micros = (ms: number) => whole(ms * 1000);
 export const percent = (share: number) => (Number.isFinite(share) ? `${Math.round(share * 100)} %` : 'n/a');
