@@ -1,14 +1,14 @@
 // Everything CI checks, in order of cost; or, given test files, those alone: npm test -- test/users/store.test.ts
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
+import { globSync } from 'node:fs';
 import { join } from 'node:path';
+import { installTestDependencies } from './install.ts';
 import { startPostgres } from './support/postgres-server.ts';
 
 const root = join(import.meta.dirname, '..');
 const asked = process.argv.slice(2);
 
-await installTestDependencies();
+installTestDependencies();
 if (asked.length === 0) {
   await step('format and lint', 'biome', 'ci', '--error-on-warnings');
   await step('types', 'tsc', '-p', '.');
@@ -18,16 +18,6 @@ if (asked.length === 0) {
   await migrationsMatchTheSchema();
 }
 await runTests();
-
-async function installTestDependencies(): Promise<void> {
-  const stamp = join(root, 'test/node_modules/.installed');
-  const lock = createHash('sha256')
-    .update(readFileSync(join(root, 'test/package-lock.json')))
-    .digest('hex');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
-  await step('install what only tests need', 'npm', 'ci', '--prefix', 'test', '--no-audit', '--no-fund');
-  writeFileSync(stamp, lock);
-}
 
 async function migrationsMatchTheSchema(): Promise<void> {
   const before = globSync('drizzle/**', { cwd: root });

@@ -5,6 +5,8 @@ import { query, startPostgres } from '../support/postgres-server.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type Sink, startSink } from '../support/sink.ts';
 import { headers } from '../support/tokens.ts';
+import { spread } from './figures.ts';
+import { queueDue, register } from './seed.ts';
 
 const SECONDS = Number(process.argv[2] ?? 40);
 const EVERY_MS = 250;
@@ -12,16 +14,6 @@ const SLOW_MS = 14_000;
 /** Due for each slow endpoint: more than it can take meanwhile. */
 const BACKLOG = 200;
 const MILLION = 1_000_000;
-
-const ENQUEUE = `
-  with message as (
-    insert into messages (id, type, body, created_at) values (uuid_v7(), 'bench.event', '{}', now()) returning id
-  ), made as (
-    insert into notifications (id, message_id, channel, endpoint_id, created_at)
-    select uuid_v7(), message.id, 'webhook', $1::uuid, now() from message, generate_series(1, $2::int)
-    returning id, endpoint_id
-  )
-  insert into deliveries (notification_id, endpoint_id, due_at) select id, endpoint_id, now() from made`;
 
 type Row = Record<string, string | number>;
 
@@ -57,7 +49,7 @@ function besideSlow(count: number, env: Record<string, string>): Promise<Row> {
       sink.reply(`/slow-${i}`, (_, response) => {
         setTimeout(() => response.writeHead(204).end(), SLOW_MS);
       });
-      await query(database, ENQUEUE, [await register(service, sink.url(`/slow-${i}`)), BACKLOG]);
+      await queueDue(database, { [await register(service, sink.url(`/slow-${i}`))]: BACKLOG });
     }
     const waits: number[] = [];
     for (let i = 1; i <= (SECONDS * 1000) / EVERY_MS; i++) {
@@ -70,7 +62,7 @@ function besideSlow(count: number, env: Record<string, string>): Promise<Row> {
     await sink.received('/good', (SECONDS * 1000) / EVERY_MS);
     await pass(0);
     const called = new Set(sink.hooks.map(({ path }) => path)).size - 1;
-    return { beside: `${count} at ${SLOW_MS} ms`, ...inMs(waits), 'slow ones called': `${called} of ${count}` };
+    return { beside: `${count} at ${SLOW_MS} ms`, ...spread(waits), 'slow ones called': `${called} of ${count}` };
   });
 }
 
@@ -90,7 +82,7 @@ function besideMillion(): Promise<Row[]> {
         const asked = performance.now();
         waits.push(((await sink.received('/good', before + i))[before + i - 1]?.at ?? 0) - asked);
       }
-      result.push({ beside, ...inMs(waits) });
+      result.push({ beside, ...spread(waits) });
     };
     await measure('nothing');
     await query(
@@ -98,7 +90,7 @@ function besideMillion(): Promise<Row[]> {
       `update webhook_endpoints set status = 'paused', paused_until = now() + interval '1 hour' where id = $1`,
       [paused],
     );
-    for (const id of [full, paused]) await query(database, ENQUEUE, [id, MILLION]);
+    for (const id of [full, paused]) await queueDue(database, { [id]: MILLION });
     await query(database, 'vacuum analyze');
     await test(service, full);
     await sink.received('/full');
@@ -112,20 +104,8 @@ function besideMillion(): Promise<Row[]> {
   });
 }
 
-async function register({ url }: Service, target: string): Promise<string> {
-  const body = JSON.stringify({ url: target, events: ['nothing.ever'] });
-  const made = await fetch(`${url}/api/v1/webhook-endpoints`, { method: 'POST', headers: headers(), body });
-  return ((await made.json()) as { id: string }).id;
-}
-
 async function test({ url }: Service, id: string): Promise<void> {
   const asked = await fetch(`${url}/api/v1/webhook-endpoints/${id}/test`, { method: 'POST', headers: headers() });
   if (asked.status !== 202) throw new Error(await asked.text());
   await asked.arrayBuffer();
-}
-
-function inMs(waits: number[]): { p50: number; p99: number; most: number } {
-  const sorted = waits.toSorted((a, b) => a - b);
-  const at = (share: number) => Math.round((sorted[Math.floor(share * (sorted.length - 1))] ?? 0) * 10) / 10;
-  return { p50: at(0.5), p99: at(0.99), most: at(1) };
 }

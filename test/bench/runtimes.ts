@@ -1,16 +1,17 @@
 // npm run bench:runtimes: every runtime's conformance, start-up, throughput and memory, as a table for README.md. Needs wrk.
 import { execFile, spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
 import { createDatabase } from '../support/databases.ts';
 import { SECRET } from '../support/deps.ts';
 import { startPostgres } from '../support/postgres-server.ts';
+import { residentMib } from '../support/processes.ts';
 import { bundle, serveBundle } from '../support/raw-workerd.ts';
 import { COMMANDS } from '../support/runtimes.ts';
 import { startService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
+import { median } from './figures.ts';
 
 type Running = { url: string; pid: number; stop(): Promise<unknown> };
 type Row = { runtime: string; tests: string; startMs: number; perSecond: number; mib: number };
@@ -94,14 +95,4 @@ async function load({ url, pid }: Running): Promise<{ perSecond: number; mib: nu
   };
   await wrk(2);
   return { perSecond: await wrk(Number(values.seconds)), mib: residentMib(pid) };
-}
-
-function residentMib(pid: number): number {
-  const file = `/proc/${pid}/status`;
-  if (!existsSync(file)) return Number.NaN;
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(file, 'utf8'))?.[1]) / 1024;
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
 }

@@ -19,7 +19,7 @@ export const TEMPLATE = 'keelson_template';
  * Starts a throwaway Postgres from npm's binaries on a free loopback port and sets TEST_POSTGRES_URL. With `durable`,
  * it syncs to disk as a real one does.
  */
-export async function startPostgres({ durable = false } = {}): Promise<{ stop(): Promise<void> }> {
+export async function startPostgres({ durable = false } = {}): Promise<{ pid: number; stop(): Promise<void> }> {
   const bin = await binaries();
   const directory = mkdtempSync(join(tmpdir(), 'keelson-pg-'));
   const asRoot = process.getuid?.() === 0;
@@ -50,6 +50,7 @@ export async function startPostgres({ durable = false } = {}): Promise<{ stop():
   await migratePostgres(databaseUrl(TEMPLATE));
 
   return {
+    pid: server.pid as number,
     async stop() {
       const exited = once(server, 'exit');
       server.kill('SIGINT');

@@ -24,8 +24,15 @@ export type TcpProxy = {
 
 type Link = { client: Socket; upstream: Socket | undefined; dead: boolean };
 
+/** Told of what passes, by the connection's number. */
+type Watch = (connection: number, from: 'client' | 'server', chunk: Buffer) => void;
+
 /** With `tls`, clients speak TLS to it, and it speaks plain to the server. */
-export async function startProxy(target: string, tls?: { key: Buffer; cert: Buffer }): Promise<TcpProxy> {
+export async function startProxy(
+  target: string,
+  tls?: { key: Buffer; cert: Buffer },
+  watch: Watch = () => {},
+): Promise<TcpProxy> {
   const { hostname, port } = new URL(target);
   const links: Link[] = [];
   const waiting = new Set<() => void>();
@@ -56,8 +63,15 @@ export async function startProxy(target: string, tls?: { key: Buffer; cert: Buff
   function join(link: Link, client: Socket): void {
     const upstream = connect(Number(port), hostname);
     link.upstream = upstream;
-    client.on('data', (chunk) => link.dead || upstream.write(chunk));
-    upstream.on('data', (chunk) => link.dead || client.write(chunk));
+    const number = links.indexOf(link);
+    client.on('data', (chunk) => {
+      watch(number, 'client', chunk);
+      if (!link.dead) upstream.write(chunk);
+    });
+    upstream.on('data', (chunk) => {
+      watch(number, 'server', chunk);
+      if (!link.dead) client.write(chunk);
+    });
     upstream.on('error', () => {});
     upstream.on('close', () => link.dead || client.destroy());
   }

@@ -1,11 +1,13 @@
 import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
+import { gzipSync } from 'node:zlib';
 import { QUIET, ROOT, WRANGLER } from '../../src/entry/wrangler.ts';
+import { SECRET } from './deps.ts';
 
 const workerd = createRequire(createRequire(import.meta.url).resolve('wrangler')).resolve('workerd/bin/workerd');
 
@@ -16,6 +18,31 @@ export async function bundle(config = 'wrangler.toml') {
   await promisify(execFile)(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...QUIET } });
   const file = readdirSync(directory).find((name) => name.endsWith('.js')) as string;
   return { directory, file: join(directory, file), remove: () => rmSync(directory, { recursive: true, force: true }) };
+}
+
+/** KiB of a bundle, compressed. */
+export function compressedKib(file: string): number {
+  return gzipSync(readFileSync(file), { level: 9 }).length / 1024;
+}
+
+/** Milliseconds from nothing to the first answer, of so many starts of the API's bundle, in order of size. */
+export async function coldStarts(file: string, count: number): Promise<number[]> {
+  const vars = {
+    APP_ENV: 'production',
+    DATABASE_URL: 'postgres://someone:secret@db.example.com/app',
+    JWT_SECRET: SECRET,
+    SECRETS_KEY: Buffer.alloc(32, 7).toString('base64'),
+  };
+  const times: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const began = performance.now();
+    const { url, stop } = await serveBundle(file, vars);
+    const { status } = await fetch(`${url}/health`);
+    times.push(performance.now() - began);
+    await stop();
+    if (status !== 200) throw new Error(`/health answered ${status}`);
+  }
+  return times.sort((a, b) => a - b);
 }
 
 /** The bundle in workerd itself, with nothing around it. Resolves once it listens. */

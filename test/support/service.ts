@@ -24,28 +24,36 @@ export type Service = {
 
 const entry = join(import.meta.dirname, '../../src/entry/node.ts');
 
-/** Starts the Node entry without waiting for it to listen. Ports are free ones and secrets set, unless `env` says else. */
-export function spawnService(env: Record<string, string> = {}, command = [process.execPath, entry]): Service {
+/**
+ * Starts the Node entry without waiting for it to listen. Ports are free ones and secrets set, unless `env` says else.
+ * What is `unread` costs nobody anything: no lines, no output.
+ */
+export function spawnService(
+  env: Record<string, string> = {},
+  command = [process.execPath, entry],
+  { unread = false } = {},
+): Service {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-service-'));
   const child = spawn(command[0] as string, command.slice(1), {
     cwd: directory,
     env: { PATH: process.env.PATH, PORT: '0', METRICS_ADDR: '127.0.0.1:0', JWT_SECRET: SECRET, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: unread ? 'ignore' : ['ignore', 'pipe', 'pipe'],
   });
   const lines: LogLine[] = [];
   const waiting = new Set<() => void>();
   let output = '';
-  child.stdout.on('data', (chunk) => {
-    output += chunk;
-  });
-  child.stderr.on('data', (chunk) => {
-    output += chunk;
-  });
-  createInterface({ input: child.stdout }).on('line', (text) => {
-    if (!text.startsWith('{')) return;
-    lines.push(JSON.parse(text));
-    for (const look of waiting) look();
-  });
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk) => {
+      output += chunk;
+    });
+  }
+  if (child.stdout) {
+    createInterface({ input: child.stdout }).on('line', (text) => {
+      if (!text.startsWith('{')) return;
+      lines.push(JSON.parse(text));
+      for (const look of waiting) look();
+    });
+  }
   const exited = once(child, 'close').then(([code, signal]) => {
     rmSync(directory, { recursive: true, force: true });
     for (const look of waiting) look();

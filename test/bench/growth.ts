@@ -1,0 +1,228 @@
+// npm run bench:growth [-- <part>…]: how cost grows with what there is; writes growth.json beside this file. Parts that
+// are named are measured anew, the others are kept.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { FIRST_LANE } from '../../src/dispatcher/lanes.ts';
+import { databaseQueue } from '../../src/dispatcher/queue.ts';
+import type { Settlement } from '../../src/dispatcher/settlements.ts';
+import { openPostgres } from '../../src/platform/db-postgres.ts';
+import { createDatabase } from '../support/databases.ts';
+import { silent } from '../support/deps.ts';
+import { startPostgres } from '../support/postgres-server.ts';
+import { cpuMs } from '../support/processes.ts';
+import { measureDrain, WIDE } from './drain.ts';
+import { conditions, median, round } from './figures.ts';
+import { type Ask, type Load, load } from './load.ts';
+import { type Part, runParts } from './parts.ts';
+import { getUsers, HTTP_ONLY, listUsers, pagePaths, post } from './routes.ts';
+import { historyBytes, queueDue, seedEndpoints, seedFinished, seedUsers, settleDown } from './seed.ts';
+import { type Server, startServer } from './server.ts';
+
+type Postgres = { pid: number };
+type Database = Awaited<ReturnType<typeof createDatabase>>;
+/** What was measured of a series at a size. */
+export type Point = { x: number; series: string } & Record<string, number | string>;
+
+const FILE = join(import.meta.dirname, 'growth.json');
+const NOBODY = '0199b8a0-0000-7000-8000-00000000bec4';
+/** Claims and settlements that are timed at each size, and rows of each. */
+const CLAIMS = 40;
+const BATCH = 100;
+const how: Load = { connections: 32, warmUpSeconds: 1, seconds: 2, rounds: 3 };
+
+const measures: Record<string, (postgres: Postgres) => Promise<Point[]>> = {
+  users: (postgres) =>
+    overSizes(
+      [1e4, 1e5, 1e6],
+      (database, users) => seedUsers(database.name, users),
+      async (server, database, x) => [
+        { x, series: 'GET /users/{id}', ...(await load(server, postgres, await getUsers(database.name), how)) },
+        { x, series: 'GET /users', ...(await load(server, postgres, await listUsers(server), how)) },
+        { x, series: 'POST /users', ...(await load(server, postgres, post, how)) },
+      ],
+    ),
+
+  pages: (postgres) =>
+    overSizes(
+      [1e5],
+      (database, users) => seedUsers(database.name, users),
+      async (server) => {
+        const paths = await pagePaths(server, 1000);
+        const points: Point[] = [];
+        for (const x of [1, 10, 100, 1000]) {
+          const ask: Ask = { paths: [paths[x - 1] as string] };
+          points.push({ x, series: 'GET /users', ...(await load(server, postgres, ask, how)) });
+        }
+        return points;
+      },
+    ),
+
+  finished: (postgres) =>
+    overSizes(
+      [1e4, 1e5, 1e6],
+      (database, finished) => seedFinished(database.name, NOBODY, finished),
+      async (server, database, x) => {
+        const ask = (query: string): Ask => ({ paths: [`/api/v1/notifications?limit=20${query}`] });
+        const points: Point[] = [
+          { x, series: 'GET /notifications', ...(await load(server, postgres, ask(''), how)) },
+          { x, series: 'GET /notifications?status=sent', ...(await load(server, postgres, ask('&status=sent'), how)) },
+          { x, series: 'history', bytesEach: (await historyBytes(database.name)) / x },
+        ];
+        await queueDue(database.name, { [NOBODY]: CLAIMS * BATCH });
+        await settleDown(database.name);
+        const behind = await load(server, postgres, ask('&status=sent'), how);
+        points.push({ x, series: `the same, behind ${CLAIMS * BATCH} that are due`, ...behind });
+        points.push({ x, series: 'claim and settle', ...(await claimAndSettle(database, postgres, 'sent')) });
+        return points;
+      },
+    ),
+
+  due: async (postgres) => {
+    const sizes = [1e2, 1e3, 1e4, 1e5, 1e6];
+    const claims = await overSizes(
+      sizes,
+      async (database, due) => {
+        await queueDue(database.name, { [NOBODY]: due });
+        await settleDown(database.name);
+      },
+      async (_, database, x) => [{ x, series: 'claim', ...(await claimAndSettle(database, postgres, 'release')) }],
+    );
+    const drains: Point[] = [];
+    for (const x of sizes.slice(1)) {
+      const drain = await measureDrain({ postgres, due: x, wait: Math.min(x, 20_000), env: WIDE });
+      drains.push({ x, series: 'drain', ...drain });
+    }
+    return [...claims, ...drains];
+  },
+
+  endpoints: (postgres) =>
+    overSizes(
+      [1, 10, 100, 1000, 10_000],
+      async (database, endpoints) => {
+        await seedEndpoints(database.name, 'user.created', 1);
+        if (endpoints > 1) await seedEndpoints(database.name, 'nothing.ever', endpoints - 1);
+      },
+      async (server, _, x) => [
+        { x, series: 'POST /users, one endpoint told', ...(await load(server, postgres, post, how)) },
+      ],
+    ),
+
+  told: (postgres) =>
+    overSizes(
+      [1, 10, 100],
+      (database, endpoints) => seedEndpoints(database.name, 'user.created', endpoints),
+      async (server, _, x) => [
+        { x, series: 'POST /users, all endpoints told', ...(await load(server, postgres, post, how)) },
+      ],
+    ),
+
+  connections: (postgres) =>
+    overSizes(
+      [1e5],
+      (database, users) => seedUsers(database.name, users),
+      async (server, database) => {
+        const ask = await getUsers(database.name);
+        const points: Point[] = [];
+        for (const connections of [1, 8, 32, 128, 512]) {
+          const figures = await load(server, postgres, ask, { ...how, connections });
+          points.push({ x: connections, series: 'GET /users/{id}', ...figures });
+        }
+        return points;
+      },
+    ),
+
+  processes: async (postgres) => {
+    const database = await createDatabase();
+    const points: Point[] = [];
+    try {
+      await seedUsers(database.name, 1e5);
+      for (const x of [1, 2, 4]) {
+        const server = await startServer(database.url, { ...HTTP_ONLY, PROCESSES: String(x) });
+        const asks = { 'GET /users/{id}': await getUsers(database.name), 'POST /users': post };
+        for (const [series, ask] of Object.entries(asks)) {
+          points.push({ x, series, ...(await load(server, postgres, ask, { ...how, connections: 64 })) });
+        }
+        await server.stop();
+      }
+      return points;
+    } finally {
+      await database.drop();
+    }
+  },
+};
+
+/** Measures at each size, on a database of its own with a server of one process that dispatches nothing. */
+async function overSizes(
+  sizes: number[],
+  seed: (database: Database, size: number) => Promise<void>,
+  measure: (server: Server, database: Database, size: number) => Promise<Point[]>,
+): Promise<Point[]> {
+  const points: Point[] = [];
+  for (const size of sizes) {
+    const database = await createDatabase();
+    try {
+      await seed(database, size);
+      const server = await startServer(database.url, { ...HTTP_ONLY, PROCESSES: '1' });
+      try {
+        points.push(...(await measure(server, database, size)));
+      } finally {
+        await server.stop();
+      }
+    } finally {
+      await database.drop();
+    }
+  }
+  return points;
+}
+
+/** What the queue's own statements take for batches of one endpoint's rows, which end as `outcome` says. */
+async function claimAndSettle(database: Database, postgres: Postgres, outcome: 'sent' | 'release') {
+  const open = openPostgres({ url: database.url, poolMax: 1, statementTimeoutMs: 30_000, log: silent });
+  const queue = databaseQueue(open.db, { name: 'bench', leaseMs: 60_000 });
+  const request = { limit: BATCH, maxBytes: 1e9, rooms: { [NOBODY]: BATCH }, slow: 0, strangers: 0, after: FIRST_LANE };
+  const claims: number[] = [];
+  const settlements: number[] = [];
+  let rows = 0;
+  try {
+    await queue.settle([]);
+    const before = cpuMs(postgres.pid);
+    for (let i = 0; i < CLAIMS; i++) {
+      const start = performance.now();
+      const { deliveries } = await queue.claim(request);
+      const claimed = performance.now();
+      const results = deliveries.map(
+        ({ id, lease }): Settlement =>
+          outcome === 'sent' ? { id, lease, outcome, durationMs: 3, status: 204 } : { id, lease, outcome },
+      );
+      await queue.settle(results);
+      claims.push(claimed - start);
+      settlements.push(performance.now() - claimed);
+      rows += deliveries.length;
+    }
+    return {
+      rows,
+      claimMs: round(median(claims), 2),
+      settleMs: round(median(settlements), 2),
+      postgresMs: round((cpuMs(postgres.pid) - before) / rows, 4),
+    };
+  } finally {
+    await open.close();
+  }
+}
+
+const asked = process.argv.slice(2);
+const unknown = asked.filter((name) => !(name in measures));
+if (unknown.length > 0)
+  throw new Error(`no such part: ${unknown.join(', ')}; there are ${Object.keys(measures).join(', ')}`);
+const kept: Record<string, Part> =
+  asked.length > 0 && existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')).parts : {};
+const chosen = Object.entries(measures).filter(([name]) => asked.length === 0 || asked.includes(name));
+
+const postgres = await startPostgres({ durable: true });
+try {
+  const parts = { ...kept, ...(await runParts(Object.fromEntries(chosen), postgres)) };
+  writeFileSync(FILE, `${JSON.stringify({ kind: 'growth', ...(await conditions()), load: how, parts }, null, 1)}\n`);
+  console.log(`\nwritten: ${FILE}`);
+} finally {
+  await postgres.stop();
+}

@@ -1,0 +1,91 @@
+// Data for benchmarks, made by the database itself.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { query } from '../support/postgres-server.ts';
+import { headers } from '../support/tokens.ts';
+
+const USERS = readFileSync(join(import.meta.dirname, 'http.sql'), 'utf8');
+
+/** As long as a small event is. */
+const BODY = `json_build_object('data', repeat('x', 280))::text`;
+
+const DUE = `
+  with message as (
+    insert into messages (id, type, body, created_at)
+    values (uuid_v7(), 'bench.event', ${BODY}, now())
+    returning id, octet_length(body) as bytes
+  ), told as (
+    select i, e.id::uuid from json_each_text($1) e (id, count), generate_series(1, e.count::int) i
+  ), made as (
+    insert into notifications (id, message_id, channel, endpoint_id, created_at)
+    select uuid_v7(), message.id, 'webhook', told.id, now() from message, told order by told.i, told.id
+    returning id, endpoint_id
+  )
+  insert into deliveries (notification_id, endpoint_id, due_at, bytes)
+  select made.id, made.endpoint_id, now(), message.bytes from made, message`;
+
+const FINISHED = `
+  with made as (
+    select uuid_v7() as id from generate_series(1, $2::int)
+  ), m as (
+    insert into messages (id, type, body, created_at) select id, 'bench.event', ${BODY}, now() from made
+  ), n as (
+    insert into notifications (id, message_id, channel, endpoint_id, created_at)
+    select id, id, 'webhook', $1::uuid, now() from made
+  )
+  insert into outcomes (notification_id, status, attempts, finished_at, duration_ms, http_status, dispatcher)
+  select id, 'sent', 1, now(), 3, 204, 'bench' from made`;
+
+const ENDPOINTS = `
+  insert into webhook_endpoints (id, url, events, secret, created_at, updated_at)
+  select uuid_v7(), 'https://example.com/', array[$1], 'sealed', now(), now() from generate_series(1, $2::int)`;
+
+/** `count` users, in a database that has none yet. */
+export async function seedUsers(database: string, count: number): Promise<void> {
+  await query(database, USERS.replaceAll(':rows', String(count)));
+  await settleDown(database);
+}
+
+/** Due notifications of one message, as many per endpoint as said, in turn, as events come that all are told. */
+export async function queueDue(database: string, counts: Record<string, number>): Promise<void> {
+  await query(database, DUE, [JSON.stringify(counts)]);
+}
+
+/** Notifications that were sent long ago. */
+export async function seedFinished(database: string, endpointId: string, count: number): Promise<void> {
+  await query(database, FINISHED, [endpointId, count]);
+  await settleDown(database);
+}
+
+/** What messages and finished notifications take on disk, with their indexes. */
+export async function historyBytes(database: string): Promise<number> {
+  const sizes = ['messages', 'notifications', 'outcomes'].map((table) => `pg_total_relation_size('${table}')`);
+  const [row] = await query(database, `select (${sizes.join(' + ')})::float8 as bytes`);
+  return Number(row?.bytes);
+}
+
+/** Endpoints that are told of `event`, and that nobody delivers to. */
+export async function seedEndpoints(database: string, event: string, count: number): Promise<void> {
+  await query(database, ENDPOINTS, [event, count]);
+  await settleDown(database);
+}
+
+/** So that what a seed leaves to do is not counted among what comes after it. */
+export async function settleDown(database: string): Promise<void> {
+  await query(database, 'vacuum analyze');
+  await query(database, 'checkpoint');
+}
+
+/** Ids of some users, at random. */
+export async function someUsers(database: string, count = 2000): Promise<string[]> {
+  const rows = await query(database, 'select id from users order by random() limit $1', [count]);
+  return rows.map(({ id }) => String(id));
+}
+
+/** Registers an endpoint through the API, subscribed to `event`, and returns its id. */
+export async function register({ url }: { url: string }, target: string, event = 'nothing.ever'): Promise<string> {
+  const body = JSON.stringify({ url: target, events: [event] });
+  const made = await fetch(`${url}/api/v1/webhook-endpoints`, { method: 'POST', headers: headers(), body });
+  if (made.status !== 201) throw new Error(await made.text());
+  return ((await made.json()) as { id: string }).id;
+}

@@ -1,0 +1,74 @@
+// What processes use, from Linux's /proc. Elsewhere every figure is NaN.
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+
+const isLinux = process.platform === 'linux';
+const TICK_MS = isLinux ? 1000 / Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' })) : Number.NaN;
+
+type Stat = { pid: number; parent: number; ticks: number };
+
+/** The process and all that descend from it and are alive. */
+export function treeOf(root: number): number[] {
+  return statsOf(root).map(({ pid }) => pid);
+}
+
+/** Milliseconds of CPU that the process and its descendants have used, those that have ended included. */
+export function cpuMs(root: number): number {
+  if (!isLinux) return Number.NaN;
+  // A child that ends while it is looked for can be missed, and the sum never shrinks.
+  return Math.max(readCpu(root), readCpu(root));
+}
+
+/** MiB of memory that the process and its descendants have in RAM. */
+export function residentMib(root: number): number {
+  if (!isLinux) return Number.NaN;
+  const kib = (pid: number) => Number(/^VmRSS:\s+(\d+) kB/m.exec(textOf(`/proc/${pid}/status`))?.[1] ?? 0);
+  return sum(treeOf(root).map(kib)) / 1024;
+}
+
+/** Milliseconds that the machine's cores were busy since it started, what a hypervisor took included. */
+export function machineBusyMs(): number {
+  if (!isLinux) return Number.NaN;
+  const [user, nice, system, , , irq, softIrq, steal] = numbersOf(textOf('/proc/stat').split('\n')[0] as string);
+  return sum([user, nice, system, irq, softIrq, steal].map((ticks) => ticks ?? 0)) * TICK_MS;
+}
+
+function readCpu(root: number): number {
+  return sum(statsOf(root).map(({ ticks }) => ticks)) * TICK_MS;
+}
+
+function statsOf(root: number): Stat[] {
+  if (!isLinux) return [];
+  const all = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => statOf(Number(name)))
+    .filter((stat) => stat !== undefined);
+  const children = Map.groupBy(all, ({ parent }) => parent);
+  const tree = all.filter(({ pid }) => pid === root);
+  // The list grows while it is walked.
+  for (const { pid } of tree) tree.push(...(children.get(pid) ?? []));
+  return tree;
+}
+
+function statOf(pid: number): Stat | undefined {
+  const text = textOf(`/proc/${pid}/stat`);
+  if (!text) return undefined;
+  // A program's name, in brackets, may hold anything.
+  const fields = text
+    .slice(text.lastIndexOf(')') + 2)
+    .split(' ')
+    .map(Number);
+  return { pid, parent: fields[1] as number, ticks: sum(fields.slice(11, 15)) };
+}
+
+/** Empty where the process has ended meanwhile. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
+const numbersOf = (line: string) => (line.match(/\d+/g) ?? []).map(Number);
+const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
