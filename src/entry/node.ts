@@ -1,4 +1,16 @@
-import { createNodeServer } from '../platform/node-server.ts';
-import { main } from './main.ts';
+import { start } from './start.ts';
 
-await main(createNodeServer);
+const clusters = async () => (await import('node:cluster')).default;
+
+await start({
+  createServer: async () => (await import('../platform/node-server.ts')).createNodeServer,
+  fork: async () => {
+    const cluster = await clusters();
+    return (env) => cluster.fork(env).process;
+  },
+  join: async () => {
+    const { worker } = await clusters();
+    // Without its primary it is to stop in order, as any process does, rather than at once.
+    if (worker) worker.exitedAfterDisconnect = true;
+  },
+});

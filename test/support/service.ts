@@ -24,13 +24,16 @@ export type Service = {
 
 const entry = join(import.meta.dirname, '../../src/entry/node.ts');
 
-/** Starts the Node entry without waiting for it to listen. Ports are free ones and secrets set, unless `env` says else. */
+/**
+ * Starts the Node entry, or what `command` says, without waiting for it to listen. Ports are free ones and secrets set,
+ * unless `env` says else.
+ */
 export function spawnService(env: Record<string, string> = {}, command = [process.execPath, entry]): Service {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-service-'));
   const child = spawn(command[0] as string, command.slice(1), {
     cwd: directory,
     env: { PATH: process.env.PATH, PORT: '0', METRICS_ADDR: '127.0.0.1:0', JWT_SECRET: SECRET, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
   });
   const lines: LogLine[] = [];
   const waiting = new Set<() => void>();
