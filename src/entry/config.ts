@@ -142,7 +142,7 @@ const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boo
   [
     'PROCESSES',
     'must be 1 with the embedded database, which one process alone can open',
-    (v) => typeof v.PROCESSES === 'number' && v.PROCESSES > 1 && (v.DATABASE_URL ?? EMBEDDED).startsWith('pglite:'),
+    (v) => typeof v.PROCESSES === 'number' && v.PROCESSES > 1 && isEmbedded(v),
   ],
   ['DATABASE_URL', 'must be set in production', (v) => isProduction(v) && v.DATABASE_URL === undefined],
   ['SECRETS_KEY', 'must be set', (v) => v.SECRETS_KEY === undefined],
@@ -171,6 +171,9 @@ const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boo
   ['EMAIL_FROM', 'must be set for EMAIL_PROVIDER=resend', (v) => v.EMAIL_PROVIDER === 'resend' && !v.EMAIL_FROM],
 ];
 
+/** Not where the URL is missing or wrong, which is told by its own name. */
+const isEmbedded = (v: Partly) =>
+  'DATABASE_URL' in v && (v.DATABASE_URL ?? (isProduction(v) ? '' : EMBEDDED)).startsWith('pglite:');
 const isProduction = (v: Partly) => v.APP_ENV === 'production';
 
 /** Reads and checks everything at once; an empty variable counts as unset. Throws ConfigError. */

@@ -37,14 +37,18 @@ export function thisWorker(): Worker | undefined {
     // A primary that has gone is told of by `orphaned`.
     if (process.connected) process.send?.(message, undefined, undefined, () => {});
   };
-  const onMessage = (hear: (message: ToWorker) => void) => void process.on('message', hear);
+  const hearing: ((message: ToWorker) => void)[] = [];
+  // One listener, whatever is heard: without any the channel would not be watched, and its end not noticed.
+  process.on('message', (message: ToWorker) => {
+    for (const hear of hearing) hear(message);
+  });
 
   return {
     slot,
     orphaned: new Promise((resolve) => process.once('disconnect', () => resolve('the primary is gone'))),
     listening: (url) => send({ listening: url }),
     onScrape: (collect) =>
-      onMessage(async (message) => {
+      hearing.push(async (message) => {
         if (!('scrape' in message)) return;
         const metrics = await collect(message.queue).catch(() => undefined);
         if (metrics) send({ scraped: message.scrape, metrics });
@@ -55,7 +59,7 @@ export function thisWorker(): Worker | undefined {
         send({ taken: [...taken] });
         taken.clear();
       };
-      onMessage((message) => {
+      hearing.push((message) => {
         if ('taken' in message) for (const [key, times] of message.taken) limiter.heard(key, times);
       });
       return {
