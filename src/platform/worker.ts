@@ -1,10 +1,12 @@
 import type { Limiter } from '../deps.ts';
 import type { MemoryLimiter } from './limiter-memory.ts';
 
-/** What a worker finds in its environment: which one it is, and of how many. */
+/** What a worker finds in its environment: which one it is, of how many, and the primary's process id. */
 const WORKER = 'KEELSON_WORKER';
+/** Milliseconds between looks at whether the primary lives. */
+const LOOK_MS = 500;
 /** Milliseconds between what a worker tells the others of its rate limits, times the number of processes. */
-const SHARE_MS = 25;
+const SHARE_MS = 10;
 
 /** What the primary sends; `queue` asks for what is the same in every process. */
 export type ToWorker = { scrape: number; queue: boolean } | { taken: Taken };
@@ -27,11 +29,11 @@ export type Worker = {
   share(limiter: MemoryLimiter): Limiter;
 };
 
-export const workerVariable = (slot: number, count: number) => ({ [WORKER]: `${slot}/${count}` });
+export const workerVariable = (slot: number, count: number) => ({ [WORKER]: `${slot}/${count}/${process.pid}` });
 
 /** Undefined where this process is the only one. */
 export function thisWorker(): Worker | undefined {
-  const [slot, count] = (process.env[WORKER] ?? '').split('/').map(Number);
+  const [slot, count, primary] = (process.env[WORKER] ?? '').split('/').map(Number);
   if (slot === undefined || count === undefined || !process.send) return undefined;
   const send = (message: FromWorker) => {
     // A primary that has gone is told of by `orphaned`.
@@ -45,7 +47,12 @@ export function thisWorker(): Worker | undefined {
 
   return {
     slot,
-    orphaned: new Promise((resolve) => process.once('disconnect', () => resolve('the primary is gone'))),
+    orphaned: new Promise((resolve) => {
+      const tell = () => resolve('the primary is gone');
+      process.once('disconnect', tell);
+      // Deno does not tell of a channel that ends while a message is on its way.
+      setInterval(() => process.ppid !== primary && tell(), LOOK_MS).unref();
+    }),
     listening: (url) => send({ listening: url }),
     onScrape: (collect) =>
       hearing.push(async (message) => {
