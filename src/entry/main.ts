@@ -38,8 +38,8 @@ const LAST_WORDS_MS = 1000;
 type LogAt = (level: Config['logLevel']) => Log;
 
 /**
- * The service as a process, on Node, Deno and Bun, which differ in their server: ends the process when it is over. As a
- * `worker` it leaves what is told once for all, metrics and rate limits to be joined by its primary.
+ * The service as a process, on Node, Deno and Bun, which differ in their server: ends the process when it is over. A
+ * `worker` leaves to its primary what is told once for all of them.
  */
 export async function main(createServer: CreateServer, signals: Signals, worker?: Worker): Promise<void> {
   const writeLine = stdoutLines({ shared: worker !== undefined });
