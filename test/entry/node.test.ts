@@ -295,58 +295,64 @@ const STEPS = [
 ];
 
 describe('stopping', () => {
-  test('under load, no accepted request fails, and the process is gone soon after the slowest', async (t) => {
-    const database = await ownDatabase(t);
-    const service = await start(t, {
-      DATABASE_URL: database.url,
-      SHUTDOWN_DELAY_MS: '300',
-      RATE_LIMIT_MAX: '100000',
+  for (const [PROCESSES, what] of [
+    ['1', 'the process is'],
+    ['2', 'two processes are'],
+  ] as const) {
+    test(`under load, no accepted request fails, and ${what} gone soon after the slowest`, async (t) => {
+      const database = await ownDatabase(t);
+      const service = await start(t, {
+        DATABASE_URL: database.url,
+        SHUTDOWN_DELAY_MS: '300',
+        PROCESSES,
+        RATE_LIMIT_MAX: '100000',
+      });
+      const agent = new Agent({ keepAlive: true });
+      t.after(() => agent.destroy());
+      const statuses: Record<string, number> = {};
+      const note = (what: string) => {
+        statuses[what] = (statuses[what] ?? 0) + 1;
+      };
+      let lastAnswer = 0;
+      let slowest = 0;
+      const underWay: Promise<void>[] = [];
+      const authorized = headers();
+      const ask = async (path: string) => {
+        const asked = performance.now();
+        try {
+          const { status } = await get(agent, service.url + path, authorized);
+          note(String(status));
+          lastAnswer = performance.now();
+          slowest = Math.max(slowest, lastAnswer - asked);
+        } catch (error) {
+          const { code, reused } = error as NodeJS.ErrnoException & { reused?: boolean };
+          // A new connection that is reset was still in the kernel's queue when the listener closed.
+          note(code === 'ECONNRESET' && !reused ? 'ECONNREFUSED' : (code ?? String(error)));
+        }
+      };
+      let n = 0;
+      const load = setInterval(() => underWay.push(ask(n++ % 5 === 0 ? '/api/v1/users' : '/health')), 20);
+      t.after(() => clearInterval(load));
+
+      await delay(300);
+      const lock = await lockUsers(t, database.url);
+      await blocked(database.name, 5);
+      const exited = service.stop('SIGTERM').then((code) => ({ code, at: performance.now() }));
+      await delay(1500);
+      await lock.release();
+      const { code, at } = await exited;
+      clearInterval(load);
+      await Promise.all(underWay);
+
+      const { 200: answered = 0, ECONNREFUSED: notAccepted = 0, ...failed } = statuses;
+      assert.deepEqual(failed, {});
+      assert.ok(answered > 40, `${answered} answered`);
+      assert.ok(notAccepted > 0, 'it went on accepting');
+      assert.ok(slowest > 1400, `the slowest took ${slowest} ms`);
+      assert.equal(code, 0);
+      assert.ok(at - lastAnswer < 1000, `${at - lastAnswer} ms after the last answer`);
     });
-    const agent = new Agent({ keepAlive: true });
-    t.after(() => agent.destroy());
-    const statuses: Record<string, number> = {};
-    const note = (what: string) => {
-      statuses[what] = (statuses[what] ?? 0) + 1;
-    };
-    let lastAnswer = 0;
-    let slowest = 0;
-    const underWay: Promise<void>[] = [];
-    const authorized = headers();
-    const ask = async (path: string) => {
-      const asked = performance.now();
-      try {
-        const { status } = await get(agent, service.url + path, authorized);
-        note(String(status));
-        lastAnswer = performance.now();
-        slowest = Math.max(slowest, lastAnswer - asked);
-      } catch (error) {
-        const { code, reused } = error as NodeJS.ErrnoException & { reused?: boolean };
-        // A new connection that is reset was still in the kernel's queue when the listener closed.
-        note(code === 'ECONNRESET' && !reused ? 'ECONNREFUSED' : (code ?? String(error)));
-      }
-    };
-    let n = 0;
-    const load = setInterval(() => underWay.push(ask(n++ % 5 === 0 ? '/api/v1/users' : '/health')), 20);
-    t.after(() => clearInterval(load));
-
-    await delay(300);
-    const lock = await lockUsers(t, database.url);
-    await blocked(database.name, 5);
-    const exited = service.stop('SIGTERM').then((code) => ({ code, at: performance.now() }));
-    await delay(1500);
-    await lock.release();
-    const { code, at } = await exited;
-    clearInterval(load);
-    await Promise.all(underWay);
-
-    const { 200: answered = 0, ECONNREFUSED: notAccepted = 0, ...failed } = statuses;
-    assert.deepEqual(failed, {});
-    assert.ok(answered > 40, `${answered} answered`);
-    assert.ok(notAccepted > 0, 'it went on accepting');
-    assert.ok(slowest > 1400, `the slowest took ${slowest} ms`);
-    assert.equal(code, 0);
-    assert.ok(at - lastAnswer < 1000, `${at - lastAnswer} ms after the last answer`);
-  });
+  }
 
   test('says that it is not ready, closes kept connections with their next answer, and logs each step', async (t) => {
     const database = await ownDatabase(t);
