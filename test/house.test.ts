@@ -85,6 +85,23 @@ test('imports go down, SQL and drivers stay where they belong', () => {
   assert.deepEqual(violations(files), []);
 });
 
+test('the first of several processes loads none of the app and no database driver', () => {
+  const reached = new Set(['entry/primary.ts']);
+  const packages = new Set<string>();
+  for (const path of reached) {
+    // What is imported for its types alone is not loaded.
+    const text = readFileSync(join(root, 'src', path), 'utf8').replace(/^import type [^;]*;/gm, '');
+    for (const { to } of importsOf({ [path]: text })) (to.endsWith('.ts') ? reached : packages).add(to);
+  }
+  assert.deepEqual(
+    [...reached].filter((path) => !/^(entry|platform)\//.test(path) || path === 'entry/main.ts'),
+    [],
+  );
+  const own = [...packages].filter((name) => !name.startsWith('node:'));
+  // For the configuration, the metrics, and the token that is printed in development.
+  assert.deepEqual(own.sort(), ['jose', 'prom-client', 'zod']);
+});
+
 test('each rule refuses what breaks it', () => {
   const planted: [path: string, line: string, rule: RegExp][] = [
     ['users/store.ts', "import { NotificationView } from '../notifications/schema.ts';", /down, never up/],

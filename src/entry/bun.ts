@@ -1,4 +1,9 @@
-import { createBunServer } from '../platform/bun-server.ts';
-import { main } from './main.ts';
+import { start } from './start.ts';
 
-await main(createBunServer);
+await start({
+  createServer: async () => (await import('../platform/bun-server.ts')).createBunServer,
+  fork: async () => {
+    const { fork } = await import('node:child_process');
+    return (env) => fork(import.meta.filename, { env });
+  },
+});

@@ -37,11 +37,16 @@ const url = (...protocols: string[]) =>
     );
 
 const HOUR = 3_600_000;
+const EMBEDDED = 'pglite:.data/db';
 
 /** What the generated development secrets begin with, so that production can refuse them. */
 export const DEVELOPMENT_SECRET = 'development-';
 /** The same for the 32 bytes of a generated sealing key, in base64. */
 export const DEVELOPMENT_KEY = 'DEVELOPMENTONLYx';
+
+const PROCESSES_MAX = 64;
+const processesMessage = `must be auto, or a whole number from 1 to ${PROCESSES_MAX}`;
+const isProcesses = (n: number) => n >= 1 && n <= PROCESSES_MAX;
 
 const variables = {
   APP_ENV: oneOf(['development', 'production']).default('development'),
@@ -59,6 +64,11 @@ const variables = {
     .refine((value) => value.startsWith('pglite:') || URL.canParse(value), 'must be a valid URL')
     .optional(),
   DATABASE_POOL_MAX: whole(1, 1000).default(10),
+  PROCESSES: z
+    .string()
+    .refine((value) => value === 'auto' || (/^\d{1,2}$/.test(value) && isProcesses(Number(value))), processesMessage)
+    .transform((value) => (value === 'auto' ? ('auto' as const) : Number(value)))
+    .default(1),
   DATABASE_FETCH_ENDPOINT: url('http:', 'https:').optional(),
   JWT_SECRET: z
     .string()
@@ -129,6 +139,11 @@ const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boo
     'must be longer than DELIVERY_TIMEOUT_MS',
     (v) => (v.DISPATCH_LEASE_MS ?? Number.POSITIVE_INFINITY) <= (v.DELIVERY_TIMEOUT_MS ?? 0),
   ],
+  [
+    'PROCESSES',
+    'must be 1 with the embedded database, which one process alone can open',
+    (v) => typeof v.PROCESSES === 'number' && v.PROCESSES > 1 && isEmbedded(v),
+  ],
   ['DATABASE_URL', 'must be set in production', (v) => isProduction(v) && v.DATABASE_URL === undefined],
   ['SECRETS_KEY', 'must be set', (v) => v.SECRETS_KEY === undefined],
   [
@@ -156,6 +171,9 @@ const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boo
   ['EMAIL_FROM', 'must be set for EMAIL_PROVIDER=resend', (v) => v.EMAIL_PROVIDER === 'resend' && !v.EMAIL_FROM],
 ];
 
+/** Not where the URL is missing or wrong, which is told by its own name. */
+const isEmbedded = (v: Partly) =>
+  'DATABASE_URL' in v && (v.DATABASE_URL ?? (isProduction(v) ? '' : EMBEDDED)).startsWith('pglite:');
 const isProduction = (v: Partly) => v.APP_ENV === 'production';
 
 /** Reads and checks everything at once; an empty variable counts as unset. Throws ConfigError. */
@@ -185,8 +203,9 @@ function shape(v: Variables) {
     port: v.PORT,
     metrics: v.METRICS_ADDR === 'off' ? undefined : address(v.METRICS_ADDR),
     logLevel: v.LOG_LEVEL,
-    databaseUrl: v.DATABASE_URL ?? 'pglite:.data/db',
+    databaseUrl: v.DATABASE_URL ?? EMBEDDED,
     databasePoolMax: v.DATABASE_POOL_MAX,
+    processes: v.PROCESSES,
     databaseFetchEndpoint: v.DATABASE_FETCH_ENDPOINT,
     jwt: { secret: v.JWT_SECRET, jwksUrl: v.JWKS_URL, issuer: v.JWT_ISSUER, audience: v.JWT_AUDIENCE },
     requestTimeoutMs: v.REQUEST_TIMEOUT_MS,

@@ -2,10 +2,13 @@ import type { Db } from '../db.ts';
 import type { Limiter, Log } from '../deps.ts';
 import { memoryLimiter } from '../platform/limiter-memory.ts';
 import { postgresLimiter } from '../platform/limiter-postgres.ts';
+import type { Worker } from '../platform/worker.ts';
 import type { Config } from './config.ts';
 
-/** The configured rate limiter: of this process alone, or shared by all on one database. */
-export function createLimiter({ rateLimit }: Config, db: Db, log: Log): Limiter {
+/** The configured rate limiter: of this process and those beside it under one primary, or of all on one database. */
+export function createLimiter({ rateLimit }: Config, db: Db, log: Log, worker: Worker | undefined): Limiter {
   const { max: limit, windowS, store } = rateLimit;
-  return store === 'postgres' ? postgresLimiter({ db, log, limit, windowS }) : memoryLimiter(limit, windowS);
+  if (store === 'postgres') return postgresLimiter({ db, log, limit, windowS });
+  const limiter = memoryLimiter(limit, windowS);
+  return worker?.share(limiter) ?? limiter;
 }

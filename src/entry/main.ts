@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { app } from '../app.ts';
-import { type Deps, noMetrics } from '../deps.ts';
+import { type Deps, type Log, noMetrics } from '../deps.ts';
 import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
 import { webhookChannel } from '../dispatcher/channels/webhook.ts';
 import { systemClock } from '../dispatcher/clock.ts';
@@ -13,8 +13,10 @@ import { createLog } from '../platform/log.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
 import type { CreateServer } from '../platform/server.ts';
 import { nodeSign } from '../platform/sign-node.ts';
+import type { Signals } from '../platform/signals.ts';
 import { stdoutLines } from '../platform/stdout.ts';
 import { createVerifier } from '../platform/verify-jwt.ts';
+import type { Worker } from '../platform/worker.ts';
 import { type Config, ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { emailChannel } from './email-channel.ts';
@@ -22,30 +24,41 @@ import { createLimiter } from './limiter.ts';
 import { openDatabase, speaksNeon } from './open-database.ts';
 import { printWelcome } from './welcome.ts';
 
-const writeLine = stdoutLines();
 const forever = new Promise<never>(() => {});
 const now = () => new Date();
 const TIDY_EVERY_MS = 600_000;
 /** What is left of the time to stop when deliveries are given up on, to settle them. */
 const LAST_WORDS_MS = 1000;
 
-/** The service as a process, on Node, Deno and Bun, which differ in their server: ends the process when it is over. */
-export async function main(createServer: CreateServer): Promise<void> {
+type LogAt = (level: Config['logLevel']) => Log;
+
+/**
+ * The service as a process, on Node, Deno and Bun, which differ in their server: ends the process when it is over. A
+ * `worker` leaves to its primary what is told once for all of them.
+ */
+export async function main(createServer: CreateServer, signals: Signals, worker?: Worker): Promise<void> {
+  const writeLine = stdoutLines({ shared: worker !== undefined });
+  const logAt: LogAt = (level) => createLog(level, writeLine, worker && { pid: process.pid });
   try {
-    await serve(createServer);
+    await serve(createServer, logAt, signals, worker);
   } catch (error) {
     const problems = error instanceof ConfigError ? { problems: error.problems } : { error };
-    createLog('info', writeLine).error('cannot start', problems);
+    logAt('info').error('cannot start', problems);
     process.exit(1);
   }
 }
 
-async function serve(createServer: CreateServer): Promise<void> {
+async function serve(createServer: CreateServer, logAt: LogAt, signals: Signals, worker?: Worker): Promise<void> {
   // 1 Configuration: read and checked once, before anything else.
   const config = parseConfig(withDevelopmentSecrets(process.env));
 
   // 2 Logger.
-  const log = createLog(config.logLevel, writeLine);
+  const log = logAt(config.logLevel);
+  const nothingBegun = (why: string) => {
+    log.info('stopped before it listened', { why });
+    process.exit(0);
+  };
+  signals.tell({ first: nothingBegun, second: () => {} });
 
   // 3 Database: opened and asked before anything is served.
   const database = await openDatabase(config, log);
@@ -88,7 +101,7 @@ async function serve(createServer: CreateServer): Promise<void> {
     settings: config,
     db,
     now,
-    limiter: createLimiter(config, db, log),
+    limiter: createLimiter(config, db, log, worker),
     verifier: createVerifier(config.jwt, log),
     secrets,
     refuseWebhookUrl: (url) => checkWebhookUrl(url, { allowPrivate: config.webhookAllowPrivate }),
@@ -106,51 +119,52 @@ async function serve(createServer: CreateServer): Promise<void> {
   // 5 Server, with its read and idle time-outs.
   const server = createServer({
     ...config,
+    reusePort: worker !== undefined,
     log,
     fetch: (request, peer) => app.fetch(request, { ...deps, clientAddress: addressOf(request, peer, config) }),
   });
 
-  // 6 Signals: the first asks for an orderly stop, the second for an immediate one.
-  const signaled = new Promise<string>((resolve) => {
-    let signals = 0;
-    // One listener that counts: Deno hands the first signal on to a listener that was added while it was told.
-    const onSignal = (signal: string) => (signals++ === 0 ? resolve(signal) : exitNow('second signal'));
-    for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => onSignal(signal));
-  });
+  // 6 Signals: the first asks for an orderly stop, the second for an immediate one, which is the primary's to give.
   const exitNow = (why: string) => {
     log.error('stopped at once', { why });
     process.exit(1);
   };
+  const second = worker ? () => {} : () => exitNow('second signal');
+  const signaled = new Promise<string>((first) => signals.tell({ first, second }));
 
   // 7 Workers: the dispatcher, housekeeping and the metrics server.
   const dispatching = config.dispatchEnabled ? dispatcher.run() : forever;
   dispatching.catch(() => {});
-  const tidying = setInterval(tidy, TIDY_EVERY_MS, { db, log }, config.retentionDays);
+  // Of several processes one tidies.
+  const tidying = worker?.slot ? undefined : setInterval(tidy, TIDY_EVERY_MS, { db, log }, config.retentionDays);
+  const sources = {
+    pool: database.stats,
+    queue: () => queueDepth(db, AbortSignal.timeout(2000)),
+    lastClaimAgeMs: config.dispatchEnabled ? dispatcher.lastClaimAgeMs : undefined,
+  };
+  if (prometheus) worker?.onScrape((queue) => prometheus.snapshot(queue ? sources : { ...sources, queue: undefined }));
   const metricsServer =
-    config.metrics &&
-    prometheus &&
-    (await import('../platform/metrics-server.ts')).createMetricsServer({
-      ...config.metrics,
-      contentType: prometheus.contentType,
-      expose: () =>
-        prometheus.expose({
-          pool: database.stats,
-          queue: () => queueDepth(db, AbortSignal.timeout(2000)),
-          lastClaimAgeMs: config.dispatchEnabled ? dispatcher.lastClaimAgeMs : undefined,
-        }),
-      log,
-    });
+    config.metrics && prometheus && !worker
+      ? (await import('../platform/metrics-server.ts')).createMetricsServer({
+          ...config.metrics,
+          contentType: prometheus.contentType,
+          expose: () => prometheus.expose(sources),
+          log,
+        })
+      : undefined;
 
   // 8 Listen.
   let failure: unknown;
   try {
     if (metricsServer) log.info('metrics listening', { url: `${await metricsServer.listen()}/metrics` });
     const url = await server.listen();
-    log.info('listening', { url });
-    if (!config.production) await printWelcome(config, url);
+    log.info(worker ? 'worker listening' : 'listening', { url });
+    if (worker) worker.listening(url);
+    else if (!config.production) await printWelcome(config, url);
 
     // 9 Wait for a signal, a dead server or a dead worker.
-    const why = await Promise.race([signaled, server.broken, metricsServer?.broken ?? forever, dispatching]);
+    const asked = Promise.race([signaled, worker?.orphaned ?? forever]);
+    const why = await Promise.race([asked, server.broken, metricsServer?.broken ?? forever, dispatching]);
     log.info('stopping', { why });
   } catch (error) {
     failure = error;
@@ -179,7 +193,7 @@ async function serve(createServer: CreateServer): Promise<void> {
   clearInterval(tidying);
   log.info('dispatcher stopped');
   await metricsServer?.close();
-  log.info('metrics listener closed');
+  if (!worker) log.info('metrics listener closed');
   await database.close();
   log.info('database closed');
   process.exit();

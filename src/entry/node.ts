@@ -1,7 +1,19 @@
 import './prepare.js';
 
 // What is imported statically would be loaded before anything is prepared.
-const { createNodeServer } = await import('../platform/node-server.ts');
-const { main } = await import('./main.ts');
+const { start } = await import('./start.ts');
 
-await main(createNodeServer);
+const clusters = async () => (await import('node:cluster')).default;
+
+await start({
+  createServer: async () => (await import('../platform/node-server.ts')).createNodeServer,
+  fork: async () => {
+    const cluster = await clusters();
+    return (env) => cluster.fork(env).process;
+  },
+  join: async () => {
+    const { worker } = await clusters();
+    // Without its primary it is to stop in order, as any process does, rather than at once.
+    if (worker) worker.exitedAfterDisconnect = true;
+  },
+});

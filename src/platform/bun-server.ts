@@ -5,6 +5,7 @@ declare const Bun: {
   serve(options: {
     hostname: string;
     port: number;
+    reusePort: boolean;
     idleTimeout: number;
     error(error: unknown): Response;
     fetch(request: Request, server: BunServer): Response | Promise<Response>;
@@ -20,7 +21,7 @@ type BunServer = {
 const MAX_IDLE_S = 255;
 
 /** Bun's HTTP server around a fetch handler, with an orderly stop. Its one time-out is for connections that are silent. */
-export const createBunServer: CreateServer = ({ fetch, host, port, idleTimeoutMs, log }) => {
+export const createBunServer: CreateServer = ({ fetch, host, port, idleTimeoutMs, reusePort, log }) => {
   let server: BunServer | undefined;
   let draining = false;
 
@@ -29,6 +30,7 @@ export const createBunServer: CreateServer = ({ fetch, host, port, idleTimeoutMs
       server = Bun.serve({
         hostname: host,
         port,
+        reusePort,
         idleTimeout: Math.min(MAX_IDLE_S, Math.ceil(idleTimeoutMs / 1000)),
         fetch: async (request, server) => {
           const response = await fetch(request, server.requestIP(request)?.address ?? 'unknown');

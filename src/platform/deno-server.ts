@@ -5,6 +5,7 @@ declare const Deno: {
   serve(options: {
     hostname: string;
     port: number;
+    reusePort: boolean;
     onListen(address: Address): void;
     onError(error: unknown): Response;
     handler(request: Request, info: { remoteAddr: Address }): Response | Promise<Response>;
@@ -14,7 +15,7 @@ type Address = { hostname: string; port: number };
 type DenoServer = { finished: Promise<void>; shutdown(): Promise<void> };
 
 /** Deno's HTTP server around a fetch handler, with an orderly stop. It has time-outs of its own, and no settings for them. */
-export const createDenoServer: CreateServer = ({ fetch, host, port, log }) => {
+export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, log }) => {
   const broken = Promise.withResolvers<never>();
   broken.promise.catch(() => {});
   let server: DenoServer | undefined;
@@ -32,6 +33,7 @@ export const createDenoServer: CreateServer = ({ fetch, host, port, log }) => {
       server = Deno.serve({
         hostname: host,
         port,
+        reusePort,
         handler,
         onListen: (at) => {
           const name = at.hostname.includes(':') ? `[${at.hostname}]` : at.hostname;

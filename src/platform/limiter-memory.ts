@@ -5,8 +5,17 @@ type Window = { count: number; endsAt: number };
 /** Keys remembered at most; past it the oldest window is forgotten. */
 const MAX_KEYS = 100_000;
 
-/** Fixed windows in this process's memory: exact for one process, and per process where there are several. */
-export function memoryLimiter(limit: number, windowS: number, now: () => number = () => performance.now()): Limiter {
+export type MemoryLimiter = Limiter & {
+  /** Counts what another process let `key` take. */
+  heard(key: string, times: number): void;
+};
+
+/** Fixed windows in this process's memory: exact for one process, and for several as soon as each has heard of the others. */
+export function memoryLimiter(
+  limit: number,
+  windowS: number,
+  now: () => number = () => performance.now(),
+): MemoryLimiter {
   const windows = new Map<string, Window>();
   let sweepAt = now() + windowS * 1000;
 
@@ -40,6 +49,10 @@ export function memoryLimiter(limit: number, windowS: number, now: () => number 
       const window = windowOf(key) ?? open(key);
       window.count++;
       return quota(window);
+    },
+    heard: (key, times) => {
+      const window = windowOf(key) ?? open(key);
+      window.count += times;
     },
     spent: async (key) => {
       const window = windowOf(key);

@@ -3,12 +3,12 @@ import type { Fields, Log } from '../deps.ts';
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LEVELS)[number];
 
-/** JSON lines, the same on every runtime; `write` gets each with its newline. */
-export function createLog(level: LogLevel, write: (line: string) => void): Log {
+/** JSON lines, the same on every runtime; `write` gets each with its newline. `always` is part of every line. */
+export function createLog(level: LogLevel, write: (line: string) => void, always?: Fields): Log {
   const log = (at: LogLevel) => {
     if (LEVELS.indexOf(at) < LEVELS.indexOf(level)) return () => {};
     return (msg: string, fields?: Fields) => {
-      const line: Line = { time: new Date().toISOString(), level: at, msg, ...fields };
+      const line: Line = { time: new Date().toISOString(), level: at, msg, ...always, ...fields };
       if (line.error !== undefined) line.error = plain(line.error);
       write(`${stringify(line)}\n`);
     };

@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import type { Log } from '../deps.ts';
-import { brokenServer, listen } from './node-server.ts';
+import { brokenServer, listen } from './listen.ts';
 
 type Options = { host: string; port: number; contentType: string; expose: () => Promise<string>; log: Log };
 

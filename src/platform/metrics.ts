@@ -5,13 +5,22 @@ import type { OpenDb } from './open-db.ts';
 
 type Sources = {
   pool: OpenDb['stats'];
-  queue: () => Promise<QueueDepth>;
+  /** Undefined where another process tells of it. */
+  queue: (() => Promise<QueueDepth>) | undefined;
   /** Undefined where this process has no dispatcher. */
   lastClaimAgeMs: (() => number) | undefined;
 };
 
-/** Prometheus metrics of this process; `sources` are read when it is scraped. */
-export function createMetrics(): Metrics & { expose(sources: Sources): Promise<string>; contentType: string } {
+/** What `getMetricsAsJSON` of prom-client gives. */
+type Snapshot = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
+
+/** Prometheus metrics of this process; `sources` are read when it is scraped, and are summed over processes unless said. */
+export function createMetrics(): Metrics & {
+  expose(sources: Sources): Promise<string>;
+  /** The same, for another process to add to its own. */
+  snapshot(sources: Sources): Promise<Snapshot>;
+  contentType: string;
+} {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -34,11 +43,13 @@ export function createMetrics(): Metrics & { expose(sources: Sources): Promise<s
     name: 'notifications',
     help: 'Notifications by status; those sent are an estimate.',
     labelNames: ['status'],
+    aggregator: 'first',
     registers,
   });
   const oldestDue = new Gauge({
     name: 'notifications_oldest_due_age_seconds',
     help: 'How long the oldest due notification has been waiting.',
+    aggregator: 'first',
     registers,
   });
   const delivery = new Histogram({
@@ -53,9 +64,27 @@ export function createMetrics(): Metrics & { expose(sources: Sources): Promise<s
 
   const lastClaim = new Gauge({
     name: 'dispatcher_last_claim_age_seconds',
-    help: 'Time since the queue last answered a claim of this dispatcher.',
+    help: 'Time since the queue last answered a claim of this dispatcher, the longest of all.',
+    aggregator: 'max',
     registers: [],
   });
+
+  async function read({ pool: connections, lastClaimAgeMs, queue }: Sources): Promise<void> {
+    for (const [state, count] of Object.entries(connections())) pool.set({ state }, count);
+    if (lastClaimAgeMs) {
+      registry.registerMetric(lastClaim);
+      lastClaim.set(lastClaimAgeMs() / 1000);
+    }
+    byStatus.reset();
+    oldestDue.remove();
+    // While the database is away its figures are absent, never stale, and the others go on.
+    const depth = await queue?.().catch(() => undefined);
+    if (depth) {
+      const { oldestDueS, ...counts } = depth;
+      for (const [status, count] of Object.entries(counts)) byStatus.set({ status }, count);
+      oldestDue.set(oldestDueS);
+    }
+  }
 
   return {
     requestStarted: () => inFlight.inc(),
@@ -70,21 +99,12 @@ export function createMetrics(): Metrics & { expose(sources: Sources): Promise<s
     },
     contentType: registry.contentType,
     expose: async (sources) => {
-      for (const [state, count] of Object.entries(sources.pool())) pool.set({ state }, count);
-      if (sources.lastClaimAgeMs) {
-        registry.registerMetric(lastClaim);
-        lastClaim.set(sources.lastClaimAgeMs() / 1000);
-      }
-      byStatus.reset();
-      oldestDue.remove();
-      // While the database is away its figures are absent, never stale, and the others go on.
-      const depth = await sources.queue().catch(() => undefined);
-      if (depth) {
-        const { oldestDueS, ...counts } = depth;
-        for (const [status, count] of Object.entries(counts)) byStatus.set({ status }, count);
-        oldestDue.set(oldestDueS);
-      }
+      await read(sources);
       return registry.metrics();
+    },
+    snapshot: async (sources) => {
+      await read(sources);
+      return registry.getMetricsAsJSON();
     },
   };
 }

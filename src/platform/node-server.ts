@@ -1,7 +1,8 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
+import { createServer, type ServerResponse } from 'node:http';
+import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener, RequestError } from '@hono/node-server';
+import { brokenServer, listen } from './listen.ts';
 import type { CreateServer } from './server.ts';
 
 const SWEEP_MS = 50;
@@ -99,23 +100,4 @@ function answerBadRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
     `X-Request-Id: ${requestId}`,
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
-}
-
-/** Rejects when `server` breaks; nobody need be listening for that. */
-export function brokenServer(server: Server): Promise<never> {
-  const broken = new Promise<never>((_, reject) => server.on('error', reject));
-  broken.catch(() => {});
-  return broken;
-}
-
-/** Binds `server` and returns its URL. */
-export function listen(server: Server, host: string, port: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      const { address, family, port } = server.address() as AddressInfo;
-      resolve(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}`);
-    });
-  });
 }

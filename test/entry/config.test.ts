@@ -35,6 +35,7 @@ test('what is not set has the default that is documented', () => {
     logLevel: 'info',
     databaseUrl: 'pglite:.data/db',
     databasePoolMax: 10,
+    processes: 1,
     databaseFetchEndpoint: undefined,
     jwt: { secret: JWT_SECRET, jwksUrl: undefined, issuer: undefined, audience: undefined },
     requestTimeoutMs: 5000,
@@ -76,6 +77,8 @@ test('what is set is taken', () => {
   const origins = parse({ CORS_ORIGINS: 'https://a.example, http://localhost:3000' }).corsOrigins;
   assert.deepEqual(origins, ['https://a.example', 'http://localhost:3000']);
   assert.equal(parse({ PORT: '0' }).port, 0);
+  assert.equal(parse({ PROCESSES: 'auto' }).processes, 'auto');
+  assert.equal(parse({ PROCESSES: '64', DATABASE_URL: 'postgres://db/app' }).processes, 64);
   assert.equal(parse({ DISPATCH_ENABLED: 'false' }).dispatchEnabled, false);
   assert.equal(parse({ WEBHOOK_ALLOW_PRIVATE: 'false' }).webhookAllowPrivate, false);
   assert.equal(parse({ ...production, DATABASE_URL: 'pglite:/var/db' }).databaseUrl, 'pglite:/var/db');
@@ -98,6 +101,7 @@ const bad: Record<string, string[]> = {
     'postgres://qqq:99999999/',
   ],
   DATABASE_FETCH_ENDPOINT: ['qqq', 'ftp://qqq'],
+  PROCESSES: ['qqq', '0', '65', '1.5', '-2', 'AUTO'],
   JWT_SECRET: ['qqq', 'q'.repeat(31)],
   JWKS_URL: ['qqq', 'file:///qqq'],
   DISPATCH_ENABLED: ['qqq', '77'],
@@ -163,6 +167,10 @@ describe('values that do not go together are refused', () => {
     ['no way to check a token', { JWT_SECRET: undefined }, ['JWT_SECRET']],
     ['two ways to check a token', { JWKS_URL: 'https://issuer.example' }, ['JWT_SECRET']],
     ['production without a database', { ...production, DATABASE_URL: undefined }, ['DATABASE_URL']],
+    ['several processes on the embedded database', { PROCESSES: '2' }, ['PROCESSES']],
+    ['the same, in another folder', { PROCESSES: '2', DATABASE_URL: 'pglite:/var/db' }, ['PROCESSES']],
+    ['several processes without a database', { ...production, DATABASE_URL: '', PROCESSES: '2' }, ['DATABASE_URL']],
+    ['several processes on a wrong one', { DATABASE_URL: 'mysql://db', PROCESSES: '2' }, ['DATABASE_URL']],
     ['production without a sealing key', { ...production, SECRETS_KEY: undefined }, ['SECRETS_KEY']],
     [
       'production with a generated secret',

@@ -111,6 +111,15 @@ const blocked = (database: string, n = 1) =>
 const countOf = async (database: string, from: string) =>
   Number((await query(database, `select count(*) as n from ${from}`))[0]?.n);
 
+const metricsUrl = async (service: Service) =>
+  (await service.line(({ msg }) => msg === 'metrics listening')).url as string;
+const scrape = async (service: Service) => {
+  const response = await fetch(await metricsUrl(service));
+  assert.equal(response.status, 200);
+  assert.match(response.headers.get('content-type') ?? '', /^text\/plain; version=0\.0\.4/);
+  return response.text();
+};
+
 type Got = { status: number; headers: IncomingHttpHeaders; body: string; reused: boolean };
 
 /** A GET through an agent, so that connections are known to be kept. */
@@ -295,58 +304,64 @@ const STEPS = [
 ];
 
 describe('stopping', () => {
-  test('under load, no accepted request fails, and the process is gone soon after the slowest', async (t) => {
-    const database = await ownDatabase(t);
-    const service = await start(t, {
-      DATABASE_URL: database.url,
-      SHUTDOWN_DELAY_MS: '300',
-      RATE_LIMIT_MAX: '100000',
+  for (const [PROCESSES, what] of [
+    ['1', 'the process is'],
+    ['2', 'two processes are'],
+  ] as const) {
+    test(`under load, no accepted request fails, and ${what} gone soon after the slowest`, async (t) => {
+      const database = await ownDatabase(t);
+      const service = await start(t, {
+        DATABASE_URL: database.url,
+        SHUTDOWN_DELAY_MS: '300',
+        PROCESSES,
+        RATE_LIMIT_MAX: '100000',
+      });
+      const agent = new Agent({ keepAlive: true });
+      t.after(() => agent.destroy());
+      const statuses: Record<string, number> = {};
+      const note = (what: string) => {
+        statuses[what] = (statuses[what] ?? 0) + 1;
+      };
+      let lastAnswer = 0;
+      let slowest = 0;
+      const underWay: Promise<void>[] = [];
+      const authorized = headers();
+      const ask = async (path: string) => {
+        const asked = performance.now();
+        try {
+          const { status } = await get(agent, service.url + path, authorized);
+          note(String(status));
+          lastAnswer = performance.now();
+          slowest = Math.max(slowest, lastAnswer - asked);
+        } catch (error) {
+          const { code, reused } = error as NodeJS.ErrnoException & { reused?: boolean };
+          // A new connection that is reset was still in the kernel's queue when the listener closed.
+          note(code === 'ECONNRESET' && !reused ? 'ECONNREFUSED' : (code ?? String(error)));
+        }
+      };
+      let n = 0;
+      const load = setInterval(() => underWay.push(ask(n++ % 5 === 0 ? '/api/v1/users' : '/health')), 20);
+      t.after(() => clearInterval(load));
+
+      await delay(300);
+      const lock = await lockUsers(t, database.url);
+      await blocked(database.name, 5);
+      const exited = service.stop('SIGTERM').then((code) => ({ code, at: performance.now() }));
+      await delay(1500);
+      await lock.release();
+      const { code, at } = await exited;
+      clearInterval(load);
+      await Promise.all(underWay);
+
+      const { 200: answered = 0, ECONNREFUSED: notAccepted = 0, ...failed } = statuses;
+      assert.deepEqual(failed, {});
+      assert.ok(answered > 40, `${answered} answered`);
+      assert.ok(notAccepted > 0, 'it went on accepting');
+      assert.ok(slowest > 1400, `the slowest took ${slowest} ms`);
+      assert.equal(code, 0);
+      assert.ok(at - lastAnswer < 1000, `${at - lastAnswer} ms after the last answer`);
     });
-    const agent = new Agent({ keepAlive: true });
-    t.after(() => agent.destroy());
-    const statuses: Record<string, number> = {};
-    const note = (what: string) => {
-      statuses[what] = (statuses[what] ?? 0) + 1;
-    };
-    let lastAnswer = 0;
-    let slowest = 0;
-    const underWay: Promise<void>[] = [];
-    const authorized = headers();
-    const ask = async (path: string) => {
-      const asked = performance.now();
-      try {
-        const { status } = await get(agent, service.url + path, authorized);
-        note(String(status));
-        lastAnswer = performance.now();
-        slowest = Math.max(slowest, lastAnswer - asked);
-      } catch (error) {
-        const { code, reused } = error as NodeJS.ErrnoException & { reused?: boolean };
-        // A new connection that is reset was still in the kernel's queue when the listener closed.
-        note(code === 'ECONNRESET' && !reused ? 'ECONNREFUSED' : (code ?? String(error)));
-      }
-    };
-    let n = 0;
-    const load = setInterval(() => underWay.push(ask(n++ % 5 === 0 ? '/api/v1/users' : '/health')), 20);
-    t.after(() => clearInterval(load));
-
-    await delay(300);
-    const lock = await lockUsers(t, database.url);
-    await blocked(database.name, 5);
-    const exited = service.stop('SIGTERM').then((code) => ({ code, at: performance.now() }));
-    await delay(1500);
-    await lock.release();
-    const { code, at } = await exited;
-    clearInterval(load);
-    await Promise.all(underWay);
-
-    const { 200: answered = 0, ECONNREFUSED: notAccepted = 0, ...failed } = statuses;
-    assert.deepEqual(failed, {});
-    assert.ok(answered > 40, `${answered} answered`);
-    assert.ok(notAccepted > 0, 'it went on accepting');
-    assert.ok(slowest > 1400, `the slowest took ${slowest} ms`);
-    assert.equal(code, 0);
-    assert.ok(at - lastAnswer < 1000, `${at - lastAnswer} ms after the last answer`);
-  });
+  }
 
   test('says that it is not ready, closes kept connections with their next answer, and logs each step', async (t) => {
     const database = await ownDatabase(t);
@@ -523,7 +538,7 @@ describe('the database goes away and comes back', () => {
     assert.equal(await service.stop(), 0);
   });
 
-  test('a statement whose connection is terminated, or breaks, is a 503', async (t) => {
+  test('a write whose connection is terminated is a 503; one whose connection breaks is a 504 of unknown outcome', async (t) => {
     const database = await ownDatabase(t);
     const proxy = await proxyTo(t, database.url);
     const service = await start(t, { DATABASE_URL: proxy.url });
@@ -533,12 +548,21 @@ describe('the database goes away and comes back', () => {
         `select pg_terminate_backend(pid) from pg_stat_activity
          where datname = '${database.name}' and application_name = 'keelson'`,
       );
-    for (const breakOff of [terminate, async () => proxy.cut()]) {
+    const assertUnknown = async (response: Response) => {
+      assert.equal(response.status, 504);
+      assert.match(((await response.json()) as { type: string }).type, /\/problems\/outcome-unknown$/);
+    };
+    const breaks: [breakOff: () => unknown, assertAnswer: (response: Response) => Promise<void>][] = [
+      [terminate, assertUnavailable],
+      [() => proxy.cut(), assertUnknown],
+    ];
+    for (const [breakOff, assertAnswer] of breaks) {
       const lock = await lockUsers(t, database.url);
       const answers = [post(service.url), post(service.url), post(service.url)];
-      await blocked(database.name, 3);
+      await until('three requests', async () => /^http_requests_in_flight 3$/m.test(await scrape(service)));
+      await blocked(database.name);
       await breakOff();
-      for (const answer of await Promise.all(answers)) await assertUnavailable(answer);
+      for (const answer of await Promise.all(answers)) await assertAnswer(answer);
       await lock.release();
       await recovered(service);
     }
@@ -547,15 +571,6 @@ describe('the database goes away and comes back', () => {
 });
 
 describe('metrics', () => {
-  const metricsUrl = async (service: Service) =>
-    (await service.line(({ msg }) => msg === 'metrics listening')).url as string;
-  const scrape = async (service: Service) => {
-    const response = await fetch(await metricsUrl(service));
-    assert.equal(response.status, 200);
-    assert.match(response.headers.get('content-type') ?? '', /^text\/plain; version=0\.0\.4/);
-    return response.text();
-  };
-
   test('tell of requests by route template, connections and notifications, on a listener of their own', async (t) => {
     const database = await ownDatabase(t);
     const service = await start(t, { DATABASE_URL: database.url, DATABASE_POOL_MAX: '7' });

@@ -31,6 +31,18 @@ describe('the limiter in memory', () => {
     assert.equal((await limiter.take('__proto__')).allowed, true);
   });
 
+  test('counts what another process let through, in the window that is open or a new one', async () => {
+    const { clock, limiter } = limiterOf(10, 60);
+    limiter.heard('a', 3);
+    clock.ms += 1000;
+    assert.deepEqual(await limiter.take('a'), { allowed: true, remaining: 6, resetS: 59 });
+    limiter.heard('a', 6);
+    assert.equal((await limiter.spent('a'))?.allowed, false);
+    assert.equal((await limiter.take('a')).allowed, false);
+    clock.ms += 59_000;
+    assert.equal(await limiter.spent('a'), undefined);
+  });
+
   test('tells whether a quota is spent without taking from it', async () => {
     const { clock, limiter } = limiterOf(2, 60);
     for (let i = 0; i < 5; i++) assert.equal(await limiter.spent('a'), undefined);

@@ -25,7 +25,7 @@ export type Service = {
 const entry = join(import.meta.dirname, '../../src/entry/node.ts');
 
 /**
- * Starts the Node entry without waiting for it to listen. Ports are free ones and secrets set, unless `env` says else.
+ * Starts the Node entry, or what `command` says, without waiting for it to listen. Ports are free ones and secrets set, unless `env` says else.
  * What is `unread` costs nobody anything: no lines, no output.
  */
 export function spawnService(
@@ -37,7 +37,7 @@ export function spawnService(
   const child = spawn(command[0] as string, command.slice(1), {
     cwd: directory,
     env: { PATH: process.env.PATH, PORT: '0', METRICS_ADDR: '127.0.0.1:0', JWT_SECRET: SECRET, ...env },
-    stdio: unread ? 'ignore' : ['ignore', 'pipe', 'pipe'],
+    stdio: unread ? 'ignore' : ['pipe', 'pipe', 'pipe'],
   });
   const lines: LogLine[] = [];
   const waiting = new Set<() => void>();

@@ -1,0 +1,111 @@
+import type { ChildProcess } from 'node:child_process';
+import { createServer } from 'node:net';
+import { availableParallelism } from 'node:os';
+import type { Log } from '../deps.ts';
+import { listen } from '../platform/listen.ts';
+import { createLog } from '../platform/log.ts';
+import { createMetricsServer } from '../platform/metrics-server.ts';
+import { keepProcesses } from '../platform/processes.ts';
+import type { Signals } from '../platform/signals.ts';
+import { stdoutLines } from '../platform/stdout.ts';
+import { workerVariable } from '../platform/worker.ts';
+import { type Config, ConfigError, parseConfig } from './config.ts';
+import { withDevelopmentSecrets } from './development-secrets.ts';
+
+type Env = Record<string, string | undefined>;
+export type Fork = (env: Env) => ChildProcess;
+
+const writeLine = stdoutLines({ shared: true });
+const forever = new Promise<never>(() => {});
+/** How long a scrape waits for workers that do not answer; they ask the database for two seconds. */
+const SCRAPE_MS = 3000;
+
+/** The first of several processes, which starts the others and serves none of the app. False where one is enough. */
+export async function primary(fork: Fork, signals: Signals): Promise<boolean> {
+  try {
+    return await watch(fork, signals);
+  } catch (error) {
+    const problems = error instanceof ConfigError ? { problems: error.problems } : { error };
+    createLog('info', writeLine).error('cannot start', problems);
+    process.exit(1);
+  }
+}
+
+async function watch(fork: Fork, signals: Signals): Promise<boolean> {
+  // 1 Configuration: read and checked once; the workers get the very same, generated secrets included.
+  const env = withDevelopmentSecrets(process.env);
+  const config = parseConfig(env);
+
+  // 2 Logger.
+  const log = createLog(config.logLevel, writeLine);
+  const count = processesOf(config, log);
+  if (count === 1) return false;
+
+  // 3 Workers, and what they tell of themselves.
+  const sum = config.metrics && (await import('../platform/metrics-sum.ts')).createMetricsSum();
+  let port = config.port;
+  const processes = keepProcesses({
+    count,
+    fork: (slot) => fork({ ...env, PORT: String(port), ...workerVariable(slot, count) }),
+    log,
+    onDeath: (pid) => sum?.died(pid),
+  });
+
+  // 4 Signals: the first asks for an orderly stop, the second for an immediate one.
+  const exitNow = (why: string) => {
+    log.error('stopped at once', { why });
+    processes.kill();
+    process.exit(1);
+  };
+  const signaled = new Promise<string>((first) => signals.tell({ first, second: () => exitNow('second signal') }));
+
+  // 5 The metrics server.
+  const expose = async () => sum?.expose(await processes.scrape(SCRAPE_MS)) ?? '';
+  const metricsServer =
+    config.metrics && sum && createMetricsServer({ ...config.metrics, contentType: sum.contentType, expose, log });
+
+  // 6 Listen.
+  let failure: unknown;
+  try {
+    if (metricsServer) log.info('metrics listening', { url: `${await metricsServer.listen()}/metrics` });
+    port = await freePort(config);
+    processes.start();
+    const failed = processes.listening.then((url) => welcome(config, url, count, log));
+
+    // 7 Wait for a signal, a dead server, or workers that cannot be replaced.
+    const why = await Promise.race([signaled, failed, metricsServer?.broken ?? forever, processes.broken]);
+    log.info('stopping', { why });
+  } catch (error) {
+    failure = error;
+    log.error('fatal', { error });
+  }
+
+  // 8 Orderly stop; past its deadline, an immediate one.
+  setTimeout(exitNow, config.shutdownTimeoutMs, 'SHUTDOWN_TIMEOUT_MS has passed').unref();
+  const clean = await processes.stop();
+  log.info('workers stopped');
+  await metricsServer?.close();
+  log.info('metrics listener closed');
+  process.exit(failure || !clean ? 1 : 0);
+}
+
+async function welcome(config: Config, url: string, count: number, log: Log): Promise<never> {
+  log.info('listening', { url, processes: count });
+  if (!config.production) await (await import('./welcome.ts')).printWelcome(config, url);
+  return forever;
+}
+
+function processesOf({ processes, databaseUrl }: Config, log: Log): number {
+  if (processes !== 'auto') return processes;
+  if (!databaseUrl.startsWith('pglite:')) return availableParallelism();
+  log.info('one process', { why: 'the embedded database can be opened by one alone' });
+  return 1;
+}
+
+/** The port that the workers are to share, which nobody else has: told once, by the one who starts them. */
+async function freePort({ host, port }: Config): Promise<number> {
+  const server = createServer();
+  const url = await listen(server, host, port);
+  await new Promise((resolve) => server.close(resolve));
+  return Number(new URL(url).port);
+}

@@ -1,0 +1,20 @@
+import type { AddressInfo, Server } from 'node:net';
+
+/** Binds `server` and returns its URL. */
+export function listen(server: Server, host: string, port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      const { address, family, port } = server.address() as AddressInfo;
+      resolve(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}`);
+    });
+  });
+}
+
+/** Rejects when `server` breaks; nobody need be listening for that. */
+export function brokenServer(server: Server): Promise<never> {
+  const broken = new Promise<never>((_, reject) => server.on('error', reject));
+  broken.catch(() => {});
+  return broken;
+}

@@ -1,0 +1,50 @@
+import { AggregatorRegistry, Counter, Gauge, Registry } from 'prom-client';
+import type { Scraped } from './processes.ts';
+
+type Metrics = { name: string; type: unknown }[];
+
+/** A metric that may only grow. */
+const grows = ({ type }: { type: unknown }) => type === 'counter' || type === 'histogram';
+
+/**
+ * The metrics of several processes as those of one. Counters never fall: what a process last told stays counted when it
+ * does not answer, and when it is gone.
+ */
+export function createMetricsSum() {
+  const own = new Registry();
+  const registers = [own];
+  const processes = new Gauge({
+    name: 'worker_processes',
+    help: 'Worker processes that listen, by whether they answered this scrape.',
+    labelNames: ['state'],
+    registers,
+  });
+  const deaths = new Counter({ name: 'worker_deaths_total', help: 'Worker processes that died.', registers });
+  const startedAt = Date.now() / 1000 - process.uptime();
+  new Gauge({
+    name: 'process_start_time_seconds',
+    help: 'Start time of the first process since unix epoch in seconds.',
+    registers,
+  }).set(startedAt);
+  const last = new Map<number, Metrics>();
+  let departed: Metrics[] = [];
+
+  return {
+    contentType: own.contentType,
+    /** What the process `pid` told before it died is counted from now on without it. */
+    died: (pid: number): void => {
+      deaths.inc();
+      const told = last.get(pid)?.filter(grows) ?? [];
+      last.delete(pid);
+      departed = [AggregatorRegistry.aggregate([...departed, told]).getMetricsAsArray()];
+    },
+    expose: async ({ answers, silent }: Scraped): Promise<string> => {
+      for (const [pid, metrics] of answers) last.set(pid, metrics as Metrics);
+      processes.set({ state: 'answering' }, answers.size);
+      processes.set({ state: 'silent' }, silent);
+      const before = [...last].filter(([pid]) => !answers.has(pid)).map(([, metrics]) => metrics.filter(grows));
+      const sum = AggregatorRegistry.aggregate([...answers.values(), ...before, ...departed]);
+      return `${await sum.metrics()}\n${await own.metrics()}`;
+    },
+  };
+}
