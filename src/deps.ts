@@ -10,8 +10,6 @@ export type Log = Record<'debug' | 'info' | 'warn' | 'error', (message: string, 
 export type Limiter = {
   /** Takes one from the key's quota. */
   take(key: string): Promise<Quota>;
-  /** Whether the key's quota is used up, taking nothing; a backend that cannot tell says no. */
-  spent(key: string): Promise<Quota | undefined>;
   readonly limit: number;
   /** Seconds. */
   readonly window: number;

@@ -5,12 +5,14 @@ import type { Env } from './context.ts';
 // traceparent (W3C Trace Context): version, trace id, parent id, flags.
 const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}/;
 
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
 /** One `request` line, one measurement and, where traces are exported, one span per request, whatever became of it. */
 export const accessLog = createMiddleware<Env>(async (c, next) => {
   const { log, metrics, trace } = c.env;
   const start = performance.now();
   const [, parentTrace, parentId] = TRACEPARENT.exec(c.req.header('traceparent') ?? '') ?? [];
-  const traceId = parentTrace ?? newTraceId();
+  const traceId = parentTrace ?? traceIdOf(c.get('requestId'));
   c.set('traceId', traceId);
   metrics.requestStarted();
   try {
@@ -24,7 +26,7 @@ export const accessLog = createMiddleware<Env>(async (c, next) => {
     metrics.requestFinished(method, route, status, durationMs / 1000);
     trace?.({
       traceId,
-      spanId: newTraceId().slice(16),
+      spanId: crypto.randomUUID().slice(-12) + crypto.randomUUID().slice(0, 4),
       parentId,
       name: `${method} ${route}`,
       startMs: c.env.now().getTime() - durationMs,
@@ -49,6 +51,8 @@ function withoutAddresses<T extends string | undefined>(text: T): T | string {
   return text && /@|%40/i.test(text) ? text.replace(/[^/]*(?:@|%40)[^/]*/gi, '[redacted]') : text;
 }
 
-function newTraceId(): string {
-  return crypto.randomUUID().replaceAll('-', '');
+// A trace that begins here has the digits of the request's id, where that is a UUID.
+function traceIdOf(requestId: string): string {
+  const id = UUID.test(requestId) ? requestId : crypto.randomUUID();
+  return id.slice(0, 8) + id.slice(9, 13) + id.slice(14, 18) + id.slice(19, 23) + id.slice(24);
 }

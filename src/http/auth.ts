@@ -14,18 +14,18 @@ export const scope = (needed: string) =>
     await next();
   });
 
-/** RFC 6750. A failed attempt counts against the client's address, so that guessing tokens is limited. */
+/**
+ * RFC 6750. A failed attempt counts against the client's address, so that guessing tokens is limited; a good token is
+ * never refused for another's bad ones.
+ */
 export const authenticate = createMiddleware<Env>(async (c, next) => {
   const { limiter, verifier, clientAddress } = c.env;
-  const key = `address:${clientAddress}`;
-  const spent = await limiter.spent(key);
-  if (spent) throw refuse(c, spent);
   try {
     const token = bearerToken(c.req.header('Authorization'));
     c.set('principal', await verifier(token));
   } catch (error) {
     if (error instanceof AppError && error.code === 'unauthorized') {
-      const quota = await limiter.take(key);
+      const quota = await limiter.take(`address:${clientAddress}`);
       if (!quota.allowed) throw refuse(c, quota);
     }
     throw error;

@@ -54,9 +54,5 @@ export function memoryLimiter(
       const window = windowOf(key) ?? open(key);
       window.count += times;
     },
-    spent: async (key) => {
-      const window = windowOf(key);
-      return window && window.count >= limit ? { ...quota(window), allowed: false } : undefined;
-    },
   };
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Db } from '../db.ts';
 import type { Limiter, Log, Quota } from '../deps.ts';
-import { findWindow, pruneWindows, takeOne, type WindowRow } from '../rate-limits/store.ts';
+import { pruneWindows, takeOne, type WindowRow } from '../rate-limits/store.ts';
 
 type Options = { db: Db; log: Log; limit: number; windowS: number; now?: () => number };
 
@@ -56,13 +56,6 @@ export function postgresLimiter({ db, log, limit, windowS, now = () => performan
       if (!row) return { allowed: true };
       if (row.count > limit) return refuse(key, row);
       return { allowed: true, remaining: limit - row.count, resetS: row.resetS };
-    },
-    async spent(name) {
-      const key = hash(name);
-      const known = refusal(key);
-      if (known) return known;
-      const row = await orPass((signal) => findWindow(db, key, signal));
-      return row && row.count >= limit ? refuse(key, row) : undefined;
     },
   };
 }

@@ -1,4 +1,4 @@
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener, RequestError } from '@hono/node-server';
@@ -11,12 +11,15 @@ const LINGER_MS = 250;
 
 /** Node's HTTP server around a fetch handler, with an orderly stop. */
 export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutMs, idleTimeoutMs, log }) => {
-  const underWay = new Set<ServerResponse>();
   const connections = new Set<Socket>();
   let draining = false;
 
   const listener = getRequestListener(
-    (request, { incoming }) => fetch(request, incoming.socket.remoteAddress ?? 'unknown'),
+    async (request, { incoming, outgoing }) => {
+      const response = await fetch(request, incoming.socket.remoteAddress ?? 'unknown');
+      if (draining) outgoing.setHeader('Connection', 'close');
+      return response;
+    },
     {
       // Its own light Request and Response: a third more requests per second (DECISIONS.md).
       overrideGlobalObjects: true,
@@ -35,12 +38,7 @@ export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutM
       keepAliveTimeout: idleTimeoutMs,
       connectionsCheckingInterval: Math.min(1000, readTimeoutMs),
     },
-    (incoming, outgoing) => {
-      underWay.add(outgoing);
-      outgoing.once('close', () => underWay.delete(outgoing));
-      if (draining) outgoing.setHeader('Connection', 'close');
-      void listener(incoming, outgoing);
-    },
+    listener,
   );
 
   server.on('clientError', answerBadRequest);
@@ -51,7 +49,6 @@ export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutM
 
   function drain(): void {
     draining = true;
-    for (const outgoing of underWay) if (!outgoing.headersSent) outgoing.setHeader('Connection', 'close');
   }
 
   function closeUnused(): void {

@@ -24,7 +24,7 @@ type Callback = (error: Error | null, rows: Row[]) => void;
 const columnsOf = new WeakMap<Wire, Map<string, Column[]>>();
 
 // pg pipelines its own queries alone.
-const PgQuery = pg.Query as unknown as new (config: { name: string; text: string }) => object;
+const PgQuery = pg.Query as unknown as new (text: string) => object;
 
 /** A query that is prepared, and its rows described, once per connection. Values are parsed as pg does, but for times. */
 export class PreparedQuery extends PgQuery {
@@ -38,7 +38,7 @@ export class PreparedQuery extends PgQuery {
   private failed: Error | undefined;
 
   constructor({ name, text, params }: Sent, callback: Callback) {
-    super({ name, text });
+    super(text);
     this.name = name;
     this.text = text;
     this.params = params;

@@ -19,12 +19,6 @@ const take = statement<{ key: string; windowS: number }, WindowRow>(
     returning count, ${resetS}`,
 );
 
-const look = statement<{ key: string }, WindowRow>(
-  'rate_limits.look',
-  ($) => sql`select count, ${resetS} from ${rateLimits} where key = ${$.key}::text and not ${ended}`,
-  'reads',
-);
-
 const prune = statement<{ limit: number }, { key: string }>(
   'rate_limits.prune',
   ($) => sql`
@@ -37,11 +31,6 @@ const prune = statement<{ limit: number }, { key: string }>(
 export async function takeOne(db: Db, key: string, windowS: number, signal: AbortSignal): Promise<WindowRow> {
   const [row] = await db.run(take, { key, windowS }, signal);
   return row as WindowRow;
-}
-
-/** The key's window, unless it has ended or there is none. */
-export async function findWindow(db: Db, key: string, signal: AbortSignal): Promise<WindowRow | undefined> {
-  return (await db.run(look, { key }, signal))[0];
 }
 
 /** Deletes windows that have ended, `limit` at most. */
