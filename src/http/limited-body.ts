@@ -36,10 +36,12 @@ async function readBytes(body: ReadableStream<Uint8Array>, limit: number): Promi
   return bytes.subarray(0, size);
 }
 
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
+
 /** RFC 8259 has JSON in UTF-8: what is not would be stored as something else. */
 function textOf(bytes: ArrayBuffer | Uint8Array<ArrayBuffer>): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes);
+    return utf8.decode(bytes);
   } catch {
     throw new AppError('malformed-json', 'The body is not UTF-8.');
   }

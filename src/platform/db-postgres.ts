@@ -125,9 +125,11 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
     heard,
     lost,
   };
+  // Inserts wait for the disk, and several commits share one wait: the more connections, the more do. Both kinds give
+  // way where somebody needs a connection of their own.
   const shared: Record<Sharing, typeof runAlone> = {
     reads: sharedConnections({ depth: 64, connections: 2, writes: false }, host),
-    inserts: sharedConnections({ depth: 8, connections: 4, writes: true }, host),
+    inserts: sharedConnections({ depth: 4, connections: Math.max(1, poolMax - 2), writes: true }, host),
   };
 
   const db: Db = {

@@ -69,13 +69,13 @@ async function setUp(t: TestContext, poolMax = 10) {
     close: closeOnce,
     hold: async (lock: number) => void (await locker.query('select pg_advisory_lock($1)', [lock])),
     release: async (lock: number) => void (await locker.query('select pg_advisory_unlock($1)', [lock])),
-    /** The backends that wait for a lock, once there are `n`. */
+    /** The backends that wait for a lock, once there are `n` or more. */
     blocked: async (n = 1) => {
       const text = `select pid from pg_stat_activity
                     where datname = current_database() and application_name = 'keelson' and wait_event_type = 'Lock'`;
       for (;;) {
         const rows = await query(database.name, text);
-        if (rows.length === n) return rows.map(({ pid }) => Number(pid));
+        if (rows.length >= n) return rows.map(({ pid }) => Number(pid));
       }
     },
     written: async () => (await query(database.name, 'select n from written order by n')).map(({ n }) => Number(n)),
@@ -198,19 +198,19 @@ describe('a deadline', { timeout: 60_000 }, () => {
     await hold(1);
     const deadline = new AbortController();
     const late = db.run(waits, { lock: 1, n: 1 }, deadline.signal);
-    const behind = many(7, (i) => db.run(insert, { n: i + 2 }, long()));
+    const behind = many(3, (i) => db.run(insert, { n: i + 2 }, long()));
     await blocked();
     deadline.abort();
     await assert.rejects(late, (error) => error instanceof DbError && error.sqlState === '57014');
     await Promise.all(behind);
-    assert.deepEqual(await written(), [2, 3, 4, 5, 6, 7, 8]);
+    assert.deepEqual(await written(), [2, 3, 4]);
     await proxy.until(() => proxy.open() === 0);
   });
 
   test('of a statement that waits to be sent sends it never', async (t) => {
     const { db, hold, release, blocked, written } = await setUp(t, 1);
     await hold(1);
-    const slow = many(8, (i) => db.run(waits, { lock: 1, n: i }, long()));
+    const slow = many(4, (i) => db.run(waits, { lock: 1, n: i }, long()));
     await blocked();
     const deadline = new AbortController();
     const late = db.run(insert, { n: 99 }, deadline.signal);
@@ -276,7 +276,7 @@ describe('a connection that is lost', { timeout: 60_000 }, () => {
   test('without a word leaves writes unknown and reads unavailable, and concerns only what was on it', async (t) => {
     const { db, proxy, hold, release, blocked } = await setUp(t);
     await hold(1);
-    const writes = many(5, (n) => db.run(waits, { lock: 1, n }, long()));
+    const writes = many(4, (n) => db.run(waits, { lock: 1, n }, long()));
     const reads = many(2, (n) => db.run(waitsAsRead, { lock: 1, n: 10 + n }, long()));
     await blocked(2);
     const other = db.run(alone, {}, long());
@@ -291,7 +291,7 @@ describe('a connection that is lost', { timeout: 60_000 }, () => {
   test('with the server’s word leaves nothing unknown: none of what it had not answered was written', async (t) => {
     const { db, hold, release, blocked, written, terminate } = await setUp(t);
     await hold(1);
-    const writes = many(5, (n) => db.run(waits, { lock: 1, n }, long()));
+    const writes = many(4, (n) => db.run(waits, { lock: 1, n }, long()));
     const [backend] = await blocked();
     await terminate(backend as number);
     await Promise.all(writes.map((run) => failsAs(run, 'unavailable')));
