@@ -292,9 +292,10 @@ describe('a connection that is lost', { timeout: 60_000 }, () => {
     const { db, hold, release, blocked, written, terminate } = await setUp(t);
     await hold(1);
     const writes = many(4, (n) => db.run(waits, { lock: 1, n }, long()));
+    const failures = writes.map((run) => failsAs(run, 'unavailable'));
     const [backend] = await blocked();
     await terminate(backend as number);
-    await Promise.all(writes.map((run) => failsAs(run, 'unavailable')));
+    await Promise.all(failures);
     await release(1);
     assert.deepEqual(await written(), []);
   });
