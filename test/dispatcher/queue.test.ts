@@ -256,7 +256,7 @@ onEveryDatabase('queue', (db) => {
     assert.equal(results.length, count);
     await settle(db, results, 'd');
     const { status, failures, failingSince } = await endpointState(db, id);
-    return [status, failures, failingSince && Math.floor((Date.now() - failingSince.getTime()) / 3_600_000)];
+    return [status, failures, failingSince && Math.floor((Date.now() - Date.parse(failingSince)) / 3_600_000)];
   }
 
   test('an endpoint is disabled after five days of failures, ten at least, and not for one after quiet days', async () => {

@@ -43,7 +43,7 @@ export async function newEndpoint(db: Db, url = 'https://example.com/', secret =
 
 const endpoint = statement<
   { id: string },
-  { status: string; failures: number; pauseS: number | null; failingSince: Date | null }
+  { status: string; failures: number; pauseS: number | null; failingSince: string | null }
 >(
   'test.endpointState',
   ($) => sql`
