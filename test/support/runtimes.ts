@@ -1,11 +1,19 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '../..');
 const installed = (name: string) => join(root, 'test/node_modules/.bin', name);
 
+const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+/** What `npm start` says after `exec node`, for any folder. */
+const nodeArguments = (scripts.start as string)
+  .split(' ')
+  .slice(2)
+  .map((part) => (/^(\.\/|src\/)/.test(part) ? join(root, part) : part));
+
 /** How the service is started as a process on each runtime. */
 export const COMMANDS = {
-  node: [process.execPath, join(root, 'src/entry/node.ts')],
+  node: [process.execPath, ...nodeArguments],
   deno: [installed('deno'), 'run', '-A', '--node-modules-dir=manual', join(root, 'src/entry/deno.ts')],
   bun: [installed('bun'), join(root, 'src/entry/bun.ts')],
 };

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { SECRET } from './deps.ts';
+import { COMMANDS } from './runtimes.ts';
 
 export type LogLine = Record<string, unknown> & { level: string; msg: string };
 
@@ -22,15 +23,13 @@ export type Service = {
   output(): string;
 };
 
-const entry = join(import.meta.dirname, '../../src/entry/node.ts');
-
 /**
- * Starts the Node entry, or what `command` says, without waiting for it to listen. Ports are free ones and secrets set, unless `env` says else.
+ * Starts the service as npm start does, or what `command` says, without waiting for it to listen. Ports are free ones and secrets set, unless `env` says else.
  * What is `unread` costs nobody anything: no lines, no output.
  */
 export function spawnService(
   env: Record<string, string> = {},
-  command = [process.execPath, entry],
+  command = COMMANDS.node,
   { unread = false } = {},
 ): Service {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-service-'));
