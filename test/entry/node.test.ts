@@ -525,7 +525,8 @@ describe('the database goes away and comes back', () => {
     const database = await ownDatabase(t);
     const service = await start(t, { DATABASE_URL: database.url });
     assert.equal((await post(service.url)).status, 201);
-    const terminate = `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${database.name}'`;
+    // It waits until they are gone: what is sent to one that is going has an unknown outcome.
+    const terminate = `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${database.name}'`;
     await query('postgres', `alter database ${database.name} allow_connections false`);
     await query('postgres', terminate);
     for (let i = 0; i < 3; i++) await assertUnavailable(await post(service.url));
