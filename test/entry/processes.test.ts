@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Agent, get } from 'node:http';
 import { createServer } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
+import { setTimeout as pass } from 'node:timers/promises';
 import pg from 'pg';
 import { createDatabase } from '../support/databases.ts';
 import { databaseUrl, query } from '../support/postgres-server.ts';
@@ -57,6 +58,11 @@ function lives(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** Resolves once `pid` is at work no more: one that was killed a moment ago may still be. */
+async function isGone(pid: number): Promise<void> {
+  while (lives(pid)) await pass(10);
 }
 
 let count = 0;
@@ -215,7 +221,7 @@ describe('several processes', { concurrency: 2 }, () => {
     assert.match(text, /^http_requests_in_flight 0$/m);
     assert.equal(await service.stop(), 1);
     assert.match(JSON.stringify(service.lines.at(-1)), /SHUTDOWN_TIMEOUT_MS/);
-    for (const pid of [hung, other]) assert.ok(!lives(pid));
+    await Promise.all([hung, other].map(isGone));
   });
 
   test('a second signal ends all of them at once', async (t) => {
@@ -225,7 +231,7 @@ describe('several processes', { concurrency: 2 }, () => {
     await nth(service, 'not ready any more', 2);
     assert.equal(await service.stop('SIGTERM'), 1);
     assert.equal(service.lines.at(-1)?.msg, 'stopped at once');
-    for (const pid of workersOf(service)) assert.ok(!lives(pid));
+    await Promise.all(workersOf(service).map(isGone));
   });
 
   test('a worker that is told to stop by itself stops in order, and is replaced', async (t) => {
@@ -293,7 +299,7 @@ describe('several processes', { concurrency: 2 }, () => {
       const reasons = of(service, 'stopping').map(({ why }) => why);
       assert.deepEqual(reasons, Array(2).fill('the primary is gone'));
       assert.equal(of(service, 'database closed').length, 2);
-      for (const pid of pids) assert.ok(!lives(pid));
+      await Promise.all([...pids].map(isGone));
     });
   }
 });
