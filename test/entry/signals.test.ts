@@ -115,8 +115,10 @@ test('Ctrl-C, which reaches all of several processes, is one signal', async (t) 
   const service = await start(t, terminal(npm('start')), { PROCESSES: '2' });
   type(service, CTRL_C);
   await assertStopped(service, ['workers stopped', 'metrics listener closed']);
-  const reasons = service.lines.filter(({ msg }) => msg === 'stopping').map(({ why }) => why);
-  assert.deepEqual(reasons, ['SIGINT', 'SIGINT', 'SIGINT']);
+  const stopping = service.lines.filter(({ msg }) => msg === 'stopping');
+  assert.equal(stopping.length, 3, 'each once');
+  // Which of the two a worker hears first, the terminal's or the first process's, is nobody's business.
+  assert.equal(stopping.find(({ pid }) => pid === undefined)?.why, 'SIGINT');
 });
 
 test("a container's first process hears a signal before it listens", async (t) => {
