@@ -1,5 +1,5 @@
 import { is, Placeholder, type SQL, sql } from 'drizzle-orm';
-import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
+import { PgDialect, type PgTable, timestamp } from 'drizzle-orm/pg-core';
 import { getTableColumns } from 'drizzle-orm/utils';
 
 /** A value bound to a statement. Times go and come as RFC 3339 text, lists and objects go as JSON text: on every driver. */
@@ -83,6 +83,9 @@ export function columns(table: PgTable, alias?: string): SQL {
   return sql.join(list, sql`, `);
 }
 
+/** A column for a time, to the millisecond; rows hold what drivers hand on, RFC 3339 text. */
+export const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'string' });
+
 /** A timestamp as the API writes it, and as drivers hand it on: RFC 3339, UTC, milliseconds. */
 export function rfc3339(time: SQL): SQL {
   return sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
@@ -119,6 +122,9 @@ export class DbError extends Error {
   }
 }
 
+/** Of a statement whose caller waits no longer, and which did not take effect. */
+export const canceled = () => new DbError('canceled', 'canceled by the caller');
+
 /** Whether `error` is the violation of the unique constraint or index named `constraint`. */
 export function isUniqueViolation(error: unknown, constraint: string): boolean {
   return error instanceof DbError && error.sqlState === '23505' && error.constraint === constraint;
@@ -137,7 +143,7 @@ export function toDbError(error: unknown): DbError {
   if (error instanceof DbError) return error;
   for (let e = error as Record<string, unknown> | undefined; e; e = (e.cause ?? e.sourceError) as typeof e) {
     const { code, constraint, message, name } = e;
-    if (name === 'AbortError' || name === 'TimeoutError') return new DbError('canceled', 'canceled by the caller');
+    if (name === 'AbortError' || name === 'TimeoutError') return canceled();
     if (typeof code !== 'string' || !SQLSTATE.test(code)) continue;
     return new DbError(failureOf(code), QUOTES_DATA.test(code) ? `SQLSTATE ${code}` : String(message), {
       sqlState: code,

@@ -1,6 +1,6 @@
 import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
-import { jsonText, setHeader, text } from '../http/answer.ts';
+import { body, html, jsonText, setHeader } from '../http/answer.ts';
 import { plainProblemsOf, plainResponse } from '../http/openapi.ts';
 import { router } from '../http/route.ts';
 import { page } from './page.ts';
@@ -53,9 +53,9 @@ export function docsRoutes(document: () => object) {
     })
     .openapi(docs, (c) => {
       setHeader(c, 'Content-Security-Policy', POLICY);
-      return text(c, page, 'text/html; charset=UTF-8');
+      return html(c, page);
     });
-  routes.get('/docs/app.js', (c) => text(c, script, 'text/javascript; charset=utf-8'));
-  routes.get('/docs/app.css', (c) => text(c, style, 'text/css; charset=utf-8'));
+  routes.get('/docs/app.js', (c) => body(c, script, 'text/javascript; charset=utf-8'));
+  routes.get('/docs/app.css', (c) => body(c, style, 'text/css; charset=utf-8'));
   return routes;
 }

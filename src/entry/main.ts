@@ -1,54 +1,30 @@
-import { hostname } from 'node:os';
 import { app } from '../app.ts';
-import { type Deps, type Log, noMetrics } from '../deps.ts';
+import { type Deps, noMetrics } from '../deps.ts';
 import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
-import { webhookChannel } from '../dispatcher/channels/webhook.ts';
-import { systemClock } from '../dispatcher/clock.ts';
 import { queueDepth } from '../dispatcher/depth.ts';
-import { createDispatcher } from '../dispatcher/dispatch.ts';
 import { tidy } from '../dispatcher/housekeeping.ts';
-import { databaseQueue } from '../dispatcher/queue.ts';
-import { processLimits } from '../dispatcher/rooms.ts';
-import { createLog } from '../platform/log.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
 import type { CreateServer } from '../platform/server.ts';
-import { nodeSign } from '../platform/sign-node.ts';
 import type { Signals } from '../platform/signals.ts';
-import { stdoutLines } from '../platform/stdout.ts';
 import { createVerifier } from '../platform/verify-jwt.ts';
 import type { Worker } from '../platform/worker.ts';
-import { type Config, ConfigError, parseConfig } from './config.ts';
+import { type Config, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
-import { emailChannel } from './email-channel.ts';
 import { createLimiter } from './limiter.ts';
 import { openDatabase, speaksNeon } from './open-database.ts';
+import type { LogAt } from './start.ts';
 import { printWelcome } from './welcome.ts';
 
 const forever = new Promise<never>(() => {});
-const now = () => new Date();
 const TIDY_EVERY_MS = 600_000;
 /** What is left of the time to stop when deliveries are given up on, to settle them. */
 const LAST_WORDS_MS = 1000;
-
-type LogAt = (level: Config['logLevel']) => Log;
 
 /**
  * The service as a process, on Node, Deno and Bun, which differ in their server: ends the process when it is over. A
  * `worker` leaves to its primary what is told once for all of them.
  */
-export async function main(createServer: CreateServer, signals: Signals, worker?: Worker): Promise<void> {
-  const writeLine = stdoutLines({ shared: worker !== undefined });
-  const logAt: LogAt = (level) => createLog(level, writeLine, worker && { pid: process.pid });
-  try {
-    await serve(createServer, logAt, signals, worker);
-  } catch (error) {
-    const problems = error instanceof ConfigError ? { problems: error.problems } : { error };
-    logAt('info').error('cannot start', problems);
-    process.exit(1);
-  }
-}
-
-async function serve(createServer: CreateServer, logAt: LogAt, signals: Signals, worker?: Worker): Promise<void> {
+export async function main(createServer: CreateServer, logAt: LogAt, signals: Signals, worker?: Worker): Promise<void> {
   // 1 Configuration: read and checked once, before anything else.
   const config = parseConfig(withDevelopmentSecrets(process.env));
 
@@ -67,31 +43,14 @@ async function serve(createServer: CreateServer, logAt: LogAt, signals: Signals,
   // 4 Dependencies.
   const prometheus = config.metrics && (await import('../platform/metrics.ts')).createMetrics();
   const metrics = prometheus ?? noMetrics;
-  const random = Math.random;
-  const name = `${hostname()}:${process.pid}`;
   const secrets = createSecretBox(config.secretsKey);
-  const settings = { ...config.dispatch, ...processLimits(config.dispatch) };
-  const sender = config.dispatchEnabled
-    ? (await import('../platform/send-undici.ts')).undiciSend({
-        allowPrivate: config.webhookAllowPrivate,
-        timeoutMs: config.dispatch.deliveryTimeoutMs,
-        connectionsPerOrigin: settings.totalConcurrency,
-      })
+  const dispatcher = config.dispatchEnabled
+    ? (await import('./dispatcher.ts')).openDispatcher(config, { db, log, metrics, secrets })
     : undefined;
-  const channels = {
-    email: emailChannel(config, log),
-    webhook: webhookChannel({ send: sender?.send ?? (() => forever), secrets, now, sign: nodeSign() }),
-  };
-  const queue = databaseQueue(db, { name, leaseMs: config.dispatch.leaseMs });
-  const dispatcher = createDispatcher({ queue, channels, clock: systemClock, log, metrics, random, settings });
   // Over HTTP there is no listening, and what listens would keep Neon awake.
   const doorbell =
     config.databaseUrl.startsWith('postgres') && !speaksNeon(config)
-      ? (await import('../platform/doorbell-postgres.ts')).postgresDoorbell(
-          config.databaseUrl,
-          log,
-          config.dispatchEnabled ? dispatcher.wake : undefined,
-        )
+      ? (await import('../platform/doorbell-postgres.ts')).postgresDoorbell(config.databaseUrl, log, dispatcher?.wake)
       : undefined;
   const tracing = config.otlpEndpoint
     ? (await import('../platform/trace-otlp.ts')).otlpTrace({ endpoint: config.otlpEndpoint, log })
@@ -100,15 +59,15 @@ async function serve(createServer: CreateServer, logAt: LogAt, signals: Signals,
   const deps: Omit<Deps, 'clientAddress'> = {
     settings: config,
     db,
-    now,
+    now: () => new Date(),
     limiter: createLimiter(config, db, log, worker),
     verifier: createVerifier(config.jwt, log),
     secrets,
     refuseWebhookUrl: (url) => checkWebhookUrl(url, { allowPrivate: config.webhookAllowPrivate }),
     wake: (changed) => {
-      if (config.dispatchEnabled || !doorbell) dispatcher.wake(changed);
+      dispatcher?.wake(changed);
       // New work is for one dispatcher; a changed endpoint concerns them all.
-      if (!config.dispatchEnabled || changed !== undefined) doorbell?.ring(changed);
+      if (!dispatcher || changed !== undefined) doorbell?.ring(changed);
     },
     log,
     metrics,
@@ -133,14 +92,14 @@ async function serve(createServer: CreateServer, logAt: LogAt, signals: Signals,
   const signaled = new Promise<string>((first) => signals.tell({ first, second }));
 
   // 7 Workers: the dispatcher, housekeeping and the metrics server.
-  const dispatching = config.dispatchEnabled ? dispatcher.run() : forever;
+  const dispatching = dispatcher?.run() ?? forever;
   dispatching.catch(() => {});
   // Of several processes one tidies.
   const tidying = worker?.slot ? undefined : setInterval(tidy, TIDY_EVERY_MS, { db, log }, config.retentionDays);
   const sources = {
     pool: database.stats,
     queue: () => queueDepth(db, AbortSignal.timeout(2000)),
-    lastClaimAgeMs: config.dispatchEnabled ? dispatcher.lastClaimAgeMs : undefined,
+    lastClaimAgeMs: dispatcher?.lastClaimAgeMs,
   };
   if (prometheus) worker?.onScrape((queue) => prometheus.snapshot(queue ? sources : { ...sources, queue: undefined }));
   const metricsServer =
@@ -179,17 +138,17 @@ async function serve(createServer: CreateServer, logAt: LogAt, signals: Signals,
   server.drain();
   log.info('not ready any more');
   if (!failure) await new Promise((resolve) => setTimeout(resolve, config.shutdownDelayMs));
-  dispatcher.stop(outOfTime);
+  dispatcher?.stop(outOfTime);
   await server.close();
   log.info('requests finished, listener closed');
-  if (config.dispatchEnabled) {
+  if (dispatcher) {
     await dispatching.catch((error) => {
       if (error === failure) return;
       log.error('dispatcher failed', { error });
       process.exitCode = 1;
     });
   }
-  await Promise.all([sender?.close(), doorbell?.close(), tracing?.flush()]);
+  await Promise.all([dispatcher?.close(), doorbell?.close(), tracing?.flush()]);
   clearInterval(tidying);
   log.info('dispatcher stopped');
   await metricsServer?.close();

@@ -3,41 +3,29 @@ import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import type { Log } from '../deps.ts';
 import { listen } from '../platform/listen.ts';
-import { createLog } from '../platform/log.ts';
 import { createMetricsServer } from '../platform/metrics-server.ts';
 import { keepProcesses } from '../platform/processes.ts';
 import type { Signals } from '../platform/signals.ts';
-import { stdoutLines } from '../platform/stdout.ts';
 import { workerVariable } from '../platform/worker.ts';
-import { type Config, ConfigError, parseConfig } from './config.ts';
+import { type Config, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
+import type { LogAt } from './start.ts';
 
 type Env = Record<string, string | undefined>;
 export type Fork = (env: Env) => ChildProcess;
 
-const writeLine = stdoutLines({ shared: true });
 const forever = new Promise<never>(() => {});
 /** How long a scrape waits for workers that do not answer; they ask the database for two seconds. */
 const SCRAPE_MS = 3000;
 
 /** The first of several processes, which starts the others and serves none of the app. False where one is enough. */
-export async function primary(fork: Fork, signals: Signals): Promise<boolean> {
-  try {
-    return await watch(fork, signals);
-  } catch (error) {
-    const problems = error instanceof ConfigError ? { problems: error.problems } : { error };
-    createLog('info', writeLine).error('cannot start', problems);
-    process.exit(1);
-  }
-}
-
-async function watch(fork: Fork, signals: Signals): Promise<boolean> {
+export async function primary(fork: Fork, logAt: LogAt, signals: Signals): Promise<boolean> {
   // 1 Configuration: read and checked once; the workers get the very same, generated secrets included.
   const env = withDevelopmentSecrets(process.env);
   const config = parseConfig(env);
 
   // 2 Logger.
-  const log = createLog(config.logLevel, writeLine);
+  const log = logAt(config.logLevel);
   const count = processesOf(config, log);
   if (count === 1) return false;
 

@@ -1,5 +1,8 @@
+import type { Log } from '../deps.ts';
+import { createLog, type LogLevel } from '../platform/log.ts';
 import type { CreateServer } from '../platform/server.ts';
 import { hearSignals } from '../platform/signals.ts';
+import { stdoutLines } from '../platform/stdout.ts';
 import { thisWorker } from '../platform/worker.ts';
 import type { Fork } from './primary.ts';
 
@@ -11,16 +14,29 @@ type Runtime = {
   join?: () => Promise<void>;
 };
 
+/** The process's logger, before and after its level is known. */
+export type LogAt = (level: LogLevel) => Log;
+
 /** The service as one process, or as the first of several, which watches the others: ends the process when it is over. */
 export async function start({ createServer, fork, join }: Runtime): Promise<void> {
   // Before all else is loaded: as a container's first process a signal would be lost.
   const signals = hearSignals();
   const worker = thisWorker();
-  if (worker) await join?.();
-  else if (!['', '1'].includes(process.env.PROCESSES ?? '')) {
-    const { primary } = await import('./primary.ts');
-    if (await primary(await fork(), signals)) return;
+  const isFirst = !worker && !['', '1'].includes(process.env.PROCESSES ?? '');
+  const writeLine = stdoutLines({ shared: worker !== undefined || isFirst });
+  const logAt: LogAt = (level) => createLog(level, writeLine, worker && { pid: process.pid });
+  try {
+    if (worker) await join?.();
+    if (isFirst) {
+      const { primary } = await import('./primary.ts');
+      if (await primary(await fork(), logAt, signals)) return;
+    }
+    const [{ main }, create] = await Promise.all([import('./main.ts'), createServer()]);
+    await main(create, logAt, signals, worker);
+  } catch (error) {
+    const { ConfigError } = await import('./config.ts');
+    const problems = error instanceof ConfigError ? { problems: error.problems } : { error };
+    logAt('info').error('cannot start', problems);
+    process.exit(1);
   }
-  const [{ main }, create] = await Promise.all([import('./main.ts'), createServer()]);
-  await main(create, signals, worker);
 }

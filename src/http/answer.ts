@@ -25,19 +25,24 @@ function answer(c: Ctx, status: StatusCode, body: string | null): Response {
 type Json<T, S extends StatusCode> = Response & TypedResponse<JSONParsed<T>, S, 'json'>;
 
 /** Answers with JSON. */
-export function json<T, S extends ContentfulStatusCode>(c: Ctx, body: T, status: S): Json<T, S> {
-  return jsonText<T, S>(c, JSON.stringify(body), status);
+export function json<T, S extends ContentfulStatusCode>(c: Ctx, value: T, status: S): Json<T, S> {
+  return jsonText<T, S>(c, JSON.stringify(value), status);
 }
 
 /** Answers with JSON that is text already. */
-export function jsonText<T, S extends ContentfulStatusCode>(c: Ctx, body: string, status: S): Json<T, S> {
-  return text(c, body, 'application/json', status) as Json<T, S>;
+export function jsonText<T, S extends ContentfulStatusCode>(c: Ctx, text: string, status: S): Json<T, S> {
+  return body(c, text, 'application/json', status) as Json<T, S>;
+}
+
+/** Answers with a page. */
+export function html(c: Ctx, page: string): Response {
+  return body(c, page, 'text/html; charset=UTF-8');
 }
 
 /** Answers with text of a media type. */
-export function text(c: Ctx, body: string, type: string, status: StatusCode = 200): Response {
+export function body(c: Ctx, text: string, type: string, status: StatusCode = 200): Response {
   setHeader(c, 'Content-Type', type);
-  return answer(c, status, body);
+  return answer(c, status, text);
 }
 
 /** Answers without a body. */

@@ -55,25 +55,15 @@ function scopeOf(c: Ctx, query: Query): string {
 /** The id's 32 hexadecimal digits, and 8 of the checksum. */
 export function writeCursor(id: string, scope: string): string {
   const hex = id.replaceAll('-', '');
-  return (
-    hex +
-    checksum(hex + scope)
-      .toString(16)
-      .padStart(8, '0')
-  );
+  const sum = checksum(hex + scope).toString(16);
+  return hex + sum.padStart(8, '0');
 }
 
 /** The id in `cursor`, or undefined where it is not one that `writeCursor` made for this scope. */
 export function readCursor(cursor: string, scope: string): string | undefined {
   if (!/^[0-9a-f]{40}$/.test(cursor)) return undefined;
-  const id = [
-    cursor.slice(0, 8),
-    cursor.slice(8, 12),
-    cursor.slice(12, 16),
-    cursor.slice(16, 20),
-    cursor.slice(20, 32),
-  ];
-  return writeCursor(id.join('-'), scope) === cursor ? id.join('-') : undefined;
+  const id = cursor.slice(0, 32).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+  return writeCursor(id, scope) === cursor ? id : undefined;
 }
 
 /** FNV-1a, 32 bits. */

@@ -2,7 +2,7 @@ import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { DbError } from '../db.ts';
 import { AppError, type ErrorCode, type FieldError } from '../errors.ts';
-import { setHeader, text } from './answer.ts';
+import { body, setHeader } from './answer.ts';
 import type { Ctx } from './context.ts';
 
 type Problem = {
@@ -179,7 +179,7 @@ const NOT_IN_A_URI = /%(?![0-9a-f]{2})|[^\w\-.~!$&'()*+,;=:@/%]/gi;
 export function problemResponse(c: Ctx, error: AppError): Response {
   const { status, title } = problems[error.code];
   const { origin, pathname } = new URL(c.req.url);
-  const body = {
+  const problem = {
     type: `${origin}/problems/${error.code}`,
     title,
     status,
@@ -190,7 +190,7 @@ export function problemResponse(c: Ctx, error: AppError): Response {
   };
   for (const [name, value] of Object.entries(error.headers)) setHeader(c, name, value);
   setHeader(c, 'Cache-Control', 'no-store');
-  return text(c, JSON.stringify(body), 'application/problem+json', status);
+  return body(c, JSON.stringify(problem), 'application/problem+json', status);
 }
 
 /** The one mapper from anything thrown to a problem. What it does not know is logged and answered as `internal`. */

@@ -2,7 +2,10 @@ import { type SQL, sql } from 'drizzle-orm';
 import { type Db, type Params, statement } from '../db.ts';
 import { idempotencyKeys } from './schema.ts';
 
-/** What a creating statement takes beside its own values. `key` is null where the client sent no key; `keyInput` is what a repeat must send again. */
+/**
+ * What a creating statement takes beside its own values. `key` is null where the client sent no key; `keyInput` is what
+ * a repeat must send again.
+ */
 export type ReservationValues = {
   keySubject: string;
   keyRoute: string;
@@ -12,7 +15,7 @@ export type ReservationValues = {
   keyResponse: string;
 };
 
-/** What it returns: whether this very statement had the effect, whether the input is the first one's, and what that answered. */
+/** What it returns: whether this very statement had the effect, whether the input is the first one's, and its answer. */
 export type ReservationRow = { fresh: boolean; same: boolean; response: string };
 
 /** `response` where it depends on what is in the database: JSON text, as an Answer of `http/idempotency.ts`. */
@@ -23,9 +26,9 @@ const KEPT_HOURS = 24;
 
 /**
  * The CTEs `reserved` and `reservation`, for the head of a creating statement, which then inserts
- * `from reservation where fresh` and ends in `select fresh, same, response from reservation`. A duplicate that arrives meanwhile waits on
- * the primary key and gets the committed response; a violated constraint anywhere in the statement takes the
- * reservation back with it. Where `precondition` does not hold there is no reservation, and no row, but for a repeat of
+ * `from reservation where fresh` and ends in `select fresh, same, response from reservation`. A duplicate that arrives
+ * meanwhile waits on the primary key and gets the committed response; a violated constraint anywhere in the statement
+ * takes the reservation back with it. Where `precondition` does not hold there is no reservation, and no row, but for a repeat of
  * what was once accepted; `response` may be null then.
  */
 export function reserveKey($: Params<ReservationValues>, { precondition, response }: Options = {}): SQL {

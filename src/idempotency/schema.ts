@@ -1,4 +1,5 @@
-import { index, pgTable, primaryKey, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import { index, pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
+import { time } from '../db.ts';
 
 /**
  * One row per accepted creating POST that carried an Idempotency-Key; committed with its effect. Rows come in order of
@@ -13,7 +14,7 @@ export const idempotencyKeys = pgTable(
     fingerprint: text().notNull(),
     holder: uuid().notNull(),
     response: text().notNull(),
-    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull(),
+    createdAt: time('created_at').notNull(),
   },
   (t) => [
     primaryKey({ columns: [t.subject, t.route, t.key] }),

@@ -1,7 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { index, integer, jsonb, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
-
-const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'string' });
+import { time } from '../db.ts';
 
 /** A secret that was replaced, sealed, and until when it signs too, RFC 3339. */
 type PreviousSecret = { secret: string; until: string };

@@ -1,5 +1,5 @@
 import { neon, neonConfig, types } from '@neondatabase/serverless';
-import { type Db, DbError, TIMESTAMPTZ, timestamptz, toDbError } from '../db.ts';
+import { canceled, type Db, DbError, TIMESTAMPTZ, timestamptz, toDbError } from '../db.ts';
 import type { OpenDb } from './open-db.ts';
 
 /** Milliseconds that a statement gets to report its outcome when the server is about to end it by itself. */
@@ -26,7 +26,7 @@ export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): O
 
   const db: Db = {
     async run(statement, values, signal) {
-      if (signal.aborted) throw new DbError('canceled', 'canceled by the caller');
+      if (signal.aborted) throw canceled();
       const graceUntil = performance.now() + (statementTimeoutMs ?? Number.NEGATIVE_INFINITY) + CANCEL_GRACE_MS;
       const { signal: hangUp, dispose } = abortedLate(signal, graceUntil);
       try {

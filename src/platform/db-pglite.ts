@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { drizzle } from 'drizzle-orm/pglite';
 import { migrate } from 'drizzle-orm/pglite/migrator';
-import { type Db, DbError, TIMESTAMPTZ, timestamptz, toDbError } from '../db.ts';
+import { canceled, type Db, TIMESTAMPTZ, timestamptz, toDbError } from '../db.ts';
 import { lockDirectory } from './lock-directory.ts';
 import { MIGRATIONS } from './migrate.ts';
 import type { OpenDb } from './open-db.ts';
@@ -40,7 +40,7 @@ function dbOf(client: PGlite): Db {
     run(statement, values, signal) {
       // Statements queue here rather than inside PGlite, where one whose deadline has passed could not step back.
       const result = last.then(async () => {
-        if (signal?.aborted) throw new DbError('canceled', 'canceled by the caller');
+        if (signal?.aborted) throw canceled();
         // biome-ignore lint/suspicious/noExplicitAny: the statement's type vouches for its rows
         const { rows } = await client.query<any>(statement.text, statement.params(values), { parsers: PARSERS });
         return rows;

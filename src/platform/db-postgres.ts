@@ -1,13 +1,19 @@
 import pg from 'pg';
-import { type Db, DbError, type Sharing, toDbError } from '../db.ts';
+import { canceled, type Db, DbError, type Sharing, toDbError } from '../db.ts';
 import type { Log } from '../deps.ts';
 import type { OpenDb } from './open-db.ts';
-import { attempt, isSilence, outageLog, pgClients, requestCancel, settlesWithin } from './pg-client.ts';
+import {
+  attempt,
+  CANCEL_GRACE_MS,
+  connectionTrust,
+  pgClients,
+  requestCancel,
+  settlesWithin,
+  withoutAnswer,
+} from './pg-client.ts';
 import { PreparedQuery, type Sent } from './prepared-query.ts';
 import { sharedConnections } from './shared-connections.ts';
 
-/** Milliseconds that a cancelled statement gets to report what became of it. */
-const CANCEL_GRACE_MS = 1000;
 /** Milliseconds that asking for a cancellation may take, connecting included. */
 const CANCEL_MS = 2000;
 /** Milliseconds without an answer after which a close waits no longer. */
@@ -25,11 +31,7 @@ type Options = { url: string; poolMax: number; statementTimeoutMs: number; log: 
  */
 export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options): OpenDb {
   const { Client, destroyAll } = pgClients(url, 'keelson');
-  const health = outageLog(log, 'database');
-  let answers = 0;
-  // Connections die together and without a word: after one kept silent, only those heard since are trusted.
-  let silences = 0;
-  const heardAfter = new WeakMap<pg.Client, number>();
+  const trust = connectionTrust(log);
 
   const pool = new pg.Pool({
     Client,
@@ -39,21 +41,8 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
     // Not with the log-in: a pooler refuses what it does not know.
     onConnect: (client) => attempt(client as pg.Client, statementTimeoutMs, client.query(SESSION + statementTimeoutMs)),
   });
-  pool.on('connect', (client) => heardAfter.set(client, silences));
-  pool.on('error', (error, client) => lost(client, error));
-
-  function heard(client: pg.Client): void {
-    answers++;
-    heardAfter.set(client, silences);
-    health.back();
-  }
-
-  function lost(client: pg.Client, error: unknown): void {
-    // A connection that nobody trusts any more tells nothing new.
-    if (heardAfter.get(client) !== silences) return;
-    if (isSilence(error)) silences++;
-    health.lost(error);
-  }
+  pool.on('connect', trust.opened);
+  pool.on('error', (error, client) => trust.lost(client, error));
 
   /** A connection that is trusted; the others are destroyed on the way. */
   async function checkOut(signal?: AbortSignal): Promise<pg.PoolClient> {
@@ -63,11 +52,11 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
         if (error instanceof DbError) throw error;
         const { message, sqlState } = toDbError(error);
         // At a start that fails, the start itself tells.
-        if (answers > 0 && error.message !== POOL_IS_FULL) health.lost(error);
+        if (trust.answers() > 0 && error.message !== POOL_IS_FULL) trust.refused(error);
         // Whatever the reason, there is no connection: a password that was changed, a database that admits nobody.
         throw new DbError('unavailable', message, sqlState === undefined ? {} : { sqlState });
       });
-      if (heardAfter.get(client) === silences) return client;
+      if (trust.trusts(client)) return client;
       client.release(true);
     }
   }
@@ -86,13 +75,15 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       const rows = await query;
-      heard(client);
+      trust.heard(client);
       return rows;
     } catch (error) {
-      if (error instanceof pg.DatabaseError) heard(client);
-      else lost(client, error);
-      if (error instanceof pg.DatabaseError) throw error;
-      throw new DbError('unknown', `no answer to the statement: ${toDbError(error).message}`);
+      if (error instanceof pg.DatabaseError) {
+        trust.heard(client);
+        throw toDbError(error);
+      }
+      trust.lost(client, error);
+      throw withoutAnswer(error);
     } finally {
       // The signal may outlive the statement, and the connection's next one is none of its business.
       signal.removeEventListener('abort', onAbort);
@@ -102,29 +93,20 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
   // On a connection of its own, which no other's death and no full pool can hold up.
   async function cancel(target: pg.Client): Promise<void> {
     const client = new Client();
-    await attempt(client, CANCEL_MS, requestCancel(client, target)).catch(health.lost);
+    await attempt(client, CANCEL_MS, requestCancel(client, target)).catch(trust.refused);
   }
 
   async function runAlone(sent: Sent, signal: AbortSignal): Promise<unknown[]> {
     const client = await checkOut(signal);
     try {
       return await answer(client, sent, signal);
-    } catch (error) {
-      throw toDbError(error);
     } finally {
       // After a cancellation the connection goes too: a late cancel must not hit someone else's statement.
       client.release(signal.aborted);
     }
   }
 
-  const host = {
-    checkOut,
-    trusted: (client: pg.Client) => heardAfter.get(client) === silences,
-    contended: () => pool.waitingCount > 0,
-    cancel,
-    heard,
-    lost,
-  };
+  const host = { ...trust, checkOut, cancel, contended: () => pool.waitingCount > 0 };
   // Inserts wait for the disk, and several commits share one wait: the more connections, the more do. Both kinds give
   // way where somebody needs a connection of their own.
   const shared: Record<Sharing, typeof runAlone> = {
@@ -145,8 +127,8 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
     async close() {
       const ended = pool.end();
       let before: number;
-      do before = answers;
-      while (!(await settlesWithin(ended, CLOSE_MS)) && answers > before);
+      do before = trust.answers();
+      while (!(await settlesWithin(ended, CLOSE_MS)) && trust.answers() > before);
       destroyAll();
       await ended;
     },
@@ -156,7 +138,7 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
 
 async function untilAborted(connecting: Promise<pg.PoolClient>, signal: AbortSignal): Promise<pg.PoolClient> {
   const aborted = Promise.withResolvers<never>();
-  const onAbort = () => aborted.reject(new DbError('canceled', 'canceled by the caller'));
+  const onAbort = () => aborted.reject(canceled());
   if (signal.aborted) onAbort();
   signal.addEventListener('abort', onAbort, { once: true });
   try {

@@ -1,9 +1,11 @@
 import pg from 'pg';
-import { toDbError } from '../db.ts';
+import { DbError, toDbError } from '../db.ts';
 import type { Log } from '../deps.ts';
 
 /** Milliseconds that a connection gets to be opened, TLS and password included. */
 const CONNECT_MS = 5000;
+/** Milliseconds that a cancelled statement gets to report what became of it. */
+export const CANCEL_GRACE_MS = 1000;
 /** Milliseconds of silence after which the kernel asks whether the other side still lives. */
 const KEEP_ALIVE_MS = 10_000;
 
@@ -100,8 +102,13 @@ export async function requestCancel(client: pg.Client, target: pg.Client): Promi
   });
 }
 
+/** What to tell of a statement that was sent, and whose connection failed before the answer. */
+export function withoutAnswer(error: unknown): DbError {
+  return new DbError('unknown', `no answer to the statement: ${toDbError(error).message}`);
+}
+
 /** Whether a connection failed because nothing was heard on it, be it our limit or the kernel's. */
-export function isSilence(error: unknown): boolean {
+function isSilence(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === 'ETIMEDOUT';
 }
 
@@ -127,6 +134,38 @@ export function outageLog(log: Log, what: string): { lost(error: unknown): void;
     back() {
       if (away) log.warn(`${what} connection is back`);
       away = false;
+    },
+  };
+}
+
+/**
+ * Knows which connections may be believed to live. They die together and without a word: after one kept silent, only
+ * those heard since are trusted. An outage is one line when it begins, and one when it is over.
+ */
+export function connectionTrust(log: Log) {
+  const outage = outageLog(log, 'database');
+  const heardAfter = new WeakMap<pg.Client, number>();
+  let silences = 0;
+  let answers = 0;
+  const trusts = (client: pg.Client) => heardAfter.get(client) === silences;
+  return {
+    opened: (client: pg.Client) => void heardAfter.set(client, silences),
+    trusts,
+    /** How many answers there were, on any connection. */
+    answers: () => answers,
+    /** A connection that could not be opened. */
+    refused: outage.lost,
+    /** An answer, be it an error. */
+    heard(client: pg.Client): void {
+      answers++;
+      heardAfter.set(client, silences);
+      outage.back();
+    },
+    /** A connection that broke. One that nobody trusts any more tells nothing new. */
+    lost(client: pg.Client, error: unknown): void {
+      if (!trusts(client)) return;
+      if (isSilence(error)) silences++;
+      outage.lost(error);
     },
   };
 }

@@ -1,14 +1,12 @@
 import pg from 'pg';
-import { DbError, toDbError } from '../db.ts';
-import { destroy } from './pg-client.ts';
+import { canceled, DbError, toDbError } from '../db.ts';
+import { CANCEL_GRACE_MS, type connectionTrust, destroy, withoutAnswer } from './pg-client.ts';
 import { PreparedQuery, type Sent } from './prepared-query.ts';
 
 /** Milliseconds that a statement may take before those that come after it are sent elsewhere. */
 const STALL_MS = 25;
 /** Milliseconds that a connection is kept while somebody waits for one of their own. */
 const TURN_MS = 50;
-/** Milliseconds that a cancelled statement gets to report what became of it. */
-const CANCEL_GRACE_MS = 1000;
 /** Statements of one kind that may wait to be sent; past it, they fail at once. */
 export const MAX_WAITING = 4000;
 
@@ -22,15 +20,11 @@ type Limits = {
 };
 
 /** Where connections come from, and who hears how they fare. */
-type Host = {
+type Host = Pick<ReturnType<typeof connectionTrust>, 'trusts' | 'heard' | 'lost'> & {
   checkOut(): Promise<pg.PoolClient>;
-  /** Whether the connection may still be believed to live. */
-  trusted(client: pg.Client): boolean;
   /** Whether somebody waits for a connection. */
   contended(): boolean;
   cancel(client: pg.Client): Promise<void>;
-  heard(client: pg.Client): void;
-  lost(client: pg.Client, error: unknown): void;
 };
 
 /** A statement that somebody waits for. */
@@ -95,8 +89,6 @@ export function sharedConnections(limits: Limits, host: Host) {
     });
 }
 
-const canceled = () => new DbError('canceled', 'canceled by the caller');
-
 function sendWaiting(state: State): void {
   const { waiting } = state;
   while (waiting.length > 0) {
@@ -107,10 +99,10 @@ function sendWaiting(state: State): void {
 }
 
 /** The first connection with room, so that few are open. */
-function pick({ open, depth, trusted, contended }: State): Shared | undefined {
+function pick({ open, depth, trusts, contended }: State): Shared | undefined {
   const now = performance.now();
   for (const shared of open) {
-    if (!trusted(shared.client) || (contended() && now - shared.since > TURN_MS)) shared.retired = true;
+    if (!trusts(shared.client) || (contended() && now - shared.since > TURN_MS)) shared.retired = true;
     if (isUsable(shared, now) && shared.underWay.length < depth) return shared;
   }
   return undefined;
@@ -181,7 +173,7 @@ function answered(state: State, shared: Shared, item: Item, error: Error | null,
   sendWaiting(state);
 }
 
-/** Whether the statement never ran, and through no fault of its own: another's cancellation came late, or it was not prepared. */
+/** Whether the statement never ran, and through no fault of its own: another's cancellation came late, or none prepared it. */
 function isOthers(shared: Shared, { repeated, settled, signal }: Item, error: Error): boolean {
   if (!(error instanceof pg.DatabaseError) || repeated || settled || signal.aborted) return false;
   return error.code === '26000' || (error.code === '57014' && shared.canceled);
@@ -194,13 +186,12 @@ function sendAgain(state: State, shared: Shared, item: Item): void {
 }
 
 function failureOf({ writes }: State, shared: Shared, error: Error): DbError {
-  const failure = toDbError(error);
   if (error instanceof pg.DatabaseError) {
     if (/^57P0[1-3]$/.test(error.code ?? '')) shared.told = true;
-    return failure;
+    return toDbError(error);
   }
   Object.assign(shared, { retired: true, spoiled: true });
-  return writes && !shared.told ? new DbError('unknown', `no answer to the statement: ${failure.message}`) : failure;
+  return writes && !shared.told ? withoutAnswer(error) : toDbError(error);
 }
 
 function settle(item: Item, error: DbError | undefined, rows: unknown[] = []): void {

@@ -1,7 +1,7 @@
 import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
 import { AppError } from '../errors.ts';
-import { json, setHeader, text } from '../http/answer.ts';
+import { html, json, setHeader } from '../http/answer.ts';
 import { plainProblemsOf, plainResponse } from '../http/openapi.ts';
 import { problemPage } from '../http/problem-page.ts';
 import { notFound, router } from '../http/route.ts';
@@ -70,5 +70,5 @@ export const systemRoutes = router()
       'Content-Security-Policy',
       "default-src 'none'; style-src 'self'; img-src data:; frame-ancestors 'none'",
     );
-    return text(c, String(await page), 'text/html; charset=UTF-8');
+    return html(c, String(await page));
   });

@@ -1,9 +1,8 @@
 import { sql } from 'drizzle-orm';
-import { integer, pgTable, text as pgText, timestamp, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import { integer, pgTable, text as pgText, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
 import * as z from 'zod';
+import { time } from '../db.ts';
 import { text } from '../http/route.ts';
-
-const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'string' }).notNull();
 
 export const users = pgTable(
   'users',
@@ -12,8 +11,8 @@ export const users = pgTable(
     email: pgText().notNull(),
     name: pgText().notNull(),
     version: integer().notNull().default(1),
-    createdAt: time('created_at'),
-    updatedAt: time('updated_at'),
+    createdAt: time('created_at').notNull(),
+    updatedAt: time('updated_at').notNull(),
   },
   (t) => [uniqueIndex('users_email_unique').on(sql`lower(${t.email})`)],
 );

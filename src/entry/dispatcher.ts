@@ -1,0 +1,32 @@
+import { hostname } from 'node:os';
+import type { Db } from '../db.ts';
+import type { Log, Metrics, SecretBox } from '../deps.ts';
+import { webhookChannel } from '../dispatcher/channels/webhook.ts';
+import { systemClock } from '../dispatcher/clock.ts';
+import { createDispatcher } from '../dispatcher/dispatch.ts';
+import { databaseQueue } from '../dispatcher/queue.ts';
+import { processLimits } from '../dispatcher/rooms.ts';
+import { undiciSend } from '../platform/send-undici.ts';
+import { nodeSign } from '../platform/sign-node.ts';
+import type { Config } from './config.ts';
+import { emailChannel } from './email-channel.ts';
+
+type Deps = { db: Db; log: Log; metrics: Metrics; secrets: SecretBox };
+
+/** The dispatcher of a process; `close` its sender once it has stopped. */
+export function openDispatcher(config: Config, { db, log, metrics, secrets }: Deps) {
+  const settings = { ...config.dispatch, ...processLimits(config.dispatch) };
+  const sender = undiciSend({
+    allowPrivate: config.webhookAllowPrivate,
+    timeoutMs: config.dispatch.deliveryTimeoutMs,
+    connectionsPerOrigin: settings.totalConcurrency,
+  });
+  const channels = {
+    email: emailChannel(config, log),
+    webhook: webhookChannel({ send: sender.send, secrets, now: () => new Date(), sign: nodeSign() }),
+  };
+  const name = `${hostname()}:${process.pid}`;
+  const queue = databaseQueue(db, { name, leaseMs: config.dispatch.leaseMs });
+  const parts = { queue, channels, clock: systemClock, log, metrics, random: Math.random, settings };
+  return { ...createDispatcher(parts), close: sender.close };
+}
