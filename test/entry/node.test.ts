@@ -10,10 +10,10 @@ import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import pg from 'pg';
-import { createDatabase } from '../support/databases.ts';
+import { ownDatabase } from '../support/databases.ts';
 import { SECRET } from '../support/deps.ts';
 import { databaseUrl, freePort, query } from '../support/postgres-server.ts';
-import { type LogLine, type Service, spawnService, startService } from '../support/service.ts';
+import { type LogLine, type Service, STOP_STEPS, spawnService, startService } from '../support/service.ts';
 import { headers, token } from '../support/tokens.ts';
 
 const run = promisify(execFile);
@@ -27,12 +27,6 @@ async function start(t: TestContext, env: Env = {}): Promise<Service> {
   const service = await startService(env);
   t.after(() => service.stop('SIGKILL'));
   return service;
-}
-
-async function ownDatabase(t: TestContext) {
-  const database = await createDatabase();
-  t.after(() => database.drop());
-  return database;
 }
 
 function ownDirectory(t: TestContext): string {
@@ -294,15 +288,6 @@ describe('what it needs is not there', () => {
   });
 });
 
-const STEPS = [
-  'stopping',
-  'not ready any more',
-  'requests finished, listener closed',
-  'dispatcher stopped',
-  'metrics listener closed',
-  'database closed',
-];
-
 describe('stopping', () => {
   for (const [PROCESSES, what] of [
     ['1', 'the process is'],
@@ -385,7 +370,7 @@ describe('stopping', () => {
     const messages = service.lines.map(({ msg }) => msg);
     assert.deepEqual(
       messages.slice(messages.indexOf('stopping')).filter((msg) => msg !== 'request'),
-      STEPS,
+      STOP_STEPS,
     );
   });
 

@@ -6,19 +6,13 @@ import { createServer } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as pass } from 'node:timers/promises';
 import pg from 'pg';
-import { createDatabase } from '../support/databases.ts';
+import { ownDatabase } from '../support/databases.ts';
 import { databaseUrl, query } from '../support/postgres-server.ts';
 import { COMMANDS } from '../support/runtimes.ts';
 import { type LogLine, type Service, spawnService, startService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
 
 type Env = Record<string, string>;
-
-async function ownDatabase(t: TestContext) {
-  const database = await createDatabase();
-  t.after(() => database.drop());
-  return database;
-}
 
 /** Two processes on a database of their own, gone when the test is over. */
 async function start(t: TestContext, env: Env = {}, command?: string[]): Promise<Service & { database: string }> {

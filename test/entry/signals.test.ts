@@ -6,20 +6,11 @@ import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { createDatabase } from '../support/databases.ts';
 import { COMMANDS } from '../support/runtimes.ts';
-import { type Service, spawnService } from '../support/service.ts';
+import { type Service, STOP_STEPS, spawnService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
 
 const root = join(import.meta.dirname, '../..');
 const CTRL_C = '\x03';
-const STEPS = [
-  'stopping',
-  'not ready any more',
-  'requests finished, listener closed',
-  'dispatcher stopped',
-  'metrics listener closed',
-  'database closed',
-];
-
 let database: Awaited<ReturnType<typeof createDatabase>>;
 before(async () => {
   database = await createDatabase();
@@ -58,7 +49,7 @@ const type = (service: Service, keys: string) => void service.process.stdin?.wri
 const tellAll = (service: Service, signal: NodeJS.Signals) => process.kill(-service.pid, signal);
 
 /** Resolves once nothing that writes to the log is left, with the exit code, and checks that all went in order. */
-async function stoppedInOrder(service: Service, steps = STEPS): Promise<number | string> {
+async function stoppedInOrder(service: Service, steps = STOP_STEPS): Promise<number | string> {
   const late = setTimeout(tellAll, 30_000, service, 'SIGKILL');
   const code = await service.exited;
   clearTimeout(late);

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
-import { createDatabase } from '../support/databases.ts';
+import { ownDatabase } from '../support/databases.ts';
 import { startService } from '../support/service.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -22,8 +22,7 @@ function ownDirectory(t: TestContext): string {
 
 /** Starts the service on a Postgres of its own, stops it, and returns the URLs of all that it loaded. */
 async function loadedBy(t: TestContext, env: Record<string, string>): Promise<string[]> {
-  const database = await createDatabase();
-  t.after(() => database.drop());
+  const database = await ownDatabase(t);
   const file = join(ownDirectory(t), 'loaded');
   const command = [process.execPath, '--import', join(root, 'test/support/loaded-files.js'), entry];
   const service = await startService({ DATABASE_URL: database.url, LOADED_FILES: file, ...env }, command);

@@ -2,15 +2,12 @@ import assert from 'node:assert/strict';
 import { Socket } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { sql } from 'drizzle-orm';
-import pg from 'pg';
 import { type Db, DbError, statement } from '../../src/db.ts';
-import { openPostgres } from '../../src/platform/db-postgres.ts';
-import { createDatabase } from '../support/databases.ts';
-import { type Line, recordingLog } from '../support/deps.ts';
+import { holdLock, openProxied } from '../support/databases.ts';
+import type { Line } from '../support/deps.ts';
 import { query } from '../support/postgres-server.ts';
-import { startProxy, type TcpProxy } from '../support/proxy.ts';
+import type { TcpProxy } from '../support/proxy.ts';
 import { COMMANDS } from '../support/runtimes.ts';
-import { selfSigned } from '../support/self-signed.ts';
 import { startService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
 
@@ -33,24 +30,9 @@ const noLimit = statement<Record<never, never>, unknown>(
 const after = (ms: number) => AbortSignal.timeout(ms);
 const pidOf = async (db: Db, ms = 10_000) => (await db.run(backend, {}, after(ms)))[0]?.pid;
 
-type Options = { poolMax?: number; statementTimeoutMs?: number; tls?: boolean };
-
-/** A pool that reaches a database of its own through a proxy. */
-async function setUp(t: TestContext, { poolMax = 5, statementTimeoutMs = 20_000, tls = false }: Options = {}) {
-  const database = await createDatabase();
-  t.after(() => database.drop());
-  const proxy = await startProxy(database.url, tls ? selfSigned() : undefined);
-  t.after(() => proxy.close());
-  const log = recordingLog();
-  const { db, close, stats } = openPostgres({ url: proxy.url, poolMax, statementTimeoutMs, log });
-  let closed: Promise<void> | undefined;
-  const closeOnce = () => {
-    closed ??= close();
-    return closed;
-  };
-  t.after(closeOnce);
-  return { database, proxy, log, db, stats, close: closeOnce };
-}
+/** As the pool is tried here: five connections at most. */
+const setUp = (t: TestContext, options: Parameters<typeof openProxied>[1] = {}) =>
+  openProxied(t, { poolMax: 5, ...options });
 
 /** Makes the pool open `n` connections, and returns their backends. */
 const fill = (db: Db, n: number) => Promise.all(Array.from({ length: n }, () => pidOf(db)));
@@ -61,16 +43,6 @@ const silent = (db: Db, ms = 100) =>
     db.run(backend, {}, after(ms)),
     (error) => error instanceof DbError && /^(unknown|canceled)$/.test(error.failure),
   );
-
-/** Holds the lock that `locked` waits for. */
-async function holdLock(t: TestContext, url: string): Promise<() => Promise<void>> {
-  const client = new pg.Client({ connectionString: url, application_name: 'test-lock' });
-  client.on('error', () => {});
-  await client.connect();
-  t.after(() => client.end());
-  await client.query('select pg_advisory_lock($1)', [LOCK]);
-  return async () => void (await client.query('select pg_advisory_unlock($1)', [LOCK]));
-}
 
 /** Waits until `n` statements wait for a lock. */
 async function blocked(database: string, n: number): Promise<void> {
@@ -105,7 +77,7 @@ describe('connections that die without a word', { timeout: 60_000 }, () => {
 
   test('a connection at work is left to its own limit, and kept when it answers', async (t) => {
     const { db, proxy, database } = await setUp(t);
-    const release = await holdLock(t, database.url);
+    const release = await holdLock(t, database.url, LOCK);
     const atWork = db.run(locked, {}, after(30_000));
     await blocked(database.name, 1);
     await pidOf(db);
@@ -152,7 +124,7 @@ describe('cancelling', { timeout: 60_000 }, () => {
 
   test('the statement is cancelled on the server, its connection goes, and others are kept', async (t) => {
     const { db, proxy, database, log } = await setUp(t);
-    await holdLock(t, database.url);
+    await holdLock(t, database.url, LOCK);
     const controller = new AbortController();
     const run = db.run(locked, {}, controller.signal);
     await blocked(database.name, 1);
@@ -167,7 +139,7 @@ describe('cancelling', { timeout: 60_000 }, () => {
 
   test('goes on working after connections died', async (t) => {
     const { db, proxy, database } = await setUp(t);
-    await holdLock(t, database.url);
+    await holdLock(t, database.url, LOCK);
     await canceled(db.run(locked, {}, after(500)));
     await fill(db, 1);
     proxy.goDead();
@@ -177,7 +149,7 @@ describe('cancelling', { timeout: 60_000 }, () => {
 
   test('is encrypted where the connection is', async (t) => {
     const { db, proxy, database } = await setUp(t, { tls: true });
-    await holdLock(t, database.url);
+    await holdLock(t, database.url, LOCK);
     await canceled(db.run(locked, {}, after(500)));
     await fill(db, 2);
     proxy.goDead();
@@ -188,7 +160,7 @@ describe('cancelling', { timeout: 60_000 }, () => {
 
   test('gets no answer for ever: the statement settles, and both connections go', async (t) => {
     const { db, proxy, database } = await setUp(t);
-    await holdLock(t, database.url);
+    await holdLock(t, database.url, LOCK);
     const run = db.run(locked, {}, after(500));
     await blocked(database.name, 1);
     proxy.blackHole(true);
@@ -214,7 +186,7 @@ describe('closing', { timeout: 60_000 }, () => {
 
   test('waits for statements while answers come, and destroys what stays silent then', async (t) => {
     const { db, close, database } = await setUp(t);
-    await holdLock(t, database.url);
+    await holdLock(t, database.url, LOCK);
     const ended: string[] = [];
     const note = (name: string) => () => void ended.push(name);
     const silent = db.run(locked, {}, after(300_000)).catch(note('silent'));
@@ -262,7 +234,7 @@ describe('what is told', { timeout: 60_000 }, () => {
 
   test('a pool that is full is no outage', async (t) => {
     const { db, log, database } = await setUp(t, { poolMax: 1, statementTimeoutMs: 2000 });
-    const release = await holdLock(t, database.url);
+    const release = await holdLock(t, database.url, LOCK);
     await db.run(noLimit, {}, after(30_000));
     const atWork = db.run(locked, {}, after(30_000));
     await blocked(database.name, 1);
@@ -276,7 +248,7 @@ describe('what is told', { timeout: 60_000 }, () => {
 test('every connection has the kernel ask whether the other side lives', { timeout: 60_000 }, async (t) => {
   const keepAlive = t.mock.method(Socket.prototype, 'setKeepAlive');
   const { db, proxy, database } = await setUp(t);
-  await holdLock(t, database.url);
+  await holdLock(t, database.url, LOCK);
   await assert.rejects(db.run(locked, {}, after(500)), DbError);
   assert.equal(proxy.accepted(), 2, 'one, and one to cancel');
   assert.deepEqual(

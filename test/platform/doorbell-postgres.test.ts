@@ -3,7 +3,7 @@ import { Socket } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import pg from 'pg';
 import { postgresDoorbell } from '../../src/platform/doorbell-postgres.ts';
-import { createDatabase } from '../support/databases.ts';
+import { ownDatabase } from '../support/databases.ts';
 import { recordingLog } from '../support/deps.ts';
 import { query } from '../support/postgres-server.ts';
 import { startProxy } from '../support/proxy.ts';
@@ -35,8 +35,7 @@ function listenTo(): Rings {
 
 /** A database, a proxy before it, and a doorbell behind that; `listens` says whether it listens too. */
 async function setUp(t: TestContext, { listens }: { listens: boolean }) {
-  const database = await createDatabase();
-  t.after(() => database.drop());
+  const database = await ownDatabase(t);
   const proxy = await startProxy(database.url);
   t.after(() => proxy.close());
   const log = recordingLog();

@@ -2,10 +2,9 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { sql } from 'drizzle-orm';
-import pg from 'pg';
 import { DbError, statement } from '../../src/db.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
-import { createDatabase, untilBlocked } from '../support/databases.ts';
+import { holdLock, ownDatabase, untilBlocked } from '../support/databases.ts';
 import { silent } from '../support/deps.ts';
 import { noPgbouncer, startPgbouncer } from '../support/pgbouncer.ts';
 import { query } from '../support/postgres-server.ts';
@@ -27,18 +26,13 @@ const waits = statement<{ n: number }, unknown>(
 );
 
 async function setUp(t: TestContext) {
-  const database = await createDatabase();
-  t.after(() => database.drop());
+  const database = await ownDatabase(t);
   await query(database.name, 'create table written (n int unique)');
   const pooler = await startPgbouncer(database.url, 'session');
   t.after(() => pooler.stop());
   const { db, close } = openPostgres({ url: pooler.url, poolMax: 5, statementTimeoutMs: 60_000, log: silent });
   t.after(close);
-  const locker = new pg.Client({ connectionString: database.url });
-  locker.on('error', () => {});
-  await locker.connect();
-  t.after(() => locker.end());
-  await locker.query('select pg_advisory_lock($1)', [LOCK]);
+  await holdLock(t, database.url, LOCK);
   const written = async () =>
     (await query(database.name, 'select n from written order by n')).map(({ n }) => Number(n));
   return { db, name: database.name, written };

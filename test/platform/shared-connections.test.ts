@@ -3,14 +3,10 @@ import assert from 'node:assert/strict';
 import { Socket } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { sql } from 'drizzle-orm';
-import pg from 'pg';
 import { type Db, DbError, type Sharing, statement } from '../../src/db.ts';
-import { openPostgres } from '../../src/platform/db-postgres.ts';
 import { MAX_WAITING } from '../../src/platform/shared-connections.ts';
-import { createDatabase } from '../support/databases.ts';
-import { recordingLog } from '../support/deps.ts';
+import { holdLock, openProxied } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
-import { startProxy } from '../support/proxy.ts';
 
 type Nothing = Record<never, never>;
 type Backend = { pid: number };
@@ -43,32 +39,13 @@ const failsAs = (run: Promise<unknown>, failure: string) =>
   assert.rejects(run, (error) => error instanceof DbError && error.failure === failure);
 
 async function setUp(t: TestContext, poolMax = 10) {
-  const database = await createDatabase();
-  t.after(() => database.drop());
+  const proxied = await openProxied(t, { poolMax, statementTimeoutMs: 60_000 });
+  const { database } = proxied;
   await query(database.name, 'create table written (n int unique)');
-  const proxy = await startProxy(database.url);
-  t.after(() => proxy.close());
-  const log = recordingLog();
-  const { db, close, stats } = openPostgres({ url: proxy.url, poolMax, statementTimeoutMs: 60_000, log });
-  let closed: Promise<void> | undefined;
-  const closeOnce = () => {
-    closed ??= close();
-    return closed;
-  };
-  t.after(closeOnce);
-
-  const locker = new pg.Client({ connectionString: database.url, application_name: 'test-lock' });
-  locker.on('error', () => {});
-  await locker.connect();
-  t.after(() => locker.end());
   return {
-    db,
-    proxy,
-    log,
-    stats,
-    close: closeOnce,
-    hold: async (lock: number) => void (await locker.query('select pg_advisory_lock($1)', [lock])),
-    release: async (lock: number) => void (await locker.query('select pg_advisory_unlock($1)', [lock])),
+    ...proxied,
+    /** Holds the lock, and returns how to release it. */
+    hold: (lock: number) => holdLock(t, database.url, lock),
     /** The backends that wait for a lock, once there are `n` or more. */
     blocked: async (n = 1) => {
       const text = `select pid from pg_stat_activity
@@ -147,8 +124,8 @@ describe('an error', { timeout: 60_000 }, () => {
 
 describe('a slow statement', { timeout: 60_000 }, () => {
   test('holds up none that come after it, and none of another kind', async (t) => {
-    const { db, hold, release, blocked, written } = await setUp(t);
-    await hold(1);
+    const { db, hold, blocked, written } = await setUp(t);
+    const release = await hold(1);
     const slow = db.run(waits, { lock: 1, n: 1 }, long());
     await blocked();
     await db.run(read, {}, long());
@@ -164,18 +141,18 @@ describe('a slow statement', { timeout: 60_000 }, () => {
       await new Promise(setImmediate);
     }
     assert.ok(!(await written()).includes(1), 'it is still at work');
-    await release(1);
+    await release();
     await Promise.all([slow, ...behind]);
     assert.equal((await written()).length, next - 1, 'all of them, each once');
   });
 
   test('of a read holds up no read that comes after it', async (t) => {
-    const { db, hold, release, blocked } = await setUp(t);
-    await hold(1);
+    const { db, hold, blocked } = await setUp(t);
+    const release = await hold(1);
     const slow = db.run(waitsAsRead, { lock: 1, n: 1 }, long());
     await blocked();
     await untilAnswered(db);
-    await release(1);
+    await release();
     await slow;
   });
 
@@ -208,38 +185,38 @@ describe('a deadline', { timeout: 60_000 }, () => {
   });
 
   test('of a statement that waits to be sent sends it never', async (t) => {
-    const { db, hold, release, blocked, written } = await setUp(t, 1);
-    await hold(1);
+    const { db, hold, blocked, written } = await setUp(t, 1);
+    const release = await hold(1);
     const slow = many(4, (i) => db.run(waits, { lock: 1, n: i }, long()));
     await blocked();
     const deadline = new AbortController();
     const late = db.run(insert, { n: 99 }, deadline.signal);
     deadline.abort();
     await failsAs(late, 'canceled');
-    await release(1);
+    await release();
     await Promise.all(slow);
     assert.ok(!(await written()).includes(99));
   });
 
   test('that passes while the statement waits behind another is not said to be kept, unless it was', async (t) => {
-    const { db, hold, release, blocked, written } = await setUp(t);
-    await hold(1);
+    const { db, hold, blocked, written } = await setUp(t);
+    const release = await hold(1);
     const slow = db.run(waits, { lock: 1, n: 1 }, long());
     const deadline = new AbortController();
     const late = db.run(insert, { n: 2 }, deadline.signal);
     await blocked();
     deadline.abort();
     await failsAs(late, 'unknown');
-    await release(1);
+    await release();
     await slow;
     await db.run(insert, { n: 3 }, long());
     assert.ok((await written()).includes(3));
   });
 
   test('whose cancellation comes late answers what was just committed, and costs the next statement nothing', async (t) => {
-    const { db, proxy, hold, release, blocked, written } = await setUp(t);
-    await hold(1);
-    await hold(2);
+    const { db, proxy, hold, blocked, written } = await setUp(t);
+    const release = await hold(1);
+    const releaseSecond = await hold(2);
     const deadline = new AbortController();
     const first = db.run(waits, { lock: 1, n: 1 }, deadline.signal);
     const second = db.run(waits, { lock: 2, n: 2 }, long());
@@ -247,35 +224,35 @@ describe('a deadline', { timeout: 60_000 }, () => {
     proxy.holdNew(true);
     deadline.abort();
     await proxy.until(() => proxy.accepted() === 2);
-    await release(1);
+    await release();
     assert.equal(await pidOf(first), backend, 'done, and answered so');
     await blocked();
     proxy.holdNew(false);
     // The cancellation hits the second, which is sent once more on another connection.
     while ((await blocked())[0] === backend);
-    await release(2);
+    await releaseSecond();
     assert.notEqual(await pidOf(second), backend);
     assert.deepEqual(await written(), [1, 2]);
   });
 
   test('of a read is told at once, wherever the read is', async (t) => {
-    const { db, hold, release, blocked } = await setUp(t);
-    await hold(1);
+    const { db, hold, blocked } = await setUp(t);
+    const release = await hold(1);
     const slow = db.run(waitsAsRead, { lock: 1, n: 1 }, long());
     const deadline = new AbortController();
     const late = db.run(read, {}, deadline.signal);
     await blocked();
     deadline.abort();
     await failsAs(late, 'canceled');
-    await release(1);
+    await release();
     await slow;
   });
 });
 
 describe('a connection that is lost', { timeout: 60_000 }, () => {
   test('without a word leaves writes unknown and reads unavailable, and concerns only what was on it', async (t) => {
-    const { db, proxy, hold, release, blocked } = await setUp(t);
-    await hold(1);
+    const { db, proxy, hold, blocked } = await setUp(t);
+    const release = await hold(1);
     const writes = many(4, (n) => db.run(waits, { lock: 1, n }, long()));
     const reads = many(2, (n) => db.run(waitsAsRead, { lock: 1, n: 10 + n }, long()));
     await blocked(2);
@@ -284,19 +261,19 @@ describe('a connection that is lost', { timeout: 60_000 }, () => {
     proxy.cut();
     await Promise.all(writes.map((run) => failsAs(run, 'unknown')));
     await Promise.all(reads.map((run) => failsAs(run, 'unavailable')));
-    await release(1);
+    await release();
     await db.run(insert, { n: 100 }, long());
   });
 
   test('with the server’s word leaves nothing unknown: none of what it had not answered was written', async (t) => {
-    const { db, hold, release, blocked, written, terminate } = await setUp(t);
-    await hold(1);
+    const { db, hold, blocked, written, terminate } = await setUp(t);
+    const release = await hold(1);
     const writes = many(4, (n) => db.run(waits, { lock: 1, n }, long()));
     const failures = writes.map((run) => failsAs(run, 'unavailable'));
     const [backend] = await blocked();
     await terminate(backend as number);
     await Promise.all(failures);
-    await release(1);
+    await release();
     assert.deepEqual(await written(), []);
   });
 
@@ -311,8 +288,8 @@ describe('a connection that is lost', { timeout: 60_000 }, () => {
 });
 
 test('memory is bounded while the database is slower than its callers: what is too much fails at once', async (t) => {
-  const { db, hold, release, blocked, written } = await setUp(t);
-  await hold(1);
+  const { db, hold, blocked, written } = await setUp(t);
+  const release = await hold(1);
   const deadline = new AbortController();
   const ended: string[] = [];
   const runs = many(3 * MAX_WAITING, (n) =>
@@ -323,19 +300,19 @@ test('memory is bounded while the database is slower than its callers: what is t
   );
   await blocked();
   assert.equal(ended.filter((how) => how === 'unavailable').length, 2 * MAX_WAITING);
-  await release(1);
+  await release();
   await Promise.all(runs);
   assert.equal((await written()).length, ended.filter((how) => how === 'done').length);
   assert.equal(ended.filter((how) => how === 'done').length, MAX_WAITING);
 });
 
 test('closing waits for what is under way, and for what waits', { timeout: 60_000 }, async (t) => {
-  const { db, hold, release, blocked, close, written } = await setUp(t);
-  await hold(1);
+  const { db, hold, blocked, close, written } = await setUp(t);
+  const release = await hold(1);
   const runs = many(40, (n) => db.run(waits, { lock: 1, n }, long()));
   await blocked(5);
   const closed = close();
-  await release(1);
+  await release();
   await Promise.all([closed, ...runs]);
   assert.equal((await written()).length, 40);
 });

@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { after, describe } from 'node:test';
+import { after, describe, type TestContext } from 'node:test';
 import pg from 'pg';
 import { type Db, toDbError } from '../../src/db.ts';
 import { openPglite } from '../../src/platform/db-pglite.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import type { OpenDb } from '../../src/platform/open-db.ts';
-import { silent } from './deps.ts';
+import { recordingLog, silent } from './deps.ts';
 import { databaseUrl, query, TEMPLATE } from './postgres-server.ts';
+import { startProxy } from './proxy.ts';
+import { selfSigned } from './self-signed.ts';
 
 /** Makes a migrated Postgres database for this test alone; `drop` it afterwards. */
 export async function createDatabase(): Promise<{ name: string; url: string; drop(): Promise<void> }> {
@@ -17,6 +19,45 @@ export async function createDatabase(): Promise<{ name: string; url: string; dro
     url: databaseUrl(name),
     drop: async () => void (await query('postgres', `drop database ${name} with (force)`)),
   };
+}
+
+/** A migrated Postgres database of the test's own, gone when the test is over. */
+export async function ownDatabase(t: TestContext) {
+  const database = await createDatabase();
+  t.after(() => database.drop());
+  return database;
+}
+
+type ProxiedOptions = { poolMax?: number; statementTimeoutMs?: number; tls?: boolean };
+
+/** The Postgres adapter on a database of the test's own, which it reaches through a proxy. */
+export async function openProxied(
+  t: TestContext,
+  { poolMax = 10, statementTimeoutMs = 20_000, tls = false }: ProxiedOptions = {},
+) {
+  const database = await ownDatabase(t);
+  const proxy = await startProxy(database.url, tls ? selfSigned() : undefined);
+  t.after(() => proxy.close());
+  const log = recordingLog();
+  const { db, close, stats } = openPostgres({ url: proxy.url, poolMax, statementTimeoutMs, log });
+  let closed: Promise<void> | undefined;
+  const closeOnce = () => {
+    closed ??= close();
+    return closed;
+  };
+  t.after(closeOnce);
+  return { database, proxy, log, db, stats, close: closeOnce };
+}
+
+/** Holds an advisory lock on a connection of its own; returns how to release it. */
+export async function holdLock(t: TestContext, url: string, lock: number): Promise<() => Promise<void>> {
+  const client = new pg.Client({ connectionString: url, application_name: 'test-lock' });
+  // Its database may be dropped under it.
+  client.on('error', () => {});
+  await client.connect();
+  t.after(() => client.end());
+  await client.query('select pg_advisory_lock($1)', [lock]);
+  return async () => void (await client.query('select pg_advisory_unlock($1)', [lock]));
 }
 
 /** Opens a fresh migrated Postgres database. */

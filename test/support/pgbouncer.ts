@@ -4,10 +4,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { freePort } from './postgres-server.ts';
-
-/** Debian's and others' `nobody`: PgBouncer refuses to run as root. */
-const NOBODY = { uid: 65534, gid: 65534 };
+import { freePort, NOT_AS_ROOT } from './postgres-server.ts';
 
 /** Why there is no PgBouncer here; undefined where there is one. */
 export const noPgbouncer = spawnSync('pgbouncer', ['--version']).error
@@ -34,8 +31,7 @@ export async function startPgbouncer(target: string, mode: 'session' | 'transact
   ];
   writeFileSync(file, `${settings.join('\n')}\n`);
   chmodSync(directory, 0o755);
-  const asRoot = process.getuid?.() === 0;
-  const child = spawn('pgbouncer', ['-q', file], { stdio: ['ignore', 'ignore', 'pipe'], ...(asRoot && NOBODY) });
+  const child = spawn('pgbouncer', ['-q', file], { stdio: ['ignore', 'ignore', 'pipe'], ...NOT_AS_ROOT });
   let output = '';
   child.stderr.on('data', (chunk) => {
     output += chunk;

@@ -7,8 +7,9 @@ import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { migratePostgres } from '../../src/platform/migrate.ts';
 
-/** Debian's and others' `nobody`: Postgres refuses to run as root. */
 const NOBODY = { uid: 65534, gid: 65534 };
+/** How to start what refuses to run as root: as Debian's and others' `nobody`, where this is root. */
+export const NOT_AS_ROOT = process.getuid?.() === 0 ? NOBODY : {};
 
 /** Where tests find the server: `postgres://…/`, to be followed by a database's name. */
 const POSTGRES_URL = 'TEST_POSTGRES_URL';
@@ -22,21 +23,19 @@ export const TEMPLATE = 'keelson_template';
 export async function startPostgres({ durable = false } = {}): Promise<{ pid: number; stop(): Promise<void> }> {
   const bin = await binaries();
   const directory = mkdtempSync(join(tmpdir(), 'keelson-pg-'));
-  const asRoot = process.getuid?.() === 0;
-  if (asRoot) {
+  if (NOT_AS_ROOT === NOBODY) {
     chmodSync(directory, 0o700);
     chownSync(directory, NOBODY.uid, NOBODY.gid);
   }
-  const options = asRoot ? NOBODY : {};
   const data = join(directory, 'data');
   const init = ['-D', data, '--no-sync', '-A', 'trust', '-U', 'postgres', '-E', 'UTF8', '--locale=C'];
-  execFileSync(join(bin, 'initdb'), init, { ...options, stdio: 'ignore' });
+  execFileSync(join(bin, 'initdb'), init, { ...NOT_AS_ROOT, stdio: 'ignore' });
 
   const port = await freePort();
   const settings = ['listen_addresses=127.0.0.1', `unix_socket_directories=${directory}`, 'max_connections=300'];
   if (!durable) settings.push('fsync=off', 'synchronous_commit=off', 'full_page_writes=off');
   const args = ['-D', data, '-p', String(port), ...settings.flatMap((setting) => ['-c', setting])];
-  const server = spawn(join(bin, 'postgres'), args, { ...options, stdio: ['ignore', 'ignore', 'pipe'] });
+  const server = spawn(join(bin, 'postgres'), args, { ...NOT_AS_ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
   // The watcher ends the server should this process be killed, and exits when either does.
   const watcher = watch(process.pid, server.pid as number);
   let output = '';

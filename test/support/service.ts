@@ -23,6 +23,16 @@ export type Service = {
   output(): string;
 };
 
+/** What the log says of an orderly stop, in order. */
+export const STOP_STEPS = [
+  'stopping',
+  'not ready any more',
+  'requests finished, listener closed',
+  'dispatcher stopped',
+  'metrics listener closed',
+  'database closed',
+];
+
 /**
  * Starts the service as npm start does, or what `command` says, without waiting for it to listen. Ports are free ones and secrets set, unless `env` says else.
  * What is `unread` costs nobody anything: no lines, no output.
