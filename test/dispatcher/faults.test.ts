@@ -1,23 +1,18 @@
 // Receivers that misbehave, and a real service that must not mind.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { createServer, type RequestListener } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
-import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
+import type { RequestListener } from 'node:http';
 import { after, before, test } from 'node:test';
 import { setTimeout as pass } from 'node:timers/promises';
 import { type Answer, assertProblem, caller, unique, uniqueEmail } from '../conformance/target.ts';
+import { badReceivers } from '../support/bad-receivers.ts';
 import { createDatabase } from '../support/databases.ts';
-import { freePort } from '../support/postgres-server.ts';
-import { selfSigned } from '../support/self-signed.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type Sink, startSink } from '../support/sink.ts';
 
 const HOOKS = '/api/v1/webhook-endpoints';
 const NOTIFICATIONS = '/api/v1/notifications';
 const TIMEOUT_MS = 1000;
-const GIGABYTE = 2 ** 30;
 const MEGABYTE = 2 ** 20;
 /** Notifications for each endpoint. */
 const EACH = 5;
@@ -25,7 +20,7 @@ const EACH = 5;
 let database: Awaited<ReturnType<typeof createDatabase>>;
 let service: Service;
 let sink: Sink;
-const servers: { server: Server; sockets: Set<Socket> }[] = [];
+const bad = badReceivers();
 const call = caller(() => service);
 
 before(async () => {
@@ -42,49 +37,9 @@ before(async () => {
 after(async () => {
   await sink.close();
   await service.stop();
-  for (const { server, sockets } of servers) {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  }
+  bad.close();
   await database.drop();
 });
-
-async function listening(server: Server): Promise<string> {
-  const sockets = new Set<Socket>();
-  servers.push({ server, sockets });
-  server.on('connection', (socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-    socket.on('close', () => sockets.delete(socket));
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return `127.0.0.1:${(server.address() as AddressInfo).port}/`;
-}
-
-const http = async (listener: RequestListener) => `http://${await listening(createServer(listener))}`;
-const tcp = async (onRequest: (socket: Socket) => void) =>
-  `http://${await listening(createTcpServer((socket) => socket.once('data', () => onRequest(socket))))}`;
-
-function drip(socket: Socket): void {
-  socket.write('HTTP/1.1 200 OK\r\nX-Slow: ');
-  const timer = setInterval(() => socket.write('x'), 1000);
-  socket.on('close', () => clearInterval(timer));
-}
-
-const flood: RequestListener = (_, response) => {
-  const chunk = Buffer.alloc(65_536, 'x');
-  let left = GIGABYTE;
-  response.writeHead(500, { 'Content-Length': GIGABYTE });
-  const more = () => {
-    while (left > 0 && !response.destroyed) {
-      left -= chunk.length;
-      if (!response.write(chunk)) return;
-    }
-  };
-  response.on('drain', more);
-  more();
-};
 
 const busyUntil =
   (retryAfter: string): RequestListener =>
@@ -96,54 +51,54 @@ type Fault = { title: string; url: () => Promise<string>; status: number | null;
 /** A first retry comes after five seconds, give or take a fifth. */
 const SOON = 5;
 const faults: Fault[] = [
-  { title: 'never answers', url: () => tcp(() => {}), status: null, error: 'timed out', waitsS: SOON },
-  { title: 'answers one byte a second', url: () => tcp(drip), status: null, error: 'timed out', waitsS: SOON },
-  { title: 'answers 1 GB', url: () => http(flood), status: 500, error: 'HTTP 500', waitsS: SOON },
+  { title: 'never answers', url: bad.neverAnswers, status: null, error: 'timed out', waitsS: SOON },
+  { title: 'answers one byte a second', url: bad.drips, status: null, error: 'timed out', waitsS: SOON },
+  { title: 'answers 1 GB', url: bad.floods, status: 500, error: 'HTTP 500', waitsS: SOON },
   {
     title: 'closes mid-header',
-    url: () => tcp((socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Le')),
+    url: bad.closesMidHeader,
     status: null,
     error: 'connection closed',
     waitsS: SOON,
   },
   {
     title: 'redirects to a metadata address',
-    url: () => http((_, answer) => answer.writeHead(307, { Location: 'http://169.254.169.254/latest/' }).end()),
+    url: bad.redirectsInside,
     status: 307,
     error: 'redirect refused',
     waitsS: SOON,
   },
   {
     title: 'asks to be left alone for thirty years',
-    url: () => http(busyUntil('999999999')),
+    url: () => bad.http(busyUntil('999999999')),
     status: 503,
     error: 'HTTP 503',
     waitsS: 86_400,
   },
   {
     title: 'asks for a retry in the past',
-    url: () => http(busyUntil('Wed, 21 Oct 2015 07:28:00 GMT')),
+    url: () => bad.http(busyUntil('Wed, 21 Oct 2015 07:28:00 GMT')),
     status: 503,
     error: 'HTTP 503',
     waitsS: SOON,
   },
   {
     title: 'has a certificate that nobody vouches for',
-    url: async () => `https://${await listening(createTlsServer(selfSigned(), (_, response) => response.end()))}`,
+    url: bad.notTrusted,
     status: null,
     error: 'certificate not acceptable',
     waitsS: SOON,
   },
   {
     title: 'has a name that does not resolve',
-    url: async () => 'http://nothing-of-that-name.invalid/',
+    url: async () => bad.resolvesToNothing(),
     status: null,
     error: 'name does not resolve',
     waitsS: SOON,
   },
   {
     title: 'is not there',
-    url: async () => `http://127.0.0.1:${await freePort()}/`,
+    url: bad.notThere,
     status: null,
     error: 'connection refused',
     waitsS: SOON,
@@ -191,9 +146,11 @@ test('ten endpoints misbehave: each failure is recorded, and the others hear at 
   await sink.received(goodPath, 50);
   const before = existsSync(PROC) ? memory().now : 0;
 
-  const bad = await Promise.all(faults.map(async (fault) => ({ fault, id: await register(await fault.url()) })));
+  const misbehaving = await Promise.all(
+    faults.map(async (fault) => ({ fault, id: await register(await fault.url()) })),
+  );
   const queued = await Promise.all(
-    bad.map(async ({ fault, id }) => ({ fault, ids: await times(EACH, () => queueTest(id)) })),
+    misbehaving.map(async ({ fault, id }) => ({ fault, ids: await times(EACH, () => queueTest(id)) })),
   );
   const asked = performance.now();
   await times(100, () => queueTest(goodId));

@@ -17,11 +17,17 @@ export type TcpProxy = {
   blackHole(on: boolean): void;
   /** Whether new connections are taken and go no further; with false, those that were go on. */
   holdNew(on: boolean): void;
+  /** Milliseconds by which everything is late, both ways. */
+  delay(ms: number): void;
+  /** From now on resets a connection in the middle of what the server sends it, once that is `bytes` or more. */
+  cutAnswers(bytes: number): void;
   /** Resets all connections. */
   cut(): void;
   close(): void;
 };
 
+/** What is yet to be passed on in one direction. */
+type Line = { due: number; act: () => unknown }[];
 type Link = { client: Socket; upstream: Socket | undefined; dead: boolean };
 
 /** Told of what passes, by the connection's number. */
@@ -39,6 +45,8 @@ export async function startProxy(
   let dead = false;
   let held: (() => void)[] | undefined;
   let open = 0;
+  let lateMs = 0;
+  let cutFrom = Number.POSITIVE_INFINITY;
   const changed = () => {
     for (const look of waiting) look();
   };
@@ -64,16 +72,32 @@ export async function startProxy(
     const upstream = connect(Number(port), hostname);
     link.upstream = upstream;
     const number = links.indexOf(link);
+    const there: Line = [];
+    const back: Line = [];
     client.on('data', (chunk) => {
       watch(number, 'client', chunk);
-      if (!link.dead) upstream.write(chunk);
+      late(there, () => link.dead || upstream.write(chunk));
     });
     upstream.on('data', (chunk) => {
       watch(number, 'server', chunk);
-      if (!link.dead) client.write(chunk);
+      if (chunk.length >= cutFrom)
+        late(back, () => client.write(chunk.subarray(0, chunk.length / 2), () => link.client.resetAndDestroy()));
+      else late(back, () => link.dead || client.write(chunk));
     });
     upstream.on('error', () => {});
-    upstream.on('close', () => link.dead || client.destroy());
+    upstream.on('close', () => late(back, () => link.dead || client.destroy()));
+  }
+
+  /** Acts after the delay, and after whatever came before on this line. */
+  function late(line: Line, act: () => unknown): void {
+    if (lateMs === 0 && line.length === 0) return void act();
+    line.push({ due: performance.now() + lateMs, act });
+    if (line.length === 1) setTimeout(pump, lateMs, line);
+  }
+
+  function pump(line: Line): void {
+    for (let now = performance.now(); line[0] && line[0].due <= now; line.shift()) line[0].act();
+    if (line[0]) setTimeout(pump, Math.max(1, line[0].due - performance.now()), line);
   }
 
   server.listen(0, '127.0.0.1');
@@ -109,6 +133,12 @@ export async function startProxy(
     holdNew: (on) => {
       for (const go of held ?? []) go();
       held = on ? [] : undefined;
+    },
+    delay: (ms) => {
+      lateMs = ms;
+    },
+    cutAnswers: (bytes) => {
+      cutFrom = bytes;
     },
     cut,
     close: () => {

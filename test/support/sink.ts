@@ -13,6 +13,8 @@ export type Sink = {
   reply(path: string, reply: Reply | number): void;
   /** Resolves with the first `count` hooks to `path`, past or to come. */
   received(path: string, count?: number): Promise<Hook[]>;
+  /** Resolves with the first hook, past or to come, that matches. */
+  first(matches: (hook: Hook) => boolean): Promise<Hook>;
   close(): Promise<void>;
 };
 
@@ -52,6 +54,16 @@ export async function startSink(): Promise<Sink> {
           if (found.length < count) return void waiting.add(look);
           waiting.delete(look);
           resolve(found.slice(0, count));
+        };
+        look();
+      }),
+    first: (matches) =>
+      new Promise((resolve) => {
+        const look = () => {
+          const found = hooks.find(matches);
+          if (!found) return void waiting.add(look);
+          waiting.delete(look);
+          resolve(found);
         };
         look();
       }),

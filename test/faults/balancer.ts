@@ -1,0 +1,87 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { setTimeout as pass } from 'node:timers/promises';
+
+const ASK_EVERY_MS = 50;
+const ASK_FOR_MS = 1000;
+
+export type Balancer = {
+  url: string;
+  /** Resolves once the balancer sends connections to `url`, or no longer does. */
+  until(url: string, ready: boolean): Promise<void>;
+  close(): Promise<void>;
+};
+
+/** A TCP load balancer, as simple as they come: new connections go, in turn, to whoever said 200 on /ready last. */
+export async function startBalancer(urls: string[]): Promise<Balancer> {
+  const ready = new Set<string>();
+  const waiting = new Set<() => void>();
+  const sockets = new Set<Socket>();
+  let closed = false;
+  let turn = 0;
+
+  const server = createServer((client) => {
+    const able = urls.filter((url) => ready.has(url));
+    const target = able[turn++ % able.length];
+    if (!target) return void client.resetAndDestroy();
+    const { hostname, port } = new URL(target);
+    const upstream = connect(Number(port), hostname);
+    for (const [one, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(one);
+      one.setNoDelay(true);
+      one.on('error', () => {});
+      one.on('close', () => {
+        sockets.delete(one);
+        other.destroy();
+      });
+    }
+    client.pipe(upstream);
+    upstream.pipe(client);
+  });
+
+  async function watch(url: string): Promise<void> {
+    while (!closed) {
+      const status = await fetch(`${url}/ready`, {
+        headers: { Connection: 'close' },
+        signal: AbortSignal.timeout(ASK_FOR_MS),
+      }).then(
+        async (answer) => {
+          await answer.arrayBuffer();
+          return answer.status;
+        },
+        () => undefined,
+      );
+      if (status === 200) ready.add(url);
+      else ready.delete(url);
+      for (const look of waiting) look();
+      await pass(ASK_EVERY_MS);
+    }
+  }
+
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const watching = urls.map(watch);
+  const until = (url: string, is: boolean) =>
+    new Promise<void>((resolve) => {
+      const look = () => {
+        if (ready.has(url) !== is) return void waiting.add(look);
+        waiting.delete(look);
+        resolve();
+      };
+      look();
+    });
+  for (const url of urls) await until(url, true);
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    until,
+    async close() {
+      closed = true;
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await Promise.all(watching);
+    },
+  };
+}

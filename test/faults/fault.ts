@@ -1,0 +1,34 @@
+import type { World, WorldOptions } from './world.ts';
+
+/** How long a strike lasts, and what chooses its moments. */
+export type Strike = {
+  holdMs: number;
+  random: () => number;
+  /** Whether what depends on the machine is judged too. */
+  measured: boolean;
+  /** Says what was not as it should be. */
+  untrue(what: string): void;
+};
+
+export type Fault = {
+  name: string;
+  kind: 'processes' | 'Postgres' | 'network' | 'Neon' | 'receivers' | 'clients';
+  /**
+   * What /ready says meanwhile: it stays 200; it turns 503 within two seconds, until the fault is over; or nothing is
+   * asked of it.
+   */
+  ready: 'stays' | 'turns' | 'any';
+  /** Whether a request may end without an answer, because a process dies. */
+  drops?: boolean;
+  /** Whether no client need notice; otherwise a strike after which nothing was refused has shown nothing. */
+  harmless?: boolean;
+  world?: WorldOptions;
+  /** Milliseconds that a strike lasts at least, where the run's own are too few. */
+  holdMs?: number;
+  /** In the short form too, which runs with the suite. */
+  short?: boolean;
+  /** Why it cannot be tried on this machine. */
+  impossible?: () => string | undefined;
+  /** Begins the fault and ends it. */
+  strike(world: World, strike: Strike): Promise<void>;
+};

@@ -1,0 +1,114 @@
+// Clients who mean harm, from one address, while the others go on.
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as pass } from 'node:timers/promises';
+import { headers } from '../../support/tokens.ts';
+import type { Fault } from '../fault.ts';
+import { worstOf } from '../health.ts';
+
+const kind = 'clients';
+const MANY = 500;
+/** Time limits that a strike outlasts. */
+const SOON = { READ_TIMEOUT_MS: '2000', IDLE_TIMEOUT_MS: '3000' };
+const CUT_WITHIN_MS = 15_000;
+
+/** Opens connections that send `first`, and `then` now and again; returns once the service has closed all of them. */
+async function untilCut(url: string, first: string, then = '', reads = true): Promise<number> {
+  const sockets = await Promise.all(Array.from({ length: MANY }, () => open(url)));
+  let left = sockets.length;
+  const closed = sockets.map((socket) => once(socket, 'close').then(() => left--));
+  for (const socket of sockets) {
+    if (reads) socket.resume();
+    else socket.pause();
+    socket.write(first);
+  }
+  const timer = setInterval(() => {
+    for (const socket of sockets) if (socket.writable) socket.write(then);
+  }, 300);
+  await Promise.race([Promise.all(closed), pass(CUT_WITHIN_MS)]);
+  clearInterval(timer);
+  for (const socket of sockets) socket.destroy();
+  return left;
+}
+
+async function open(url: string): Promise<Socket> {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  socket.on('error', () => {});
+  await once(socket, 'connect');
+  return socket;
+}
+
+const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`;
+
+export const clientFaults: Fault[] = [
+  {
+    name: `${MANY} that send headers a byte at a time`,
+    kind,
+    ready: 'stays',
+    harmless: true,
+    world: { env: SOON },
+    async strike({ url }, { untrue }) {
+      const left = await untilCut(url, 'GET /health HTTP/1.1\r\nX-Slow: ', 'x');
+      if (left > 0) untrue(`${left} of ${MANY} were not cut`);
+    },
+  },
+  {
+    name: `${MANY} that send bodies a byte at a time`,
+    kind,
+    ready: 'stays',
+    harmless: true,
+    world: { env: SOON },
+    async strike({ url }, { untrue }) {
+      const own = Object.entries(headers()).map(([name, value]) => `${name}: ${value}\r\n`);
+      const head = `POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n${own.join('')}\r\n{`;
+      const left = await untilCut(url, head, ' ');
+      if (left > 0) untrue(`${left} of ${MANY} were not cut`);
+    },
+  },
+  {
+    name: `${MANY} that ask for much and read nothing`,
+    kind,
+    ready: 'stays',
+    harmless: true,
+    world: { env: SOON },
+    async strike({ url }, { untrue }) {
+      const left = await untilCut(url, get('/openapi.json').repeat(200), '', false);
+      if (left > 0) untrue(`${left} of ${MANY} were not cut`);
+    },
+  },
+  {
+    name: 'paths that a pattern could go mad on',
+    kind,
+    ready: 'stays',
+    harmless: true,
+    short: true,
+    async strike({ url }, { measured, untrue }) {
+      const path = `/@/${'a'.repeat(15_800)}`;
+      const before = worstOf(url);
+      await Promise.all(Array.from({ length: 50 }, () => fetch(url + path).then((answer) => answer.arrayBuffer())));
+      const worst = await before.stop();
+      if (measured && worst.p99Ms > 50) untrue(`/health took ${Math.round(worst.p99Ms)} ms at p99`);
+    },
+  },
+  {
+    name: 'tokens guessed without end',
+    kind,
+    ready: 'stays',
+    harmless: true,
+    world: { env: { RATE_LIMIT_MAX: '5000', RATE_LIMIT_WINDOW_S: '3600' } },
+    async strike({ url }, { holdMs, untrue }) {
+      const wrong = { Authorization: 'Bearer eyJhbGciOiJIUzI1NiJ9.e30.AAAA' };
+      let refused = 0;
+      const guess = async (end: number) => {
+        while (performance.now() < end || refused === 0) {
+          const answer = await fetch(`${url}/api/v1/users`, { headers: wrong });
+          await answer.arrayBuffer();
+          if (answer.status === 429) refused++;
+        }
+      };
+      await Promise.all(Array.from({ length: 8 }, () => guess(performance.now() + holdMs)));
+      if (refused === 0) untrue('guessing was never refused');
+    },
+  },
+];

@@ -1,0 +1,78 @@
+// Between the service and its database.
+import { setTimeout as pass } from 'node:timers/promises';
+import type { Fault } from '../fault.ts';
+
+const kind = 'network';
+
+export const networkFaults: Fault[] = [
+  {
+    name: 'everything 150 ms late, each way',
+    kind,
+    ready: 'stays',
+    async strike({ proxy }, { holdMs }) {
+      proxy.delay(150);
+      await pass(holdMs);
+      proxy.delay(0);
+    },
+  },
+  {
+    name: 'everything two seconds late, each way',
+    kind,
+    ready: 'turns',
+    async strike({ proxy }, { holdMs }) {
+      proxy.delay(2000);
+      await pass(holdMs);
+      proxy.delay(0);
+    },
+  },
+  {
+    name: 'connections reset half-way through answers',
+    kind,
+    ready: 'any',
+    short: true,
+    async strike({ proxy }, { holdMs }) {
+      proxy.cutAnswers(150);
+      await pass(holdMs);
+      proxy.cutAnswers(Number.POSITIVE_INFINITY);
+    },
+  },
+  {
+    name: 'connections reset, again and again',
+    kind,
+    ready: 'any',
+    async strike({ proxy }, { holdMs }) {
+      for (const end = performance.now() + holdMs; performance.now() < end; await pass(100)) proxy.cut();
+    },
+  },
+  {
+    name: 'open connections dead without a word, new ones well',
+    kind,
+    ready: 'any',
+    short: true,
+    async strike({ proxy }) {
+      proxy.goDead();
+    },
+  },
+  {
+    name: 'all connections dead without a word, new ones too',
+    kind,
+    ready: 'turns',
+    async strike({ proxy }, { holdMs }) {
+      proxy.goDead();
+      proxy.blackHole(true);
+      await pass(holdMs);
+      proxy.blackHole(false);
+    },
+  },
+  {
+    name: 'new connections taken and never answered',
+    kind,
+    ready: 'any',
+    async strike({ proxy }, { holdMs }) {
+      proxy.holdNew(true);
+      proxy.cut();
+      await pass(holdMs);
+      proxy.holdNew(false);
+    },
+  },
+];

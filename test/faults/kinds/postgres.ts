@@ -1,0 +1,160 @@
+// The database itself.
+import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pass } from 'node:timers/promises';
+import pg from 'pg';
+import { queryOn } from '../../support/cluster.ts';
+import type { Fault, Strike } from '../fault.ts';
+import { whyNoDisk } from '../small-disk.ts';
+import type { World } from '../world.ts';
+
+const kind = 'Postgres';
+const STORM_EVERY_MS = 200;
+const OF_THE_APP = `from pg_stat_activity where usename = 'app' and pid <> pg_backend_pid()`;
+
+const stopped = (name: string, signal: 'SIGINT' | 'SIGQUIT' | 'SIGKILL'): Fault => ({
+  name,
+  kind,
+  ready: 'turns',
+  async strike({ cluster }, { holdMs }) {
+    await cluster.stop(signal);
+    await pass(holdMs);
+    await cluster.start();
+  },
+});
+
+export const postgresFaults: Fault[] = [
+  stopped('stopped in order, and started again', 'SIGINT'),
+  stopped('stopped at once, and started again', 'SIGQUIT'),
+  { ...stopped('killed, and started again', 'SIGKILL'), short: true },
+  {
+    name: 'one of its processes killed, so that all start over',
+    kind,
+    ready: 'any',
+    async strike({ cluster, databaseUrl }) {
+      const [victim] = await queryOn(databaseUrl, `select pid ${OF_THE_APP} limit 1`);
+      process.kill(Number(victim?.pid), 'SIGKILL');
+      await pass(100);
+      await untilAnswers(cluster.url);
+    },
+  },
+  {
+    name: 'frozen for ten seconds',
+    kind,
+    ready: 'turns',
+    holdMs: 10_000,
+    async strike({ cluster }, { holdMs }) {
+      cluster.freeze();
+      await pass(holdMs);
+      cluster.thaw();
+    },
+  },
+  {
+    name: 'its connections terminated in storms',
+    kind,
+    ready: 'any',
+    short: true,
+    async strike({ databaseUrl }, { holdMs }) {
+      for (const end = performance.now() + holdMs; performance.now() < end; await pass(STORM_EVERY_MS)) {
+        await queryOn(databaseUrl, `select pg_terminate_backend(pid) ${OF_THE_APP}`);
+      }
+    },
+  },
+  {
+    name: 'out of connections, two left to the service',
+    kind,
+    ready: 'stays',
+    strike: (world, { holdMs }) => withoutConnections(world, 2, holdMs),
+  },
+  {
+    name: 'out of connections, none left to the service',
+    kind,
+    ready: 'turns',
+    strike: (world, { holdMs }) => withoutConnections(world, 0, holdMs),
+  },
+  {
+    name: 'read-only, as after a failover',
+    kind,
+    ready: 'turns',
+    short: true,
+    async strike({ databaseUrl }, { holdMs }) {
+      const set = async (value: string) => {
+        await queryOn(databaseUrl, `alter system set default_transaction_read_only = ${value}`);
+        await queryOn(databaseUrl, 'select pg_reload_conf()');
+      };
+      await set('on');
+      await pass(holdMs);
+      await set('off');
+    },
+  },
+  {
+    name: 'its disk full',
+    kind,
+    ready: 'any',
+    impossible: whyNoDisk,
+    world: { diskMib: 320, cluster: { settings: ['max_wal_size=64MB', 'min_wal_size=32MB'] } },
+    strike: fillDisk,
+  },
+  {
+    name: 'a transaction held open for a minute, with a row that is written to',
+    kind,
+    ready: 'stays',
+    holdMs: 60_000,
+    async strike({ databaseUrl }, { holdMs }) {
+      const client = new pg.Client({ connectionString: databaseUrl });
+      await client.connect();
+      try {
+        await client.query('begin isolation level repeatable read');
+        await client.query('select count(*) from deliveries');
+        await client.query('select 1 from users order by created_at limit 5 for update');
+        await pass(holdMs);
+        await client.query('rollback');
+      } finally {
+        await client.end();
+      }
+    },
+  },
+];
+
+/** Leaves the service `left` of its connections, and refuses it new ones (53300). */
+async function withoutConnections({ databaseUrl }: World, left: number, holdMs: number): Promise<void> {
+  await queryOn(databaseUrl, `alter role app connection limit ${left}`);
+  await queryOn(
+    databaseUrl,
+    `select pg_terminate_backend(pid) from (select pid ${OF_THE_APP} offset ${left}) as others`,
+  );
+  await pass(holdMs);
+  await queryOn(databaseUrl, 'alter role app connection limit -1');
+}
+
+async function untilAnswers(url: string): Promise<void> {
+  for (;;) {
+    const answers = await queryOn(`${url}postgres`, 'select 1').then(
+      () => true,
+      () => false,
+    );
+    if (answers) return;
+    await pass(20);
+  }
+}
+
+/** To the last byte; what the server frees meanwhile is taken too. */
+async function fillDisk({ cluster, disk }: World, { holdMs }: Strike): Promise<void> {
+  const ballast = join(disk as string, 'ballast');
+  const file = openSync(ballast, 'w');
+  const block = Buffer.alloc(65_536);
+  for (const end = performance.now() + holdMs; performance.now() < end; await pass(50)) while (couldWrite(file, block));
+  closeSync(file);
+  unlinkSync(ballast);
+  // Without room for its log it ends, and is started by whoever made room.
+  if (!cluster.isRunning()) await cluster.start();
+  await untilAnswers(cluster.url);
+}
+
+function couldWrite(file: number, block: Buffer): boolean {
+  try {
+    return writeSync(file, block) > 0;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,149 @@
+// Clients that go on whatever happens, and remember what they were told.
+import { randomUUID } from 'node:crypto';
+import { setTimeout as pass } from 'node:timers/promises';
+import { Agent, fetch } from 'undici';
+import { headers } from '../support/tokens.ts';
+
+/** What became of one try. `status` 0: the connection ended without an answer; -1: nothing within `PATIENCE_MS`. */
+export type Answer = { at: number; doneAt: number; status: number; problem: string; id: string | undefined };
+
+/**
+ * One thing that a client wants. A careful client asks again, under the same Idempotency-Key, until it is accepted; any
+ * other asks once.
+ */
+export type Wish = {
+  kind: 'create' | 'create once' | 'notify' | 'update once' | 'delete once' | 'read';
+  /** The email, name or id that tells its effect apart. */
+  mark: string;
+  id: string | undefined;
+  answers: Answer[];
+};
+
+export type Load = {
+  wishes: Wish[];
+  /** Resolves with the time at which a careful client's write was accepted that was first asked for after `at`. */
+  acceptedAfter(at: number): Promise<Wish>;
+  /** Asks for nothing new; resolves once every wish has been answered for good. */
+  stop(): Promise<void>;
+};
+
+/** Long after any deadline of the service: who says nothing for so long hangs. */
+const PATIENCE_MS = 12_000;
+/** How long a careful client tries. */
+const GIVE_UP_MS = 60_000;
+const AGAIN_MS = 100;
+
+// For longer than any step of a clock.
+const AUTHORIZED = headers({ claims: { exp: Math.floor(Date.now() / 1000) + 100_000 } });
+
+/** `perSecond` wishes a second, whether or not earlier ones have been answered. */
+export function startLoad(url: string, perSecond: number, random: () => number): Load {
+  const agent = new Agent({ connections: 64, keepAliveTimeout: 4000 });
+  const wishes: Wish[] = [];
+  const under = new Set<Promise<void>>();
+  /** Users to read and to notify; and those that one client changes once, so that their end tells what became of it. */
+  const kept: string[] = [];
+  const spare: string[] = [];
+  const ending = new AbortController();
+  const waiting = new Set<() => void>();
+
+  async function ask(wish: Wish, method: string, path: string, body?: unknown, key?: string): Promise<Answer> {
+    const at = performance.now();
+    const done = (status: number, problem = '', id?: string): Answer => {
+      const answer = { at, doneAt: performance.now(), status, problem, id };
+      wish.answers.push(answer);
+      return answer;
+    };
+    try {
+      const response = await fetch(url + path, {
+        method,
+        dispatcher: agent,
+        headers: { ...AUTHORIZED, ...(key && { 'Idempotency-Key': `"${key}"` }) },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
+        signal: AbortSignal.timeout(PATIENCE_MS),
+      });
+      const text = await response.text();
+      const json = (text ? JSON.parse(text) : {}) as { id?: string; type?: string };
+      return done(response.status, json.type?.split('/').at(-1), json.id);
+    } catch (error) {
+      return done((error as Error).name === 'TimeoutError' ? -1 : 0);
+    }
+  }
+
+  async function untilAccepted(wish: Wish, path: string, body: unknown, accepted: number): Promise<void> {
+    const key = randomUUID();
+    for (const end = performance.now() + GIVE_UP_MS; performance.now() < end; ) {
+      const { status, id } = await ask(wish, 'POST', path, body, key);
+      if (status === accepted) {
+        wish.id = id;
+        return;
+      }
+      if (status > 0 && ![429, 503, 504].includes(status)) return;
+      await pass(AGAIN_MS * (1 + random()));
+    }
+  }
+
+  async function act(): Promise<void> {
+    const mark = `w-${randomUUID()}`;
+    const roll = random();
+    const wish: Wish = { kind: 'read', mark, id: undefined, answers: [] };
+    wishes.push(wish);
+    const user = { email: `${mark}@example.com`, name: mark };
+    const known = kept[Math.floor(random() * kept.length)];
+    const own = roll >= 0.7 && roll < 0.82 ? spare.shift() : undefined;
+    if (own !== undefined) {
+      wish.kind = roll < 0.78 ? 'update once' : 'delete once';
+      wish.id = own;
+      const path = `/api/v1/users/${own}`;
+      await (roll < 0.78 ? ask(wish, 'PUT', path, user) : ask(wish, 'DELETE', path));
+    } else if (roll < 0.35 || known === undefined) {
+      wish.kind = 'create';
+      await untilAccepted(wish, '/api/v1/users', user, 201);
+      if (wish.id) (random() < 0.5 ? kept : spare).push(wish.id);
+    } else if (roll < 0.55) {
+      wish.kind = 'create once';
+      wish.id = (await ask(wish, 'POST', '/api/v1/users', user)).id;
+    } else if (roll < 0.7) {
+      wish.kind = 'notify';
+      await untilAccepted(wish, '/api/v1/notifications', { userId: known, type: 'fault.event', data: { mark } }, 202);
+    } else {
+      wish.id = known;
+      await ask(wish, 'GET', `/api/v1/users/${known}`);
+    }
+    for (const look of waiting) look();
+  }
+
+  async function go(): Promise<void> {
+    const start = performance.now();
+    for (let n = 0; !ending.signal.aborted; n++) {
+      const work = act().finally(() => under.delete(work));
+      under.add(work);
+      const due = start + ((n + 1) * 1000) / perSecond;
+      await pass(Math.max(0, due - performance.now()), undefined, { signal: ending.signal }).catch(() => {});
+    }
+  }
+  const going = go();
+
+  return {
+    wishes,
+    acceptedAfter: (at) =>
+      new Promise((resolve) => {
+        const look = () => {
+          const found = wishes.find(({ kind, answers }) => {
+            const last = answers.at(-1);
+            return kind === 'create' && answers[0] && answers[0].at >= at && last?.status === 201;
+          });
+          if (!found) return void waiting.add(look);
+          waiting.delete(look);
+          resolve(found);
+        };
+        look();
+      }),
+    async stop() {
+      ending.abort();
+      await going;
+      await Promise.all(under);
+      await agent.close();
+    },
+  };
+}

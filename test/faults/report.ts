@@ -1,0 +1,56 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { median } from '../bench/figures.ts';
+import { formatMarkdown, markdownTable } from '../bench/markdown.ts';
+import { PER_SECOND, type Row, worst } from './strike.ts';
+
+const PAGE = join(import.meta.dirname, '../../RELIABILITY.md');
+const TEMPLATE = join(import.meta.dirname, 'reliability.md');
+
+export type Skipped = { title: string; why: string };
+type Run = { rows: Row[]; skipped: Skipped[]; seed: number; holdMs: number; minutes: number };
+
+/** Writes RELIABILITY.md from what was measured. */
+export function writeReliability(run: Run): void {
+  const texts: Record<string, string> = {
+    summary: summaryOf(run),
+    conditions: `on ${new Date().toISOString().slice(0, 10)}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
+    seed: String(run.seed),
+    hold: String(run.holdMs / 1000),
+    perSecond: String(PER_SECOND),
+    table: tableOf(run.rows),
+    skipped: run.skipped.map(({ title, why }) => `Not tried on this machine: ${title} (${why}).`).join('\n\n'),
+  };
+  const text = readFileSync(TEMPLATE, 'utf8').replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => texts[name] as string);
+  writeFileSync(PAGE, formatMarkdown(text));
+}
+
+function summaryOf({ rows, minutes }: Run): string {
+  const of = (pick: (row: Row) => number) => rows.reduce((sum, row) => sum + pick(row), 0);
+  const figures = [
+    `${rows.length} kinds of fault and attack, ${of(({ times }) => times)} strikes`,
+    `${of(({ accepted }) => accepted).toLocaleString('en')} accepted writes`,
+    `${of(({ lost }) => lost.length)} lost`,
+    `${of(({ untrue }) => untrue.length)} untrue`,
+    `recovery at worst ${seconds(Math.max(...rows.map(worst)))}`,
+  ];
+  return `**${figures.join('; ')}.** The run took ${Math.round(minutes)} minutes.`;
+}
+
+function tableOf(rows: Row[]): string {
+  const head = [
+    ...['', 'fault', 'times', 'accepted', 'refused', 'lost', 'repeated', 'untrue'],
+    ...['recovery p50', 'worst', '`/health` p99', 'memory, MiB'],
+  ];
+  const cells = rows.map((row) => [
+    row.kind,
+    row.name,
+    ...[row.times, row.accepted, row.refused, row.lost.length, row.repeated, row.untrue.length],
+    ...[seconds(median(row.recoveries)), seconds(worst(row)), `${Math.round(row.healthP99Ms)} ms`],
+    row.memoryMib.map(Math.round).join(' → '),
+  ]);
+  return markdownTable(head, cells);
+}
+
+const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;

@@ -1,0 +1,63 @@
+// npm run test:faults [-- --only <part of a name>] [--times <n>] [--hold <ms>] [--seed <n>]: every fault, several times.
+// Writes RELIABILITY.md, unless only some were asked for.
+import { randomInt } from 'node:crypto';
+import { parseArgs } from 'node:util';
+import type { Fault } from './fault.ts';
+import { FAULTS } from './faults.ts';
+import { type Skipped, writeReliability } from './report.ts';
+import { type Row, strike, worst } from './strike.ts';
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    times: { type: 'string', default: '3' },
+    hold: { type: 'string', default: '4000' },
+    seed: { type: 'string', default: String(randomInt(2 ** 31)) },
+  },
+});
+const seed = Number(values.seed);
+const holdMs = Number(values.hold);
+const asked = FAULTS.filter((fault) => titleOf(fault).includes(values.only ?? ''));
+const rows: Row[] = [];
+const skipped: Skipped[] = [];
+const began = performance.now();
+const sinceBegun = () => (performance.now() - began) / 1000;
+
+console.log(`seed ${seed}`);
+for (const [index, fault] of asked.entries()) {
+  const title = titleOf(fault);
+  const progress = `${index + 1}/${asked.length} ${title}`;
+  const why = fault.impossible?.();
+  if (why) {
+    skipped.push({ title, why });
+    console.log(`${progress}: not tried: ${why}`);
+    continue;
+  }
+  const row = await strike(fault, { times: Number(values.times), holdMs, seed, tell: (what) => tell(progress, what) });
+  tell();
+  rows.push(row);
+  console.log(`${progress}\n    ${figuresOf(row)}`);
+  for (const wrong of [...row.lost, ...row.untrue]) console.log(`    WRONG ${wrong}`);
+}
+if (values.only === undefined) writeReliability({ rows, skipped, seed, holdMs, minutes: sinceBegun() / 60 });
+const wrong = rows.filter(({ lost, untrue }) => lost.length + untrue.length > 0);
+console.log(`${rows.length - wrong.length} of ${rows.length} clean, ${skipped.length} not tried`);
+if (wrong.length > 0) process.exitCode = 1;
+
+function titleOf({ kind, name }: Fault): string {
+  return `${kind}: ${name}`;
+}
+
+/** On a terminal, what is being done, on a line that goes again. */
+function tell(...what: string[]): void {
+  if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${what.join(': ')}`);
+}
+
+function figuresOf(row: Row): string {
+  const { accepted, refused, lost, repeated, untrue, healthP99Ms, memoryMib, sockets } = row;
+  return [
+    `${accepted} accepted, ${refused} refused, ${lost.length} lost, ${repeated} repeated, ${untrue.length} untrue`,
+    `recovered in ${Math.round(worst(row))} ms at worst, /health p99 ${Math.round(healthP99Ms)} ms`,
+    `${memoryMib.map(Math.round).join(' → ')} MiB, ${sockets.join(' → ')} sockets, ${Math.round(sinceBegun())} s so far`,
+  ].join('; ');
+}

@@ -1,0 +1,197 @@
+// One fault, struck several times at a service under load; then everything is looked at.
+
+import { readdirSync, readlinkSync } from 'node:fs';
+import { setTimeout as pass } from 'node:timers/promises';
+import { quantile } from '../bench/figures.ts';
+import { residentMib, treeOf } from '../support/processes.ts';
+import { randomFrom } from '../support/random.ts';
+import { headers } from '../support/tokens.ts';
+import type { Fault } from './fault.ts';
+import { judge, judgeProbes, RECOVERS_WITHIN_MS, TRUTH, type Truth } from './judge.ts';
+import { type Load, startLoad } from './load.ts';
+import { type Probe, startProbe } from './probe.ts';
+import { makeWorld, type World } from './world.ts';
+
+export type Row = {
+  name: string;
+  kind: Fault['kind'];
+  times: number;
+  accepted: number;
+  lost: string[];
+  repeated: number;
+  untrue: string[];
+  /** Answers that said no, or never came. */
+  refused: number;
+  /** Milliseconds from the end of each strike until it was ready, accepted a write and delivered its webhook. */
+  recoveries: number[];
+  /** Milliseconds that the slowest 1 % of /health took during strikes. */
+  healthP99Ms: number;
+  /** After it all, beside before: MiB in RAM, and open sockets. */
+  memoryMib: [before: number, after: number];
+  sockets: [before: number, after: number];
+};
+
+type Options = {
+  times: number;
+  holdMs: number;
+  seed: number;
+  /** Also judges what depends on the machine: how soon readiness turns and all goes on, memory and sockets. */
+  measured?: boolean;
+  tell?: (what: string) => void;
+};
+
+const WARM_UP_MS = 2000;
+/** Between strikes. */
+const PAUSE_MS = 500;
+const SETTLE_MS = 60_000;
+/** How long memory and sockets are looked at before, and how long they get to go back. */
+const LOOK_MS = 2000;
+const SHRINKS_WITHIN_MS = 60_000;
+/** After which a service that has not recovered is given up on. */
+const GIVE_UP_MS = 60_000;
+/** Requests of the clients. */
+export const PER_SECOND = 60;
+
+export async function strike(
+  fault: Fault,
+  { times, holdMs, seed, measured = true, tell = () => {} }: Options,
+): Promise<Row> {
+  const random = randomFrom(seed);
+  const world = await makeWorld(fault.world);
+  try {
+    const perSecond = fault.world?.perSecond ?? PER_SECOND;
+    const warmUp = startLoad(world.url, perSecond, random);
+    if (measured) await pass(WARM_UP_MS);
+    await warmUp.stop();
+    const before = await footprint(world, measured ? LOOK_MS : 0);
+
+    const load = startLoad(world.url, perSecond, random);
+    const probe = startProbe(world.url);
+    const untrue: string[] = [];
+    const recoveries: number[] = [];
+    const health: number[] = [];
+    await load.acceptedAfter(0);
+    for (let time = 0; time < times; time++) {
+      tell(`${time + 1} of ${times}`);
+      await pass(PAUSE_MS * (1 + random()));
+      const from = performance.now();
+      await fault.strike(world, {
+        holdMs: Math.max(holdMs, fault.holdMs ?? 0),
+        random,
+        measured,
+        untrue: (what) => untrue.push(what),
+      });
+      const until = performance.now();
+      untrue.push(...judgeProbes(probe.ready, probe.health, { from, until }, fault, measured));
+      health.push(
+        ...probe.health.filter(({ at, doneAt }) => doneAt >= from && at <= until).map(({ at, doneAt }) => doneAt - at),
+      );
+      const recovered = await recovery(world, load, probe, until);
+      recoveries.push(recovered);
+      if (measured && recovered > RECOVERS_WITHIN_MS) untrue.push(`recovered only after ${Math.round(recovered)} ms`);
+    }
+    tell('settles');
+    await load.stop();
+    await untilSettled(world);
+    await probe.stop();
+    const after = await footprint(world, measured ? SHRINKS_WITHIN_MS : 0, before);
+    if (measured) untrue.push(...grown(before, after));
+    const exits = await world.stopServices();
+    if (exits.some((code) => code !== 0)) untrue.push(`stopped with ${exits.join(' and ')}`);
+    const wishes = [...warmUp.wishes, ...load.wishes];
+    const refused = load.wishes.flatMap(({ answers }) => answers).filter(({ status }) => status < 200 || status >= 300);
+    if (refused.length === 0 && !fault.harmless) untrue.push('nothing was refused: the fault was none');
+    const hooks = world.sink.hooks.filter(({ path }) => /^\/\d+$/.test(path));
+    const verdict = judge(wishes, await truthOf(world), hooks, fault.drops ?? false);
+    return {
+      name: fault.name,
+      kind: fault.kind,
+      times,
+      ...verdict,
+      untrue: [...untrue, ...verdict.untrue],
+      refused: refused.length,
+      recoveries,
+      healthP99Ms: quantile(health, 0.99),
+      memoryMib: [before.memoryMib, after.memoryMib],
+      sockets: [before.sockets, after.sockets],
+    };
+  } finally {
+    await world.close();
+  }
+}
+
+/** Milliseconds from `until`, at which the fault was over, until everything went on. */
+async function recovery({ sink }: World, load: Load, probe: Probe, until: number): Promise<number> {
+  const late = pass(GIVE_UP_MS, Number.POSITIVE_INFINITY, { ref: false });
+  const ready = probe.readyAfter(until).then(({ doneAt }) => doneAt);
+  const written = load.acceptedAfter(until).then(async ({ id, answers }) => {
+    const arrived = await sink.first(({ body }) => body.includes(id as string));
+    return Math.max(arrived.at, answers.at(-1)?.doneAt ?? 0);
+  });
+  return Math.max(...(await Promise.all([ready, written].map((work) => Promise.race([work, late]))))) - until;
+}
+
+/** Polls, as nothing tells when a queue is empty; what is left then is found by who judges. */
+async function untilSettled(world: World): Promise<void> {
+  for (const end = performance.now() + SETTLE_MS; performance.now() < end; await pass(100)) {
+    const answer = await fetch(`${world.url}/api/v1/notifications?status=pending&limit=1`, {
+      headers: headers(),
+    }).catch(() => undefined);
+    if (answer?.status === 200 && ((await answer.json()) as { data: unknown[] }).data.length === 0) return;
+  }
+}
+
+async function truthOf(world: World): Promise<Truth> {
+  const users = (await world.query(TRUTH.users)) as Truth['users'];
+  const messages = (await world.query(TRUTH.messages)) as Truth['messages'];
+  const notifications = (await world.query(TRUTH.notifications)) as Truth['notifications'];
+  const [row] = await world.query(TRUTH.queued);
+  return { users, messages, notifications, queued: Number(row?.queued) };
+}
+
+type Footprint = { memoryMib: number; sockets: number };
+
+/** The least of what is seen within `forMs`, or until it is no more than `enough`: garbage is not what stays. */
+async function footprint({ services }: World, forMs: number, enough?: Footprint): Promise<Footprint> {
+  let least = { memoryMib: Number.POSITIVE_INFINITY, sockets: Number.POSITIVE_INFINITY };
+  for (const end = performance.now() + forMs; ; await pass(200)) {
+    const memoryMib = sum(services.map(({ pid }) => residentMib(pid)));
+    const sockets = sum(services.map(({ pid }) => sum(treeOf(pid).map(openSockets))));
+    least = { memoryMib: Math.min(least.memoryMib, memoryMib), sockets: Math.min(least.sockets, sockets) };
+    if (performance.now() >= end || (enough && grown(enough, least).length === 0)) return least;
+  }
+}
+
+function openSockets(pid: number): number {
+  try {
+    const links = readdirSync(`/proc/${pid}/fd`).map((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`);
+      } catch {
+        return '';
+      }
+    });
+    return links.filter((link) => link.startsWith('socket:')).length;
+  } catch {
+    return 0;
+  }
+}
+
+/** A young process still grows into its heap, whatever strikes it. */
+const MAY_GROW = { factor: 1.25, mib: 48, sockets: 15 };
+
+function grown(before: Footprint, after: Footprint): string[] {
+  const most = before.memoryMib * MAY_GROW.factor + MAY_GROW.mib;
+  return [
+    ...(after.memoryMib > most
+      ? [`memory grew from ${Math.round(before.memoryMib)} to ${Math.round(after.memoryMib)} MiB`]
+      : []),
+    ...(after.sockets > before.sockets + MAY_GROW.sockets
+      ? [`sockets grew from ${before.sockets} to ${after.sockets}`]
+      : []),
+  ];
+}
+
+export const worst = ({ recoveries }: Row) => Math.max(...recoveries);
+
+const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);

@@ -1,0 +1,173 @@
+// What a fault strikes: the service as processes, its database, and receivers; addresses outlive what stands behind them.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PGlite } from '@electric-sql/pglite';
+import { migratePostgres } from '../../src/platform/migrate.ts';
+import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
+import { type Cluster, freePort, queryOn, startCluster } from '../support/cluster.ts';
+import { startProxy, type TcpProxy } from '../support/proxy.ts';
+import { COMMANDS } from '../support/runtimes.ts';
+import { type Service, startService } from '../support/service.ts';
+import { type Sink, startSink } from '../support/sink.ts';
+import { headers } from '../support/tokens.ts';
+import { type BadNeon, startBadNeon } from './bad-neon.ts';
+import { type Balancer, startBalancer } from './balancer.ts';
+import { mountDisk } from './small-disk.ts';
+
+export type WorldOptions = {
+  /** How the service reaches its database: through a TCP proxy, unless it says. */
+  by?: 'proxy' | 'neon' | 'pglite';
+  runtime?: keyof typeof COMMANDS;
+  /** One process that does everything; an API and a dispatcher; or two alike behind a balancer. */
+  processes?: 'one' | 'split' | 'two';
+  env?: Record<string, string>;
+  cluster?: Parameters<typeof startCluster>[0];
+  /** The database's server has a disk of its own, of so many MiB. */
+  diskMib?: number;
+  /** Requests per second of the clients. */
+  perSecond?: number;
+};
+
+export type World = {
+  /** Where clients reach the API. */
+  url: string;
+  cluster: Cluster;
+  /** The folder of its disk, where that is its own. */
+  disk: string | undefined;
+  proxy: TcpProxy;
+  neon: BadNeon;
+  sink: Sink;
+  balancer: Balancer | undefined;
+  services: Service[];
+  /** The database's URL, for whoever looks at it from outside. */
+  databaseUrl: string;
+  /** Its URL as the service itself has it. */
+  appUrl: string;
+  /** SQL as an operator runs it; on PGlite, only once the service has stopped. */
+  query(sql: string): Promise<Record<string, unknown>[]>;
+  /** Starts service number `index` anew, where it was. */
+  restart(index: number): Promise<Service>;
+  stopServices(): Promise<(number | string)[]>;
+  close(): Promise<void>;
+};
+
+/** Good endpoints, which are told of everything that the clients do. */
+export const ENDPOINTS = 2;
+/** What the service itself runs as. */
+const ROLE = 'app';
+
+const ENV = {
+  SECRETS_KEY: Buffer.alloc(32, 7).toString('base64'),
+  RATE_LIMIT_MAX: '1000000',
+  REQUEST_TIMEOUT_MS: '2000',
+  DISPATCH_INTERVAL_MS: '500',
+  DISPATCH_LEASE_MS: '4000',
+  DELIVERY_TIMEOUT_MS: '1500',
+};
+
+export async function makeWorld(options: WorldOptions = {}): Promise<World> {
+  const { by = 'proxy', processes = 'one', runtime = 'node' } = options;
+  const undo: (() => unknown)[] = [];
+  const close = async () => {
+    for (const step of undo.reverse()) await step();
+  };
+  try {
+    const disk = options.diskMib ? mountDisk(options.diskMib) : undefined;
+    undo.push(() => disk?.unmount());
+    const cluster = await startCluster({ durable: true, ...options.cluster, ...(disk && { parent: disk.path }) });
+    undo.push(() => cluster.remove());
+    await queryOn(`${cluster.url}postgres`, `create role ${ROLE} login`);
+    await queryOn(`${cluster.url}postgres`, `create database app owner ${ROLE}`);
+    const databaseUrl = `${cluster.url}app`;
+    const appUrl = databaseUrl.replace('postgres@', `${ROLE}@`);
+    await migratePostgres(appUrl);
+
+    const proxy = await startProxy(appUrl);
+    undo.push(() => proxy.close());
+    const endpoint = await startNeonEndpoint({ backend: postgresBackend(appUrl) });
+    undo.push(() => endpoint.close());
+    const neon = await startBadNeon(endpoint.url);
+    undo.push(() => neon.close());
+    const sink = await startSink();
+    undo.push(() => sink.close());
+    const folder = mkdtempSync(join(tmpdir(), 'keelson-faults-'));
+    undo.push(() => rmSync(folder, { recursive: true, force: true }));
+
+    const database = {
+      proxy: { DATABASE_URL: proxy.url },
+      neon: { DATABASE_URL: appUrl, DATABASE_FETCH_ENDPOINT: neon.url },
+      pglite: { DATABASE_URL: `pglite:${join(folder, 'db')}` },
+    }[by];
+    const each: Record<string, string>[] = {
+      one: [{}],
+      split: [{ DISPATCH_ENABLED: 'false' }, {}],
+      two: [{ SHUTDOWN_DELAY_MS: '1000' }, { SHUTDOWN_DELAY_MS: '1000' }],
+    }[processes];
+    const starts = await Promise.all(
+      each.map(async (own) => {
+        const env = { ...ENV, ...database, ...own, ...options.env, PORT: String(await freePort()) };
+        return () => startService(env, COMMANDS[runtime]);
+      }),
+    );
+    const services: Service[] = [];
+    const stopServices = () => Promise.all(services.map((service) => service.stop()));
+    undo.push(() => Promise.all(services.map((service) => service.stop('SIGKILL'))));
+    for (const start of starts) services.push(await start());
+
+    const balancer = processes === 'two' ? await startBalancer(services.map(({ url }) => url)) : undefined;
+    undo.push(() => balancer?.close());
+    const world: World = {
+      url: balancer?.url ?? (services[0] as Service).url,
+      cluster,
+      disk: disk?.path,
+      proxy,
+      neon,
+      sink,
+      balancer,
+      services,
+      databaseUrl,
+      appUrl,
+      query: (sql) => (by === 'pglite' ? queryEmbedded(join(folder, 'db'), sql) : queryOn(databaseUrl, sql)),
+      async restart(index) {
+        const service = await (starts[index] as () => Promise<Service>)();
+        services[index] = service;
+        return service;
+      },
+      stopServices,
+      close,
+    };
+    await addEndpoints(world);
+    return world;
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function queryEmbedded(directory: string, sql: string): Promise<Record<string, unknown>[]> {
+  const client = await PGlite.create(directory);
+  try {
+    return (await client.query<Record<string, unknown>>(sql)).rows;
+  } finally {
+    await client.close();
+  }
+}
+
+async function addEndpoints({ url, sink }: World): Promise<void> {
+  for (let i = 0; i < ENDPOINTS; i++) {
+    await registerEndpoint(url, sink.url(`/${i}`), ['user.created', 'user.updated', 'user.deleted', 'fault.event']);
+  }
+}
+
+/** Registers a webhook endpoint and returns its id. */
+export async function registerEndpoint(api: string, url: string, events: string[]): Promise<string> {
+  const made = await fetch(`${api}/api/v1/webhook-endpoints`, {
+    method: 'POST',
+    headers: headers(),
+    body: JSON.stringify({ url, events }),
+  });
+  assert.equal(made.status, 201, await made.clone().text());
+  return ((await made.json()) as { id: string }).id;
+}
