@@ -9,7 +9,12 @@ await start({
   createServer: async () => (await import('../platform/node-server.ts')).createNodeServer,
   fork: async () => {
     const cluster = await clusters();
-    return (env) => cluster.fork(env).process;
+    const { closePassedConnections } = await import('../platform/passed-connections.ts');
+    return (env) => {
+      const { process } = cluster.fork(env);
+      closePassedConnections(process);
+      return process;
+    };
   },
   join: async () => {
     const { worker } = await clusters();

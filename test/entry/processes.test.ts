@@ -218,6 +218,27 @@ describe('several processes', { concurrency: 2 }, () => {
     await Promise.all([hung, other].map(isGone));
   });
 
+  test('a connection that was passed to a process which is killed is closed, and its client need not wait', async (t) => {
+    const service = await start(t);
+    const [victim, other] = workersOf(service) as [number, number];
+    process.kill(victim, 'SIGSTOP');
+    // What goes to the stopped one gets no answer; all that comes after goes to the other.
+    const asked = Array.from({ length: 8 }, () =>
+      ask(service).then(
+        ({ status }) => status,
+        () => 'closed',
+      ),
+    );
+    let answered = 0;
+    await new Promise<void>((resolve) => {
+      for (const one of asked) void one.then(() => ++answered === asked.length - 1 && resolve());
+    });
+    process.kill(victim, 'SIGKILL');
+    const became = await Promise.all(asked);
+    assert.deepEqual(became.sort(), [...Array(7).fill(200), 'closed']);
+    assert.ok(lives(other));
+  });
+
   test('a second signal ends all of them at once', async (t) => {
     const service = await start(t);
     await stuckRequest(t, service);
