@@ -36,6 +36,20 @@ export const webhookEndpoints = pgTable(
   (t) => [index('webhook_endpoints_events').using('gin', t.events).with({ fastupdate: false })],
 );
 
+/** The previous secrets of the endpoint `e` that still sign, in order of their rotation, as jsonb. */
+export const livePrevious = (e: SQL): SQL => sql`(
+    select coalesce(jsonb_agg(p.entry order by p.nth), '[]')
+    from jsonb_array_elements(${e}.previous_secrets) with ordinality p (entry, nth)
+    where (p.entry ->> 'until')::timestamptz > now()
+  )`;
+
+/** The ids of the keys that the secrets of the endpoint `e` which still sign are sealed with: see `SecretBox`. */
+export const keyIdsOf = (e: SQL): SQL => sql`array(
+    select split_part(sealed, '.', 2) from (
+      select ${e}.secret as sealed union all select entry ->> 'secret' from jsonb_array_elements(${livePrevious(e)}) entry
+    ) all_of_them
+  )`;
+
 export type WebhookEndpoint = typeof webhookEndpoints.$inferSelect;
 
 /** What is told, written once: the exact bytes that are signed and sent, shared by everyone who is told. */

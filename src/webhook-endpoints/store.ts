@@ -3,7 +3,7 @@ import { columns, type Db, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
 import { enqueue, queuedAnswer } from '../outbox/enqueue.ts';
-import { type WebhookEndpoint, webhookEndpoints } from '../outbox/schema.ts';
+import { livePrevious, type WebhookEndpoint, webhookEndpoints } from '../outbox/schema.ts';
 
 const find = statement<{ id: string }, WebhookEndpoint>(
   'webhookEndpoints.find',
@@ -145,9 +145,7 @@ const rotate = statement<Rotation & ReservationValues, Rotated>('webhookEndpoint
       'headers', json_build_object('ETag', '"' || (version + 1) || '"'), 'body', ${body})::text from existing)`;
   return sql`
       with ${existing($)}, kept as (
-        select coalesce(jsonb_agg(p.entry order by p.nth), '[]') as secrets
-        from existing, jsonb_array_elements(existing.previous_secrets) with ordinality p (entry, nth)
-        where (p.entry ->> 'until')::timestamptz > now()
+        select ${livePrevious(sql`existing`)} as secrets from existing
       ), ${reserveKey($, { precondition, response })}, changed as (
         update ${webhookEndpoints} e
         set previous_secrets = kept.secrets || jsonb_build_object('secret', existing.secret,
