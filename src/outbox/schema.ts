@@ -3,7 +3,7 @@ import { index, integer, jsonb, pgTable, text, timestamp, uuid } from 'drizzle-o
 import { time } from '../db.ts';
 
 /** A secret that was replaced, sealed, and until when it signs too, RFC 3339. */
-type PreviousSecret = { secret: string; until: string };
+export type PreviousSecret = { secret: string; until: string };
 
 /**
  * Who is told what. Secrets are sealed (`SecretBox`), previous ones in order of their rotation; the last five columns
