@@ -31,6 +31,8 @@ export type Verifier = (token: string) => Promise<Principal>;
 export type SecretBox = {
   seal(text: string): Promise<string>;
   open(sealed: string): Promise<string>;
+  /** Which keys there are, by the ids that sealed texts name; the first one seals. */
+  keyIds(): Promise<readonly string[]>;
 };
 
 /** Called on the hot path: must not throw and must not block. Durations in seconds. */

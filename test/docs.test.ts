@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import chromium from '@sparticuz/chromium';
 import { type Browser, chromium as playwright } from 'playwright-core';
@@ -17,6 +19,7 @@ const ARGS = [
 ];
 /** Where to leave pictures of the page, for whoever wants to look at it. */
 const { DOCS_SCREENSHOTS } = process.env;
+const root = join(import.meta.dirname, '..');
 
 describe('the page at /docs, in Chromium', () => {
   let service: Service;
@@ -136,4 +139,19 @@ describe('the page at /docs, in Chromium', () => {
     assert.match(complaints.join(), /Content Security Policy/);
     await page.close();
   });
+});
+
+test('every test that SECURITY.md names exists', () => {
+  const page = readFileSync(join(root, 'SECURITY.md'), 'utf8');
+  const cited = Array.from(page.matchAll(/`(test\/[\w/-]+(?:\.test)?\.ts)`(?:: ((?:"[^"]+"(?:, )?)+))?/g));
+  assert.ok(cited.length > 30, `${cited.length} found`);
+  for (const [, file, names = ''] of cited) {
+    const text = readFileSync(join(root, file as string), 'utf8');
+    for (const [, name] of names.matchAll(/"([^"]+)"/g)) {
+      const exists = ["'", '"'].some((quote) =>
+        ['test', 'it'].some((call) => text.includes(`${call}(${quote}${name}${quote}`)),
+      );
+      assert.ok(exists, `${file}: ${name}`);
+    }
+  }
 });

@@ -5,10 +5,11 @@ import { webhookChannel } from '../src/dispatcher/channels/webhook.ts';
 import { systemClock } from '../src/dispatcher/clock.ts';
 import { createDispatcher } from '../src/dispatcher/dispatch.ts';
 import { databaseQueue } from '../src/dispatcher/queue.ts';
-import type { Config } from '../src/entry/config.ts';
+import { type Config, NO_KEY_OPENS } from '../src/entry/config.ts';
 import { emailChannel } from '../src/entry/email-channel.ts';
 import { createSecretBox } from '../src/platform/secret-box.ts';
 import { fetchSend } from '../src/platform/send-fetch.ts';
+import { stateOf } from '../src/system/store.ts';
 
 /** `nextMs` is how soon something is due, 0 where there is more than one run may do, null where nothing is queued. */
 type Drained = { nextMs: number | null; failed: boolean };
@@ -27,12 +28,13 @@ export const longestRunMs = ({ deliveryTimeoutMs }: Config['dispatch']) => MAX_R
  */
 export function createDrain(config: Config, database: Db, log: Log): Drain {
   const { deliveryTimeoutMs, concurrency: connections, leaseMs } = config.dispatch;
+  const secrets = createSecretBox(config.secretsKey, config.secretsKeysOld);
   const channels = {
     email: emailChannel(config, log),
     webhook: webhookChannel({
       // Cloudflare's network itself keeps fetch off private addresses.
       send: fetchSend({ allowPrivate: config.webhookAllowPrivate, timeoutMs: deliveryTimeoutMs }),
-      secrets: createSecretBox(config.secretsKey),
+      secrets,
       now: () => new Date(),
       sign: webCryptoSign(),
     }),
@@ -47,11 +49,17 @@ export function createDrain(config: Config, database: Db, log: Log): Drain {
     settings: { ...config.dispatch, ...workerLimits(connections), maxWaitingBytes: MAX_WAITING_BYTES },
   });
 
+  // Asked before the first run: each delivery would fail, and use up an attempt.
+  let keysOpen = false;
   return {
     async drain(): Promise<Drained> {
       const timer = setTimeout(() => dispatcher.stop(new AbortController().signal), MAX_RUN_MS);
       try {
-        return await dispatcher.drain(config.subrequests);
+        if (keysOpen) return await dispatcher.drain(config.subrequests);
+        const asked = { keyIds: await secrets.keyIds() };
+        keysOpen = (await stateOf(database, asked, AbortSignal.timeout(config.requestTimeoutMs))).keysOpen;
+        if (!keysOpen) throw new Error(NO_KEY_OPENS);
+        return await dispatcher.drain(config.subrequests - 1);
       } catch (error) {
         log.error('dispatcher failed', { error });
         return { nextMs: null, failed: true };

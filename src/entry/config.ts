@@ -44,6 +44,12 @@ export const DEVELOPMENT_SECRET = 'development-';
 /** The same for the 32 bytes of a generated sealing key, in base64. */
 export const DEVELOPMENT_KEY = 'DEVELOPMENTONLYx';
 
+/** What is wrong, and what to do, where the keys open nothing that is sealed in the database. */
+export const NO_KEY_OPENS =
+  'SECRETS_KEY opens no webhook secret in the database: add the key that does to SECRETS_KEYS_OLD';
+
+const SEALING_KEY = /^[A-Za-z0-9+/]{43}=$/;
+
 const PROCESSES_MAX = 64;
 const processesMessage = `must be auto, or a whole number from 1 to ${PROCESSES_MAX}`;
 const isProcesses = (n: number) => n >= 1 && n <= PROCESSES_MAX;
@@ -97,10 +103,12 @@ const variables = {
   DELIVERY_TIMEOUT_MS: whole(1, HOUR).default(15_000),
   WEBHOOK_ALLOW_PRIVATE: flag.optional(),
   RETENTION_DAYS: whole(1, 36_500).default(30),
-  SECRETS_KEY: z
+  SECRETS_KEY: z.string().regex(SEALING_KEY, 'must be 32 bytes in base64').optional(),
+  SECRETS_KEYS_OLD: z
     .string()
-    .regex(/^[A-Za-z0-9+/]{43}=$/, 'must be 32 bytes in base64')
-    .optional(),
+    .transform((value) => value.split(',').map((key) => key.trim()))
+    .refine((keys) => keys.every((key) => SEALING_KEY.test(key)), 'must be 32 bytes in base64, or several, by commas')
+    .default([]),
   TRUST_PROXY: flag.default(false),
   CORS_ORIGINS: z
     .string()
@@ -150,6 +158,11 @@ const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boo
     'SECRETS_KEY',
     'is a development key, which production refuses',
     (v) => isProduction(v) && (v.SECRETS_KEY?.startsWith(DEVELOPMENT_KEY) ?? false),
+  ],
+  [
+    'SECRETS_KEYS_OLD',
+    'holds a development key, which production refuses',
+    (v) => isProduction(v) && (v.SECRETS_KEYS_OLD ?? []).some((key) => key.startsWith(DEVELOPMENT_KEY)),
   ],
   ['JWT_SECRET', 'or JWKS_URL must be set', (v) => v.JWT_SECRET === undefined && v.JWKS_URL === undefined],
   ['JWT_SECRET', 'and JWKS_URL exclude each other', (v) => v.JWT_SECRET !== undefined && v.JWKS_URL !== undefined],
@@ -229,6 +242,7 @@ function shape(v: Variables) {
     webhookAllowPrivate: v.WEBHOOK_ALLOW_PRIVATE ?? !isProduction(v),
     retentionDays: v.RETENTION_DAYS,
     secretsKey: v.SECRETS_KEY ?? '',
+    secretsKeysOld: v.SECRETS_KEYS_OLD,
     trustProxy: v.TRUST_PROXY,
     corsOrigins: v.CORS_ORIGINS,
     otlpEndpoint: v.OTEL_EXPORTER_OTLP_ENDPOINT,

@@ -56,6 +56,7 @@ async function workerFiles(config: Config, endpoint: string): Promise<string[]> 
     DATABASE_URL: config.databaseUrl,
     DATABASE_FETCH_ENDPOINT: endpoint,
     SECRETS_KEY: config.secretsKey,
+    SECRETS_KEYS_OLD: config.secretsKeysOld.join(),
   };
   const { jwt } = config;
   const api = await readWorkerConfig('wrangler.toml');

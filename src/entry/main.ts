@@ -37,13 +37,13 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   signals.tell({ first: nothingBegun, second: () => {} });
 
   // 3 Database: opened and asked before anything is served.
-  const database = await openDatabase(config, log);
+  const secrets = createSecretBox(config.secretsKey, config.secretsKeysOld);
+  const database = await openDatabase(config, secrets, log);
   const { db } = database;
 
   // 4 Dependencies.
   const prometheus = config.metrics && (await import('../platform/metrics.ts')).createMetrics();
   const metrics = prometheus ?? noMetrics;
-  const secrets = createSecretBox(config.secretsKey);
   const dispatcher = config.dispatchEnabled
     ? (await import('./dispatcher.ts')).openDispatcher(config, { db, log, metrics, secrets })
     : undefined;

@@ -1,14 +1,23 @@
-import type { Log } from '../deps.ts';
+import type { Log, SecretBox } from '../deps.ts';
 import type { OpenDb } from '../platform/open-db.ts';
-import { schemaIsCurrent } from '../system/store.ts';
-import type { Config } from './config.ts';
+import { stateOf } from '../system/store.ts';
+import { type Config, NO_KEY_OPENS } from './config.ts';
+
+/** Endpoints whose secrets a start looks at. */
+const OLDEST = 1000;
 
 /** Opens the configured database and asks it, so that nothing is served without one. Throws with what to do. */
-export async function openDatabase(config: Config, log: Log): Promise<OpenDb> {
+export async function openDatabase(config: Config, secrets: SecretBox, log: Log): Promise<OpenDb> {
   const open = await connect(config, log);
   try {
-    if (await schemaIsCurrent(open.db, AbortSignal.timeout(config.requestTimeoutMs))) return open;
-    throw new Error('the database schema is not current: run npm run db:migrate');
+    const asked = { keyIds: await secrets.keyIds(), oldest: OLDEST };
+    const state = await stateOf(open.db, asked, AbortSignal.timeout(config.requestTimeoutMs));
+    if (!state.schemaIsCurrent) throw new Error('the database schema is not current: run npm run db:migrate');
+    if (!state.keysOpen) throw new Error(NO_KEY_OPENS);
+    if (state.unopened > 0) {
+      log.warn('webhook secrets do not open: a key is missing in SECRETS_KEYS_OLD', { endpoints: state.unopened });
+    }
+    return open;
   } catch (error) {
     await open.close();
     throw error;

@@ -40,7 +40,7 @@ const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
   settings: config,
   db,
   now: () => new Date(),
-  secrets: createSecretBox(config.secretsKey),
+  secrets: createSecretBox(config.secretsKey, config.secretsKeysOld),
   refuseWebhookUrl: (url) => checkWebhookUrl(url, { allowPrivate: config.webhookAllowPrivate }),
   limiter: bindings.RATE_LIMITER ? workersLimiter(bindings.RATE_LIMITER, max, windowS) : memoryLimiter(max, windowS),
   verifier: createVerifier(config.jwt, log, waitUntil),

@@ -3,7 +3,7 @@ import { index, integer, jsonb, pgTable, text, timestamp, uuid } from 'drizzle-o
 import { time } from '../db.ts';
 
 /** A secret that was replaced, sealed, and until when it signs too, RFC 3339. */
-type PreviousSecret = { secret: string; until: string };
+export type PreviousSecret = { secret: string; until: string };
 
 /**
  * Who is told what. Secrets are sealed (`SecretBox`), previous ones in order of their rotation; the last five columns
@@ -35,6 +35,20 @@ export const webhookEndpoints = pgTable(
   // Without a list of pending entries, which every write would have to read through.
   (t) => [index('webhook_endpoints_events').using('gin', t.events).with({ fastupdate: false })],
 );
+
+/** The previous secrets of the endpoint `e` that still sign, in order of their rotation, as jsonb. */
+export const livePrevious = (e: SQL): SQL => sql`(
+    select coalesce(jsonb_agg(p.entry order by p.nth), '[]')
+    from jsonb_array_elements(${e}.previous_secrets) with ordinality p (entry, nth)
+    where (p.entry ->> 'until')::timestamptz > now()
+  )`;
+
+/** The ids of the keys that the secrets of the endpoint `e` which still sign are sealed with: see `SecretBox`. */
+export const keyIdsOf = (e: SQL): SQL => sql`array(
+    select split_part(sealed, '.', 2) from (
+      select ${e}.secret as sealed union all select entry ->> 'secret' from jsonb_array_elements(${livePrevious(e)}) entry
+    ) all_of_them
+  )`;
 
 export type WebhookEndpoint = typeof webhookEndpoints.$inferSelect;
 

@@ -36,6 +36,7 @@ export function createSecretBox(key: string, oldKeys: readonly string[] = []): S
       opened.set(sealed, text);
       return text;
     },
+    keyIds: async () => (await importedKeys()).map(({ id }) => id),
   };
 }
 

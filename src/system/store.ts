@@ -1,24 +1,48 @@
 import { sql } from 'drizzle-orm';
 import journal from '../../drizzle/meta/_journal.json' with { type: 'json' };
 import { type Db, DbError, statement } from '../db.ts';
+import { keyIdsOf, webhookEndpoints } from '../outbox/schema.ts';
 
 const LATEST = Math.max(...journal.entries.map((entry) => entry.when));
 
-const current = statement<{ latest: string }, { current: boolean }>(
-  'system.current',
-  ($) =>
-    sql`select coalesce(max(created_at) >= ${$.latest}::bigint, false) as current from drizzle.__drizzle_migrations`,
-);
+/**
+ * `schemaIsCurrent`: the database has every migration that this code was built with; later ones do no harm.
+ * `keysOpen`: the keys open a webhook secret, or none is sealed. `unopened`: how many of the oldest endpoints have one
+ * that they do not open.
+ */
+export type State = { schemaIsCurrent: boolean; keysOpen: boolean; unopened: number };
 
-const UNDEFINED_TABLE = '42P01';
+// What is not sealed, and so names no key, needs none. Past the oldest endpoints others are looked at only while the
+// keys have opened nothing.
+const state = statement<{ latest: string; keyIds: string; oldest: number }, State>('system.state', ($) => {
+  const known = sql`string_to_array(',' || ${$.keyIds}::text, ',')`;
+  return sql`
+    with oldest as materialized (
+      select ${keyIdsOf(sql`e`)} as ids from ${webhookEndpoints} e order by id limit ${$.oldest}::int
+    )
+    select (
+        select coalesce(max(created_at) >= ${$.latest}::bigint, false) from drizzle.__drizzle_migrations
+      ) as "schemaIsCurrent",
+      case when exists (select from oldest where ids && ${known}) or not exists (select from oldest) then true
+        else exists (select from ${webhookEndpoints} e where ${keyIdsOf(sql`e`)} && ${known}) end as "keysOpen",
+      (select count(*) from oldest where not ids <@ ${known})::int as unopened`;
+});
 
-/** Whether the database has every migration that this code was built with. Later ones do no harm. */
-export async function schemaIsCurrent(db: Db, signal: AbortSignal): Promise<boolean> {
+/** Of tables and columns that a migration has yet to make. */
+const UNDEFINED = ['42P01', '42703'];
+
+/** What a service must know of its database before it serves. Looks at so many of the `oldest` endpoints. */
+export async function stateOf(
+  db: Db,
+  { keyIds, oldest = 1 }: { keyIds: readonly string[]; oldest?: number },
+  signal: AbortSignal,
+): Promise<State> {
   try {
-    const [row] = await db.run(current, { latest: String(LATEST) }, signal);
-    return row?.current ?? false;
+    const [row] = await db.run(state, { latest: String(LATEST), keyIds: keyIds.join(), oldest }, signal);
+    if (!row) throw new Error('system.state returned no row');
+    return row;
   } catch (error) {
-    if (error instanceof DbError && error.sqlState === UNDEFINED_TABLE) return false;
-    throw error;
+    if (!(error instanceof DbError && UNDEFINED.includes(error.sqlState ?? ''))) throw error;
+    return { schemaIsCurrent: false, keysOpen: true, unopened: 0 };
   }
 }

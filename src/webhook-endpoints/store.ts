@@ -3,7 +3,13 @@ import { columns, type Db, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
 import { enqueue, queuedAnswer } from '../outbox/enqueue.ts';
-import { type WebhookEndpoint, webhookEndpoints } from '../outbox/schema.ts';
+import {
+  keyIdsOf,
+  livePrevious,
+  type PreviousSecret,
+  type WebhookEndpoint,
+  webhookEndpoints,
+} from '../outbox/schema.ts';
 
 const find = statement<{ id: string }, WebhookEndpoint>(
   'webhookEndpoints.find',
@@ -25,7 +31,8 @@ const list = statement<{ after: string; limit: number }, WebhookEndpoint>(
   'reads',
 );
 
-const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
+/** Comes before every id. */
+export const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
 
 /** Endpoints in order of creation, after the id `after`; one more than `limit` where there are more. */
 export async function listEndpoints(
@@ -145,9 +152,7 @@ const rotate = statement<Rotation & ReservationValues, Rotated>('webhookEndpoint
       'headers', json_build_object('ETag', '"' || (version + 1) || '"'), 'body', ${body})::text from existing)`;
   return sql`
       with ${existing($)}, kept as (
-        select coalesce(jsonb_agg(p.entry order by p.nth), '[]') as secrets
-        from existing, jsonb_array_elements(existing.previous_secrets) with ordinality p (entry, nth)
-        where (p.entry ->> 'until')::timestamptz > now()
+        select ${livePrevious(sql`existing`)} as secrets from existing
       ), ${reserveKey($, { precondition, response })}, changed as (
         update ${webhookEndpoints} e
         set previous_secrets = kept.secrets || jsonb_build_object('secret', existing.secret,
@@ -209,4 +214,76 @@ export async function queueTest(
 ): Promise<ReservationRow> {
   const [row] = await db.run(test, values, signal);
   return row ?? noSuchEndpoint();
+}
+
+const count = statement<Record<never, never>, { count: number }>(
+  'webhookEndpoints.count',
+  () => sql`select count(*)::int as count from ${webhookEndpoints}`,
+);
+
+export async function countEndpoints(db: Db, signal: AbortSignal): Promise<number> {
+  const [row] = await db.run(count, {}, signal);
+  return row?.count ?? 0;
+}
+
+/** An endpoint's secrets as they are stored, and of the previous ones those that still sign. */
+export type Sealed = { id: string; secret: string; allPrevious: PreviousSecret[]; livePrevious: PreviousSecret[] };
+
+const listSealed = statement<
+  { after: string; limit: number; keyId: string },
+  { last: string; count: number; sealed: Sealed[] | null }
+>(
+  'webhookEndpoints.sealed',
+  ($) => sql`
+    select max(id::text) as last, count(*)::int as count, json_agg(json_build_object(
+        'id', id, 'secret', secret, 'allPrevious', previous_secrets, 'livePrevious', live
+      )) filter (where not ids <@ array[${$.keyId}::text]) as sealed
+    from (
+      select id, secret, previous_secrets, ${livePrevious(sql`e`)} as live, ${keyIdsOf(sql`e`)} as ids
+      from ${webhookEndpoints} e where id > ${$.after}::uuid order by id limit ${$.limit}::int
+    ) page`,
+);
+
+/**
+ * Of up to `limit` endpoints after the id `after`, those with a secret that signs and is not sealed with the key of this
+ * id; how many endpoints there were, and the last of them, null where none comes after it.
+ */
+export async function sealedEndpoints(
+  db: Db,
+  page: { after: string; limit: number; keyId: string },
+  signal: AbortSignal,
+): Promise<{ last: string | null; count: number; sealed: Sealed[] }> {
+  const [row] = await db.run(listSealed, page, signal);
+  const { last = null, count = 0, sealed } = row ?? {};
+  return { last: count < page.limit ? null : last, count, sealed: sealed ?? [] };
+}
+
+/** Secrets to store in place of those that were read. */
+export type Resealed = {
+  id: string;
+  secretWas: string;
+  previousWas: PreviousSecret[];
+  secret: string;
+  previous: PreviousSecret[];
+};
+
+// Locked in order of ids, as whoever else changes several does.
+const reseal = statement<{ changes: string }, { id: string }>(
+  'webhookEndpoints.reseal',
+  ($) => sql`
+    with change as materialized (
+      select * from json_to_recordset((${$.changes}::text)::json)
+        as c (id uuid, "secretWas" text, "previousWas" jsonb, secret text, previous jsonb)
+    ), locked as materialized (
+      select id from ${webhookEndpoints} where id in (select id from change) order by id for update
+    )
+    update ${webhookEndpoints} e set secret = change.secret, previous_secrets = change.previous
+    from locked join change on change.id = locked.id
+    where e.id = locked.id and e.secret = change."secretWas" and e.previous_secrets = change."previousWas"
+    returning e.id`,
+);
+
+/** Stores secrets that were sealed anew where they are still those that were read, and returns the ids of these. */
+export async function resealEndpoints(db: Db, changes: readonly Resealed[], signal: AbortSignal): Promise<string[]> {
+  return (await db.run(reseal, { changes: JSON.stringify(changes) }, signal)).map(({ id }) => id);
 }

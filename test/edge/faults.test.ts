@@ -3,8 +3,10 @@ import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { assertProblem, type Call, caller, uniqueEmail } from '../conformance/target.ts';
-import { workersHarness } from '../support/workerd.ts';
+import { query } from '../support/postgres-server.ts';
+import { startWorkers, workersHarness } from '../support/workerd.ts';
 
 const DATABASE_URL = 'postgres://someone:pa55word@db.example.com/app';
 
@@ -86,4 +88,30 @@ describe('a Worker without its configuration', () => {
       assert.doesNotMatch(output, /tooshort|pa55word/);
     });
   }
+});
+
+describe('Workers whose keys open nothing that is sealed', () => {
+  it('are not ready, attempt nothing and say why', async () => {
+    const workers = await startWorkers();
+    const call = caller(() => workers);
+    const hook = { url: 'https://example.com/', events: ['nothing.ever'] };
+    const { json } = await call('POST', '/api/v1/webhook-endpoints', { body: hook });
+    assert.equal((await call('GET', '/ready')).status, 200);
+
+    const SECRETS_KEY = Buffer.alloc(32, 8).toString('base64');
+    const others = await workersHarness({ ...workers.connection, SECRETS_KEY });
+    try {
+      const { url } = await others.listen();
+      const callOther = caller(() => ({ url: url.href }));
+      assert.equal((await callOther('GET', '/ready')).status, 503);
+      const queued = await callOther('POST', `/api/v1/webhook-endpoints/${json.id}/test`);
+      assert.equal(queued.status, 202);
+      while (!/SECRETS_KEYS_OLD/.test(JSON.stringify(others.getLogs()))) await sleep(50);
+      const [delivery] = await query(workers.database.name, 'select attempt from deliveries');
+      assert.equal(delivery?.attempt, 0);
+    } finally {
+      await others.close();
+      await workers.close();
+    }
+  });
 });

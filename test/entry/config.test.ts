@@ -56,6 +56,7 @@ test('what is not set has the default that is documented', () => {
     },
     webhookAllowPrivate: true,
     retentionDays: 30,
+    secretsKeysOld: [],
     trustProxy: false,
     corsOrigins: [],
     otlpEndpoint: undefined,
@@ -83,6 +84,8 @@ test('what is set is taken', () => {
   assert.equal(parse({ WEBHOOK_ALLOW_PRIVATE: 'false' }).webhookAllowPrivate, false);
   assert.equal(parse({ ...production, DATABASE_URL: 'pglite:/var/db' }).databaseUrl, 'pglite:/var/db');
   assert.equal(parse({ DATABASE_URL: 'postgresql://db/app' }).databaseUrl, 'postgresql://db/app');
+  const earlier = Buffer.alloc(32, 8).toString('base64');
+  assert.deepEqual(parse({ SECRETS_KEYS_OLD: `${earlier}, ${SECRETS_KEY}` }).secretsKeysOld, [earlier, SECRETS_KEY]);
   const keys = parse({ JWT_SECRET: '', JWKS_URL: 'https://issuer.example/keys' }).jwt;
   assert.deepEqual([keys.secret, keys.jwksUrl], [undefined, 'https://issuer.example/keys']);
 });
@@ -108,6 +111,13 @@ const bad: Record<string, string[]> = {
   WEBHOOK_ALLOW_PRIVATE: ['qqq', 'TRUE'],
   TRUST_PROXY: ['qqq'],
   SECRETS_KEY: ['qqq', `${'q'.repeat(42)}=`, 'q'.repeat(44), `${'q'.repeat(43)}=\n`],
+  SECRETS_KEYS_OLD: [
+    'qqq',
+    `${'q'.repeat(43)}`,
+    `${SECRETS_KEY},`,
+    `${SECRETS_KEY},qqq`,
+    `${SECRETS_KEY} ${SECRETS_KEY}`,
+  ],
   CORS_ORIGINS: ['qqq', 'https://qqq.example/path', 'https://a.example,', 'https://qqq.example/'],
   OTEL_EXPORTER_OTLP_ENDPOINT: ['qqq'],
   EMAIL_PROVIDER: ['qqq'],
@@ -181,6 +191,14 @@ describe('values that do not go together are refused', () => {
       'production with a generated key',
       { ...production, SECRETS_KEY: DEVELOPMENT_KEY + Buffer.alloc(20).toString('base64') },
       ['SECRETS_KEY'],
+    ],
+    [
+      'production with a generated key among the earlier ones',
+      {
+        ...production,
+        SECRETS_KEYS_OLD: `${SECRETS_KEY},${DEVELOPMENT_KEY}${Buffer.alloc(20).toString('base64')}`,
+      },
+      ['SECRETS_KEYS_OLD'],
     ],
     [
       'production with webhooks to private addresses',

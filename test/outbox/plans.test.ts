@@ -4,6 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { v7 as uuidv7 } from 'uuid';
 import type { Db } from '../../src/db.ts';
 import { createNotification, type Filters, listNotifications } from '../../src/notifications/store.ts';
+import { stateOf } from '../../src/system/store.ts';
 import { createUser, removeUser, updateUser } from '../../src/users/store.ts';
 import { connectTo, openTestPostgres } from '../support/databases.ts';
 
@@ -54,7 +55,10 @@ describe('plans', () => {
   });
 
   /** The plans of the one statement that `use` runs: made for its values, and made for any. */
-  async function plansOf(use: (db: Db) => Promise<unknown>): Promise<[mode: string, nodes: Plan[]][]> {
+  async function plansOf(
+    use: (db: Db) => Promise<unknown>,
+    what = 'format json',
+  ): Promise<[mode: string, nodes: Plan[]][]> {
     const run: { text: string; values: unknown[] }[] = [];
     const db: Db = {
       run: async (statement, values) => {
@@ -69,7 +73,7 @@ describe('plans', () => {
     await client.text(`prepare explained as ${text}`);
     for (const mode of ['force_custom_plan', 'force_generic_plan', 'auto']) {
       await client.text(`set plan_cache_mode = ${mode}`);
-      const asked = `explain (format json) execute explained (${values.map(literal).join(', ')})`;
+      const asked = `explain (${what}) execute explained (${values.map(literal).join(', ')})`;
       // By itself Postgres tries five plans of the one kind before it weighs the other.
       for (let i = mode === 'auto' ? 7 : 1; i > 0; i--) {
         const [row] = (await client.text(asked)) as [{ 'QUERY PLAN': [{ Plan: Plan }] }];
@@ -106,6 +110,19 @@ describe('plans', () => {
       }
     });
   }
+
+  test('whether the keys open what is sealed is told by a thousand endpoints of 100,000', async () => {
+    const ask = (db: Db) => stateOf(db, { keyIds: ['0a1b2c3d'], oldest: 1000 }, signal);
+    for (const [mode, nodes] of await plansOf(ask, 'analyze, format json')) {
+      const read = nodes.filter((node) => node['Relation Name'] === 'webhook_endpoints');
+      const rows = read.map((node) => Number(node['Actual Rows']) * Number(node['Actual Loops']));
+      assert.equal(
+        rows.reduce((a, b) => a + b),
+        1000,
+        mode,
+      );
+    }
+  });
 
   for (const status of [undefined, 'pending', 'sent', 'dead', 'canceled'] as const) {
     for (const channel of [undefined, 'email', 'webhook'] as const) {

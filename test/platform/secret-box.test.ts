@@ -34,6 +34,13 @@ test('a rotated key: the old one still opens, the new one seals', async () => {
   const after = await box.seal(secret);
   assert.equal(await createSecretBox(newKey).open(after), secret);
   await assert.rejects(createSecretBox(oldKey).open(after), /a key that is not known here/);
+  assert.deepEqual(await box.keyIds(), [after.split('.')[1], before.split('.')[1]]);
+});
+
+test('the key itself among the old ones does no harm', async () => {
+  const box = createSecretBox(newKey, [newKey, oldKey]);
+  assert.equal(await box.open(await box.seal(secret)), secret);
+  assert.equal(await createSecretBox(newKey).open(await box.seal(secret)), secret);
 });
 
 test('what was altered does not open, not even after the intact text did', async () => {

@@ -7,8 +7,8 @@ import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endp
 import { createSecretBox } from '../../src/platform/secret-box.ts';
 import { createDrain } from '../../worker-cron/drain.ts';
 import { createDatabase } from '../support/databases.ts';
-import { silent } from '../support/deps.ts';
-import { enqueue, newEndpoint } from '../support/notifications.ts';
+import { recordingLog, silent } from '../support/deps.ts';
+import { enqueue, newEndpoint, stateOf } from '../support/notifications.ts';
 import { startSink } from '../support/sink.ts';
 
 const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
@@ -64,6 +64,8 @@ async function startDrain(t: TestContext, own: Record<string, string | number> =
   const { drain } = createDrain(config, db, silent);
   return {
     db,
+    url: database.url,
+    neon: neon.url,
     sink,
     seen,
     endpoint: (path: string) => newEndpoint(db, sink.url(path), secret),
@@ -133,4 +135,20 @@ test('two dispatchers at a time deliver each notification once', async (t) => {
   await Promise.all([drain(), drainAll()]);
   assert.equal(new Set(sink.hooks.map(({ headers }) => headers['webhook-id'])).size, 80);
   assert.equal(sink.hooks.length, 80);
+});
+
+test('keys that open nothing that is sealed attempt nothing, and say so; with the right one the next run delivers', async (t) => {
+  const { db, url, neon, sink, endpoint } = await startDrain(t);
+  const [id] = await enqueue(db, 1, await endpoint('/hook'));
+  const drainWith = (keys: Record<string, string>, log = silent) => {
+    const config = dispatcherConfig({ DATABASE_URL: url, DATABASE_FETCH_ENDPOINT: neon, ...keys });
+    return createDrain(config, db, log).drain();
+  };
+  const other = Buffer.alloc(32, 8).toString('base64');
+  const log = recordingLog();
+  assert.deepEqual(await drainWith({ SECRETS_KEY: other }, log), { nextMs: null, failed: true });
+  assert.match(String(log.lines[0]?.fields.error), /SECRETS_KEYS_OLD/);
+  assert.deepEqual((await stateOf(db, id as string)).attempt, 0);
+  assert.equal((await drainWith({ SECRETS_KEY: other, SECRETS_KEYS_OLD: SECRETS_KEY })).failed, false);
+  assert.equal(sink.hooks.length, 1);
 });
