@@ -161,6 +161,8 @@ export function errors(target: () => Target): void {
         'no subject': token({ claims: { sub: undefined } }),
         'empty subject': token({ claims: { sub: '' } }),
         'a subject that no database can hold': token({ claims: { sub: 'a\0b' } }),
+        'a subject of half a character': token({ claims: { sub: '\ud800' } }),
+        'a subject of more than 255 characters': token({ claims: { sub: 'x'.repeat(256) } }),
         'no token at all': 'abc',
         'a changed payload': token().replace(/\.[^.]+\./, `.${payload}.`),
       };
@@ -169,6 +171,7 @@ export function errors(target: () => Target): void {
         assertProblem(answer, 401, 'unauthorized');
         assert.match(answer.headers.get('www-authenticate') ?? '', /^Bearer error="invalid_token"/, what);
       }
+      assert.equal((await get(`Bearer ${token({ claims: { sub: unique().padEnd(255, 'é') } })}`)).status, 200);
       for (const header of ['Basic YTpi', 'Bearer', 'Bearer  ', `Token ${token()}`]) {
         assertProblem(await get(header), 401, 'unauthorized');
       }
