@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { v7 as uuidv7 } from 'uuid';
 import type { Db } from '../../src/db.ts';
 import { createNotification, type Filters, listNotifications } from '../../src/notifications/store.ts';
-import { createUser, removeUser, updateUser } from '../../src/users/store.ts';
+import { createUser, listUsers, removeUser, updateUser } from '../../src/users/store.ts';
 import { connectTo, openTestPostgres } from '../support/databases.ts';
 
 const signal = new AbortController().signal;
@@ -106,6 +106,16 @@ describe('plans', () => {
       }
     });
   }
+
+  test('users are found by email, in whatever case, by its index', async () => {
+    const page = { after: null, limit: 20, email: EMAIL.toUpperCase() };
+    for (const [mode, nodes] of await plansOf((db) => listUsers(db, page, signal))) {
+      assert.ok(indexes(nodes).includes('users_email_unique'), `${mode}: ${indexes(nodes)}`);
+    }
+    for (const [mode, nodes] of await plansOf((db) => updateUser(db, { ...user, versions: null }, signal))) {
+      assert.ok(indexes(nodes).includes('users_email_unique'), `${mode}: ${indexes(nodes)}`);
+    }
+  });
 
   for (const status of [undefined, 'pending', 'sent', 'dead', 'canceled'] as const) {
     for (const channel of [undefined, 'email', 'webhook'] as const) {
