@@ -6,7 +6,10 @@ export type Fields = Record<string, unknown>;
 /** One JSON line per call; an `error` field is written with its stack and causes. Never throws. */
 export type Log = Record<'debug' | 'info' | 'warn' | 'error', (message: string, fields?: Fields) => void>;
 
-/** Counts one request against `key`. Fails open: a limiter that cannot tell lets the request pass. */
+/**
+ * Counts one request against `key`: `sub:…`, or `address:…` before anybody is known. Fails open: a limiter that cannot
+ * tell lets the request pass.
+ */
 export type Limiter = {
   /** Takes one from the key's quota. */
   take(key: string): Promise<Quota>;
@@ -86,6 +89,6 @@ export type Deps = {
   readonly trace?: ((span: Span) => void) | undefined;
   /** True from the moment a stop was asked for. */
   readonly draining: () => boolean;
-  /** The client's network address, or its proxy's word for it where the proxy is trusted. */
+  /** The client's network address, or its proxy's word for it, as it wrote it, where the proxy is trusted. */
   readonly clientAddress: string;
 };

@@ -1,5 +1,6 @@
 import { createMiddleware } from 'hono/factory';
 import { AppError } from '../errors.ts';
+import { networkOf } from './client-network.ts';
 import type { Env } from './context.ts';
 import { refuse } from './rate-limit.ts';
 
@@ -15,7 +16,7 @@ export const scope = (needed: string) =>
   });
 
 /**
- * RFC 6750. A failed attempt counts against the client's address, so that guessing tokens is limited; a good token is
+ * RFC 6750. A failed attempt counts against the client's network, so that guessing tokens is limited; a good token is
  * never refused for another's bad ones.
  */
 export const authenticate = createMiddleware<Env>(async (c, next) => {
@@ -25,7 +26,7 @@ export const authenticate = createMiddleware<Env>(async (c, next) => {
     c.set('principal', await verifier(token));
   } catch (error) {
     if (error instanceof AppError && error.code === 'unauthorized') {
-      const quota = await limiter.take(`address:${clientAddress}`);
+      const quota = await limiter.take(`address:${networkOf(clientAddress)}`);
       if (!quota.allowed) throw refuse(c, quota);
     }
     throw error;

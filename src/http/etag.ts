@@ -30,15 +30,17 @@ export function ifMatch(c: Ctx): string | null {
     const errors = [{ detail: 'must be * or a list of entity tags', parameter: 'If-Match' }];
     throw new AppError('validation-failed', 'The If-Match header is not valid.', { errors });
   }
-  const versions = tags.flatMap((tag) => /^"(\d{1,9})"$/.exec(tag)?.[1] ?? []);
+  // Tags are opaque: "01" is none that was given out, whatever number it is.
+  const versions = tags.flatMap((tag) => /^"([1-9]\d{0,8})"$/.exec(tag)?.[1] ?? []);
   return `{${versions.join(',')}}`;
 }
 
-const TAG = '(?:W/)?"[\\x21\\x23-\\x7e\\x80-\\xff]*"';
-const LIST = new RegExp(`^[ \\t,]*${TAG}(?:[ \\t]*,[ \\t,]*${TAG})*[ \\t,]*$`);
+const TAG = /(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"/g;
+const LIST =
+  /^[ \t,]*(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"(?:[ \t]*,[ \t,]*(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*")*[ \t,]*$/;
 
 function parseTags(header: string): string[] | '*' | undefined {
   const value = header.trim();
   if (value === '*') return '*';
-  return LIST.test(value) ? (value.match(new RegExp(TAG, 'g')) ?? undefined) : undefined;
+  return LIST.test(value) ? (value.match(TAG) ?? undefined) : undefined;
 }

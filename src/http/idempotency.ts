@@ -26,7 +26,8 @@ export function reservationOf<T, S extends ContentfulStatusCode>(
   const own = answer && { ...answer, text: JSON.stringify(answer.body) };
   return {
     keySubject: c.get('principal').sub,
-    keyRoute: `${c.req.method} ${c.req.path}`,
+    // Ids are all that may be written otherwise in a path that was found.
+    keyRoute: `${c.req.method} ${c.req.path.toLowerCase()}`,
     key: header === undefined ? null : parseKey(header),
     keyInput: header === undefined ? '' : JSON.stringify(input),
     keyHolder: crypto.randomUUID(),

@@ -53,8 +53,11 @@ function lengthOf(value: string, max: number): number {
   return value.length > 2 * max ? value.length : [...value].length;
 }
 
+/** An id, which is the same in upper case: taken in lower case, as the API shows it. */
+export const idOf = (message: string) => z.string(message).toLowerCase().check(z.uuid(message));
+
 /** Path parameters of a single resource. What is no UUID is no resource: 404. */
-export const idParam = z.object({ id: z.uuid().meta({ param: { name: 'id', in: 'path' } }) });
+export const idParam = z.object({ id: idOf('must be an id').meta({ param: { name: 'id', in: 'path' } }) });
 
 /** What every authenticated route has: its scope, enforced and described. */
 export function secured(needed: string) {

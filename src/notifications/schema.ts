@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { idOf } from '../http/route.ts';
 import { eventName } from '../outbox/event-name.ts';
 
 /** Bytes of JSON that an event's data may have. */
@@ -12,19 +13,33 @@ function isWithin(value: unknown, depth: number): boolean {
   return depth > 0 && Object.values(value).every((inner) => isWithin(inner, depth - 1));
 }
 
+/** Where members are called `__proto__`: many a receiver would drop one, or take it for something else. */
+function protosIn(value: unknown, path: string[] = []): string[][] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([name, inner]) => {
+    const at = [...path, name];
+    return name === '__proto__' ? [at] : protosIn(inner, at);
+  });
+}
+
+const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+// As it was parsed: a z.record would drop some names before anybody could refuse them.
+const data = z
+  .custom<Record<string, unknown>>(isObject, { error: 'must be an object', abort: true })
+  .refine((data) => isWithin(data, MAX_DEPTH), { error: `must be at most ${MAX_DEPTH} levels deep`, abort: true })
+  .superRefine((data, { addIssue }) => {
+    for (const path of protosIn(data)) addIssue({ code: 'custom', path, message: 'must not be called __proto__' });
+  })
+  .refine(
+    (data) => new TextEncoder().encode(JSON.stringify(data)).length <= MAX_DATA,
+    `must be at most ${MAX_DATA} bytes of JSON`,
+  )
+  .meta({ type: 'object', additionalProperties: {} });
+
 /** What POST takes. */
 export const NotificationInput = z
-  .strictObject({
-    userId: z.uuid('must be the id of a user'),
-    type: eventName,
-    data: z
-      .record(z.string(), z.unknown())
-      .refine((data) => isWithin(data, MAX_DEPTH), { error: `must be at most ${MAX_DEPTH} levels deep`, abort: true })
-      .refine(
-        (data) => new TextEncoder().encode(JSON.stringify(data)).length <= MAX_DATA,
-        `must be at most ${MAX_DATA} bytes of JSON`,
-      ),
-  })
+  .strictObject({ userId: idOf('must be the id of a user'), type: eventName, data })
   .meta({
     id: 'NotificationInput',
     examples: [
@@ -40,7 +55,7 @@ const STATUSES = ['pending', 'sent', 'dead', 'canceled'] as const;
 const CHANNELS = ['webhook', 'email'] as const;
 export const notificationFilters = {
   status: z.enum(STATUSES, `must be one of ${STATUSES.join(', ')}`).optional(),
-  userId: z.uuid('must be the id of a user').optional(),
+  userId: idOf('must be the id of a user').optional(),
   channel: z.enum(CHANNELS, `must be one of ${CHANNELS.join(', ')}`).optional(),
 };
 

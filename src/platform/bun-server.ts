@@ -1,4 +1,4 @@
-import type { CreateServer } from './server.ts';
+import { badHost, type CreateServer } from './server.ts';
 
 /** What is used of Bun's global. */
 declare const Bun: {
@@ -33,6 +33,7 @@ export const createBunServer: CreateServer = ({ fetch, host, port, idleTimeoutMs
         reusePort,
         idleTimeout: Math.min(MAX_IDLE_S, Math.ceil(idleTimeoutMs / 1000)),
         fetch: async (request, server) => {
+          if (!URL.canParse(request.url)) return badHost();
           const response = await fetch(request, server.requestIP(request)?.address ?? 'unknown');
           if (draining) response.headers.set('Connection', 'close');
           return response;

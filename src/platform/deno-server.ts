@@ -1,4 +1,4 @@
-import type { CreateServer } from './server.ts';
+import { badHost, type CreateServer } from './server.ts';
 
 /** What is used of Deno's global. */
 declare const Deno: {
@@ -22,6 +22,7 @@ export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, l
   let draining = false;
 
   async function handler(request: Request, { remoteAddr }: { remoteAddr: Address }): Promise<Response> {
+    if (!URL.canParse(request.url)) return badHost();
     const response = await fetch(request, remoteAddr.hostname);
     if (draining) response.headers.set('Connection', 'close');
     return response;

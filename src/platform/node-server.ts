@@ -3,7 +3,7 @@ import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener, RequestError } from '@hono/node-server';
 import { brokenServer, listen } from './listen.ts';
-import type { CreateServer } from './server.ts';
+import { badHost, type CreateServer } from './server.ts';
 
 const SWEEP_MS = 50;
 /** Milliseconds that a connection on which nothing is asked outlives the listener: a request may be on its way. */
@@ -24,8 +24,7 @@ export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutM
       // Its own light Request and Response: a third more requests per second (DECISIONS.md).
       overrideGlobalObjects: true,
       errorHandler: (error) => {
-        // A Host or a target of which no URL can be made: the client's mistake.
-        if (error instanceof RequestError) return new Response(null, { status: 400 });
+        if (error instanceof RequestError) return badHost();
         log.error('request failed outside the app', { error });
         return new Response(null, { status: 500 });
       },

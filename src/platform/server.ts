@@ -23,3 +23,6 @@ export type CreateServer = (options: Options) => {
   /** Takes no new connections, lets requests finish and resolves when the last connection is gone. */
   close(): Promise<void>;
 };
+
+/** For a Host or a target of which no URL can be made (RFC 9112 §3.2): nothing behind the server could read the request. */
+export const badHost = () => new Response(null, { status: 400 });

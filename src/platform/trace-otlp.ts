@@ -15,7 +15,7 @@ const ERROR = 2;
 
 /** Exports spans by OTLP over HTTP with JSON bodies, in batches. What cannot be delivered is dropped, with a log line. */
 export function otlpTrace({ endpoint, log }: Options) {
-  const url = `${endpoint.replace(/\/+$/, '')}/v1/traces`;
+  const url = `${endpoint.replace(/(?<!\/)\/+$/, '')}/v1/traces`;
   let waiting: Span[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
 

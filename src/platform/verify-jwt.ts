@@ -10,6 +10,8 @@ const CLOCK_TOLERANCE_S = 30;
 const REMEMBERED_MS = 60_000;
 /** Tokens remembered at most; past it the oldest is forgotten. */
 const MAX_REMEMBERED = 1000;
+/** Characters that a subject may have. */
+const MAX_SUBJECT = 255;
 
 type Expected = { issuer?: string | undefined; audience?: string | undefined };
 type Settings = Expected & { secret?: string | undefined; jwksUrl?: string | undefined };
@@ -64,8 +66,10 @@ function verifier(
       throw error instanceof AppError ? error : invalidToken(whyRefused(error));
     });
     if (typeof payload.sub !== 'string' || payload.sub === '') throw invalidToken('the token has no subject');
-    // No database can hold it, and a quota or an idempotency key is kept by subject.
-    if (payload.sub.includes('\0')) throw invalidToken('the claim sub of the token is not acceptable');
+    // A quota and idempotency keys are kept by subject: as long as OpenID Connect has it, and such that Postgres can hold it.
+    if (payload.sub.length > MAX_SUBJECT || payload.sub.includes('\0') || !payload.sub.isWellFormed()) {
+      throw invalidToken('the claim sub of the token is not acceptable');
+    }
     const scopes = typeof payload.scope === 'string' ? payload.scope.split(' ') : [];
     return { principal: { sub: payload.sub, scopes: new Set(scopes) }, exp: payload.exp };
   }

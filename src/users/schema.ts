@@ -1,8 +1,14 @@
-import { sql } from 'drizzle-orm';
+import { type SQLWrapper, sql } from 'drizzle-orm';
 import { integer, pgTable, text as pgText, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
 import * as z from 'zod';
 import { time } from '../db.ts';
 import { text } from '../http/route.ts';
+
+/**
+ * An email address as it is compared. In the collation "C", so that case is ASCII's whatever the database's language:
+ * in Turkish I is no upper case of i.
+ */
+export const caseless = (email: SQLWrapper) => sql`lower(${email} collate "C")`;
 
 export const users = pgTable(
   'users',
@@ -14,7 +20,7 @@ export const users = pgTable(
     createdAt: time('created_at').notNull(),
     updatedAt: time('updated_at').notNull(),
   },
-  (t) => [uniqueIndex('users_email_unique').on(sql`lower(${t.email})`)],
+  (t) => [uniqueIndex('users_email_unique').on(caseless(t.email))],
 );
 
 export type User = typeof users.$inferSelect;

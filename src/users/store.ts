@@ -1,9 +1,9 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { columns, type Db, isUniqueViolation, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
 import { enqueue } from '../outbox/enqueue.ts';
-import { type User, users } from './schema.ts';
+import { caseless, type User, users } from './schema.ts';
 
 const find = statement<{ id: string }, User>(
   'users.find',
@@ -26,7 +26,7 @@ const listByEmail = statement<{ after: string; email: string }, User>(
   'users.listByEmail',
   ($) => sql`
     select ${columns(users)} from ${users}
-    where lower(email) = lower(${$.email}::text) and id > ${$.after}::uuid`,
+    where ${caseless(users.email)} = ${caseless(sql`${$.email}::text`)} and id > ${$.after}::uuid`,
   'reads',
 );
 
@@ -77,9 +77,9 @@ type Changed = { found: boolean } & (User | { [K in keyof User]: null });
 // Locks the row first, so that "no such user" and "another version" are told apart in one round trip. With it whoever
 // has the address that is asked for, in order of ids and, as they are counted, before anything is changed: two who take
 // each other's must not wait for one another.
-const target = ($: { id: unknown; versions: unknown }, email?: unknown) => sql`locked as materialized (
+const target = ($: { id: unknown; versions: unknown }, email?: SQL) => sql`locked as materialized (
     select id, version from ${users}
-    where id = ${$.id}::uuid ${email === undefined ? sql`` : sql`or lower(email) = lower(${email}::text)`}
+    where id = ${$.id}::uuid ${email ? sql`or ${caseless(users.email)} = ${caseless(email)}` : sql``}
     order by id for update
   ), target as (
     select id, version from locked where id = ${$.id}::uuid and (select count(*) from locked) > 0
@@ -92,7 +92,7 @@ const result = sql`select exists (select from target) as found, ${columns(users,
 const update = statement<{ id: string; versions: string | null; email: string; name: string; now: string }, Changed>(
   'users.update',
   ($) => sql`
-    with ${target($, $.email)}, changed as (
+    with ${target($, sql`${$.email}::text`)}, changed as (
       update ${users} u
       set email = ${$.email}::text, name = ${$.name}::text, version = u.version + 1, updated_at = ${$.now}::timestamptz
       from matching where u.id = matching.id

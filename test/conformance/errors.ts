@@ -3,7 +3,16 @@ import { createHmac } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { SECRET } from '../support/deps.ts';
 import { token } from '../support/tokens.ts';
-import { answerOf, assertProblem, caller, TARGET_ENV, type Target, unique, uniqueEmail } from './target.ts';
+import {
+  type Answer,
+  answerOf,
+  assertProblem,
+  caller,
+  TARGET_ENV,
+  type Target,
+  unique,
+  uniqueEmail,
+} from './target.ts';
 
 const SOME_ID = '01900000-0000-7000-8000-000000000000';
 
@@ -161,6 +170,8 @@ export function errors(target: () => Target): void {
         'no subject': token({ claims: { sub: undefined } }),
         'empty subject': token({ claims: { sub: '' } }),
         'a subject that no database can hold': token({ claims: { sub: 'a\0b' } }),
+        'a subject of half a character': token({ claims: { sub: '\ud800' } }),
+        'a subject of more than 255 characters': token({ claims: { sub: 'x'.repeat(256) } }),
         'no token at all': 'abc',
         'a changed payload': token().replace(/\.[^.]+\./, `.${payload}.`),
       };
@@ -169,6 +180,7 @@ export function errors(target: () => Target): void {
         assertProblem(answer, 401, 'unauthorized');
         assert.match(answer.headers.get('www-authenticate') ?? '', /^Bearer error="invalid_token"/, what);
       }
+      assert.equal((await get(`Bearer ${token({ claims: { sub: unique().padEnd(255, 'é') } })}`)).status, 200);
       for (const header of ['Basic YTpi', 'Bearer', 'Bearer  ', `Token ${token()}`]) {
         assertProblem(await get(header), 401, 'unauthorized');
       }
@@ -202,22 +214,58 @@ export function errors(target: () => Target): void {
       assert.ok(took >= deadline - 50 && took < deadline + 1400, `${took} ms`);
     });
 
+    const max = Number(TARGET_ENV.RATE_LIMIT_MAX);
+    const minute = () => Math.floor(Date.now() / 60_000);
+
+    /** Repeats a request until it is refused for its number; again with another where a minute has begun: some count by those. */
+    async function untilRefused(make: () => (n: number) => Promise<Answer>) {
+      for (;;) {
+        const [begun, send, answers] = [minute(), make(), [] as Answer[]];
+        while (answers.length < 2 * max && answers.at(-1)?.status !== 429) answers.push(await send(answers.length));
+        const [last, before] = [answers.pop() as Answer, answers.map(({ status }) => status)];
+        if (begun === minute()) return { last, before };
+      }
+    }
+
     test('a subject over its quota is refused until the window ends, and others are not', async () => {
-      const call = caller(target, `greedy-${unique()}`);
-      const max = Number(TARGET_ENV.RATE_LIMIT_MAX);
-      const statuses: number[] = [];
-      let last = await call('GET', '/api/v1/users?limit=1');
-      assert.equal(last.headers.get('ratelimit-policy'), `"default";q=${max};w=${TARGET_ENV.RATE_LIMIT_WINDOW_S}`);
-      while (statuses.push(last.status) < 2 * max && last.status === 200)
-        last = await call('GET', '/api/v1/users?limit=1');
+      const { last, before } = await untilRefused(() => {
+        const call = caller(target, `greedy-${unique()}`);
+        return async () => {
+          const answer = await call('GET', '/api/v1/users?limit=1');
+          const policy = `"default";q=${max};w=${TARGET_ENV.RATE_LIMIT_WINDOW_S}`;
+          assert.equal(answer.headers.get('ratelimit-policy'), policy);
+          return answer;
+        };
+      });
       assertProblem(last, 429, 'rate-limited');
-      assert.equal(statuses.length, max + 1);
+      assert.deepEqual(before, Array(max).fill(200));
       const retryAfter = Number(last.headers.get('retry-after'));
       assert.ok(retryAfter >= 1 && retryAfter <= Number(TARGET_ENV.RATE_LIMIT_WINDOW_S));
       const known = /^"default";r=(\d+);t=(\d+)$/.exec(last.headers.get('ratelimit') ?? '"default";r=0;t=0');
       assert.equal(known?.[1], '0');
       assert.ok(retryAfter >= Number(known?.[2]));
       assert.equal((await caller(target)('GET', '/api/v1/users?limit=1')).status, 200);
+    });
+
+    test('a client that guesses tokens is refused, and a good token behind the same address never is', async () => {
+      const from = async (address: string, authorization = 'Bearer wrong') => {
+        // What the runtimes' proxies write.
+        const where = { 'X-Forwarded-For': `192.0.2.1, ${address}`, 'CF-Connecting-IP': address };
+        const url = new URL('/api/v1/users?limit=1', target().url);
+        return answerOf(await fetch(url, { headers: { ...where, Authorization: authorization } }));
+      };
+      let network = '';
+      const { last, before } = await untilRefused(() => {
+        network = `2001:db8:${unique().slice(0, 4)}:abc`;
+        return (n) => from(`${network}:${n.toString(16)}::1`);
+      });
+      assertProblem(last, 429, 'rate-limited');
+      assert.deepEqual(before, Array(max).fill(401), 'an IPv6 address is counted with its network');
+      for (let n = 0; n < 3; n++) {
+        const good = `Bearer ${token({ claims: { sub: unique() } })}`;
+        assert.equal((await from(`${network.toUpperCase()}::2`, good)).status, 200);
+      }
+      assertProblem(await from(`2001:db8:${unique().slice(0, 4)}:abd::1`), 401, 'unauthorized');
     });
   });
 }

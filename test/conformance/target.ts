@@ -12,6 +12,7 @@ export const TARGET_ENV = {
   RATE_LIMIT_MAX: '100',
   RATE_LIMIT_WINDOW_S: '60',
   LOG_LEVEL: 'info',
+  TRUST_PROXY: 'true',
 };
 
 export type Answer = { status: number; headers: Headers; text: string; json: Json };

@@ -4,12 +4,12 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { MIGRATIONS } from '../../src/platform/migrate.ts';
-import { connectTo, createDatabase } from '../support/databases.ts';
+import { connectTo, createDatabase, TURKISH } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
 
 /** A database as the migrations before `name` left it, and that migration itself. */
-async function before(name: string) {
-  const database = await createDatabase();
+async function before(name: string, as?: string) {
+  const database = await createDatabase(as);
   await query(database.name, 'drop schema public cascade; create schema public');
   const { text, close } = await connectTo(database.name);
   const files = globSync('*.sql', { cwd: MIGRATIONS }).sort();
@@ -18,6 +18,7 @@ async function before(name: string) {
   for (const file of files.slice(0, at)) await run(file);
   return {
     text,
+    name: database.name,
     migrate: () => run(files[at] as string),
     close: async () => {
       await close();
@@ -54,4 +55,30 @@ test('rules: what signs goes on signing, a pause keeps its run of failures, what
   const failed = rows.map(({ last_failed_at: at }) => at);
   assert.deepEqual(failed, [null, null, pausedAt, pausedAt, null]);
   assert.deepEqual(await text('select bytes from deliveries'), [{ bytes: 4 }]);
+});
+
+test('emails: two users of one address are named by their ids, and nothing is changed until there is one', async (t) => {
+  const { name, text, migrate, close } = await before('emails', TURKISH);
+  t.after(close);
+  const id = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;
+  const add = (n: number, email: string) =>
+    text(`insert into users values ('${id(n)}', '${email}', 'x', 1, now(), now())`);
+  await add(1, 'ILKER@x.io');
+  await add(2, 'ilker@x.io');
+  await add(3, 'other@x.io');
+  const index = async () => {
+    const [row] = await query(name, `select pg_get_indexdef('users_email_unique'::regclass) as is`);
+    return row?.is as string;
+  };
+  await assert.rejects(migrate(), (error: { code: string; message: string }) => {
+    assert.equal(error.code, '23505');
+    assert.ok(error.message.endsWith(`Their ids: ${id(1)} and ${id(2)}`), error.message);
+    assert.doesNotMatch(error.message, /ilker/i);
+    return true;
+  });
+  assert.match(await index(), /\(lower\(email\)\)$/);
+  await text(`delete from users where id = '${id(2)}'`);
+  await migrate();
+  assert.match(await index(), /UNIQUE INDEX .*\(lower\(\(email COLLATE "C"\)\)\)$/);
+  await assert.rejects(add(4, 'ilker@x.io'), { code: '23505', constraint: 'users_email_unique' });
 });

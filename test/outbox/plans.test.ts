@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Db } from '../../src/db.ts';
 import { createNotification, type Filters, listNotifications } from '../../src/notifications/store.ts';
 import { stateOf } from '../../src/system/store.ts';
-import { createUser, removeUser, updateUser } from '../../src/users/store.ts';
+import { createUser, listUsers, removeUser, updateUser } from '../../src/users/store.ts';
 import { connectTo, openTestPostgres } from '../support/databases.ts';
 
 const signal = new AbortController().signal;
@@ -121,6 +121,16 @@ describe('plans', () => {
         1000,
         mode,
       );
+    }
+  });
+
+  test('users are found by email, in whatever case, by its index', async () => {
+    const page = { after: null, limit: 20, email: EMAIL.toUpperCase() };
+    for (const [mode, nodes] of await plansOf((db) => listUsers(db, page, signal))) {
+      assert.ok(indexes(nodes).includes('users_email_unique'), `${mode}: ${indexes(nodes)}`);
+    }
+    for (const [mode, nodes] of await plansOf((db) => updateUser(db, { ...user, versions: null }, signal))) {
+      assert.ok(indexes(nodes).includes('users_email_unique'), `${mode}: ${indexes(nodes)}`);
     }
   });
 

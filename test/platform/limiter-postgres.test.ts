@@ -114,6 +114,22 @@ onEveryDatabase('rate limits in the database', (db) => {
   });
 });
 
+test('100,000 other keys do not free a used-up one: what this process has forgotten the database has not', async () => {
+  const counts = new Map<string, number>();
+  const db: Db = {
+    run: async ({ name }, values) => {
+      if (name !== 'rate_limits.take') return [];
+      const { key } = values as { key: string };
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+      return [{ count: counts.get(key), resetS: 60 }] as never[];
+    },
+  };
+  const one = newProcess(db, 1);
+  for (let n = 0; n < 2; n++) await one.take('sub:used-up');
+  for (let n = 0; n < 100_000; n++) await one.take(`sub:${n >> 1}`);
+  assert.equal((await one.take('sub:used-up')).allowed, false);
+});
+
 test('while the database is away every request passes, with a line in the log', async () => {
   const log = recordingLog();
   const limiter = postgresLimiter({ db: noDb, log, limit: 1, windowS: 60 });

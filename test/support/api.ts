@@ -6,6 +6,8 @@ import { headers } from './tokens.ts';
 // biome-ignore lint/suspicious/noExplicitAny: what a server answers has no type until a test has looked at it
 type Json = any;
 
+export type Api = ReturnType<typeof apiOn>;
+
 /** Calls the app itself, without a server, on `db`. */
 export function apiOn(db: Db) {
   const deps = testDeps({ db });

@@ -10,10 +10,15 @@ import { databaseUrl, query, TEMPLATE } from './postgres-server.ts';
 import { startProxy } from './proxy.ts';
 import { selfSigned } from './self-signed.ts';
 
-/** Makes a migrated Postgres database for this test alone; `drop` it afterwards. */
-export async function createDatabase(): Promise<{ name: string; url: string; drop(): Promise<void> }> {
+/** For `createDatabase`: a database in whose language I is no upper case of i. */
+export const TURKISH = `template template0 encoding 'UTF8' locale 'C' locale_provider icu icu_locale 'tr-TR'`;
+
+/** Makes a migrated Postgres database for this test alone, or one `as` is told, with nothing in it; `drop` it afterwards. */
+export async function createDatabase(
+  as = `template ${TEMPLATE}`,
+): Promise<{ name: string; url: string; drop(): Promise<void> }> {
   const name = `test_${randomBytes(6).toString('hex')}`;
-  await query('postgres', `create database ${name} template ${TEMPLATE}`);
+  await query('postgres', `create database ${name} ${as}`);
   return {
     name,
     url: databaseUrl(name),

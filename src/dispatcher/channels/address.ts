@@ -44,7 +44,7 @@ export function checkWebhookUrl(text: string, { allowPrivate }: { allowPrivate: 
 
 /** Takes the host as URL writes it: lower case, percent-decoded, IPv4 as four decimals, IPv6 in brackets. */
 function isPublicHost(hostname: string): boolean {
-  const host = hostname.replace(/\.+$/, '');
+  const host = hostname.replace(/(?<!\.)\.+$/, '');
   if (host.startsWith('[')) return isPublicAddress(host.slice(1, -1));
   if (/^[\d.]+$/.test(host)) return isPublicAddress(host);
   return host.includes('.') && !LOCAL_NAME.test(host);

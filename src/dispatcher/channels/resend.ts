@@ -16,7 +16,7 @@ export function resendEmail({ apiKey, url, from, fetch: request = fetch, timeout
     if (!recipient) return { ok: false, status: null, error: 'there is no recipient', final: true };
     try {
       return await withinTime(timeoutMs, async (limit) => {
-        const response = await request(`${url.replace(/\/+$/, '')}/emails`, {
+        const response = await request(`${url.replace(/(?<!\/)\/+$/, '')}/emails`, {
           method: 'POST',
           headers: {
             authorization: `Bearer ${apiKey}`,

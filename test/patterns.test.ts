@@ -1,0 +1,93 @@
+// No pattern takes more steps than in proportion to what it is given: what a client sends must not hold up the others.
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { check } from 'recheck';
+import ts from 'typescript';
+import * as z from 'zod';
+import { app } from '../src/app.ts';
+
+const root = join(import.meta.dirname, '..');
+
+/** Commands of the operator's, which meet nobody else's words. */
+const COMMANDS = ['src/entry/deploy.ts', 'src/platform/pending-migrations.ts'];
+
+/** The patterns in a file, and what makes some that nobody can look at. */
+function patternsIn(text: string): { patterns: RegExp[]; unseen: string[] } {
+  const patterns: RegExp[] = [];
+  const unseen: string[] = [];
+  const look = (node: ts.Node): void => {
+    if (ts.isRegularExpressionLiteral(node)) {
+      const end = node.text.lastIndexOf('/');
+      patterns.push(new RegExp(node.text.slice(1, end), node.text.slice(end + 1)));
+    }
+    if ((ts.isNewExpression(node) || ts.isCallExpression(node)) && node.expression.getText() === 'RegExp') {
+      unseen.push(node.getText());
+    }
+    ts.forEachChild(node, look);
+  };
+  look(ts.createSourceFile('file.ts', text, ts.ScriptTarget.Latest, true));
+  return { patterns, unseen };
+}
+
+/** Every pattern that schemas hold, at any depth: a schema's definition is plain data, its checks are like schemas. */
+function patternsHeldBy(value: unknown, seen = new Set<unknown>()): RegExp[] {
+  if (typeof value !== 'object' || value === null || seen.has(value)) return [];
+  seen.add(value);
+  if (value instanceof RegExp) return [value];
+  if (value instanceof Set || value instanceof Map) return [...value].flatMap((each) => patternsHeldBy(each, seen));
+  const schema = (value as { _zod?: { def: object; bag?: object } })._zod;
+  const held = schema ? [schema.def, schema.bag] : Object.values(value);
+  return held.flatMap((each) => patternsHeldBy(each, seen));
+}
+
+/** What takes more than linear time, in words. */
+async function slowOnes(patterns: RegExp[]): Promise<string[]> {
+  const found: string[] = [];
+  for (const [source, { flags }] of new Map(patterns.map((pattern) => [pattern.source, pattern]))) {
+    const diagnosis = await check(source, flags);
+    if (diagnosis.status === 'unknown') found.push(`/${source}/${flags} is unknown`);
+    if (diagnosis.status === 'vulnerable') found.push(`/${source}/${flags} is ${diagnosis.complexity.summary}`);
+  }
+  return found;
+}
+
+describe('patterns', () => {
+  test('in the service take steps in proportion to what they are given', async () => {
+    const files = globSync(['src/**/*.{ts,js}', 'worker-cron/**/*.ts'], { cwd: root });
+    const patterns = files
+      .filter((file) => !COMMANDS.includes(file))
+      .flatMap((file) => {
+        const { patterns, unseen } = patternsIn(readFileSync(join(root, file), 'utf8'));
+        assert.deepEqual(unseen, [], `${file} makes patterns that are not written out`);
+        return patterns;
+      });
+    assert.ok(patterns.length > 50, 'patterns are found');
+    assert.deepEqual(await slowOnes(patterns), []);
+  });
+
+  test("that schemas check what a client sends with, zod's own included, do so too", async () => {
+    const patterns = app.openAPIRegistry.definitions.flatMap((definition) =>
+      definition.type === 'route' ? patternsHeldBy(definition.route.request) : [],
+    );
+    for (const part of ['[0-9a-fA-F]{8}-', '@', '[a-z0-9_-]+']) {
+      assert.ok(
+        patterns.some(({ source }) => source.includes(part)),
+        `a pattern with ${part} is found`,
+      );
+    }
+    assert.deepEqual(await slowOnes(patterns), []);
+  });
+
+  test('that do not are found', async () => {
+    const quadratic = "const PATH = text.replace(/[^/]*(?:@|%40)[^/]*/gi, '');";
+    const exponential = 'const WORDS = /^(\\w+\\s?)*$/;';
+    for (const planted of [quadratic, exponential]) {
+      assert.equal((await slowOnes(patternsIn(planted).patterns)).length, 1, planted);
+    }
+    assert.equal(patternsIn("new RegExp('a'); RegExp(b)").unseen.length, 2);
+    const nested = z.object({ a: z.array(z.string().regex(/a*b/).optional()) });
+    assert.deepEqual(await slowOnes(patternsHeldBy(nested)), ['/a*b/ is 2nd degree polynomial']);
+  });
+});
