@@ -131,10 +131,13 @@ export function isUniqueViolation(error: unknown, constraint: string): boolean {
 }
 
 const SQLSTATE = /^(?:\d[0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
-// Insufficient resources, operator intervention, rollbacks that a retry cures.
-const UNAVAILABLE = /^(?:53|57P|40)/;
-// What a pooler says when its own connection broke; a commit whose answer was lost.
-const UNKNOWN = /^(?:08|40003)/;
+// What no client caused, and nothing was written: a database that is read-only, admits nobody, has too little of
+// something, shuts down or cannot read its disk; a lock that is not waited for, a rollback that a retry cures.
+const UNAVAILABLE = /^(?:25006|25P03|28|3D000|40|53|55P03|57P|58)/;
+// What a pooler says when its own connection broke; a commit whose answer was lost; a server that crashed.
+const UNKNOWN = /^(?:08|40003|57P02)/;
+// Cancelled, by its deadline or by a limit that an operator set.
+const CANCELED = /^(?:57014|25P04)$/;
 // Data exceptions quote the offending value.
 const QUOTES_DATA = /^(?:22|P0)/;
 
@@ -154,7 +157,7 @@ export function toDbError(error: unknown): DbError {
 }
 
 function failureOf(sqlState: string): DbFailure {
-  if (sqlState === '57014') return 'canceled';
+  if (CANCELED.test(sqlState)) return 'canceled';
   if (UNKNOWN.test(sqlState)) return 'unknown';
   return UNAVAILABLE.test(sqlState) ? 'unavailable' : 'failed';
 }

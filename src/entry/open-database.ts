@@ -1,13 +1,14 @@
 import type { Log } from '../deps.ts';
 import type { OpenDb } from '../platform/open-db.ts';
-import { schemaIsCurrent } from '../system/store.ts';
+import { databaseState } from '../system/store.ts';
 import type { Config } from './config.ts';
 
 /** Opens the configured database and asks it, so that nothing is served without one. Throws with what to do. */
 export async function openDatabase(config: Config, log: Log): Promise<OpenDb> {
   const open = await connect(config, log);
   try {
-    if (await schemaIsCurrent(open.db, AbortSignal.timeout(config.requestTimeoutMs))) return open;
+    // One that is read-only still answers reads, and will not always be: /ready says so.
+    if ((await databaseState(open.db, AbortSignal.timeout(config.requestTimeoutMs))).current) return open;
     throw new Error('the database schema is not current: run npm run db:migrate');
   } catch (error) {
     await open.close();

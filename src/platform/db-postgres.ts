@@ -18,8 +18,9 @@ import { sharedConnections } from './shared-connections.ts';
 const CANCEL_MS = 2000;
 /** Milliseconds without an answer after which a close waits no longer. */
 const CLOSE_MS = 2000;
-/** How a session writes times, and how long its statements may take. */
-const SESSION = "set timezone = 'UTC'; set datestyle = 'ISO'; set statement_timeout = ";
+/** How a session writes times, and how long its statements may take; in the end, whether it can write. */
+const sessionSettings = (statementTimeoutMs: number) =>
+  `set timezone = 'UTC'; set datestyle = 'ISO'; set statement_timeout = ${statementTimeoutMs}; show transaction_read_only`;
 /** What pg-pool says when every connection is taken, which is no outage. */
 const POOL_IS_FULL = 'timeout exceeded when trying to connect';
 
@@ -38,11 +39,16 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
     max: poolMax,
     connectionTimeoutMillis: statementTimeoutMs,
     pipeline: true,
-    // Not with the log-in: a pooler refuses what it does not know.
-    onConnect: (client) => attempt(client as pg.Client, statementTimeoutMs, client.query(SESSION + statementTimeoutMs)),
+    onConnect: beginSession,
   });
-  pool.on('connect', trust.opened);
   pool.on('error', (error, client) => trust.lost(client, error));
+
+  // Not with the log-in: a pooler refuses what it does not know.
+  async function beginSession(client: pg.ClientBase): Promise<void> {
+    const settings = client.query(sessionSettings(statementTimeoutMs)) as unknown as Promise<pg.QueryResult[]>;
+    const results = await attempt(client as pg.Client, statementTimeoutMs, settings);
+    trust.opened(client as pg.Client, results.at(-1)?.rows[0].transaction_read_only === 'on');
+  }
 
   /** A connection that is trusted; the others are destroyed on the way. */
   async function checkOut(signal?: AbortSignal): Promise<pg.PoolClient> {
@@ -79,7 +85,7 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
       return rows;
     } catch (error) {
       if (error instanceof pg.DatabaseError) {
-        trust.heard(client);
+        trust.heard(client, error);
         throw toDbError(error);
       }
       trust.lost(client, error);

@@ -8,6 +8,10 @@ const CONNECT_MS = 5000;
 export const CANCEL_GRACE_MS = 1000;
 /** Milliseconds of silence after which the kernel asks whether the other side still lives. */
 const KEEP_ALIVE_MS = 10_000;
+/** The SQLSTATE of a write where nothing can be written. */
+const READ_ONLY = '25006';
+/** Milliseconds that a connection is kept on which nothing can be written. */
+const READ_ONLY_MS = 1000;
 
 type Clients = { Client: new (config?: pg.ClientConfig) => pg.Client; destroyAll(): void };
 
@@ -139,24 +143,40 @@ export function outageLog(log: Log, what: string): { lost(error: unknown): void;
 }
 
 /**
- * Knows which connections may be believed to live. They die together and without a word: after one kept silent, only
- * those heard since are trusted. An outage is one line when it begins, and one when it is over.
+ * Knows which connections may be believed to live, and to be of use. They die together and without a word: after one
+ * kept silent, only those heard since are trusted. One that is read-only may stay so when the database is not any more:
+ * it is trusted for a second, or until another turns out otherwise. An outage is one line when it begins, and one when
+ * it is over.
  */
 export function connectionTrust(log: Log) {
   const outage = outageLog(log, 'database');
   const heardAfter = new WeakMap<pg.Client, number>();
+  const openedAt = new WeakMap<pg.Client, number>();
+  const readOnly = new WeakSet<pg.Client>();
+  let writableAt = Number.NEGATIVE_INFINITY;
   let silences = 0;
   let answers = 0;
-  const trusts = (client: pg.Client) => heardAfter.get(client) === silences;
+  const trusts = (client: pg.Client) => heardAfter.get(client) === silences && !isOutdated(client);
+  function isOutdated(client: pg.Client): boolean {
+    if (!readOnly.has(client)) return false;
+    const at = openedAt.get(client) as number;
+    return at <= writableAt || performance.now() - at > READ_ONLY_MS;
+  }
   return {
-    opened: (client: pg.Client) => void heardAfter.set(client, silences),
+    opened(client: pg.Client, isReadOnly: boolean): void {
+      heardAfter.set(client, silences);
+      openedAt.set(client, performance.now());
+      if (isReadOnly) readOnly.add(client);
+      else writableAt = performance.now();
+    },
     trusts,
     /** How many answers there were, on any connection. */
     answers: () => answers,
     /** A connection that could not be opened. */
     refused: outage.lost,
     /** An answer, be it an error. */
-    heard(client: pg.Client): void {
+    heard(client: pg.Client, error?: pg.DatabaseError | null): void {
+      if (error?.code === READ_ONLY) readOnly.add(client);
       answers++;
       heardAfter.set(client, silences);
       outage.back();

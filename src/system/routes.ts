@@ -5,7 +5,7 @@ import { html, json, setHeader } from '../http/answer.ts';
 import { plainProblemsOf, plainResponse } from '../http/openapi.ts';
 import { problemPage } from '../http/problem-page.ts';
 import { notFound, router } from '../http/route.ts';
-import { schemaIsCurrent } from './store.ts';
+import { databaseState } from './store.ts';
 
 /** Milliseconds within which the database has to answer for the service to be ready. */
 const READY_WITHIN_MS = 1000;
@@ -28,7 +28,7 @@ const ready = createRoute({
   path: '/ready',
   operationId: 'getReadiness',
   summary: 'Whether requests may be sent here',
-  description: 'While the database answers, its schema is current, and no stop was asked for: for a load balancer.',
+  description: 'While the database answers and takes writes, its schema is current, and no stop was asked for.',
   security: [],
   responses: {
     200: plainResponse(z.object({ status: z.literal('ready') }), 'It is ready', 'application/json'),
@@ -55,10 +55,11 @@ export const systemRoutes = router()
     const retryLater = { headers: { 'Retry-After': '1' } };
     if (c.env.draining()) throw new AppError('unavailable', 'The service is shutting down.', retryLater);
     const signal = AbortSignal.any([c.get('signal'), AbortSignal.timeout(READY_WITHIN_MS)]);
-    const current = await schemaIsCurrent(c.env.db, signal).catch((cause) => {
+    const { current, writable } = await databaseState(c.env.db, signal).catch((cause) => {
       throw new AppError('unavailable', 'The database does not answer.', { ...retryLater, cause });
     });
     if (!current) throw new AppError('unavailable', 'The database schema is not current.', retryLater);
+    if (!writable) throw new AppError('unavailable', 'The database is read-only.', retryLater);
     return json(c, { status: 'ready' as const }, 200);
   })
   .openapi(problem, async (c) => {

@@ -1,11 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { migratePostgres } from '../../src/platform/migrate.ts';
+import { treeOf } from './processes.ts';
 
 const NOBODY = { uid: 65534, gid: 65534 };
 /** How to start what refuses to run as root: as Debian's and others' `nobody`, where this is root. */
@@ -16,11 +17,21 @@ const POSTGRES_URL = 'TEST_POSTGRES_URL';
 /** A migrated database that tests copy. */
 export const TEMPLATE = 'keelson_template';
 
+type PostgresServer = {
+  pid: number;
+  /** Stops all of its processes where they are; `thaw` lets them go on. Needs Linux. */
+  freeze(): void;
+  thaw(): void;
+  /** Starts it anew as a standby, whose primary is gone: `select pg_promote()` makes it one. */
+  restartAsStandby(): Promise<void>;
+  stop(): Promise<void>;
+};
+
 /**
  * Starts a throwaway Postgres from npm's binaries on a free loopback port and sets TEST_POSTGRES_URL. With `durable`,
  * it syncs to disk as a real one does.
  */
-export async function startPostgres({ durable = false } = {}): Promise<{ pid: number; stop(): Promise<void> }> {
+export async function startPostgres({ durable = false } = {}): Promise<PostgresServer> {
   const bin = await binaries();
   const directory = mkdtempSync(join(tmpdir(), 'keelson-pg-'));
   if (NOT_AS_ROOT === NOBODY) {
@@ -35,19 +46,41 @@ export async function startPostgres({ durable = false } = {}): Promise<{ pid: nu
   const settings = ['listen_addresses=127.0.0.1', `unix_socket_directories=${directory}`, 'max_connections=300'];
   if (!durable) settings.push('fsync=off', 'synchronous_commit=off', 'full_page_writes=off');
   const args = ['-D', data, '-p', String(port), ...settings.flatMap((setting) => ['-c', setting])];
-  const server = spawn(join(bin, 'postgres'), args, { ...NOT_AS_ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
+  process.env[POSTGRES_URL] = `postgres://postgres@127.0.0.1:${port}/`;
+  let running = await run(join(bin, 'postgres'), args);
+  await query('postgres', `create database ${TEMPLATE}`);
+  await migratePostgres(databaseUrl(TEMPLATE));
+
+  const signalAll = (signal: NodeJS.Signals) => {
+    for (const pid of treeOf(running.pid)) process.kill(pid, signal);
+  };
+  return {
+    pid: running.pid,
+    freeze: () => signalAll('SIGSTOP'),
+    thaw: () => signalAll('SIGCONT'),
+    async restartAsStandby() {
+      await running.stop();
+      const signalFile = join(data, 'standby.signal');
+      writeFileSync(signalFile, '');
+      if (NOT_AS_ROOT === NOBODY) chownSync(signalFile, NOBODY.uid, NOBODY.gid);
+      running = await run(join(bin, 'postgres'), args);
+    },
+    async stop() {
+      await running.stop();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+async function run(postgres: string, args: string[]): Promise<{ pid: number; stop(): Promise<void> }> {
+  const server = spawn(postgres, args, { ...NOT_AS_ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
   // The watcher ends the server should this process be killed, and exits when either does.
   const watcher = watch(process.pid, server.pid as number);
   let output = '';
   server.stderr.on('data', (chunk) => {
     output = (output + chunk).slice(-4000);
   });
-
-  process.env[POSTGRES_URL] = `postgres://postgres@127.0.0.1:${port}/`;
   await untilReady(server, () => output);
-  await query('postgres', `create database ${TEMPLATE}`);
-  await migratePostgres(databaseUrl(TEMPLATE));
-
   return {
     pid: server.pid as number,
     async stop() {
@@ -55,7 +88,6 @@ export async function startPostgres({ durable = false } = {}): Promise<{ pid: nu
       server.kill('SIGINT');
       await exited;
       watcher.kill();
-      rmSync(directory, { recursive: true, force: true });
     },
   };
 }
