@@ -125,6 +125,10 @@ export class DbError extends Error {
 /** Of a statement whose caller waits no longer, and which did not take effect. */
 export const canceled = () => new DbError('canceled', 'canceled by the caller');
 
+/** Of a statement that was sent, and to which there was no answer that tells what became of it. */
+export const withoutAnswer = (error: unknown) =>
+  new DbError('unknown', `no answer to the statement: ${toDbError(error).message}`);
+
 /** Whether `error` is the violation of the unique constraint or index named `constraint`. */
 export function isUniqueViolation(error: unknown, constraint: string): boolean {
   return error instanceof DbError && error.sqlState === '23505' && error.constraint === constraint;
@@ -162,8 +166,8 @@ function failureOf(sqlState: string): DbFailure {
   return UNAVAILABLE.test(sqlState) ? 'unavailable' : 'failed';
 }
 
-// A driver's own words may hold the connection string, so only a system error's code is passed on.
-function systemCode(error: unknown): string {
+/** A system error's code, or a name: a driver's own words may hold the connection string. */
+export function systemCode(error: unknown): string {
   for (let e = error as Record<string, unknown> | undefined; e; e = (e.cause ?? e.sourceError) as typeof e) {
     if (typeof e.code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(e.code)) return e.code;
     const first = Array.isArray(e.errors) ? e.errors[0] : undefined;

@@ -1,16 +1,8 @@
 import pg from 'pg';
-import { canceled, type Db, DbError, type Sharing, toDbError } from '../db.ts';
+import { canceled, type Db, DbError, type Sharing, toDbError, withoutAnswer } from '../db.ts';
 import type { Log } from '../deps.ts';
 import type { OpenDb } from './open-db.ts';
-import {
-  attempt,
-  CANCEL_GRACE_MS,
-  connectionTrust,
-  pgClients,
-  requestCancel,
-  settlesWithin,
-  withoutAnswer,
-} from './pg-client.ts';
+import { attempt, CANCEL_GRACE_MS, connectionTrust, pgClients, requestCancel, settlesWithin } from './pg-client.ts';
 import { PreparedQuery, type Sent } from './prepared-query.ts';
 import { sharedConnections } from './shared-connections.ts';
 

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { DbError, toDbError } from '../db.ts';
+import { toDbError } from '../db.ts';
 import type { Log } from '../deps.ts';
 
 /** Milliseconds that a connection gets to be opened, TLS and password included. */
@@ -104,11 +104,6 @@ export async function requestCancel(client: pg.Client, target: pg.Client): Promi
   await client.connect().catch((error) => {
     if (!asked) throw error;
   });
-}
-
-/** What to tell of a statement that was sent, and whose connection failed before the answer. */
-export function withoutAnswer(error: unknown): DbError {
-  return new DbError('unknown', `no answer to the statement: ${toDbError(error).message}`);
 }
 
 /** Whether a connection failed because nothing was heard on it, be it our limit or the kernel's. */

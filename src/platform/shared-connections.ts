@@ -1,6 +1,6 @@
 import pg from 'pg';
-import { canceled, DbError, toDbError } from '../db.ts';
-import { CANCEL_GRACE_MS, type connectionTrust, destroy, withoutAnswer } from './pg-client.ts';
+import { canceled, DbError, toDbError, withoutAnswer } from '../db.ts';
+import { CANCEL_GRACE_MS, type connectionTrust, destroy } from './pg-client.ts';
 import { PreparedQuery, type Sent } from './prepared-query.ts';
 
 /** Milliseconds that a statement may take before those that come after it are sent elsewhere. */

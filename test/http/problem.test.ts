@@ -75,6 +75,18 @@ test('every kind of problem has a page that names it and says what to do', async
   }
 });
 
+test('the page of an unknown outcome says what to do about each method, with a key and without', async () => {
+  const page = await (await app.request('/problems/outcome-unknown', {}, testDeps())).text();
+  for (const advice of [
+    /POST with an Idempotency-Key: send the same request again with the same key/,
+    /POST without a key: wait .* GET the resource, or the list/,
+    /PUT: send it again.* If-Match .* 412/,
+    /DELETE: send it again.* 404/,
+  ]) {
+    assert.match(page, advice);
+  }
+});
+
 describe('what Postgres says', () => {
   /** By SQLSTATE: the answer to a write, and to a read where that is another. */
   const answers: Record<string, [why: string, ofWrite: string, ofRead?: string]> = {

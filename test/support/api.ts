@@ -7,8 +7,8 @@ import { headers } from './tokens.ts';
 type Json = any;
 
 /** Calls the app itself, without a server, on `db`. */
-export function apiOn(db: Db) {
-  const deps = testDeps({ db });
+export function apiOn(db: Db, requestTimeoutMs = 5000) {
+  const deps = testDeps({ db, settings: { ...testDeps().settings, requestTimeoutMs } });
   return async (method: string, path: string, { body, key }: { body?: unknown; key?: string } = {}) => {
     const init = {
       method,

@@ -79,6 +79,8 @@ export async function connectTo(
   name: string,
 ): Promise<{ db: Db; text(sql: string): Promise<Row[]>; close(): Promise<void> }> {
   const client = new pg.Client({ connectionString: databaseUrl(name) });
+  // Its server may be killed under it.
+  client.on('error', () => {});
   await client.connect();
   return {
     db: {

@@ -52,7 +52,13 @@ export async function startPostgres({ durable = false } = {}): Promise<PostgresS
   await migratePostgres(databaseUrl(TEMPLATE));
 
   const signalAll = (signal: NodeJS.Signals) => {
-    for (const pid of treeOf(running.pid)) process.kill(pid, signal);
+    for (const pid of treeOf(running.pid)) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
   };
   return {
     pid: running.pid,

@@ -17,6 +17,8 @@ export type TcpProxy = {
   blackHole(on: boolean): void;
   /** Whether new connections are taken and go no further; with false, those that were go on. */
   holdNew(on: boolean): void;
+  /** Holds back what that side sends; without one, lets it go, after whoever sent it is gone too. */
+  holdBack(side?: 'client' | 'server'): void;
   /** Resets all connections. */
   cut(): void;
   close(): void;
@@ -37,6 +39,8 @@ export async function startProxy(
   const links: Link[] = [];
   const waiting = new Set<() => void>();
   let dead = false;
+  let heldBack: 'client' | 'server' | undefined;
+  const letGo: (() => void)[] = [];
   let held: (() => void)[] | undefined;
   let open = 0;
   const changed = () => {
@@ -50,7 +54,7 @@ export async function startProxy(
     socket.on('error', () => {});
     socket.on('close', () => {
       open--;
-      if (!link.dead) link.upstream?.destroy();
+      if (!link.dead) inTurn('client', () => link.upstream?.destroySoon());
       changed();
     });
     changed();
@@ -60,20 +64,25 @@ export async function startProxy(
     else join(link, socket);
   });
 
+  function inTurn(side: 'client' | 'server', pass: () => void): void {
+    if (heldBack === side) letGo.push(pass);
+    else pass();
+  }
+
   function join(link: Link, client: Socket): void {
     const upstream = connect(Number(port), hostname);
     link.upstream = upstream;
     const number = links.indexOf(link);
     client.on('data', (chunk) => {
       watch(number, 'client', chunk);
-      if (!link.dead) upstream.write(chunk);
+      if (!link.dead) inTurn('client', () => upstream.write(chunk));
     });
     upstream.on('data', (chunk) => {
       watch(number, 'server', chunk);
-      if (!link.dead) client.write(chunk);
+      if (!link.dead) inTurn('server', () => client.write(chunk));
     });
     upstream.on('error', () => {});
-    upstream.on('close', () => link.dead || client.destroy());
+    upstream.on('close', () => link.dead || inTurn('server', () => client.destroySoon()));
   }
 
   server.listen(0, '127.0.0.1');
@@ -109,6 +118,10 @@ export async function startProxy(
     holdNew: (on) => {
       for (const go of held ?? []) go();
       held = on ? [] : undefined;
+    },
+    holdBack: (side) => {
+      heldBack = side;
+      for (const pass of letGo.splice(0)) pass();
     },
     cut,
     close: () => {
