@@ -54,7 +54,8 @@ export async function startProxy(
     socket.on('error', () => {});
     socket.on('close', () => {
       open--;
-      if (!link.dead) inTurn('client', () => link.upstream?.destroySoon());
+      if (heldBack === 'client') letGo.push(() => link.upstream?.end());
+      else if (!link.dead) link.upstream?.destroy();
       changed();
     });
     changed();
@@ -82,7 +83,10 @@ export async function startProxy(
       if (!link.dead) inTurn('server', () => client.write(chunk));
     });
     upstream.on('error', () => {});
-    upstream.on('close', () => link.dead || inTurn('server', () => client.destroySoon()));
+    upstream.on('close', () => {
+      if (heldBack === 'server') letGo.push(() => client.end());
+      else if (!link.dead) client.destroy();
+    });
   }
 
   server.listen(0, '127.0.0.1');
