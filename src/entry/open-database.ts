@@ -3,10 +3,15 @@ import type { OpenDb } from '../platform/open-db.ts';
 import { databaseState } from '../system/store.ts';
 import type { Config } from './config.ts';
 
+const NO_SESSIONS =
+  'DATABASE_URL leads through a pooler in transaction mode, where connections have no session of their own: ' +
+  'set it to the pooler in session mode (PgBouncer: pool_mode = session), or to the port of Postgres itself';
+
 /** Opens the configured database and asks it, so that nothing is served without one. Throws with what to do. */
 export async function openDatabase(config: Config, log: Log): Promise<OpenDb> {
   const open = await connect(config, log);
   try {
+    if ((await open.hasSessions?.()) === false) throw new Error(NO_SESSIONS);
     // One that is read-only still answers reads, and will not always be: /ready says so.
     if ((await databaseState(open.db, AbortSignal.timeout(config.requestTimeoutMs))).current) return open;
     throw new Error('the database schema is not current: run npm run db:migrate');

@@ -3,6 +3,7 @@ import { canceled, type Db, DbError, type Sharing, toDbError, withoutAnswer } fr
 import type { Log } from '../deps.ts';
 import type { OpenDb } from './open-db.ts';
 import { attempt, CANCEL_GRACE_MS, connectionTrust, pgClients, requestCancel, settlesWithin } from './pg-client.ts';
+import { hasSession } from './pooling.ts';
 import { PreparedQuery, type Sent } from './prepared-query.ts';
 import { sharedConnections } from './shared-connections.ts';
 
@@ -142,6 +143,10 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
 
   return {
     db,
+    async hasSessions() {
+      const client = await checkOut();
+      return hasSession(client, () => new Client()).finally(() => client.release());
+    },
     async close() {
       const ended = pool.end();
       let before: number;

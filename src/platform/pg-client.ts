@@ -86,6 +86,7 @@ export function destroy(client: pg.Client): void {
 
 /** What pg keeps of a session and knows of the protocol, and its types do not tell. */
 type Session = { processID: number; secretKey: number };
+export const sessionOf = (client: pg.Client) => client as pg.Client & Session;
 type Wire = { startup(): void; cancel(processID: number, secretKey: number): void; _send(message: Buffer): void };
 
 /**
@@ -93,7 +94,7 @@ type Wire = { startup(): void; cancel(processID: number, secretKey: number): voi
  * on `client`, a new one, in place of a log-in. Rejects where it could not be sent.
  */
 export async function requestCancel(client: pg.Client, target: pg.Client): Promise<void> {
-  const { processID, secretKey } = target as pg.Client & Session;
+  const { processID, secretKey } = sessionOf(target);
   const wire = client.connection as pg.Connection & Wire;
   let asked = false;
   wire.startup = () => {
