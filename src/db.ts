@@ -125,16 +125,23 @@ export class DbError extends Error {
 /** Of a statement whose caller waits no longer, and which did not take effect. */
 export const canceled = () => new DbError('canceled', 'canceled by the caller');
 
+/** Of a statement that was sent, and to which there was no answer that tells what became of it. */
+export const withoutAnswer = (error: unknown) =>
+  new DbError('unknown', `no answer to the statement: ${toDbError(error).message}`);
+
 /** Whether `error` is the violation of the unique constraint or index named `constraint`. */
 export function isUniqueViolation(error: unknown, constraint: string): boolean {
   return error instanceof DbError && error.sqlState === '23505' && error.constraint === constraint;
 }
 
 const SQLSTATE = /^(?:\d[0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
-// Insufficient resources, operator intervention, rollbacks that a retry cures.
-const UNAVAILABLE = /^(?:53|57P|40)/;
-// What a pooler says when its own connection broke; a commit whose answer was lost.
-const UNKNOWN = /^(?:08|40003)/;
+// What no client caused, and nothing was written: a database that is read-only, admits nobody, has too little of
+// something, shuts down or cannot read its disk; a lock that is not waited for, a rollback that a retry cures.
+const UNAVAILABLE = /^(?:25006|25P03|28|3D000|40|53|55P03|57P|58)/;
+// What a pooler says when its own connection broke; a commit whose answer was lost; a server that crashed.
+const UNKNOWN = /^(?:08|40003|57P02)/;
+// Cancelled, by its deadline or by a limit that an operator set.
+const CANCELED = /^(?:57014|25P04)$/;
 // Data exceptions quote the offending value.
 const QUOTES_DATA = /^(?:22|P0)/;
 
@@ -154,13 +161,13 @@ export function toDbError(error: unknown): DbError {
 }
 
 function failureOf(sqlState: string): DbFailure {
-  if (sqlState === '57014') return 'canceled';
+  if (CANCELED.test(sqlState)) return 'canceled';
   if (UNKNOWN.test(sqlState)) return 'unknown';
   return UNAVAILABLE.test(sqlState) ? 'unavailable' : 'failed';
 }
 
-// A driver's own words may hold the connection string, so only a system error's code is passed on.
-function systemCode(error: unknown): string {
+/** A system error's code, or a name: a driver's own words may hold the connection string. */
+export function systemCode(error: unknown): string {
   for (let e = error as Record<string, unknown> | undefined; e; e = (e.cause ?? e.sourceError) as typeof e) {
     if (typeof e.code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(e.code)) return e.code;
     const first = Array.isArray(e.errors) ? e.errors[0] : undefined;

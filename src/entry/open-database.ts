@@ -6,12 +6,18 @@ import { type Config, NO_KEY_OPENS } from './config.ts';
 /** Endpoints whose secrets a start looks at. */
 const OLDEST = 1000;
 
+const NO_SESSIONS =
+  'DATABASE_URL leads through a pooler in transaction mode, where connections have no session of their own: ' +
+  'set it to the pooler in session mode (PgBouncer: pool_mode = session), or to the port of Postgres itself';
+
 /** Opens the configured database and asks it, so that nothing is served without one. Throws with what to do. */
 export async function openDatabase(config: Config, secrets: SecretBox, log: Log): Promise<OpenDb> {
   const open = await connect(config, log);
   try {
+    if ((await open.hasSessions?.()) === false) throw new Error(NO_SESSIONS);
     const asked = { keyIds: await secrets.keyIds(), oldest: OLDEST };
     const state = await stateOf(open.db, asked, AbortSignal.timeout(config.requestTimeoutMs));
+    // One that is read-only still answers reads, and will not always be: /ready says so.
     if (!state.schemaIsCurrent) throw new Error('the database schema is not current: run npm run db:migrate');
     if (!state.keysOpen) throw new Error(NO_KEY_OPENS);
     if (state.unopened > 0) {

@@ -143,23 +143,24 @@ export const problems: Record<ErrorCode, Problem> = {
   unavailable: {
     status: 503,
     title: 'Service unavailable',
-    meaning: 'The service cannot do its work now: something it needs is out of reach, or it is shutting down.',
+    meaning:
+      'The service cannot do its work now: something it needs is out of reach, or it is shutting down. Nothing was written.',
     remedy: 'Try again after as many seconds as Retry-After says, with the same Idempotency-Key.',
     example: { detail: 'The database is out of reach.' },
   },
   timeout: {
     status: 504,
     title: 'Deadline exceeded',
-    meaning: 'The work took longer than the deadline and was cancelled.',
+    meaning: 'The work took longer than the deadline and was cancelled. Nothing was written, and nothing will be.',
     remedy: 'Try again, with the same Idempotency-Key if it was a POST.',
     example: { detail: 'The deadline passed before the work was done; it was cancelled.' },
   },
   'outcome-unknown': {
     status: 504,
     title: 'Outcome unknown',
-    meaning: 'The database did not say in time whether the write took effect. It may have.',
+    meaning: 'The database did not say in time whether the write took effect. It may have, or may be about to.',
     remedy:
-      'Send the same request again with the same Idempotency-Key: it has one effect, and answers with what became of the first. Without a key, GET the resource, or the list that it would be in, before you try again.',
+      'POST with an Idempotency-Key: send the same request again with the same key. It has one effect, and answers with what became of the first. POST without a key: wait for a minute, then GET the resource, or the list that it would be in, before you try again. PUT: send it again; where it carried If-Match and the answer is 412, GET the resource and compare, as the first may have taken effect. DELETE: send it again; a 404 means that it is gone.',
     example: { detail: 'The database did not say in time whether the write took effect.' },
   },
 };

@@ -1,15 +1,23 @@
 import { neon, neonConfig, types } from '@neondatabase/serverless';
-import { canceled, type Db, DbError, TIMESTAMPTZ, timestamptz, toDbError } from '../db.ts';
+import { canceled, type Db, systemCode, TIMESTAMPTZ, timestamptz, toDbError, withoutAnswer } from '../db.ts';
 import type { OpenDb } from './open-db.ts';
 
 /** Milliseconds that a statement gets to report its outcome when the server is about to end it by itself. */
 const CANCEL_GRACE_MS = 1000;
 
+/** What is known of a request that was never sent. */
+const NOT_SENT = /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT|ConnectionRefused)$/;
+
 type Options = { url: string; fetchEndpoint?: string | undefined; statementTimeoutMs?: number };
 
-// The driver has one endpoint for all of its clients; ours travels with each query instead.
-neonConfig.fetchFunction = (usual: string, { endpoint, ...init }: RequestInit & { endpoint?: string }) =>
-  fetch(endpoint ?? usual, init);
+/** What travels with each query: the driver has one endpoint for all of its clients, and keeps the status to itself. */
+type Own = { endpoint?: string; answered(status: number): void };
+
+neonConfig.fetchFunction = async (usual: string, { endpoint, answered, ...init }: RequestInit & Own) => {
+  const response = await fetch(endpoint ?? usual, init);
+  answered(response.status);
+  return response;
+};
 
 const parsers = {
   getTypeParser: (oid: number, format?: 'text' | 'binary') =>
@@ -19,7 +27,8 @@ const parsers = {
 /**
  * Neon's HTTP driver: a statement is one round trip, and there is no connection to keep or close. Throws where `url`
  * is none. An aborted statement is cancelled by Neon's proxy, which sees the client go; its outcome is known only
- * where `statementTimeoutMs` ends it at about the same time.
+ * where `statementTimeoutMs` ends it at about the same time. Whatever else is not Postgres's word leaves it unknown,
+ * unless the request was never sent, or refused as one (4xx).
  */
 export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): OpenDb {
   const sql = neon(withStatementTimeout(url, statementTimeoutMs), { types: parsers });
@@ -29,16 +38,18 @@ export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): O
       if (signal.aborted) throw canceled();
       const graceUntil = performance.now() + (statementTimeoutMs ?? Number.NEGATIVE_INFINITY) + CANCEL_GRACE_MS;
       const { signal: hangUp, dispose } = abortedLate(signal, graceUntil);
+      let refused = false;
+      const answered = (status: number) => {
+        refused = status >= 400 && status < 500;
+      };
       try {
-        const fetchOptions = { signal: hangUp, endpoint: fetchEndpoint };
+        const fetchOptions = { signal: hangUp, endpoint: fetchEndpoint, answered };
         // biome-ignore lint/suspicious/noExplicitAny: the statement's type vouches for its rows
         return (await sql.query(statement.text, statement.params(values), { fetchOptions })) as any[];
       } catch (error) {
         const failure = toDbError(error);
-        if (hangUp.aborted && failure.sqlState === undefined) {
-          throw new DbError('unknown', 'canceled by the caller, without an answer');
-        }
-        throw failure;
+        if (failure.sqlState !== undefined || refused || NOT_SENT.test(systemCode(error))) throw failure;
+        throw withoutAnswer(failure);
       } finally {
         dispose();
       }

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { drizzle } from 'drizzle-orm/pglite';
 import { migrate } from 'drizzle-orm/pglite/migrator';
-import { canceled, type Db, TIMESTAMPTZ, timestamptz, toDbError } from '../db.ts';
+import { canceled, type Db, DbError, TIMESTAMPTZ, timestamptz, toDbError, withoutAnswer } from '../db.ts';
 import { lockDirectory } from './lock-directory.ts';
 import { MIGRATIONS } from './migrate.ts';
 import type { OpenDb } from './open-db.ts';
@@ -41,13 +41,16 @@ function dbOf(client: PGlite): Db {
       // Statements queue here rather than inside PGlite, where one whose deadline has passed could not step back.
       const result = last.then(async () => {
         if (signal?.aborted) throw canceled();
+        if (client.closed) throw new DbError('unavailable', 'the database is closed');
         // biome-ignore lint/suspicious/noExplicitAny: the statement's type vouches for its rows
         const { rows } = await client.query<any>(statement.text, statement.params(values), { parsers: PARSERS });
         return rows;
       });
       last = result.catch(() => {});
       return result.catch((error) => {
-        throw toDbError(error);
+        const failure = toDbError(error);
+        // Rows may be there that could not be synced to disk.
+        throw error === failure || failure.sqlState !== undefined ? failure : withoutAnswer(failure);
       });
     },
   };

@@ -1,16 +1,9 @@
 import pg from 'pg';
-import { canceled, type Db, DbError, type Sharing, toDbError } from '../db.ts';
+import { canceled, type Db, DbError, type Sharing, toDbError, withoutAnswer } from '../db.ts';
 import type { Log } from '../deps.ts';
 import type { OpenDb } from './open-db.ts';
-import {
-  attempt,
-  CANCEL_GRACE_MS,
-  connectionTrust,
-  pgClients,
-  requestCancel,
-  settlesWithin,
-  withoutAnswer,
-} from './pg-client.ts';
+import { attempt, CANCEL_GRACE_MS, connectionTrust, pgClients, requestCancel, settlesWithin } from './pg-client.ts';
+import { hasSession } from './pooling.ts';
 import { PreparedQuery, type Sent } from './prepared-query.ts';
 import { sharedConnections } from './shared-connections.ts';
 
@@ -18,8 +11,13 @@ import { sharedConnections } from './shared-connections.ts';
 const CANCEL_MS = 2000;
 /** Milliseconds without an answer after which a close waits no longer. */
 const CLOSE_MS = 2000;
-/** How a session writes times, and how long its statements may take. */
-const SESSION = "set timezone = 'UTC'; set datestyle = 'ISO'; set statement_timeout = ";
+/** How a session writes times, and how long its statements may take; in the end, whether it can write. */
+const sessionSettings = (statementTimeoutMs: number) =>
+  `set timezone = 'UTC'; set datestyle = 'ISO'; set statement_timeout = ${statementTimeoutMs}; show transaction_read_only`;
+/** The SQLSTATE of a server that has no connection left for us. */
+const TOO_MANY_CONNECTIONS = '53300';
+/** Milliseconds after such an answer for which those that exist have to do. */
+const NO_MORE_MS = 1000;
 /** What pg-pool says when every connection is taken, which is no outage. */
 const POOL_IS_FULL = 'timeout exceeded when trying to connect';
 
@@ -32,32 +30,53 @@ type Options = { url: string; poolMax: number; statementTimeoutMs: number; log: 
 export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options): OpenDb {
   const { Client, destroyAll } = pgClients(url, 'keelson');
   const trust = connectionTrust(log);
+  let connected = 0;
+  /** How many connections the server would give us last, where it refused one. */
+  let givenAtMost = Number.POSITIVE_INFINITY;
+  let growsAt = Number.NEGATIVE_INFINITY;
 
   const pool = new pg.Pool({
     Client,
     max: poolMax,
     connectionTimeoutMillis: statementTimeoutMs,
     pipeline: true,
-    // Not with the log-in: a pooler refuses what it does not know.
-    onConnect: (client) => attempt(client as pg.Client, statementTimeoutMs, client.query(SESSION + statementTimeoutMs)),
+    onConnect: beginSession,
   });
-  pool.on('connect', trust.opened);
   pool.on('error', (error, client) => trust.lost(client, error));
+
+  // Not with the log-in: a pooler refuses what it does not know.
+  async function beginSession(client: pg.ClientBase): Promise<void> {
+    const settings = client.query(sessionSettings(statementTimeoutMs)) as unknown as Promise<pg.QueryResult[]>;
+    const results = await attempt(client as pg.Client, statementTimeoutMs, settings);
+    trust.opened(client as pg.Client, results.at(-1)?.rows[0].transaction_read_only === 'on');
+    if (++connected > givenAtMost) givenAtMost = Number.POSITIVE_INFINITY;
+    client.once('end', () => connected--);
+  }
+
+  // The pool makes those wait for whom there is no connection below its limit.
+  function makeDo(): void {
+    if (givenAtMost === Number.POSITIVE_INFINITY) log.warn('database gives no more connections', { open: connected });
+    givenAtMost = connected;
+    pool.options.max = connected;
+    growsAt = performance.now() + NO_MORE_MS;
+  }
 
   /** A connection that is trusted; the others are destroyed on the way. */
   async function checkOut(signal?: AbortSignal): Promise<pg.PoolClient> {
     for (;;) {
+      if (performance.now() >= growsAt) pool.options.max = poolMax;
       const connecting = pool.connect();
       const client = await (signal ? untilAborted(connecting, signal) : connecting).catch((error) => {
         if (error instanceof DbError) throw error;
         const { message, sqlState } = toDbError(error);
+        if (sqlState === TOO_MANY_CONNECTIONS && connected > 0) return makeDo();
         // At a start that fails, the start itself tells.
         if (trust.answers() > 0 && error.message !== POOL_IS_FULL) trust.refused(error);
         // Whatever the reason, there is no connection: a password that was changed, a database that admits nobody.
         throw new DbError('unavailable', message, sqlState === undefined ? {} : { sqlState });
       });
-      if (trust.trusts(client)) return client;
-      client.release(true);
+      if (client && trust.trusts(client)) return client;
+      client?.release(true);
     }
   }
 
@@ -79,7 +98,7 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
       return rows;
     } catch (error) {
       if (error instanceof pg.DatabaseError) {
-        trust.heard(client);
+        trust.heard(client, error);
         throw toDbError(error);
       }
       trust.lost(client, error);
@@ -124,6 +143,10 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
 
   return {
     db,
+    async hasSessions() {
+      const client = await checkOut();
+      return hasSession(client, () => new Client()).finally(() => client.release());
+    },
     async close() {
       const ended = pool.end();
       let before: number;

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { DbError, toDbError } from '../db.ts';
+import { toDbError } from '../db.ts';
 import type { Log } from '../deps.ts';
 
 /** Milliseconds that a connection gets to be opened, TLS and password included. */
@@ -8,6 +8,10 @@ const CONNECT_MS = 5000;
 export const CANCEL_GRACE_MS = 1000;
 /** Milliseconds of silence after which the kernel asks whether the other side still lives. */
 const KEEP_ALIVE_MS = 10_000;
+/** The SQLSTATE of a write where nothing can be written. */
+const READ_ONLY = '25006';
+/** Milliseconds that a connection is kept on which nothing can be written. */
+const READ_ONLY_MS = 1000;
 
 type Clients = { Client: new (config?: pg.ClientConfig) => pg.Client; destroyAll(): void };
 
@@ -82,6 +86,7 @@ export function destroy(client: pg.Client): void {
 
 /** What pg keeps of a session and knows of the protocol, and its types do not tell. */
 type Session = { processID: number; secretKey: number };
+export const sessionOf = (client: pg.Client) => client as pg.Client & Session;
 type Wire = { startup(): void; cancel(processID: number, secretKey: number): void; _send(message: Buffer): void };
 
 /**
@@ -89,7 +94,7 @@ type Wire = { startup(): void; cancel(processID: number, secretKey: number): voi
  * on `client`, a new one, in place of a log-in. Rejects where it could not be sent.
  */
 export async function requestCancel(client: pg.Client, target: pg.Client): Promise<void> {
-  const { processID, secretKey } = target as pg.Client & Session;
+  const { processID, secretKey } = sessionOf(target);
   const wire = client.connection as pg.Connection & Wire;
   let asked = false;
   wire.startup = () => {
@@ -100,11 +105,6 @@ export async function requestCancel(client: pg.Client, target: pg.Client): Promi
   await client.connect().catch((error) => {
     if (!asked) throw error;
   });
-}
-
-/** What to tell of a statement that was sent, and whose connection failed before the answer. */
-export function withoutAnswer(error: unknown): DbError {
-  return new DbError('unknown', `no answer to the statement: ${toDbError(error).message}`);
 }
 
 /** Whether a connection failed because nothing was heard on it, be it our limit or the kernel's. */
@@ -139,24 +139,40 @@ export function outageLog(log: Log, what: string): { lost(error: unknown): void;
 }
 
 /**
- * Knows which connections may be believed to live. They die together and without a word: after one kept silent, only
- * those heard since are trusted. An outage is one line when it begins, and one when it is over.
+ * Knows which connections may be believed to live, and to be of use. They die together and without a word: after one
+ * kept silent, only those heard since are trusted. One that is read-only may stay so when the database is not any more:
+ * it is trusted for a second, or until another turns out otherwise. An outage is one line when it begins, and one when
+ * it is over.
  */
 export function connectionTrust(log: Log) {
   const outage = outageLog(log, 'database');
   const heardAfter = new WeakMap<pg.Client, number>();
+  const openedAt = new WeakMap<pg.Client, number>();
+  const readOnly = new WeakSet<pg.Client>();
+  let writableAt = Number.NEGATIVE_INFINITY;
   let silences = 0;
   let answers = 0;
-  const trusts = (client: pg.Client) => heardAfter.get(client) === silences;
+  const trusts = (client: pg.Client) => heardAfter.get(client) === silences && !isOutdated(client);
+  function isOutdated(client: pg.Client): boolean {
+    if (!readOnly.has(client)) return false;
+    const at = openedAt.get(client) as number;
+    return at <= writableAt || performance.now() - at > READ_ONLY_MS;
+  }
   return {
-    opened: (client: pg.Client) => void heardAfter.set(client, silences),
+    opened(client: pg.Client, isReadOnly: boolean): void {
+      heardAfter.set(client, silences);
+      openedAt.set(client, performance.now());
+      if (isReadOnly) readOnly.add(client);
+      else writableAt = performance.now();
+    },
     trusts,
     /** How many answers there were, on any connection. */
     answers: () => answers,
     /** A connection that could not be opened. */
     refused: outage.lost,
     /** An answer, be it an error. */
-    heard(client: pg.Client): void {
+    heard(client: pg.Client, error?: pg.DatabaseError | null): void {
+      if (error?.code === READ_ONLY) readOnly.add(client);
       answers++;
       heardAfter.set(client, silences);
       outage.back();

@@ -1,6 +1,6 @@
 import pg from 'pg';
-import { canceled, DbError, toDbError } from '../db.ts';
-import { CANCEL_GRACE_MS, type connectionTrust, destroy, withoutAnswer } from './pg-client.ts';
+import { canceled, DbError, toDbError, withoutAnswer } from '../db.ts';
+import { CANCEL_GRACE_MS, type connectionTrust, destroy } from './pg-client.ts';
 import { PreparedQuery, type Sent } from './prepared-query.ts';
 
 /** Milliseconds that a statement may take before those that come after it are sent elsewhere. */
@@ -160,7 +160,7 @@ function answered(state: State, shared: Shared, item: Item, error: Error | null,
   shared.underWay.shift();
   shared.headSince = performance.now();
   const isAnswer = error === null || error instanceof pg.DatabaseError;
-  if (isAnswer) state.heard(shared.client);
+  if (isAnswer) state.heard(shared.client, error);
   else state.lost(shared.client, error);
 
   if (error === null) settle(item, undefined, rows);
@@ -187,7 +187,7 @@ function sendAgain(state: State, shared: Shared, item: Item): void {
 
 function failureOf({ writes }: State, shared: Shared, error: Error): DbError {
   if (error instanceof pg.DatabaseError) {
-    if (/^57P0[1-3]$/.test(error.code ?? '')) shared.told = true;
+    if (/^57P0[13]$/.test(error.code ?? '')) shared.told = true;
     return toDbError(error);
   }
   Object.assign(shared, { retired: true, spoiled: true });

@@ -29,7 +29,7 @@ const ready = createRoute({
   operationId: 'getReadiness',
   summary: 'Whether requests may be sent here',
   description:
-    'While the database answers, its schema is current, webhook secrets open, and no stop was asked for: for a load balancer.',
+    'While the database answers and takes writes, its schema is current, webhook secrets open, and no stop was asked for.',
   security: [],
   responses: {
     200: plainResponse(z.object({ status: z.literal('ready') }), 'It is ready', 'application/json'),
@@ -57,11 +57,12 @@ export const systemRoutes = router()
     if (c.env.draining()) throw new AppError('unavailable', 'The service is shutting down.', retryLater);
     const signal = AbortSignal.any([c.get('signal'), AbortSignal.timeout(READY_WITHIN_MS)]);
     const keyIds = await c.env.secrets.keyIds();
-    const { schemaIsCurrent, keysOpen } = await stateOf(c.env.db, { keyIds }, signal).catch((cause) => {
+    const { schemaIsCurrent, keysOpen, writable } = await stateOf(c.env.db, { keyIds }, signal).catch((cause) => {
       throw new AppError('unavailable', 'The database does not answer.', { ...retryLater, cause });
     });
     if (!schemaIsCurrent) throw new AppError('unavailable', 'The database schema is not current.', retryLater);
     if (!keysOpen) throw new AppError('unavailable', 'The keys for webhook secrets open none of them.', retryLater);
+    if (!writable) throw new AppError('unavailable', 'The database is read-only.', retryLater);
     return json(c, { status: 'ready' as const }, 200);
   })
   .openapi(problem, async (c) => {

@@ -6,11 +6,12 @@ import { keyIdsOf, webhookEndpoints } from '../outbox/schema.ts';
 const LATEST = Math.max(...journal.entries.map((entry) => entry.when));
 
 /**
- * `schemaIsCurrent`: the database has every migration that this code was built with; later ones do no harm.
+ * What a database is to this code. `schemaIsCurrent`: the database has every migration that this code was built with; later ones do no harm.
+ * `writable`: it takes writes, as a standby does not.
  * `keysOpen`: the keys open a webhook secret, or none is sealed. `unopened`: how many of the oldest endpoints have one
  * that they do not open.
  */
-export type State = { schemaIsCurrent: boolean; keysOpen: boolean; unopened: number };
+export type State = { schemaIsCurrent: boolean; writable: boolean; keysOpen: boolean; unopened: number };
 
 // What is not sealed, and so names no key, needs none. Past the oldest endpoints others are looked at only while the
 // keys have opened nothing.
@@ -23,6 +24,7 @@ const state = statement<{ latest: string; keyIds: string; oldest: number }, Stat
     select (
         select coalesce(max(created_at) >= ${$.latest}::bigint, false) from drizzle.__drizzle_migrations
       ) as "schemaIsCurrent",
+      current_setting('transaction_read_only') = 'off' as writable,
       case when exists (select from oldest where ids && ${known}) or not exists (select from oldest) then true
         else exists (select from ${webhookEndpoints} e where ${keyIdsOf(sql`e`)} && ${known}) end as "keysOpen",
       (select count(*) from oldest where not ids <@ ${known})::int as unopened`;
@@ -43,6 +45,6 @@ export async function stateOf(
     return row;
   } catch (error) {
     if (!(error instanceof DbError && UNDEFINED.includes(error.sqlState ?? ''))) throw error;
-    return { schemaIsCurrent: false, keysOpen: true, unopened: 0 };
+    return { schemaIsCurrent: false, writable: true, keysOpen: true, unopened: 0 };
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { app } from '../../src/app.ts';
-import { type Db, DbError } from '../../src/db.ts';
+import { type Db, DbError, toDbError } from '../../src/db.ts';
 import type { Deps } from '../../src/deps.ts';
 import { problems } from '../../src/http/problem.ts';
 import { recordingLog, testDeps } from '../support/deps.ts';
@@ -72,5 +72,58 @@ test('every kind of problem has a page that names it and says what to do', async
     const page = await response.text();
     for (const text of [title, String(status), `/problems/${name}`]) assert.ok(page.includes(text), `${name}: ${text}`);
     assert.ok(remedy.length > 20);
+  }
+});
+
+test('the page of an unknown outcome says what to do about each method, with a key and without', async () => {
+  const page = await (await app.request('/problems/outcome-unknown', {}, testDeps())).text();
+  for (const advice of [
+    /POST with an Idempotency-Key: send the same request again with the same key/,
+    /POST without a key: wait .* GET the resource, or the list/,
+    /PUT: send it again.* If-Match .* 412/,
+    /DELETE: send it again.* 404/,
+  ]) {
+    assert.match(page, advice);
+  }
+});
+
+describe('what Postgres says', () => {
+  /** By SQLSTATE: the answer to a write, and to a read where that is another. */
+  const answers: Record<string, [why: string, ofWrite: string, ofRead?: string]> = {
+    '25006': ['it is read-only', '503 unavailable'],
+    '28P01': ['the password is another', '503 unavailable'],
+    '3D000': ['the database is gone', '503 unavailable'],
+    '40001': ['it could not be serialized', '503 unavailable'],
+    '40P01': ['it was a deadlock', '503 unavailable'],
+    '53100': ['the disk is full', '503 unavailable'],
+    '53200': ['memory is short', '503 unavailable'],
+    '53300': ['there are too many connections', '503 unavailable'],
+    '55P03': ['the lock is not waited for', '503 unavailable'],
+    '57P01': ['an administrator ended the session', '503 unavailable'],
+    '57P03': ['it is starting up', '503 unavailable'],
+    '58030': ['the disk cannot be read', '503 unavailable'],
+    '57014': ['the statement was cancelled', '504 timeout'],
+    '25P04': ['the transaction took too long', '504 timeout'],
+    '08006': ['a connection broke behind it', '504 outcome-unknown', '503 unavailable'],
+    '40003': ['the commit was not confirmed', '504 outcome-unknown', '503 unavailable'],
+    '57P02': ['another session crashed it', '504 outcome-unknown', '503 unavailable'],
+    '42P01': ['a table is missing', '500 internal'],
+    XX000: ['it has a defect', '500 internal'],
+  };
+
+  async function answer(method: string, code: string): Promise<string> {
+    const db = failing(toDbError(Object.assign(new Error('said so'), { code })));
+    const body = JSON.stringify({ email: 'someone@example.com', name: 'Someone' });
+    const init = { method, headers: headers(), ...(method === 'POST' && { body }) };
+    const response = await app.request('/api/v1/users', init, testDeps({ db }));
+    assert.equal(response.headers.has('retry-after'), response.status === 503);
+    return `${response.status} ${((await response.json()) as { type: string }).type.split('/').at(-1)}`;
+  }
+
+  for (const [code, [why, ofWrite, ofRead = ofWrite]] of Object.entries(answers)) {
+    test(`is told truly: ${why} (${code}) is ${ofWrite} to a write and ${ofRead} to a read`, async () => {
+      assert.equal(await answer('POST', code), ofWrite);
+      assert.equal(await answer('GET', code), ofRead);
+    });
   }
 });

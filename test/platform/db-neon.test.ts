@@ -73,16 +73,30 @@ describe('the Neon driver', () => {
     response.writeHead(200, { 'Content-Length': '1000' }).write('{"rows":[', () => response.destroy());
   };
   const broken: RequestListener = (_, response) => void response.writeHead(500).end('{"message":"no compute"}');
-  const badHtml: RequestListener = (_, response) => void response.writeHead(400).end('<html>');
   const empty: RequestListener = (_, response) => void response.end('null');
-  for (const [what, listener] of Object.entries({ html, half, broken, badHtml, empty })) {
-    it(`calls the database unavailable when the answer is ${what}`, async () => {
+  for (const [what, listener] of Object.entries({ html, half, broken, empty })) {
+    it(`does not know what became of the statement when the answer is ${what}`, async () => {
       const server = createServer(listener).listen(0, '127.0.0.1');
       await once(server, 'listening');
       const fetchEndpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}/sql`;
-      await assert.rejects(openNeon({ url, fetchEndpoint }).db.run(sleep, { s: 0 }, inTime()), unavailable);
-      server.close();
-      server.closeAllConnections();
+      const run = openNeon({ url, fetchEndpoint }).db.run(sleep, { s: 0 }, inTime());
+      await assert.rejects(run, fails('unknown')).finally(() => {
+        server.close();
+        server.closeAllConnections();
+      });
+    });
+  }
+
+  for (const body of ['<html>', '{"message":"endpoint is disabled"}']) {
+    it(`calls the database unavailable when the request is refused with ${body}`, async () => {
+      const server = createServer((_, response) => response.writeHead(400).end(body)).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const fetchEndpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}/sql`;
+      const run = openNeon({ url, fetchEndpoint }).db.run(sleep, { s: 0 }, inTime());
+      await assert.rejects(run, fails('unavailable')).finally(() => {
+        server.close();
+        server.closeAllConnections();
+      });
     });
   }
 
@@ -90,18 +104,18 @@ describe('the Neon driver', () => {
     const { db } = openNeon({ url, fetchEndpoint: `http://127.0.0.1:${await freePort()}/sql` });
     await assert.rejects(
       db.run(sleep, { s: 0 }, inTime()),
-      (error) => unavailable(error) && /ECONNREFUSED/.test(String(error)),
+      (error) => fails('unavailable')(error) && /ECONNREFUSED/.test(String(error)),
     );
   });
 
   it('never tells the password', async () => {
     assert.throws(() => openNeon({ url: `postgres://a:${PASSWORD}@[bad/db` }), withoutPassword);
     const { db } = openNeon({ url: `postgres://:${PASSWORD}@host/`, fetchEndpoint: 'http://127.0.0.1:1/sql' });
-    await assert.rejects(db.run(sleep, { s: 0 }, inTime()), unavailable);
+    await assert.rejects(db.run(sleep, { s: 0 }, inTime()), fails('unknown'));
   });
 
-  function unavailable(error: unknown): boolean {
-    return error instanceof DbError && error.failure === 'unavailable' && withoutPassword(error);
+  function fails(as: DbError['failure']): (error: unknown) => boolean {
+    return (error) => error instanceof DbError && error.failure === as && withoutPassword(error);
   }
   function withoutPassword(error: unknown): boolean {
     const { message, stack, cause } = error as Error;

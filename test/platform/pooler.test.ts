@@ -2,12 +2,16 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { sql } from 'drizzle-orm';
+import pg from 'pg';
 import { DbError, statement } from '../../src/db.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
-import { holdLock, ownDatabase, untilBlocked } from '../support/databases.ts';
+import { migratePostgres } from '../../src/platform/migrate.ts';
+import { allMigrations } from '../../src/platform/pending-migrations.ts';
+import { holdLock, openProxied, ownDatabase, untilBlocked } from '../support/databases.ts';
 import { silent } from '../support/deps.ts';
 import { noPgbouncer, startPgbouncer } from '../support/pgbouncer.ts';
 import { query } from '../support/postgres-server.ts';
+import { spawnService } from '../support/service.ts';
 
 const LOCK = 4712;
 const long = () => AbortSignal.timeout(60_000);
@@ -50,4 +54,76 @@ test('statements share connections through it, and a deadline cancels its own al
   await assert.rejects(late, (error) => error instanceof DbError && error.sqlState === '57014');
   await Promise.all(behind);
   assert.deepEqual(await written(), [1, 2, 3]);
+});
+
+const skip = noPgbouncer;
+
+async function pooled(t: TestContext, mode: 'session' | 'transaction', poolSize?: number) {
+  const database = await ownDatabase(t);
+  const pooler = await startPgbouncer(database.url, mode, poolSize);
+  t.after(() => pooler.stop());
+  return { ...database, url: pooler.url };
+}
+
+function opened(t: TestContext, url: string) {
+  const open = openPostgres({ url, poolMax: 5, statementTimeoutMs: 5000, log: silent });
+  t.after(open.close);
+  return open;
+}
+
+test('transaction mode is refused at a start, with what to set', { skip, timeout: 60_000 }, async (t) => {
+  const { url } = await pooled(t, 'transaction');
+  const service = spawnService({ DATABASE_URL: url });
+  assert.equal(await service.exited, 1);
+  const line = JSON.stringify(service.lines.find(({ msg }) => msg === 'cannot start'));
+  assert.match(line, /transaction mode.*pool_mode = session.*port of Postgres itself/);
+});
+
+test('transaction mode is recognised however busy the pooler is', { skip, timeout: 60_000 }, async (t) => {
+  const { url } = await pooled(t, 'transaction', 8);
+  let busy = true;
+  const others = Array.from({ length: 12 }, async () => {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    while (busy) await client.query('select pg_sleep(random() * 0.005)');
+    await client.end();
+  });
+  for (let n = 0; n < 20; n++) assert.equal(await opened(t, url).hasSessions?.(), false);
+  busy = false;
+  await Promise.all(others);
+  for (let n = 0; n < 20; n++) assert.equal(await opened(t, url).hasSessions?.(), false);
+});
+
+test('session mode is not taken for it, with many connections or with one', { skip, timeout: 60_000 }, async (t) => {
+  for (const poolSize of [50, 1]) {
+    const { url } = await pooled(t, 'session', poolSize);
+    assert.equal(await opened(t, url).hasSessions?.(), true);
+  }
+});
+
+test('where there is no pooler, one connection tells', { timeout: 60_000 }, async (t) => {
+  const { db, proxy, hasSessions } = await openProxied(t);
+  assert.equal(await hasSessions?.(), true);
+  await db.run(insert, { n: 1 }, long()).catch(() => {});
+  assert.equal(proxy.accepted(), 1);
+});
+
+test('migrations take turns through it in transaction mode, and leave no lock behind', {
+  skip,
+  timeout: 60_000,
+}, async (t) => {
+  const { name, url } = await pooled(t, 'transaction');
+  await query(name, 'drop schema drizzle cascade');
+  await query(name, 'drop schema public cascade');
+  await query(name, 'create schema public');
+  await Promise.all(Array.from({ length: 4 }, () => migratePostgres(url)));
+  const [{ n } = {}] = await query(name, 'select count(*)::int as n from drizzle.__drizzle_migrations');
+  assert.equal(n, allMigrations().length);
+  assert.deepEqual(
+    await query(
+      name,
+      "select 1 from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())",
+    ),
+    [],
+  );
 });

@@ -9,8 +9,8 @@ type Json = any;
 export type Api = ReturnType<typeof apiOn>;
 
 /** Calls the app itself, without a server, on `db`. */
-export function apiOn(db: Db) {
-  const deps = testDeps({ db });
+export function apiOn(db: Db, requestTimeoutMs = 5000) {
+  const deps = testDeps({ db, settings: { ...testDeps().settings, requestTimeoutMs } });
   return async (method: string, path: string, { body, key }: { body?: unknown; key?: string } = {}) => {
     const init = {
       method,

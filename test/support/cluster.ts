@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -34,6 +34,8 @@ export type Cluster = {
   /** Stops all of its processes in their tracks, or lets them go on. */
   freeze(): void;
   thaw(): void;
+  /** Starts it anew as a standby, whose primary is gone: `select pg_promote()` makes it one. */
+  restartAsStandby(): Promise<void>;
   /** Stops it, and removes what it stored. */
   remove(): Promise<void>;
 };
@@ -104,6 +106,13 @@ export async function startCluster({
       for (const pid of frozen) kill(pid, 'SIGSTOP');
     },
     thaw,
+    async restartAsStandby() {
+      await stop();
+      const signalFile = join(data, 'standby.signal');
+      writeFileSync(signalFile, '');
+      if (NOT_AS_ROOT === NOBODY) chownSync(signalFile, NOBODY.uid, NOBODY.gid);
+      await start();
+    },
     async remove() {
       await stop();
       rmSync(directory, { recursive: true, force: true });

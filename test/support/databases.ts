@@ -44,14 +44,14 @@ export async function openProxied(
   const proxy = await startProxy(database.url, tls ? selfSigned() : undefined);
   t.after(() => proxy.close());
   const log = recordingLog();
-  const { db, close, stats } = openPostgres({ url: proxy.url, poolMax, statementTimeoutMs, log });
+  const { db, close, stats, hasSessions } = openPostgres({ url: proxy.url, poolMax, statementTimeoutMs, log });
   let closed: Promise<void> | undefined;
   const closeOnce = () => {
     closed ??= close();
     return closed;
   };
   t.after(closeOnce);
-  return { database, proxy, log, db, stats, close: closeOnce };
+  return { database, proxy, log, db, stats, hasSessions, close: closeOnce };
 }
 
 /** Holds an advisory lock on a connection of its own; returns how to release it. */
@@ -84,6 +84,8 @@ export async function connectTo(
   name: string,
 ): Promise<{ db: Db; text(sql: string): Promise<Row[]>; close(): Promise<void> }> {
   const client = new pg.Client({ connectionString: databaseUrl(name) });
+  // Its server may be killed under it.
+  client.on('error', () => {});
   await client.connect();
   return {
     db: {

@@ -12,7 +12,7 @@ export const noPgbouncer = spawnSync('pgbouncer', ['--version']).error
   : undefined;
 
 /** A PgBouncer before a database, as an operator would set one up; `url` leads through it. */
-export async function startPgbouncer(target: string, mode: 'session' | 'transaction') {
+export async function startPgbouncer(target: string, mode: 'session' | 'transaction', poolSize = 50) {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-pgbouncer-'));
   const { hostname, port: serverPort, pathname, username } = new URL(target);
   const port = await freePort();
@@ -27,7 +27,7 @@ export async function startPgbouncer(target: string, mode: 'session' | 'transact
     'auth_type = any',
     `pool_mode = ${mode}`,
     'max_client_conn = 200',
-    'default_pool_size = 50',
+    `default_pool_size = ${poolSize}`,
   ];
   writeFileSync(file, `${settings.join('\n')}\n`);
   chmodSync(directory, 0o755);

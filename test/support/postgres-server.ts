@@ -1,6 +1,6 @@
 // The server that the tests share; what has to be stopped or frozen gets one of its own: cluster.ts.
 import { migratePostgres } from '../../src/platform/migrate.ts';
-import { queryOn, startCluster } from './cluster.ts';
+import { type Cluster, queryOn, startCluster } from './cluster.ts';
 
 export { freePort, NOT_AS_ROOT } from './cluster.ts';
 
@@ -9,13 +9,16 @@ const POSTGRES_URL = 'TEST_POSTGRES_URL';
 /** A migrated database that tests copy. */
 export const TEMPLATE = 'keelson_template';
 
+type PostgresServer = Pick<Cluster, 'freeze' | 'thaw' | 'restartAsStandby'> & { pid: number; stop(): Promise<void> };
+
 /** Starts a throwaway Postgres and sets TEST_POSTGRES_URL. With `durable`, it syncs to disk as a real one does. */
-export async function startPostgres({ durable = false } = {}): Promise<{ pid: number; stop(): Promise<void> }> {
+export async function startPostgres({ durable = false } = {}): Promise<PostgresServer> {
   const cluster = await startCluster({ durable });
   process.env[POSTGRES_URL] = cluster.url;
   await query('postgres', `create database ${TEMPLATE}`);
   await migratePostgres(databaseUrl(TEMPLATE));
-  return { pid: cluster.pid(), stop: cluster.remove };
+  const { freeze, thaw, restartAsStandby, remove } = cluster;
+  return { pid: cluster.pid(), freeze, thaw, restartAsStandby, stop: remove };
 }
 
 /** The URL of a database on the test server. */

@@ -17,6 +17,8 @@ export type TcpProxy = {
   blackHole(on: boolean): void;
   /** Whether new connections are taken and go no further; with false, those that were go on. */
   holdNew(on: boolean): void;
+  /** Holds back what that side sends; without one, lets it go, after whoever sent it is gone too. */
+  holdBack(side?: Side): void;
   /** Milliseconds by which everything is late, both ways. */
   delay(ms: number): void;
   /** From now on resets a connection in the middle of what the server sends it, once that is `bytes` or more. */
@@ -28,6 +30,7 @@ export type TcpProxy = {
 
 /** What is yet to be passed on in one direction. */
 type Line = { due: number; act: () => unknown }[];
+type Side = 'client' | 'server';
 type Link = { client: Socket; upstream: Socket | undefined; dead: boolean };
 
 /** Told of what passes, by the connection's number. */
@@ -43,6 +46,8 @@ export async function startProxy(
   const links: Link[] = [];
   const waiting = new Set<() => void>();
   let dead = false;
+  let heldBack: Side | undefined;
+  const letGo: (() => void)[] = [];
   let held: (() => void)[] | undefined;
   let open = 0;
   let lateMs = 0;
@@ -76,16 +81,26 @@ export async function startProxy(
     const back: Line = [];
     client.on('data', (chunk) => {
       watch(number, 'client', chunk);
-      late(there, () => link.dead || upstream.write(chunk));
+      inTurn('client', there, () => link.dead || upstream.write(chunk));
     });
     upstream.on('data', (chunk) => {
       watch(number, 'server', chunk);
       if (chunk.length >= cutFrom)
-        late(back, () => client.write(chunk.subarray(0, chunk.length / 2), () => link.client.resetAndDestroy()));
-      else late(back, () => link.dead || client.write(chunk));
+        inTurn('server', back, () =>
+          client.write(chunk.subarray(0, chunk.length / 2), () => link.client.resetAndDestroy()),
+        );
+      else inTurn('server', back, () => link.dead || client.write(chunk));
     });
     upstream.on('error', () => {});
-    upstream.on('close', () => late(back, () => link.dead || client.destroy()));
+    upstream.on('close', () => {
+      if (heldBack === 'server') letGo.push(() => client.end());
+      else late(back, () => link.dead || client.destroy());
+    });
+  }
+
+  function inTurn(side: Side, line: Line, act: () => unknown): void {
+    if (heldBack === side) letGo.push(() => void act());
+    else late(line, act);
   }
 
   /** Acts after the delay, and after whatever came before on this line. */
@@ -133,6 +148,10 @@ export async function startProxy(
     holdNew: (on) => {
       for (const go of held ?? []) go();
       held = on ? [] : undefined;
+    },
+    holdBack: (side) => {
+      heldBack = side;
+      for (const pass of letGo.splice(0)) pass();
     },
     delay: (ms) => {
       lateMs = ms;
