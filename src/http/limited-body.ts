@@ -1,5 +1,6 @@
 import { createMiddleware } from 'hono/factory';
 import { AppError } from '../errors.ts';
+import { abortable } from './abortable.ts';
 import type { Env } from './context.ts';
 
 /**
@@ -13,7 +14,7 @@ export const limitedBody = createMiddleware<Env>(async (c, next) => {
     const limit = c.env.settings.bodyLimitBytes;
     if (Number(length) > limit) throw tooLarge(limit);
     const bytes = chunked && c.req.raw.body ? readBytes(c.req.raw.body, limit) : c.req.arrayBuffer();
-    const inTime = Promise.race([bytes.catch(brokenOff).then(textOf), aborted(c.get('signal'))]);
+    const inTime = abortable(bytes.catch(brokenOff).then(textOf), c.get('signal'));
     // Hono keeps promises there, whatever its types say, and parses JSON from this one.
     c.req.bodyCache.text = inTime as unknown as string;
     await inTime;
@@ -53,11 +54,4 @@ function brokenOff(error: unknown): never {
 
 function tooLarge(limit: number): AppError {
   return new AppError('content-too-large', `The body is larger than ${limit} bytes.`);
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }

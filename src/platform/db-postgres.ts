@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { canceled, type Db, DbError, type Sharing, toDbError, withoutAnswer } from '../db.ts';
 import type { Log } from '../deps.ts';
+import { abortable } from '../http/abortable.ts';
 import type { OpenDb } from './open-db.ts';
 import { attempt, CANCEL_GRACE_MS, connectionTrust, pgClients, requestCancel, settlesWithin } from './pg-client.ts';
 import { hasSession } from './pooling.ts';
@@ -160,19 +161,13 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
 }
 
 async function untilAborted(connecting: Promise<pg.PoolClient>, signal: AbortSignal): Promise<pg.PoolClient> {
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = () => aborted.reject(canceled());
-  if (signal.aborted) onAbort();
-  signal.addEventListener('abort', onAbort, { once: true });
   try {
-    return await Promise.race([connecting, aborted.promise]);
+    return await abortable(connecting, signal);
   } catch (error) {
     connecting.then(
       (client) => client.release(),
       () => {},
     );
-    throw error;
-  } finally {
-    signal.removeEventListener('abort', onAbort);
+    throw signal.aborted ? canceled() : error;
   }
 }

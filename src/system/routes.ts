@@ -1,6 +1,7 @@
 import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
 import { AppError } from '../errors.ts';
+import { abortable } from '../http/abortable.ts';
 import { html, json, setHeader } from '../http/answer.ts';
 import { plainProblemsOf, plainResponse } from '../http/openapi.ts';
 import { problemPage } from '../http/problem-page.ts';
@@ -57,7 +58,9 @@ export const systemRoutes = router()
     if (c.env.draining()) throw new AppError('unavailable', 'The service is shutting down.', retryLater);
     const signal = AbortSignal.any([c.get('signal'), AbortSignal.timeout(READY_WITHIN_MS)]);
     const keyIds = await c.env.secrets.keyIds();
-    const { schemaIsCurrent, keysOpen, writable } = await stateOf(c.env.db, { keyIds }, signal).catch((cause) => {
+    // What becomes of a statement that is cancelled takes another moment, which nobody need wait for.
+    const state = abortable(stateOf(c.env.db, { keyIds }, signal), signal);
+    const { schemaIsCurrent, keysOpen, writable } = await state.catch((cause) => {
       throw new AppError('unavailable', 'The database does not answer.', { ...retryLater, cause });
     });
     if (!schemaIsCurrent) throw new AppError('unavailable', 'The database schema is not current.', retryLater);

@@ -51,6 +51,11 @@ describe('a failure', () => {
     assert.equal((await app.request('/health', {}, testDeps({ draining: () => true }))).status, 200);
   });
 
+  test('of a database that says nothing at all to be ready is a 503 too, before the deadline', async () => {
+    const response = await app.request('/ready', {}, testDeps({ db: { run: () => new Promise(() => {}) } }));
+    assert.equal(response.status, 503);
+  });
+
   test('of a statement that the server ended by itself is a 504', async () => {
     const { response } = await list({
       db: failing(new DbError('canceled', 'statement timeout', { sqlState: '57014' })),
