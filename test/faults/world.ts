@@ -58,8 +58,12 @@ export const ENDPOINTS = 2;
 /** What the service itself runs as. */
 const ROLE = 'app';
 
+export const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
+/** Which nobody asks for. */
+export const DATABASE_PASSWORD = 'pa55word-of-the-app';
+
 const ENV = {
-  SECRETS_KEY: Buffer.alloc(32, 7).toString('base64'),
+  SECRETS_KEY,
   RATE_LIMIT_MAX: '1000000',
   REQUEST_TIMEOUT_MS: '2000',
   DISPATCH_INTERVAL_MS: '500',
@@ -81,7 +85,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     await queryOn(`${cluster.url}postgres`, `create role ${ROLE} login`);
     await queryOn(`${cluster.url}postgres`, `create database app owner ${ROLE}`);
     const databaseUrl = `${cluster.url}app`;
-    const appUrl = databaseUrl.replace('postgres@', `${ROLE}@`);
+    const appUrl = databaseUrl.replace('postgres@', `${ROLE}:${DATABASE_PASSWORD}@`);
     await migratePostgres(appUrl);
 
     const proxy = await startProxy(appUrl);

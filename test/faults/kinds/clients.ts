@@ -2,9 +2,12 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as pass } from 'node:timers/promises';
+import { SECRET } from '../../support/deps.ts';
+import type { Service } from '../../support/service.ts';
 import { headers } from '../../support/tokens.ts';
 import type { Fault } from '../fault.ts';
 import { worstOf } from '../health.ts';
+import { DATABASE_PASSWORD, SECRETS_KEY, type World } from '../world.ts';
 
 const kind = 'clients';
 const MANY = 500;
@@ -40,6 +43,46 @@ async function open(url: string): Promise<Socket> {
 }
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`;
+
+const CANARY = 'canary7f3a';
+const SECRETS = [SECRET, SECRETS_KEY, DATABASE_PASSWORD];
+
+/** Sends a word that nobody may repeat wherever a client can write one; returns where it was found all the same. */
+async function sing({ url, services }: World): Promise<string[]> {
+  const email = `${CANARY}-${Math.random()}@example.com`;
+  const id = '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f';
+  const requests: [method: string, path: string, own?: Record<string, string>, body?: unknown][] = [
+    ['GET', `/api/v1/users/whsec_${CANARY}`],
+    ['GET', `/eyJ${CANARY}.e30.${CANARY}`],
+    ['GET', `/api/v1/users?email=${email}&cursor=${CANARY}&${CANARY}=${CANARY}`],
+    ['GET', '/api/v1/users', { Authorization: `Bearer ${CANARY}` }],
+    ['GET', '/api/v1/users', { 'X-Request-Id': `whsec_${CANARY}`, traceparent: CANARY, 'User-Agent': CANARY }],
+    ['POST', '/api/v1/users', { 'Idempotency-Key': `"${CANARY}-${Math.random()}"` }, { email, name: CANARY }],
+    ['POST', '/api/v1/users', {}, { email: CANARY, name: 1, [CANARY]: CANARY }],
+    ['PUT', `/api/v1/users/${id}`, { 'If-Match': `"${CANARY}"` }, { email, name: CANARY }],
+    [
+      'POST',
+      '/api/v1/webhook-endpoints',
+      {},
+      { url: `http://127.0.0.1:9/${CANARY}?${CANARY}`, events: ['nothing.ever'] },
+    ],
+    ['POST', '/api/v1/notifications', {}, { userId: id, type: 'fault.event', data: { [CANARY]: CANARY } }],
+  ];
+  for (const [method, path, own, body] of requests) {
+    const init = {
+      method,
+      headers: { ...headers(), ...own },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    };
+    await (await fetch(url + path, init)).arrayBuffer();
+  }
+  const [service] = services as [Service];
+  const { url: metrics } = await service.line(({ msg }) => msg === 'metrics listening');
+  const told = { 'the log': service.output(), 'the metrics': await (await fetch(metrics as string)).text() };
+  return Object.entries(told).flatMap(([where, text]) =>
+    [CANARY, ...SECRETS].filter((word) => text.includes(word)).map((word) => `${where} tells ${word}`),
+  );
+}
 
 export const clientFaults: Fault[] = [
   {
@@ -89,6 +132,15 @@ export const clientFaults: Fault[] = [
       await Promise.all(Array.from({ length: 50 }, () => fetch(url + path).then((answer) => answer.arrayBuffer())));
       const worst = await before.stop();
       if (measured && worst.p99Ms > 50) untrue(`/health took ${Math.round(worst.p99Ms)} ms at p99`);
+    },
+  },
+  {
+    name: 'a word that nobody may repeat in every input, and secrets in the configuration',
+    kind,
+    ready: 'stays',
+    harmless: true,
+    async strike(world, { untrue }) {
+      for (const leak of await sing(world)) untrue(leak);
     },
   },
   {
