@@ -7,6 +7,8 @@ type Options = {
   port: number;
   readTimeoutMs: number;
   idleTimeoutMs: number;
+  /** Connections at a time; Node alone can refuse those beyond it. */
+  maxConnections: number;
   /** Whether other processes listen on the port, too. Node needs no telling: its cluster knows. */
   reusePort: boolean;
   log: Log;
