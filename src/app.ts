@@ -1,6 +1,7 @@
 import { documentOf } from './docs/document.ts';
 import { docsRoutes } from './docs/routes.ts';
 import { accessLog } from './http/access-log.ts';
+import { admission } from './http/admission.ts';
 import { authenticate } from './http/auth.ts';
 import { crossOrigin } from './http/cross-origin.ts';
 import { deadline } from './http/deadline.ts';
@@ -26,6 +27,7 @@ app.use(requestId);
 app.use(accessLog);
 app.use(standardHeaders);
 app.use(crossOrigin);
+app.use(admission);
 app.use(deadline);
 app.use(knownMethods(app));
 app.use('/api/*', rateLimitPolicy, knownRoutes, authenticate, rateLimit, limitedBody);

@@ -87,6 +87,8 @@ export type Deps = {
   readonly metrics: Metrics;
   /** Called once a request is answered, where traces are exported: must not throw and must not block. */
   readonly trace?: ((span: Span) => void) | undefined;
+  /** Requests that were admitted and are not answered yet, in this process. */
+  readonly underWay: { count: number };
   /** True from the moment a stop was asked for. */
   readonly draining: () => boolean;
   /** The client's network address, or its proxy's word for it, as it wrote it, where the proxy is trusted. */

@@ -3,6 +3,7 @@
  * business; anything thrown that is not an AppError is "internal" and says nothing to the client.
  */
 export type ErrorCode =
+  | 'malformed-request'
   | 'malformed-json'
   | 'invalid-cursor'
   | 'invalid-idempotency-key'

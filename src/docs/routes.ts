@@ -16,7 +16,7 @@ const openapi = createRoute({
   security: [],
   responses: {
     200: plainResponse(z.object({ openapi: z.string() }).loose(), 'This document', 'application/json'),
-    ...plainProblemsOf(),
+    ...plainProblemsOf('unavailable'),
   },
 });
 
@@ -27,7 +27,7 @@ const docs = createRoute({
   summary: 'Read and try the API',
   description: 'A page that is made from this description, in the browser.',
   security: [],
-  responses: { 200: plainResponse(z.string(), 'A page', 'text/html'), ...plainProblemsOf() },
+  responses: { 200: plainResponse(z.string(), 'A page', 'text/html'), ...plainProblemsOf('unavailable') },
 });
 
 /** Scripts, styles and requests from here alone, and none inline. */

@@ -75,6 +75,7 @@ const variables = {
     .refine((value) => value === 'auto' || (/^\d{1,2}$/.test(value) && isProcesses(Number(value))), processesMessage)
     .transform((value) => (value === 'auto' ? ('auto' as const) : Number(value)))
     .default(1),
+  MAX_CONNECTIONS: whole(1, 1_000_000).default(10_000),
   DATABASE_FETCH_ENDPOINT: url('http:', 'https:').optional(),
   JWT_SECRET: z
     .string()
@@ -219,6 +220,7 @@ function shape(v: Variables) {
     databaseUrl: v.DATABASE_URL ?? EMBEDDED,
     databasePoolMax: v.DATABASE_POOL_MAX,
     processes: v.PROCESSES,
+    maxConnections: v.MAX_CONNECTIONS,
     databaseFetchEndpoint: v.DATABASE_FETCH_ENDPOINT,
     jwt: { secret: v.JWT_SECRET, jwksUrl: v.JWKS_URL, issuer: v.JWT_ISSUER, audience: v.JWT_AUDIENCE },
     requestTimeoutMs: v.REQUEST_TIMEOUT_MS,

@@ -72,12 +72,14 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     log,
     metrics,
     trace: tracing?.record,
+    underWay: { count: 0 },
     draining: () => draining,
   };
 
   // 5 Server, with its read and idle time-outs.
   const server = createServer({
     ...config,
+    maxConnections: Math.ceil(config.maxConnections / (worker?.count ?? 1)),
     reusePort: worker !== undefined,
     log,
     fetch: (request, peer) => app.fetch(request, { ...deps, clientAddress: addressOf(request, peer, config) }),

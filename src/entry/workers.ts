@@ -47,6 +47,7 @@ const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
   log,
   metrics: noMetrics,
   trace: tracing && exportAtOnce(tracing),
+  underWay: { count: 0 },
   draining: () => false,
 };
 

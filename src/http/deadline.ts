@@ -19,10 +19,12 @@ export const deadline = createMiddleware<Env>(async (c, next) => {
       timer = setTimeout(resolve, GRACE_MS, 'out of grace');
     }, c.env.settings.requestTimeoutMs);
   });
+  c.env.underWay.count++;
   try {
     const winner = await Promise.race([next(), outOfGrace]);
     if (winner === 'out of grace') return problemResponse(c, mayWrite(c) ? outcomeUnknown() : deadlineExceeded());
   } finally {
+    c.env.underWay.count--;
     // biome-ignore lint/style/noNonNullAssertion: the executor above has run
     clearTimeout(timer!);
   }

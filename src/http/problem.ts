@@ -15,6 +15,13 @@ type Problem = {
 
 /** What each error code is over HTTP, and what its page at `/problems/:name` tells a developer. */
 export const problems: Record<ErrorCode, Problem> = {
+  'malformed-request': {
+    status: 400,
+    title: 'Malformed request',
+    meaning: 'The request is not HTTP, or it can be read in more than one way.',
+    remedy: 'Send one Host header, a target that is a URI, and either Content-Length or Transfer-Encoding: chunked.',
+    example: { detail: 'The request is not well-formed HTTP.' },
+  },
   'malformed-json': {
     status: 400,
     title: 'Malformed JSON',

@@ -1,4 +1,5 @@
-import { badHost, type CreateServer } from './server.ts';
+import { malformedRequest } from './refusal.ts';
+import type { CreateServer } from './server.ts';
 
 /** What is used of Bun's global. */
 declare const Bun: {
@@ -32,9 +33,10 @@ export const createBunServer: CreateServer = ({ fetch, host, port, idleTimeoutMs
         port,
         reusePort,
         idleTimeout: Math.min(MAX_IDLE_S, Math.ceil(idleTimeoutMs / 1000)),
-        fetch: async (request, server) => {
-          if (!URL.canParse(request.url)) return badHost();
-          const response = await fetch(request, server.requestIP(request)?.address ?? 'unknown');
+        fetch: async (asked, server) => {
+          const request = withUrl(asked);
+          if (!request) return malformedRequest();
+          const response = await fetch(request, server.requestIP(asked)?.address ?? 'unknown');
           if (draining) response.headers.set('Connection', 'close');
           return response;
         },
@@ -56,3 +58,9 @@ export const createBunServer: CreateServer = ({ fetch, host, port, idleTimeoutMs
     },
   };
 };
+
+/** Undefined where no URL can be made. HTTP/1.0 does without a Host, and Bun then gives a path alone. */
+function withUrl(request: Request): Request | undefined {
+  if (URL.canParse(request.url)) return request;
+  return request.headers.has('Host') ? undefined : new Request(`http://localhost${request.url}`, request);
+}

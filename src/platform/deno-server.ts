@@ -1,4 +1,5 @@
-import { badHost, type CreateServer } from './server.ts';
+import { malformedRequest } from './refusal.ts';
+import type { CreateServer } from './server.ts';
 
 /** What is used of Deno's global. */
 declare const Deno: {
@@ -14,7 +15,7 @@ declare const Deno: {
 type Address = { hostname: string; port: number };
 type DenoServer = { finished: Promise<void>; shutdown(): Promise<void> };
 
-/** Deno's HTTP server around a fetch handler, with an orderly stop. It has time-outs of its own, and no settings for them. */
+/** Deno's HTTP server around a fetch handler, with an orderly stop. It has no time-outs and no limits of its own. */
 export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, log }) => {
   const broken = Promise.withResolvers<never>();
   broken.promise.catch(() => {});
@@ -22,7 +23,7 @@ export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, l
   let draining = false;
 
   async function handler(request: Request, { remoteAddr }: { remoteAddr: Address }): Promise<Response> {
-    if (!URL.canParse(request.url)) return badHost();
+    if (!URL.canParse(request.url)) return malformedRequest();
     const response = await fetch(request, remoteAddr.hostname);
     if (draining) response.headers.set('Connection', 'close');
     return response;

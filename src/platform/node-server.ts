@@ -1,17 +1,27 @@
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener, RequestError } from '@hono/node-server';
 import { brokenServer, listen } from './listen.ts';
-import { badHost, type CreateServer } from './server.ts';
+import { malformedRequest, REQUEST_TIMEOUT, type Refusal, refusal } from './refusal.ts';
+import type { CreateServer } from './server.ts';
 
 const SWEEP_MS = 50;
 /** Milliseconds that a connection on which nothing is asked outlives the listener: a request may be on its way. */
 const LINGER_MS = 250;
+/** Requests that may wait behind others of their connections, in all; each is some 3 KB. */
+const WAITING_MAX = 4_000;
+/** Milliseconds between two log lines about refused connections. */
+const TELL_REFUSED_MS = 10_000;
+
+/** `newest` answers the last request that was read. */
+type Connection = { newest: ServerResponse | undefined; waiting: number };
 
 /** Node's HTTP server around a fetch handler, with an orderly stop. */
-export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutMs, idleTimeoutMs, log }) => {
-  const connections = new Set<Socket>();
+export const createNodeServer: CreateServer = (options) => {
+  const { fetch, host, port, readTimeoutMs, idleTimeoutMs, maxConnections, log } = options;
+  const connections = new Map<Socket, Connection>();
+  let waiting = 0;
   let draining = false;
 
   const listener = getRequestListener(
@@ -23,8 +33,11 @@ export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutM
     {
       // Its own light Request and Response: a third more requests per second (DECISIONS.md).
       overrideGlobalObjects: true,
+      // HTTP/1.0 does without a Host.
+      hostname: 'localhost',
       errorHandler: (error) => {
-        if (error instanceof RequestError) return badHost();
+        // A Host or a target of which no URL can be made: the client's mistake.
+        if (error instanceof RequestError) return malformedRequest();
         log.error('request failed outside the app', { error });
         return new Response(null, { status: 500 });
       },
@@ -37,14 +50,57 @@ export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutM
       keepAliveTimeout: idleTimeoutMs,
       connectionsCheckingInterval: Math.min(1000, readTimeoutMs),
     },
-    listener,
+    inTurn,
   );
+  server.maxConnections = maxConnections;
+  // In one of several processes: else those beyond would go from one full process to the next for ever.
+  Object.assign(server, { dropMaxConnection: true });
+  server.timeout = idleTimeoutMs;
 
   server.on('clientError', answerBadRequest);
+  server.on('checkExpectation', (incoming, outgoing) => inTurn(incoming, outgoing));
+  server.on('connect', (_incoming, socket) => answer(socket, refusal('malformed-request')));
   server.on('connection', (socket) => {
-    connections.add(socket);
-    socket.once('close', () => connections.delete(socket));
+    const connection: Connection = { newest: undefined, waiting: 0 };
+    connections.set(socket, connection);
+    socket.once('close', () => {
+      waiting -= connection.waiting;
+      connections.delete(socket);
+    });
   });
+  server.on('timeout', (socket) => {
+    const { newest } = connections.get(socket) ?? {};
+    // A request has limits of its own, until it is read and until it is answered.
+    if (!newest?.writableFinished && socket.writableLength === 0) socket.setTimeout(idleTimeoutMs);
+    else cut(socket);
+  });
+  let toldAt = Number.NEGATIVE_INFINITY;
+  server.on('drop', () => {
+    if (performance.now() - toldAt < TELL_REFUSED_MS) return;
+    toldAt = performance.now();
+    log.warn('connections refused', { why: 'MAX_CONNECTIONS is reached', maxConnections });
+  });
+
+  /** One request of a connection at a time: no more is made than one answer that nobody takes. */
+  function inTurn(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    const connection = connections.get(incoming.socket);
+    if (!connection) return;
+    const before = connection.newest;
+    connection.newest = outgoing;
+    // Without a socket it is queued behind another answer.
+    if (outgoing.socket) return void listener(incoming, outgoing);
+    if (waiting === WAITING_MAX) {
+      cut(incoming.socket);
+      return;
+    }
+    waiting++;
+    connection.waiting++;
+    before?.once('finish', () => {
+      waiting--;
+      connection.waiting--;
+      if (outgoing.socket) listener(incoming, outgoing);
+    });
+  }
 
   function drain(): void {
     draining = true;
@@ -53,7 +109,7 @@ export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutM
   function closeUnused(): void {
     server.closeIdleConnections();
     // Node calls a connection idle only once it has answered something on it.
-    for (const socket of connections) if (socket.bytesRead === 0) socket.destroy();
+    for (const socket of connections.keys()) if (socket.bytesRead === 0) socket.destroy();
   }
 
   return {
@@ -72,28 +128,23 @@ export const createNodeServer: CreateServer = ({ fetch, host, port, readTimeoutM
   };
 };
 
-const HEADERS_TOO_LARGE = { code: 'headers-too-large', status: 431, title: 'Request header fields too large' };
+/** What nobody took is thrown away. */
+function cut(socket: Socket): void {
+  if (socket.writableLength > 0) socket.resetAndDestroy();
+  else socket.destroy();
+}
 
-/** What Node itself refuses never reaches the app: 431 as the app would say it, anything else as briefly as can be. */
+/** What Node itself refuses never reaches the app. */
 function answerBadRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (!socket.writable) return void socket.destroy(error);
+  if (!socket.writable) socket.destroy(error);
+  else if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') answer(socket, REQUEST_TIMEOUT);
+  else answer(socket, refusal(error.code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'malformed-request'));
+}
+
+function answer(socket: Duplex, { status, title, headers, body }: Refusal): void {
+  socket.on('error', () => {});
   // The other side may never close its half; the answer gets a moment to arrive.
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
-  if (error.code !== 'HPE_HEADER_OVERFLOW') {
-    const status = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? '408 Request Timeout' : '400 Bad Request';
-    return void socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-  }
-  const { code, status, title } = HEADERS_TOO_LARGE;
-  const detail = 'The request headers are too large.';
-  const requestId = crypto.randomUUID();
-  const body = JSON.stringify({ type: `/problems/${code}`, title, status, detail, instance: '/', requestId });
-  const head = [
-    `HTTP/1.1 ${status} ${title}`,
-    'Connection: close',
-    'Content-Type: application/problem+json',
-    `Content-Length: ${body.length}`,
-    'X-Content-Type-Options: nosniff',
-    `X-Request-Id: ${requestId}`,
-  ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  const lines = Object.entries({ Connection: 'close', ...headers }).map((field) => field.join(': '));
+  socket.end(`HTTP/1.1 ${status} ${title}\r\n${lines.join('\r\n')}\r\n\r\n${body}`);
 }

@@ -7,6 +7,8 @@ type Options = {
   port: number;
   readTimeoutMs: number;
   idleTimeoutMs: number;
+  /** Connections at a time; Node alone can refuse those beyond it. */
+  maxConnections: number;
   /** Whether other processes listen on the port, too. Node needs no telling: its cluster knows. */
   reusePort: boolean;
   log: Log;
@@ -23,6 +25,3 @@ export type CreateServer = (options: Options) => {
   /** Takes no new connections, lets requests finish and resolves when the last connection is gone. */
   close(): Promise<void>;
 };
-
-/** For a Host or a target of which no URL can be made (RFC 9112 §3.2): nothing behind the server could read the request. */
-export const badHost = () => new Response(null, { status: 400 });

@@ -19,6 +19,8 @@ type Taken = [key: string, times: number][];
 export type Worker = {
   /** Which one it is, from 0; whoever replaces it is the same. */
   slot: number;
+  /** Of how many. */
+  count: number;
   /** Resolves with the reason to stop when the primary is gone. */
   orphaned: Promise<string>;
   /** Tells the primary that this one listens. */
@@ -47,6 +49,7 @@ export function thisWorker(): Worker | undefined {
 
   return {
     slot,
+    count,
     orphaned: new Promise((resolve) => {
       const tell = () => resolve('the primary is gone');
       process.once('disconnect', tell);

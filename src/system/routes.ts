@@ -48,7 +48,7 @@ const problem = createRoute({
   request: {
     params: z.object({ name: z.string().meta({ param: { name: 'name', in: 'path' }, example: 'not-found' }) }),
   },
-  responses: { 200: plainResponse(z.string(), 'A page', 'text/html'), ...plainProblemsOf('not-found') },
+  responses: { 200: plainResponse(z.string(), 'A page', 'text/html'), ...plainProblemsOf('not-found', 'unavailable') },
 });
 
 export const systemRoutes = router()

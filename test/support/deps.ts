@@ -42,6 +42,7 @@ export function testDeps(own: Partial<Deps> = {}): Deps {
     wake: () => {},
     log: silent,
     metrics: { requestStarted() {}, requestFinished() {}, delivery() {}, dispatcherTick() {} },
+    underWay: { count: 0 },
     draining: () => false,
     clientAddress: '192.0.2.1',
     ...own,

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { createDatabase } from '../support/databases.ts';
+import { malformed, type Reaction, randomlyMalformed, reactionTo } from '../support/malformed.ts';
+import { randomFrom } from '../support/random.ts';
+import { COMMANDS } from '../support/runtimes.ts';
+import { type Service, startService } from '../support/service.ts';
+import { token } from '../support/tokens.ts';
+
+const AUTHORIZATION = `Authorization: Bearer ${token()}`;
+
+/** Where a runtime's own parser decides otherwise: README.md has these exceptions. */
+const EXCEPTIONS: Record<keyof typeof COMMANDS, Record<string, Reaction>> = {
+  node: {},
+  deno: {
+    'a chunk of no size': 'closed',
+    'a chunk of a size beyond all numbers': 'closed',
+    'a chunk without an end': 'closed',
+    'HTTP/2 without asking': 'closed',
+  },
+  bun: {
+    'an unknown method': 'closed',
+    'a method in small letters': 'closed',
+    TRACK: 'closed',
+    'a line that ends in LF alone': 505,
+    'NUL in the target': 505,
+    'HTTP/0.9': 505,
+    'HTTP/1.2': 505,
+    'HTTP/9.9': 505,
+  },
+};
+
+for (const runtime of Object.keys(COMMANDS) as (keyof typeof COMMANDS)[]) {
+  describe(`requests that are malformed, on ${runtime}`, () => {
+    let database: Awaited<ReturnType<typeof createDatabase>>;
+    let service: Service;
+
+    before(async () => {
+      database = await createDatabase();
+      const limits = { RATE_LIMIT_MAX: '1000000', READ_TIMEOUT_MS: '500', REQUEST_TIMEOUT_MS: '2000' };
+      service = await startService({ DATABASE_URL: database.url, ...limits }, COMMANDS[runtime]);
+    });
+    after(async () => {
+      await service.stop();
+      await database.drop();
+    });
+
+    /** It lives, and took nothing for a failure of its own. */
+    async function assertUnharmed(): Promise<void> {
+      assert.equal((await fetch(`${service.url}/health`)).status, 200);
+      const failures = service.lines.filter(
+        ({ level, msg, status }) => level === 'error' || (msg === 'request' && Number(status) >= 500 && status !== 503),
+      );
+      assert.deepEqual(failures, []);
+    }
+
+    test('each is refused or answered, none is a failure of the service', async () => {
+      const unexpected: Record<string, Reaction> = {};
+      for (const { what, text, status } of malformed(AUTHORIZATION)) {
+        const reaction = await reactionTo(service.url, text, { ends: what === 'HTTP/2 without asking' });
+        const exception = EXCEPTIONS[runtime][what];
+        const isFine =
+          exception !== undefined
+            ? reaction === exception
+            : typeof reaction === 'number' && reaction < 500 && reaction === (status ?? reaction);
+        if (!isFine) unexpected[what] = reaction;
+      }
+      assert.deepEqual(unexpected, {});
+      await assertUnharmed();
+    });
+
+    test('a load balancer asks without a Host, in HTTP/1.0', async () => {
+      for (const path of ['/health', '/ready']) {
+        assert.equal(await reactionTo(service.url, `GET ${path} HTTP/1.0\r\n\r\n`), 200, path);
+      }
+    });
+
+    // Elsewhere half a request is waited for: those say that they have no more to send.
+    const ends = runtime !== 'node';
+    test('a thousand at random, determined by their seed, do no harm', async () => {
+      const random = randomFrom(20_261_126);
+      const texts = Array.from({ length: 1000 }, () => randomlyMalformed(random, AUTHORIZATION));
+      const next = texts.values();
+      const failures: string[] = [];
+      const send = async () => {
+        for (const text of next) {
+          const reaction = await reactionTo(service.url, text, { ends });
+          const isHarm = typeof reaction === 'number' && reaction >= 500 && reaction !== 503;
+          if (isHarm && !(runtime === 'bun' && reaction === 505)) failures.push(`${reaction}: ${JSON.stringify(text)}`);
+        }
+      };
+      await Promise.all(Array.from({ length: 32 }, send));
+      assert.deepEqual(failures, []);
+      await assertUnharmed();
+    });
+  });
+}

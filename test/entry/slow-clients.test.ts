@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { describe, type TestContext, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ownDatabase } from '../support/databases.ts';
+import { COMMANDS } from '../support/runtimes.ts';
+import { type Service, startService } from '../support/service.ts';
+import { openUnread, stallReaders } from '../support/slow-readers.ts';
+import { token } from '../support/tokens.ts';
+
+const DOCUMENT = 'GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n';
+const LAST = 'GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
+const HALF_HEAD = 'GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ';
+const HALF_BODY = [
+  'POST /api/v1/users HTTP/1.1',
+  'Host: x',
+  `Authorization: Bearer ${token()}`,
+  'Content-Type: application/json',
+  'Content-Length: 100',
+  '',
+  '{',
+].join('\r\n');
+
+async function start(t: TestContext, env: Record<string, string>, command = COMMANDS.node): Promise<Service> {
+  const database = await ownDatabase(t);
+  const service = await startService({ DATABASE_URL: database.url, ...env }, command);
+  t.after(() => service.stop('SIGKILL'));
+  return service;
+}
+
+function open(t: TestContext, { url }: Service, said = ''): Socket {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  socket.on('error', () => {});
+  t.after(() => socket.destroy());
+  socket.write(said);
+  return socket;
+}
+
+const closed = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve));
+const statusesIn = (answers: string) => answers.match(/(?<=HTTP\/1\.1 )\d+/g)?.map(Number) ?? [];
+const healthOf = async ({ url }: Service) => (await fetch(`${url}/health`)).status;
+const served = ({ lines }: Service) => lines.filter(({ path }) => path === '/openapi.json').length;
+
+describe('a reader that takes nothing', () => {
+  test('is cut after IDLE_TIMEOUT_MS, however many there are, and /health answers meanwhile', async (t) => {
+    const service = await start(t, { IDLE_TIMEOUT_MS: '1000' });
+    const { health } = await stallReaders(service, { connections: 50, requests: 400 });
+    assert.deepEqual([...new Set(health)], [200]);
+  });
+
+  test('has no more made for it than the network takes, and one answer', async (t) => {
+    const service = await start(t, { IDLE_TIMEOUT_MS: '2000' });
+    await stallReaders(service, { connections: 1, requests: 1000 });
+    assert.ok(served(service) < 500, `${served(service)} answers were made`);
+  });
+
+  test('costs the others nothing: who takes slowly, or has asked for much at once, gets all of it in order', async (t) => {
+    const service = await start(t, { IDLE_TIMEOUT_MS: '1000' });
+    const [slow] = await openUnread(service.url, 1, DOCUMENT.repeat(150) + LAST);
+    const patient = open(t, service, 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(1000) + LAST);
+    assert.deepEqual(statusesIn(await text(patient)), Array(1001).fill(200));
+    let answers = '';
+    slow?.on('data', async (chunk) => {
+      answers += chunk;
+      slow.pause();
+      await delay(20);
+      slow.resume();
+    });
+    slow?.resume();
+    await once(slow as Socket, 'end');
+    assert.equal(statusesIn(answers).length, 151);
+  });
+
+  test('leaves an answer alone that takes longer than IDLE_TIMEOUT_MS to make', async (t) => {
+    const service = await start(t, { IDLE_TIMEOUT_MS: '200', READ_TIMEOUT_MS: '5000', REQUEST_TIMEOUT_MS: '1000' });
+    const socket = open(t, service, HALF_BODY);
+    const [answer] = await once(socket, 'data');
+    assert.deepEqual(statusesIn(String(answer)), [504]);
+  });
+});
+
+describe('MAX_CONNECTIONS', () => {
+  for (const PROCESSES of ['1', '2']) {
+    test(`is how many there may be in ${PROCESSES}: one more is refused, and taken once another is gone`, async (t) => {
+      const service = await start(t, { MAX_CONNECTIONS: '4', PROCESSES });
+      const kept: Socket[] = [];
+      for (let i = 0; i < 4; i++) {
+        const socket = open(t, service, 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
+        assert.deepEqual(statusesIn(String((await once(socket, 'data'))[0])), [200]);
+        kept.push(socket);
+      }
+      const refused = open(t, service, LAST);
+      await closed(refused);
+      assert.equal(refused.bytesRead, 0);
+      const { maxConnections } = await service.line(({ msg }) => msg === 'connections refused');
+      assert.equal(maxConnections, 4 / Number(PROCESSES));
+
+      for (const socket of kept) socket.destroy();
+      // Until the service has heard of it, it refuses.
+      for (let answers = ''; answers === ''; ) answers = await text(open(t, service, LAST)).catch(() => '');
+    });
+  }
+});
+
+describe('500 that never come to an end', () => {
+  for (const [what, said] of [
+    ['headers', HALF_HEAD],
+    ['bodies', HALF_BODY],
+  ] as const) {
+    test(`of their ${what} are cut after READ_TIMEOUT_MS, and /health answers meanwhile`, async (t) => {
+      const service = await start(t, { READ_TIMEOUT_MS: '1000', REQUEST_TIMEOUT_MS: '5000', LOG_LEVEL: 'info' });
+      const answers = Promise.all(Array.from({ length: 500 }, () => text(open(t, service, said))));
+      assert.equal(await healthOf(service), 200);
+      const statuses = (await answers).flatMap(statusesIn);
+      assert.deepEqual(statuses, Array(500).fill(408));
+      assert.equal(await healthOf(service), 200);
+    });
+
+    test(`of their ${what} are cut on Bun, too`, async (t) => {
+      const service = await start(t, { IDLE_TIMEOUT_MS: '1000', REQUEST_TIMEOUT_MS: '1000' }, COMMANDS.bun);
+      const all = Promise.all(Array.from({ length: 500 }, () => closed(open(t, service, said).resume())));
+      assert.equal(await healthOf(service), 200);
+      await all;
+      assert.equal(await healthOf(service), 200);
+    });
+  }
+});

@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { app } from '../../src/app.ts';
+import { testDeps } from '../support/deps.ts';
+import { headers } from '../support/tokens.ts';
+
+describe('while more is under way than there is room for', () => {
+  test('requests are told when to come again, and probes are answered', async () => {
+    const deps = testDeps({ underWay: { count: 5000 } });
+    for (const path of ['/api/v1/users', '/openapi.json', '/docs', '/nowhere']) {
+      const response = await app.request(path, { headers: headers() }, deps);
+      assert.equal(response.status, 503, path);
+      assert.equal(response.headers.get('retry-after'), '1');
+      const { type, detail } = (await response.json()) as { type: string; detail: string };
+      assert.match(type, /\/problems\/unavailable$/);
+      assert.equal(detail, 'Too many requests are under way.');
+    }
+    assert.equal((await app.request('/health', {}, deps)).status, 200);
+    // It asks the database, which is away in this test.
+    const ready = (await (await app.request('/ready', {}, deps)).json()) as { detail: string };
+    assert.equal(ready.detail, 'The database does not answer.');
+  });
+
+  test('a request is under way until it is answered, whatever the answer', async () => {
+    const deps = testDeps();
+    for (const path of ['/health', '/ready', '/api/v1/users', '/nowhere']) {
+      const answer = app.request(path, { headers: headers() }, deps);
+      assert.equal(deps.underWay.count, 1, path);
+      await answer;
+      assert.equal(deps.underWay.count, 0, path);
+    }
+  });
+});

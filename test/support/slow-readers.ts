@@ -1,0 +1,54 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { residentMib } from './processes.ts';
+import type { Service } from './service.ts';
+
+/** Opens connections to the service, one after the other, and sends each the same. What comes back is not read. */
+export async function openUnread(url: string, count: number, text: string): Promise<Socket[]> {
+  const { hostname, port } = new URL(url);
+  const sockets: Socket[] = [];
+  for (let i = 0; i < count; i++) {
+    const socket = connect(Number(port), hostname).pause();
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    socket.write(text);
+    sockets.push(socket);
+  }
+  return sockets;
+}
+
+/** How many sockets a service on Node has open, its database's included, as its own metrics tell. */
+async function openSockets(service: Service): Promise<number> {
+  const { url } = await service.line(({ msg }) => msg === 'metrics listening');
+  const text = await (await fetch(url as string, { headers: { Connection: 'close' } })).text();
+  return Number(/^nodejs_active_resources\{type="TCPSocketWrap"\} (\d+)$/m.exec(text)?.[1] ?? 0);
+}
+
+type Options = { connections: number; requests: number; path?: string; settleMs?: number };
+
+/**
+ * Readers that ask many times for something large and take nothing, until the service has cut them all. Memory in MiB:
+ * before, while they are there, and `settleMs` after they are gone.
+ */
+export async function stallReaders(
+  service: Service,
+  { connections, requests, path = '/openapi.json', settleMs = 0 }: Options,
+): Promise<{ beforeMib: number; stalledMib: number; afterMib: number; health: number[] }> {
+  const beforeMib = residentMib(service.pid);
+  const atRest = await openSockets(service);
+  const health: number[] = [];
+  const sockets = await openUnread(
+    service.url,
+    connections,
+    `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(requests),
+  );
+  let stalledMib = 0;
+  do {
+    health.push((await fetch(`${service.url}/health`, { headers: { Connection: 'close' } })).status);
+    stalledMib = Math.max(stalledMib, residentMib(service.pid));
+  } while ((await openSockets(service)) > atRest && (await delay(50, true)));
+  for (const socket of sockets) socket.destroy();
+  await delay(settleMs);
+  return { beforeMib, stalledMib, afterMib: residentMib(service.pid), health };
+}
