@@ -1,12 +1,11 @@
 // One fault, struck several times at a service under load; then everything is looked at.
 
-import { readdirSync, readlinkSync } from 'node:fs';
 import { setTimeout as pass } from 'node:timers/promises';
 import { quantile } from '../bench/figures.ts';
-import { residentMib, treeOf } from '../support/processes.ts';
 import { randomFrom } from '../support/random.ts';
 import { headers } from '../support/tokens.ts';
 import type { Fault } from './fault.ts';
+import { footprint, grown } from './footprint.ts';
 import { judge, judgeProbes, RECOVERS_WITHIN_MS, TRUTH, type Truth } from './judge.ts';
 import { type Load, startLoad } from './load.ts';
 import { type Probe, startProbe } from './probe.ts';
@@ -149,49 +148,4 @@ async function truthOf(world: World): Promise<Truth> {
   return { users, messages, notifications, queued: Number(row?.queued) };
 }
 
-type Footprint = { memoryMib: number; sockets: number };
-
-/** The least of what is seen within `forMs`, or until it is no more than `enough`: garbage is not what stays. */
-async function footprint({ services }: World, forMs: number, enough?: Footprint): Promise<Footprint> {
-  let least = { memoryMib: Number.POSITIVE_INFINITY, sockets: Number.POSITIVE_INFINITY };
-  for (const end = performance.now() + forMs; ; await pass(200)) {
-    const memoryMib = sum(services.map(({ pid }) => residentMib(pid)));
-    const sockets = sum(services.map(({ pid }) => sum(treeOf(pid).map(openSockets))));
-    least = { memoryMib: Math.min(least.memoryMib, memoryMib), sockets: Math.min(least.sockets, sockets) };
-    if (performance.now() >= end || (enough && grown(enough, least).length === 0)) return least;
-  }
-}
-
-function openSockets(pid: number): number {
-  try {
-    const links = readdirSync(`/proc/${pid}/fd`).map((fd) => {
-      try {
-        return readlinkSync(`/proc/${pid}/fd/${fd}`);
-      } catch {
-        return '';
-      }
-    });
-    return links.filter((link) => link.startsWith('socket:')).length;
-  } catch {
-    return 0;
-  }
-}
-
-/** A young process still grows into its heap, whatever strikes it. */
-const MAY_GROW = { factor: 1.25, mib: 48, sockets: 15 };
-
-function grown(before: Footprint, after: Footprint): string[] {
-  const most = before.memoryMib * MAY_GROW.factor + MAY_GROW.mib;
-  return [
-    ...(after.memoryMib > most
-      ? [`memory grew from ${Math.round(before.memoryMib)} to ${Math.round(after.memoryMib)} MiB`]
-      : []),
-    ...(after.sockets > before.sockets + MAY_GROW.sockets
-      ? [`sockets grew from ${before.sockets} to ${after.sockets}`]
-      : []),
-  ];
-}
-
 export const worst = ({ recoveries }: Row) => Math.max(...recoveries);
-
-const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);

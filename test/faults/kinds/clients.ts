@@ -3,38 +3,47 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as pass } from 'node:timers/promises';
 import { SECRET } from '../../support/deps.ts';
+import { randomlyMalformed, reactionTo } from '../../support/malformed.ts';
 import type { Service } from '../../support/service.ts';
 import { headers } from '../../support/tokens.ts';
 import type { Fault } from '../fault.ts';
+import { openSockets } from '../footprint.ts';
 import { worstOf } from '../health.ts';
 import { DATABASE_PASSWORD, SECRETS_KEY, type World } from '../world.ts';
 
 const kind = 'clients';
 const MANY = 500;
+const AUTHORIZATION = `Authorization: ${headers().Authorization}`;
 /** Time limits that a strike outlasts. */
 const SOON = { READ_TIMEOUT_MS: '2000', IDLE_TIMEOUT_MS: '3000' };
-const CUT_WITHIN_MS = 15_000;
+const CUT_WITHIN_MS = 30_000;
+/** Connections that come and go beside them: the clients', the database's. */
+const SPARE = 40;
 
-/** Opens connections that send `first`, and `then` now and again; returns once the service has closed all of them. */
-async function untilCut(url: string, first: string, then = '', reads = true): Promise<number> {
-  const sockets = await Promise.all(Array.from({ length: MANY }, () => open(url)));
-  let left = sockets.length;
-  const closed = sockets.map((socket) => once(socket, 'close').then(() => left--));
+/** Opens connections that send `first`, and `drip` now and again, until the service has closed them; returns how many are left. */
+async function untilCut({ url, services }: World, first: string, { drip = '', reads = true } = {}): Promise<number> {
+  const open = () => openSockets((services[0] as Service).pid);
+  const before = open();
+  const sockets = await Promise.all(Array.from({ length: MANY }, () => connected(url)));
   for (const socket of sockets) {
+    // Who does not read does not notice either that he was cut.
     if (reads) socket.resume();
     else socket.pause();
     socket.write(first);
   }
-  const timer = setInterval(() => {
-    for (const socket of sockets) if (socket.writable) socket.write(then);
-  }, 300);
-  await Promise.race([Promise.all(closed), pass(CUT_WITHIN_MS)]);
-  clearInterval(timer);
+  for (
+    const end = performance.now() + CUT_WITHIN_MS;
+    performance.now() < end && open() > before + SPARE;
+    await pass(300)
+  ) {
+    for (const socket of sockets) if (drip && socket.writable) socket.write(drip);
+  }
+  const left = open() - before;
   for (const socket of sockets) socket.destroy();
-  return left;
+  return left > SPARE ? left : 0;
 }
 
-async function open(url: string): Promise<Socket> {
+async function connected(url: string): Promise<Socket> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
   socket.on('error', () => {});
@@ -91,8 +100,8 @@ export const clientFaults: Fault[] = [
     ready: 'stays',
     harmless: true,
     world: { env: SOON },
-    async strike({ url }, { untrue }) {
-      const left = await untilCut(url, 'GET /health HTTP/1.1\r\nX-Slow: ', 'x');
+    async strike(world, { untrue }) {
+      const left = await untilCut(world, 'GET /health HTTP/1.1\r\nX-Slow: ', { drip: 'x' });
       if (left > 0) untrue(`${left} of ${MANY} were not cut`);
     },
   },
@@ -102,10 +111,10 @@ export const clientFaults: Fault[] = [
     ready: 'stays',
     harmless: true,
     world: { env: SOON },
-    async strike({ url }, { untrue }) {
+    async strike(world, { untrue }) {
       const own = Object.entries(headers()).map(([name, value]) => `${name}: ${value}\r\n`);
       const head = `POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n${own.join('')}\r\n{`;
-      const left = await untilCut(url, head, ' ');
+      const left = await untilCut(world, head, { drip: ' ' });
       if (left > 0) untrue(`${left} of ${MANY} were not cut`);
     },
   },
@@ -115,9 +124,42 @@ export const clientFaults: Fault[] = [
     ready: 'stays',
     harmless: true,
     world: { env: SOON },
-    async strike({ url }, { untrue }) {
-      const left = await untilCut(url, get('/openapi.json').repeat(200), '', false);
+    async strike(world, { untrue }) {
+      const left = await untilCut(world, get('/openapi.json').repeat(200), { reads: false });
       if (left > 0) untrue(`${left} of ${MANY} were not cut`);
+    },
+  },
+  {
+    name: 'more connections than MAX_CONNECTIONS',
+    kind,
+    ready: 'any',
+    harmless: true,
+    drops: true,
+    world: { env: { MAX_CONNECTIONS: '200' } },
+    async strike({ url }, { holdMs, untrue }) {
+      const { hostname, port } = new URL(url);
+      const sockets = Array.from({ length: MANY }, () => connect(Number(port), hostname).on('error', () => {}));
+      await pass(holdMs);
+      const taken = sockets.filter(({ readyState }) => readyState === 'open').length;
+      if (taken > 200) untrue(`${taken} connections were taken`);
+      for (const socket of sockets) socket.destroy();
+    },
+  },
+  {
+    name: '10,000 requests that are malformed at random',
+    kind,
+    ready: 'stays',
+    harmless: true,
+    world: { env: { READ_TIMEOUT_MS: '500' } },
+    async strike({ url }, { random, untrue }) {
+      const requests = Array.from({ length: 10_000 }, () => randomlyMalformed(random, AUTHORIZATION)).values();
+      const send = async () => {
+        for (const text of requests) {
+          const reaction = await reactionTo(url, text);
+          if (typeof reaction === 'number' && reaction >= 500) untrue(`${reaction} to ${JSON.stringify(text)}`);
+        }
+      };
+      await Promise.all(Array.from({ length: 64 }, send));
     },
   },
   {

@@ -1,0 +1,51 @@
+// What a service holds of the machine: memory and sockets.
+import { readdirSync, readlinkSync } from 'node:fs';
+import { setTimeout as pass } from 'node:timers/promises';
+import { residentMib, treeOf } from '../support/processes.ts';
+import type { World } from './world.ts';
+
+type Footprint = { memoryMib: number; sockets: number };
+
+/** The least of what is seen within `forMs`, or until it is no more than `enough`: garbage is not what stays. */
+export async function footprint({ services }: World, forMs: number, enough?: Footprint): Promise<Footprint> {
+  let least = { memoryMib: Number.POSITIVE_INFINITY, sockets: Number.POSITIVE_INFINITY };
+  for (const end = performance.now() + forMs; ; await pass(200)) {
+    const memoryMib = sum(services.map(({ pid }) => residentMib(pid)));
+    const sockets = sum(services.map(({ pid }) => sum(treeOf(pid).map(openSockets))));
+    least = { memoryMib: Math.min(least.memoryMib, memoryMib), sockets: Math.min(least.sockets, sockets) };
+    if (performance.now() >= end || (enough && grown(enough, least).length === 0)) return least;
+  }
+}
+
+/** Sockets that a process has open. */
+export function openSockets(pid: number): number {
+  try {
+    const links = readdirSync(`/proc/${pid}/fd`).map((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`);
+      } catch {
+        return '';
+      }
+    });
+    return links.filter((link) => link.startsWith('socket:')).length;
+  } catch {
+    return 0;
+  }
+}
+
+/** A young process still grows into its heap, whatever strikes it. */
+const MAY_GROW = { factor: 1.25, mib: 48, sockets: 15 };
+
+export function grown(before: Footprint, after: Footprint): string[] {
+  const most = before.memoryMib * MAY_GROW.factor + MAY_GROW.mib;
+  return [
+    ...(after.memoryMib > most
+      ? [`memory grew from ${Math.round(before.memoryMib)} to ${Math.round(after.memoryMib)} MiB`]
+      : []),
+    ...(after.sockets > before.sockets + MAY_GROW.sockets
+      ? [`sockets grew from ${before.sockets} to ${after.sockets}`]
+      : []),
+  ];
+}
+
+const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
