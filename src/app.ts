@@ -1,7 +1,6 @@
 import { documentOf } from './docs/document.ts';
 import { docsRoutes } from './docs/routes.ts';
 import { accessLog } from './http/access-log.ts';
-import { admission } from './http/admission.ts';
 import { authenticate } from './http/auth.ts';
 import { crossOrigin } from './http/cross-origin.ts';
 import { deadline } from './http/deadline.ts';
@@ -27,7 +26,6 @@ app.use(requestId);
 app.use(accessLog);
 app.use(standardHeaders);
 app.use(crossOrigin);
-app.use(admission);
 app.use(deadline);
 app.use(knownMethods(app));
 app.use('/api/*', rateLimitPolicy, knownRoutes, authenticate, rateLimit, limitedBody);

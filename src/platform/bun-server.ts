@@ -59,8 +59,9 @@ export const createBunServer: CreateServer = ({ fetch, host, port, idleTimeoutMs
   };
 };
 
-/** Undefined where no URL can be made. HTTP/1.0 does without a Host, and Bun then gives a path alone. */
+/** Undefined where no URL can be made, or two: Bun gives two Hosts as a list. HTTP/1.0 does without, and has a path alone. */
 function withUrl(request: Request): Request | undefined {
-  if (URL.canParse(request.url)) return request;
-  return request.headers.has('Host') ? undefined : new Request(`http://localhost${request.url}`, request);
+  const host = request.headers.get('Host');
+  if (host === null && request.url.startsWith('/')) return new Request(`http://localhost${request.url}`, request);
+  return URL.canParse(request.url) && !host?.includes(',') ? request : undefined;
 }

@@ -23,7 +23,9 @@ export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, l
   let draining = false;
 
   async function handler(request: Request, { remoteAddr }: { remoteAddr: Address }): Promise<Response> {
-    if (!URL.canParse(request.url)) return malformedRequest();
+    const coding = request.headers.get('Transfer-Encoding') ?? 'chunked';
+    // Deno's parser leaves both to us.
+    if (!URL.canParse(request.url) || coding.toLowerCase() !== 'chunked') return malformedRequest();
     const response = await fetch(request, remoteAddr.hostname);
     if (draining) response.headers.set('Connection', 'close');
     return response;

@@ -9,6 +9,8 @@ import type { CreateServer } from './server.ts';
 const SWEEP_MS = 50;
 /** Milliseconds that a connection on which nothing is asked outlives the listener: a request may be on its way. */
 const LINGER_MS = 250;
+/** Milliseconds between looks at who has an answer to take: none of it is done for each request. */
+const WATCH_MS = 1000;
 /** Requests that may wait behind others of their connections, in all; each is some 3 KB. */
 const WAITING_MAX = 4_000;
 /** Milliseconds between two log lines about refused connections. */
@@ -26,6 +28,7 @@ export const createNodeServer: CreateServer = (options) => {
 
   const listener = getRequestListener(
     async (request, { incoming, outgoing }) => {
+      if (isAmbiguous(incoming)) return malformedRequest();
       const response = await fetch(request, incoming.socket.remoteAddress ?? 'unknown');
       if (draining) outgoing.setHeader('Connection', 'close');
       return response;
@@ -55,7 +58,6 @@ export const createNodeServer: CreateServer = (options) => {
   server.maxConnections = maxConnections;
   // In one of several processes: else those beyond would go from one full process to the next for ever.
   Object.assign(server, { dropMaxConnection: true });
-  server.timeout = idleTimeoutMs;
 
   server.on('clientError', answerBadRequest);
   server.on('checkExpectation', (incoming, outgoing) => inTurn(incoming, outgoing));
@@ -68,18 +70,23 @@ export const createNodeServer: CreateServer = (options) => {
       connections.delete(socket);
     });
   });
-  server.on('timeout', (socket) => {
-    const { newest } = connections.get(socket) ?? {};
-    // A request has limits of its own, until it is read and until it is answered.
-    if (!newest?.writableFinished && socket.writableLength === 0) socket.setTimeout(idleTimeoutMs);
-    else cut(socket);
-  });
+  // Kept connections and readers that take nothing: what is read and answered has limits of its own.
+  server.on('timeout', cut);
+  const watch = setInterval(watchReaders, Math.min(WATCH_MS, idleTimeoutMs));
+  watch.unref();
   let toldAt = Number.NEGATIVE_INFINITY;
   server.on('drop', () => {
     if (performance.now() - toldAt < TELL_REFUSED_MS) return;
     toldAt = performance.now();
     log.warn('connections refused', { why: 'MAX_CONNECTIONS is reached', maxConnections });
   });
+
+  /** Times who has an answer to take; Node sees progress within one, and ends that time with the answer. */
+  function watchReaders(): void {
+    for (const socket of connections.keys()) {
+      if (socket.writableLength > 0 && !socket.timeout) socket.setTimeout(idleTimeoutMs);
+    }
+  }
 
   /** One request of a connection at a time: no more is made than one answer that nobody takes. */
   function inTurn(incoming: IncomingMessage, outgoing: ServerResponse): void {
@@ -124,9 +131,22 @@ export const createNodeServer: CreateServer = (options) => {
       const sweeper = setInterval(() => performance.now() >= lingersUntil && closeUnused(), SWEEP_MS);
       await closed;
       clearInterval(sweeper);
+      clearInterval(watch);
     },
   };
 };
+
+/** Whether two readers could take it for two different requests (RFC 9112, sections 3.2 and 6.1). */
+function isAmbiguous({ headers, rawHeaders }: Pick<IncomingMessage, 'headers' | 'rawHeaders'>): boolean {
+  const coding = headers['transfer-encoding'];
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') return true;
+  let hosts = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i];
+    if (name?.length === 4 && name.toLowerCase() === 'host') hosts++;
+  }
+  return hosts > 1;
+}
 
 /** What nobody took is thrown away. */
 function cut(socket: Socket): void {
