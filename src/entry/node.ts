@@ -6,7 +6,10 @@ const { start } = await import('./start.ts');
 const clusters = async () => (await import('node:cluster')).default;
 
 await start({
-  createServer: async () => (await import('../platform/node-server.ts')).createNodeServer,
+  createServer: async () => {
+    (await import('../platform/spare-memory.ts')).giveBackSpareMemory();
+    return (await import('../platform/node-server.ts')).createNodeServer;
+  },
   fork: async () => {
     const cluster = await clusters();
     const { closePassedConnections } = await import('../platform/passed-connections.ts');

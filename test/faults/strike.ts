@@ -62,6 +62,7 @@ export async function strike(
     const warmUp = startLoad(world.url, perSecond, random);
     if (measured) await pass(WARM_UP_MS);
     await warmUp.stop();
+    const ends = { holdMs: Math.max(holdMs, fault.holdMs ?? 0), random, measured };
     const before = await footprint(world, measured ? LOOK_MS : 0);
 
     const load = startLoad(world.url, perSecond, random);
@@ -74,12 +75,7 @@ export async function strike(
       tell(`${time + 1} of ${times}`);
       await pass(PAUSE_MS * (1 + random()));
       const from = performance.now();
-      await fault.strike(world, {
-        holdMs: Math.max(holdMs, fault.holdMs ?? 0),
-        random,
-        measured,
-        untrue: (what) => untrue.push(what),
-      });
+      await fault.strike(world, { ...ends, untrue: (what) => untrue.push(what) });
       const until = performance.now();
       untrue.push(...judgeProbes(probe.ready, probe.health, { from, until }, fault, measured));
       health.push(
