@@ -94,7 +94,7 @@ export function words(target: () => Target): void {
   });
 
   describe('entity tags', () => {
-    test('are compared as they are written: "01" is not "1"', async () => {
+    test('are compared as they are written, and are no numbers', async () => {
       const call = caller(target);
       const [user, hook] = [await newUser(), await newHook()];
       const cases: [string, object][] = [
@@ -118,7 +118,7 @@ export function words(target: () => Target): void {
   });
 
   describe('data with names that mean something to JavaScript', () => {
-    test('is refused where a member is called __proto__, at any depth, by its pointer', async () => {
+    test('is refused where a member has the name of a prototype, at any depth, by its pointer', async () => {
       const call = caller(target);
       const { id } = await newUser();
       const send = (data: string) =>
