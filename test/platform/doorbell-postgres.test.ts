@@ -68,9 +68,10 @@ const ringFromOutside = (database: string) => query(database, 'notify keelson_du
 test('rings soon after one go together: a hundred writes a second, or ten thousand, are as many', async (t) => {
   const { database, ring } = await setUp(t, { listens: false });
   const { heard, until } = await outsider(t, database.url);
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   ring();
   await until(() => heard.length === 1);
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+  t.mock.timers.tick(10);
   ring();
   await until(() => heard.length === 2);
   for (let i = 0; i < 500; i++) {

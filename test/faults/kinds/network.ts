@@ -9,6 +9,7 @@ export const networkFaults: Fault[] = [
     name: 'everything 150 ms late, each way',
     kind,
     ready: 'stays',
+    harmless: true,
     async strike({ proxy }, { holdMs }) {
       proxy.delay(150);
       await pass(holdMs);

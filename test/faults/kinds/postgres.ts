@@ -53,6 +53,7 @@ export const postgresFaults: Fault[] = [
     name: 'its connections terminated in storms',
     kind,
     ready: 'any',
+    harmless: true,
     short: true,
     async strike({ databaseUrl }, { holdMs }) {
       for (const end = performance.now() + holdMs; performance.now() < end; await pass(STORM_EVERY_MS)) {
@@ -64,6 +65,7 @@ export const postgresFaults: Fault[] = [
     name: 'out of connections, two left to the service',
     kind,
     ready: 'stays',
+    harmless: true,
     strike: (world, { holdMs }) => withoutConnections(world, 2, holdMs),
   },
   {

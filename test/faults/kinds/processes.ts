@@ -18,6 +18,7 @@ const rolling = (runtime: 'node' | 'deno' | 'bun', short = false): Fault => ({
   kind,
   // Through the balancer, which learns of a stop a moment late.
   ready: 'any',
+  harmless: true,
   short,
   world: { processes: 'two', runtime, perSecond: 200 },
   async strike({ services, restart, balancer }, { untrue }) {
@@ -44,6 +45,7 @@ export const processFaults: Fault[] = [
     name: 'the dispatcher killed',
     kind,
     ready: 'stays',
+    harmless: true,
     short: true,
     world: { processes: 'split' },
     strike: (world, { random }) => killAndRestart(world, 1, random),
@@ -53,6 +55,7 @@ export const processFaults: Fault[] = [
     kind,
     ready: 'any',
     drops: true,
+    harmless: true,
     world: { env: { PROCESSES: '2' } },
     async strike({ services: [service] }, { random }) {
       const workers = () => service?.lines.filter(({ msg }) => msg === 'worker started') ?? [];
@@ -77,6 +80,7 @@ export const processFaults: Fault[] = [
     name: "the service's clock an hour ahead, then an hour behind",
     kind,
     ready: 'stays',
+    harmless: true,
     world: { env: { NODE_OPTIONS: `--import ${join(import.meta.dirname, '../step-clock.js')}` } },
     async strike({ services: [service] }, { holdMs }) {
       for (let step = 0; step < 3; step++) {
