@@ -68,20 +68,18 @@ const ringFromOutside = (database: string) => query(database, 'notify keelson_du
 test('rings soon after one go together: a hundred writes a second, or ten thousand, are as many', async (t) => {
   const { database, ring } = await setUp(t, { listens: false });
   const { heard, until } = await outsider(t, database.url);
-  t.mock.timers.enable({ apis: ['setTimeout'] });
   ring();
   await until(() => heard.length === 1);
-  t.mock.timers.tick(10);
-  ring();
-  await until(() => heard.length === 2);
+  const began = performance.now();
   for (let i = 0; i < 500; i++) {
     ring();
     await new Promise(setImmediate);
   }
-  assert.equal(heard.length, 2);
-  t.mock.timers.tick(10);
-  await until(() => heard.length === 3);
-  t.mock.timers.reset();
+  ring('last');
+  await until(() => heard.includes('last'));
+  // Ten milliseconds lie between two, however long this took; a timer may be early by one. The last batch rings twice.
+  const most = 3 + (performance.now() - began) / 9;
+  assert.ok(heard.length <= most, `${heard.length} rings heard, ${most} at most`);
 });
 
 describe('ringing', { timeout: 60_000, concurrency: true }, () => {
