@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setTimeout as pass } from 'node:timers/promises';
+import { waiters } from '../support/until.ts';
 
 const ASK_EVERY_MS = 50;
 const ASK_FOR_MS = 1000;
@@ -8,14 +9,14 @@ const ASK_FOR_MS = 1000;
 export type Balancer = {
   url: string;
   /** Resolves once the balancer sends connections to `url`, or no longer does. */
-  until(url: string, ready: boolean): Promise<void>;
+  until(url: string, ready: boolean): Promise<unknown>;
   close(): Promise<void>;
 };
 
 /** A TCP load balancer, as simple as they come: new connections go, in turn, to whoever said 200 on /ready last. */
 export async function startBalancer(urls: string[]): Promise<Balancer> {
   const ready = new Set<string>();
-  const waiting = new Set<() => void>();
+  const { until, changed } = waiters();
   const sockets = new Set<Socket>();
   let closed = false;
   let turn = 0;
@@ -56,7 +57,7 @@ export async function startBalancer(urls: string[]): Promise<Balancer> {
       );
       if (status === 200) ready.add(url);
       else ready.delete(url);
-      for (const look of waiting) look();
+      changed();
       await pass(ASK_EVERY_MS);
     }
   }
@@ -64,19 +65,11 @@ export async function startBalancer(urls: string[]): Promise<Balancer> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const watching = urls.map(watch);
-  const until = (url: string, is: boolean) =>
-    new Promise<void>((resolve) => {
-      const look = () => {
-        if (ready.has(url) !== is) return void waiting.add(look);
-        waiting.delete(look);
-        resolve();
-      };
-      look();
-    });
-  for (const url of urls) await until(url, true);
+  const untilReady = (url: string, is: boolean) => until(() => ready.has(url) === is);
+  for (const url of urls) await untilReady(url, true);
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    until,
+    until: untilReady,
     async close() {
       closed = true;
       server.close();

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as pass } from 'node:timers/promises';
 import { Agent, fetch } from 'undici';
 import { headers } from '../support/tokens.ts';
+import { waiters } from '../support/until.ts';
 
 /** What became of one try. `status` 0: the connection ended without an answer; -1: nothing within `PATIENCE_MS`. */
 export type Answer = { at: number; doneAt: number; status: number; problem: string; id: string | undefined };
@@ -45,7 +46,7 @@ export function startLoad(url: string, perSecond: number, random: () => number):
   const kept: string[] = [];
   const spare: string[] = [];
   const ending = new AbortController();
-  const waiting = new Set<() => void>();
+  const { until, changed } = waiters();
 
   async function ask(wish: Wish, method: string, path: string, body?: unknown, key?: string): Promise<Answer> {
     const at = performance.now();
@@ -110,7 +111,7 @@ export function startLoad(url: string, perSecond: number, random: () => number):
       wish.id = known;
       await ask(wish, 'GET', `/api/v1/users/${known}`);
     }
-    for (const look of waiting) look();
+    changed();
   }
 
   async function go(): Promise<void> {
@@ -127,18 +128,12 @@ export function startLoad(url: string, perSecond: number, random: () => number):
   return {
     wishes,
     acceptedAfter: (at) =>
-      new Promise((resolve) => {
-        const look = () => {
-          const found = wishes.find(({ kind, answers }) => {
-            const last = answers.at(-1);
-            return kind === 'create' && answers[0] && answers[0].at >= at && last?.status === 201;
-          });
-          if (!found) return void waiting.add(look);
-          waiting.delete(look);
-          resolve(found);
-        };
-        look();
-      }),
+      until(() =>
+        wishes.find(({ kind, answers: [first, ...others] }) => {
+          const last = others.at(-1) ?? first;
+          return kind === 'create' && first && first.at >= at && last?.status === 201;
+        }),
+      ),
     async stop() {
       ending.abort();
       await going;

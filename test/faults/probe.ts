@@ -1,5 +1,6 @@
 import { setTimeout as pass } from 'node:timers/promises';
 import { Agent, fetch } from 'undici';
+import { waiters } from '../support/until.ts';
 
 /** `status` is 0 where there was no answer. */
 export type Seen = { at: number; doneAt: number; status: number };
@@ -19,7 +20,7 @@ export function startProbe(url: string): Probe {
   const ending = new AbortController();
   const ready: Seen[] = [];
   const health: Seen[] = [];
-  const waiting = new Set<() => void>();
+  const { until, changed } = waiters();
 
   async function watch(path: string, seen: Seen[]): Promise<void> {
     const agent = new Agent({ pipelining: 0 });
@@ -37,7 +38,7 @@ export function startProbe(url: string): Probe {
       );
       if (ending.signal.aborted) break;
       seen.push({ at, doneAt: performance.now(), status });
-      for (const look of waiting) look();
+      changed();
       await pass(EVERY_MS, undefined, { signal: ending.signal }).catch(() => {});
     }
     await agent.close();
@@ -47,16 +48,7 @@ export function startProbe(url: string): Probe {
   return {
     ready,
     health,
-    readyAfter: (at) =>
-      new Promise((resolve) => {
-        const look = () => {
-          const found = ready.find((seen) => seen.at >= at && seen.status === 200);
-          if (!found) return void waiting.add(look);
-          waiting.delete(look);
-          resolve(found);
-        };
-        look();
-      }),
+    readyAfter: (at) => until(() => ready.find((seen) => seen.at >= at && seen.status === 200)),
     async stop() {
       ending.abort();
       await Promise.all(watching);

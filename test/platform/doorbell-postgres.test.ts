@@ -7,29 +7,21 @@ import { ownDatabase } from '../support/databases.ts';
 import { recordingLog } from '../support/deps.ts';
 import { query } from '../support/postgres-server.ts';
 import { startProxy } from '../support/proxy.ts';
+import { waiters } from '../support/until.ts';
 
 /** What was rung for; undefined for a plain ring. */
-type Rings = { heard: (string | undefined)[]; hear(id?: string): void; until(holds: () => boolean): Promise<void> };
+type Rings = { heard: (string | undefined)[]; hear(id?: string): void; until(holds: () => boolean): Promise<unknown> };
 
 function listenTo(): Rings {
   const heard: (string | undefined)[] = [];
-  const waiting = new Set<() => void>();
+  const { until, changed } = waiters();
   return {
     heard,
     hear(id) {
       heard.push(id);
-      for (const look of waiting) look();
+      changed();
     },
-    until: (holds) =>
-      new Promise((resolve) => {
-        const look = () => {
-          if (!holds()) return;
-          waiting.delete(look);
-          resolve();
-        };
-        waiting.add(look);
-        look();
-      }),
+    until,
   };
 }
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { waiters } from './until.ts';
 
 /** A TCP proxy before a Postgres, as a network that loses what it carries without a word. */
 export type TcpProxy = {
@@ -10,7 +11,7 @@ export type TcpProxy = {
   /** Connections that the client has not closed. */
   open(): number;
   /** Resolves once `holds`; asked whenever a connection comes or goes. */
-  until(holds: () => boolean): Promise<void>;
+  until(holds: () => boolean): Promise<unknown>;
   /** From now on these connections are read from, and nothing is forwarded or closed; without `which`, all there are. */
   goDead(which?: number[]): void;
   /** Whether new connections are dead from the start. */
@@ -44,7 +45,7 @@ export async function startProxy(
 ): Promise<TcpProxy> {
   const { hostname, port } = new URL(target);
   const links: Link[] = [];
-  const waiting = new Set<() => void>();
+  const { until, changed } = waiters();
   let dead = false;
   let heldBack: Side | undefined;
   const letGo: (() => void)[] = [];
@@ -52,9 +53,6 @@ export async function startProxy(
   let open = 0;
   let lateMs = 0;
   let cutFrom = Number.POSITIVE_INFINITY;
-  const changed = () => {
-    for (const look of waiting) look();
-  };
 
   const server = createServer((socket) => {
     const link: Link = { client: socket, upstream: undefined, dead };
@@ -130,15 +128,7 @@ export async function startProxy(
     url: url.href,
     accepted: () => links.length,
     open: () => open,
-    until: (holds) =>
-      new Promise((resolve) => {
-        const look = () => {
-          if (!holds()) return void waiting.add(look);
-          waiting.delete(look);
-          resolve();
-        };
-        look();
-      }),
+    until,
     goDead: (which = [...links.keys()]) => {
       for (const index of which) (links[index] as Link).dead = true;
     },

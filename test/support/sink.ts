@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { waiters } from './until.ts';
 
 export type Hook = { at: number; path: string; headers: IncomingHttpHeaders; body: string };
 type Reply = (hook: Hook, response: ServerResponse, request: IncomingMessage) => void;
@@ -21,7 +22,7 @@ export type Sink = {
 export async function startSink(): Promise<Sink> {
   const hooks: Hook[] = [];
   const replies = new Map<string, Reply>();
-  const waiting = new Set<() => void>();
+  const { until, changed } = waiters();
 
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
@@ -33,7 +34,7 @@ export async function startSink(): Promise<Sink> {
       const reply = replies.get(path);
       if (reply) reply(hook, response, request);
       else response.writeHead(204).end();
-      for (const look of waiting) look();
+      changed();
     });
   });
   server.listen(0, '127.0.0.1');
@@ -48,25 +49,11 @@ export async function startSink(): Promise<Sink> {
       replies.set(path, answer);
     },
     received: (path, count = 1) =>
-      new Promise((resolve) => {
-        const look = () => {
-          const found = hooks.filter((hook) => hook.path === path);
-          if (found.length < count) return void waiting.add(look);
-          waiting.delete(look);
-          resolve(found.slice(0, count));
-        };
-        look();
+      until(() => {
+        const found = hooks.filter((hook) => hook.path === path);
+        return found.length >= count && found.slice(0, count);
       }),
-    first: (matches) =>
-      new Promise((resolve) => {
-        const look = () => {
-          const found = hooks.find(matches);
-          if (!found) return void waiting.add(look);
-          waiting.delete(look);
-          resolve(found);
-        };
-        look();
-      }),
+    first: (matches) => until(() => hooks.find(matches)),
     close: async () => {
       server.closeAllConnections();
       server.close();
