@@ -8,6 +8,8 @@ export type Strike = {
   measured: boolean;
   /** Says what was not as it should be. */
   untrue(what: string): void;
+  /** Says that the fault is about to be lifted, where that takes time; else it is over when the strike is. */
+  lifts(): void;
 };
 
 export type Fault = {

@@ -3,11 +3,13 @@ import type { Hook } from '../support/sink.ts';
 import type { Fault } from './fault.ts';
 import type { Answer, Wish } from './load.ts';
 import type { Seen } from './probe.ts';
-import { ENDPOINTS } from './world.ts';
+
+/** Good endpoints, at the paths /0, /1 …, which are told of everything that the clients do. */
+export const ENDPOINTS = 2;
 
 type User = { id: string; email: string; name: string };
-/** `subject` is the user's id, or the mark of what was notified. */
-type Message = { id: string; type: string; subject: string };
+/** `subject` is the user's id, or the mark of what was notified; `email` is the user's. */
+type Message = { id: string; type: string; subject: string; email: string | null };
 type Notification = { id: string; messageId: string; channel: string; url: string | null; status: string };
 export type Truth = { users: User[]; messages: Message[]; notifications: Notification[]; queued: number };
 
@@ -17,8 +19,9 @@ export type Verdict = { accepted: number; lost: string[]; repeated: number; untr
 /** What is there, in one look. */
 export const TRUTH = {
   users: 'select id, email, name from users',
-  messages: `select id, type, coalesce(body::json->'data'->>'mark', body::json->'data'->>'id') as subject from messages
-    where type like 'user.%' or type = 'fault.event'`,
+  messages: `select id, type, coalesce(body::json->'data'->>'mark', body::json->'data'->>'id') as subject,
+      body::json->'data'->>'email' as email
+    from messages where type like 'user.%' or type = 'fault.event'`,
   notifications: `select n.id, n.message_id as "messageId", n.channel, e.url, coalesce(o.status, 'pending') as status
     from notifications n left join outcomes o on o.notification_id = n.id left join webhook_endpoints e on e.id = n.endpoint_id`,
   queued: 'select count(*)::int as queued from deliveries',
@@ -33,108 +36,149 @@ const ACCEPTED: Record<Wish['kind'], number> = {
   read: 200,
 };
 /** Problems after which nothing was written, and nothing will be. */
-const NOT_DONE = new Set(['timeout', 'unavailable', 'draining', 'overloaded', 'rate-limited']);
+const NOT_DONE = ['timeout', 'unavailable'];
 
 export function judge(wishes: Wish[], truth: Truth, hooks: Hook[], drops: boolean): Verdict {
+  const effects = effectsOf(wishes, truth);
+  const verdicts = wishes.map((wish) => judgeWish(wish, effects(wish), drops));
+  const deliveries = judgeDeliveries(truth, hooks);
+  return {
+    accepted: wishes.filter((wish) => wish.kind !== 'read' && isAccepted(wish)).length,
+    lost: [...verdicts.flatMap(({ lost }) => lost), ...deliveries.lost],
+    repeated: deliveries.repeated,
+    untrue: [...verdicts.flatMap(({ untrue }) => untrue), ...deliveries.untrue],
+  };
+}
+
+const lastOf = ({ answers }: Wish) => answers.at(-1) as Answer;
+const isAccepted = (wish: Wish) => lastOf(wish).status === ACCEPTED[wish.kind];
+
+/** `stands`: the effect is in the table; `told`: how many messages tell of it. */
+type Effect = { stands: boolean; told: number };
+
+/** What there is of each wish. */
+function effectsOf(wishes: Wish[], { users, messages }: Truth): (wish: Wish) => Effect {
+  const byId = new Map(users.map((user) => [user.id, user]));
+  const emails = new Set(users.map(({ email }) => email));
+  const bySubject = Map.groupBy(messages, ({ type, subject }) => `${type} ${subject}`);
+  const created = Map.groupBy(
+    messages.filter(({ type }) => type === 'user.created'),
+    ({ email }) => email,
+  );
+  const changing = new Set(
+    wishes.filter(({ kind }) => / once/.test(kind) && kind !== 'create once').map(({ id }) => id),
+  );
+  const told = (type: string, subject: string | undefined) => bySubject.get(`${type} ${subject}`)?.length ?? 0;
+
+  return ({ kind, mark, id }) => {
+    const user = byId.get(id ?? '');
+    if (kind === 'notify') return { stands: told('fault.event', mark) > 0, told: told('fault.event', mark) };
+    if (kind === 'update once') return { stands: user?.name === mark, told: told('user.updated', id) };
+    if (kind === 'delete once') return { stands: user === undefined, told: told('user.deleted', id) };
+    if (kind === 'read') return { stands: true, told: 1 };
+    const email = `${mark}@example.com`;
+    const messages = created.get(email)?.length ?? 0;
+    // One that somebody meant to change since is known by what was said of it.
+    const stands = changing.has(id) ? messages > 0 : emails.has(email);
+    return { stands, told: messages };
+  };
+}
+
+function judgeWish(wish: Wish, { stands, told }: Effect, drops: boolean): { lost: string[]; untrue: string[] } {
+  const { kind, mark, id, answers } = wish;
+  const last = lastOf(wish);
+  const what = `${kind} ${mark} (${answers.map(({ status, problem }) => problem || status).join(', ')})`;
   const lost: string[] = [];
   const untrue: string[] = [];
-  const byEmail = new Map(truth.users.map((user) => [user.email, user]));
-  const byId = new Map(truth.users.map((user) => [user.id, user]));
-  const leaving = new Set(wishes.filter(({ kind }) => kind === 'delete once').map(({ id }) => id));
-  const told = Map.groupBy(truth.messages, ({ type, subject }) => `${type} ${subject}`);
-
-  let accepted = 0;
-  for (const wish of wishes) {
-    const { kind, mark, id, answers } = wish;
-    const last = answers.at(-1) as Answer;
-    const what = `${kind} ${mark} (${answers.map(({ status, problem }) => problem || status).join(', ')})`;
-    for (const answer of answers) if (!isPossible(answer, kind, drops)) untrue.push(`${what}: not to be expected`);
-
-    const done = last.status === ACCEPTED[kind];
-    const denied = NOT_DONE.has(last.problem) || last.status === 503;
-    const careful = kind === 'create' || kind === 'notify';
-    if (careful && !done) untrue.push(`${what}: never accepted`);
-    if (done && kind !== 'read') accepted++;
-
-    const user = kind.startsWith('create') ? byEmail.get(`${mark}@example.com`) : byId.get(id ?? '');
-    const events = (type: string, subject = id) => told.get(`${type} ${subject}`)?.length ?? 0;
-    if (kind === 'notify') {
-      if (done && events('fault.event', mark) !== 1) lost.push(`${what}: ${events('fault.event', mark)} messages`);
-    } else if (kind.startsWith('create')) {
-      // One that was deleted or renamed since is known by what was said of it.
-      if (done && events('user.created') !== 1) lost.push(`${what}: ${events('user.created')} messages`);
-      if (done && !leaving.has(id) && !byId.has(id as string)) lost.push(`${what}: not there`);
-      if (!careful && denied && user) untrue.push(`${what}: written all the same`);
-    } else if (kind === 'update once') {
-      if (done && (user?.name !== mark || events('user.updated') !== 1)) lost.push(what);
-      if (denied && (user?.name === mark || events('user.updated') > 0)) untrue.push(`${what}: written all the same`);
-      if (!user) lost.push(`${what}: the user is gone`);
-    } else if (kind === 'delete once') {
-      if (done && (user || events('user.deleted') !== 1)) lost.push(what);
-      if (denied && (!user || events('user.deleted') > 0)) untrue.push(`${what}: written all the same`);
-    }
+  for (const answer of answers) if (!isPossible(answer, kind, drops)) untrue.push(`${what}: not to be expected`);
+  const isCareful = kind === 'create' || kind === 'notify';
+  if (isCareful && !isAccepted(wish)) untrue.push(`${what}: never accepted`);
+  if (isAccepted(wish) && !stands) lost.push(`${what}: not there`);
+  if (told > 1) untrue.push(`${what}: told ${told} times`);
+  // Whatever the client heard: the effect and what tells of it are there together, or not at all.
+  if (stands !== told > 0) lost.push(`${what}: ${stands ? 'there, and nobody was told' : 'told, and not there'}`);
+  if (!isCareful && NOT_DONE.includes(last.problem) && kind !== 'read' && (stands || told > 0)) {
+    untrue.push(`${what}: written all the same`);
   }
-
-  const arrived = Map.groupBy(hooks, ({ headers }) => String(headers['webhook-id']));
-  const recipients = Map.groupBy(truth.notifications, ({ messageId }) => messageId);
-  for (const { id, type, subject } of truth.messages) {
-    const all = recipients.get(id) ?? [];
-    const webhooks = all.filter(({ channel }) => channel === 'webhook');
-    if (webhooks.length !== ENDPOINTS) lost.push(`${type} ${subject}: ${webhooks.length} webhooks`);
-    const emails = type === 'user.created' || type === 'fault.event' ? 1 : 0;
-    if (all.length - webhooks.length !== emails)
-      lost.push(`${type} ${subject}: ${all.length - webhooks.length} emails`);
-    for (const one of all) {
-      if (one.status !== 'sent') lost.push(`${type} ${subject}: ${one.channel} ${one.id} is ${one.status}`);
-      if (one.channel === 'webhook' && !arrived.has(one.id)) lost.push(`${type} ${subject}: ${one.id} never arrived`);
-    }
-  }
-  for (const { id, status } of truth.notifications) if (status === 'pending') lost.push(`${id} has not ended`);
-  if (truth.queued > 0) lost.push(`${truth.queued} left in the queue`);
-  const repeated = hooks.length - arrived.size;
-  return { accepted, lost, repeated, untrue };
+  if (kind === 'read' && last.status === 200 && last.id !== id) untrue.push(`${what}: another user`);
+  return { lost, untrue };
 }
 
 function isPossible({ status, problem }: Answer, kind: Wish['kind'], drops: boolean): boolean {
   if (status === 0) return drops;
   if (status === ACCEPTED[kind]) return true;
-  if (problem === 'outcome-unknown') return kind !== 'read';
-  return (status === 503 || status === 504) && problem !== '';
+  if (status === 503) return problem === 'unavailable';
+  return status === 504 && (problem === 'timeout' || (problem === 'outcome-unknown' && kind !== 'read'));
 }
 
-type Period = { from: number; until: number };
+function judgeDeliveries({ messages, notifications, queued }: Truth, hooks: Hook[]) {
+  const lost: string[] = [];
+  const untrue: string[] = [];
+  const arrivalOf = (id: unknown, path: string) => `${id} ${path}`;
+  const arrived = new Set(hooks.map(({ headers, path }) => arrivalOf(headers['webhook-id'], path)));
+  const queuedFor = new Set<string>();
+  const recipients = Map.groupBy(notifications, ({ messageId }) => messageId);
+  for (const { id, type, subject } of messages) {
+    const what = `${type} ${subject}`;
+    const all = recipients.get(id) ?? [];
+    const webhooks = all.filter(({ channel }) => channel === 'webhook');
+    const paths = new Set(webhooks.map(({ url }) => new URL(url ?? 'none:').pathname));
+    if (webhooks.length !== ENDPOINTS || paths.size !== ENDPOINTS) lost.push(`${what}: ${webhooks.length} webhooks`);
+    const emails = type === 'user.created' || type === 'fault.event' ? 1 : 0;
+    if (all.length - webhooks.length !== emails) lost.push(`${what}: ${all.length - webhooks.length} emails`);
+    for (const { id, channel, url, status } of all) {
+      if (status !== 'sent') lost.push(`${what}: ${channel} ${id} is ${status}`);
+      if (channel !== 'webhook') continue;
+      const arrival = arrivalOf(id, new URL(url ?? 'none:').pathname);
+      queuedFor.add(arrival);
+      if (!arrived.has(arrival)) lost.push(`${what}: ${id} never arrived`);
+    }
+  }
+  for (const arrival of arrived)
+    if (!queuedFor.has(arrival)) untrue.push(`${arrival} arrived, and nobody asked for it`);
+  for (const { id, status } of notifications) if (status === 'pending') lost.push(`${id} has not ended`);
+  if (queued > 0) lost.push(`${queued} left in the queue`);
+  return { lost, untrue, repeated: hooks.length - arrived.size };
+}
+
+/** Of a strike: its begin, when the fault began to be lifted, its end, and when all went on. */
+export type Period = { from: number; lifted: number; until: number; recovered: number };
 /** Milliseconds that readiness may take to turn, and that recovery may take. */
 const TURNS_WITHIN_MS = 2000;
-export const RECOVERS_WITHIN_MS = 5000;
+const RECOVERS_WITHIN_MS = 5000;
 
-/** What readiness and liveness said of one strike that was not so. */
+/** What readiness and liveness said of one strike that was not so; `measured` as for a strike. */
 export function judgeProbes(
   ready: Seen[],
   health: Seen[],
-  period: Period,
+  { from, lifted, until, recovered }: Period,
   { ready: rule, drops = false }: Pick<Fault, 'ready' | 'drops'>,
   measured: boolean,
 ): string[] {
-  const { from, until } = period;
-  const during = ready.filter(({ at, doneAt }) => doneAt >= from && at <= until);
   const untrue: string[] = [];
-  if (rule === 'stays') {
+  const during = seenIn(ready, from, until);
+  if (rule === 'stays' && measured) {
     const other = during.filter(({ status }) => status !== 200);
     if (other.length > 0) untrue.push(`/ready said ${other[0]?.status}, ${other.length} of ${during.length} times`);
   }
   if (rule === 'turns') {
     const turned = during.find(({ status }) => status === 503);
-    const afterMs = turned ? Math.round(turned.doneAt - from) : undefined;
-    if (afterMs === undefined || (measured && afterMs > TURNS_WITHIN_MS))
-      untrue.push(`/ready turned after ${afterMs ?? 'more'} ms`);
-    const late = during.filter(
-      ({ at, doneAt, status }) => at > from + TURNS_WITHIN_MS && doneAt < until && status === 200,
+    const afterMs = turned ? Math.round(turned.doneAt - from) : Number.POSITIVE_INFINITY;
+    if (afterMs > (measured ? TURNS_WITHIN_MS : until - from)) untrue.push(`/ready turned after ${afterMs} ms`);
+    const again = during.filter(
+      ({ at, doneAt, status }) => at > from + TURNS_WITHIN_MS && doneAt < lifted && status === 200,
     );
-    if (late.length > 0) untrue.push(`/ready said 200 again ${late.length} times`);
+    if (again.length > 0) untrue.push(`/ready said 200 again ${again.length} times`);
   }
-  const ill = health.filter(
-    ({ at, doneAt, status }) => doneAt >= from && at <= until && status !== 200 && !(drops && status === 0),
-  );
+  const ill = seenIn(health, from, recovered).filter(({ status }) => status !== 200 && !(drops && status === 0));
   if (ill.length > 0) untrue.push(`/health said ${ill[0]?.status}, ${ill.length} times`);
+  const recoveryMs = recovered - until;
+  if (recoveryMs > (measured ? RECOVERS_WITHIN_MS : Number.MAX_VALUE)) {
+    untrue.push(`recovered after ${Math.round(recoveryMs)} ms`);
+  }
   return untrue;
 }
+
+/** What was under way at some time of a period. */
+export const seenIn = (seen: Seen[], from: number, until: number) =>
+  seen.filter(({ at, doneAt }) => doneAt >= from && at <= until);

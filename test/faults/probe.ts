@@ -2,13 +2,14 @@ import { setTimeout as pass } from 'node:timers/promises';
 import { Agent, fetch } from 'undici';
 import { waiters } from '../support/until.ts';
 
-/** `status` is 0 where there was no answer. */
+/** `status` is 0 where the connection ended without an answer, -1 where there was none in `PATIENCE_MS`. */
 export type Seen = { at: number; doneAt: number; status: number };
 export type Probe = {
   ready: Seen[];
   health: Seen[];
-  /** Resolves with the first 200 on /ready that was asked for after `at`. */
-  readyAfter(at: number): Promise<Seen>;
+  /** Resolves with when /ready, or /health, first said 200 to what was asked after `at`. */
+  readyAfter(at: number): Promise<number>;
+  aliveAfter(at: number): Promise<number>;
   stop(): Promise<void>;
 };
 
@@ -34,7 +35,7 @@ export function startProbe(url: string): Probe {
           await answer.arrayBuffer();
           return answer.status;
         },
-        () => 0,
+        (error: Error) => (error.name === 'TimeoutError' ? -1 : 0),
       );
       if (ending.signal.aborted) break;
       seen.push({ at, doneAt: performance.now(), status });
@@ -48,10 +49,13 @@ export function startProbe(url: string): Probe {
   return {
     ready,
     health,
-    readyAfter: (at) => until(() => ready.find((seen) => seen.at >= at && seen.status === 200)),
+    readyAfter: (at) => until(() => firstWell(ready, at)),
+    aliveAfter: (at) => until(() => firstWell(health, at)),
     async stop() {
       ending.abort();
       await Promise.all(watching);
     },
   };
 }
+
+const firstWell = (seen: Seen[], after: number) => seen.find(({ at, status }) => at >= after && status === 200)?.doneAt;

@@ -20,8 +20,14 @@ const holdMs = Number(values.hold);
 const asked = FAULTS.filter((fault) => titleOf(fault).includes(values.only ?? ''));
 const rows: Row[] = [];
 const skipped: Skipped[] = [];
+const failed: string[] = [];
 const began = performance.now();
 const sinceBegun = () => (performance.now() - began) / 1000;
+
+if (asked.length === 0) throw new Error(`no fault has ${values.only} in its name`);
+if (!(Number(values.times) >= 1 && holdMs >= 0 && Number.isInteger(seed))) throw new Error('numbers are expected');
+// What is mounted or started goes with this process, if it ends in order.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
 console.log(`seed ${seed}`);
 for (const [index, fault] of asked.entries()) {
@@ -33,16 +39,26 @@ for (const [index, fault] of asked.entries()) {
     console.log(`${progress}: not tried: ${why}`);
     continue;
   }
-  const row = await strike(fault, { times: Number(values.times), holdMs, seed, tell: (what) => tell(progress, what) });
+  const options = { times: Number(values.times), holdMs, seed, tell: (what: string) => tell(progress, what) };
+  const row = await strike(fault, options).catch((error) => {
+    tell();
+    console.error(`${progress}: could not be struck:`, error);
+    failed.push(title);
+    return undefined;
+  });
+  if (!row) continue;
   tell();
   rows.push(row);
   console.log(`${progress}\n    ${figuresOf(row)}`);
   for (const wrong of [...row.lost, ...row.untrue]) console.log(`    WRONG ${wrong}`);
 }
-if (values.only === undefined) writeReliability({ rows, skipped, seed, holdMs, minutes: sinceBegun() / 60 });
+if (values.only === undefined && failed.length === 0)
+  writeReliability({ rows, skipped, seed, holdMs, minutes: sinceBegun() / 60 });
 const wrong = rows.filter(({ lost, untrue }) => lost.length + untrue.length > 0);
-console.log(`${rows.length - wrong.length} of ${rows.length} clean, ${skipped.length} not tried`);
-if (wrong.length > 0) process.exitCode = 1;
+console.log(
+  `${rows.length - wrong.length} of ${asked.length} clean, ${skipped.length} not tried, ${failed.length} failed`,
+);
+if (wrong.length + failed.length > 0) process.exitCode = 1;
 
 function titleOf({ kind, name }: Fault): string {
   return `${kind}: ${name}`;

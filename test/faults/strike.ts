@@ -6,7 +6,7 @@ import { randomFrom } from '../support/random.ts';
 import { headers } from '../support/tokens.ts';
 import type { Fault } from './fault.ts';
 import { footprint, grown } from './footprint.ts';
-import { judge, judgeProbes, RECOVERS_WITHIN_MS, TRUTH, type Truth } from './judge.ts';
+import { judge, judgeProbes, seenIn, TRUTH, type Truth } from './judge.ts';
 import { type Load, startLoad } from './load.ts';
 import { type Probe, startProbe } from './probe.ts';
 import { makeWorld, type World } from './world.ts';
@@ -55,17 +55,17 @@ export async function strike(
   fault: Fault,
   { times, holdMs, seed, measured = true, tell = () => {} }: Options,
 ): Promise<Row> {
-  const random = randomFrom(seed);
+  // One for the clients, and one for the strikes: what they draw depends on the time.
+  const [random, chance] = [randomFrom(seed), randomFrom(seed + 1)];
   const world = await makeWorld(fault.world);
   try {
     const perSecond = fault.world?.perSecond ?? PER_SECOND;
-    const warmUp = startLoad(world.url, perSecond, random);
+    const warmUp = startLoad(world.url, perSecond, chance);
     if (measured) await pass(WARM_UP_MS);
     await warmUp.stop();
-    const ends = { holdMs: Math.max(holdMs, fault.holdMs ?? 0), random, measured };
     const before = await footprint(world, measured ? LOOK_MS : 0);
 
-    const load = startLoad(world.url, perSecond, random);
+    const load = startLoad(world.url, perSecond, chance);
     const probe = startProbe(world.url);
     const untrue: string[] = [];
     const recoveries: number[] = [];
@@ -75,15 +75,22 @@ export async function strike(
       tell(`${time + 1} of ${times}`);
       await pass(PAUSE_MS * (1 + random()));
       const from = performance.now();
-      await fault.strike(world, { ...ends, untrue: (what) => untrue.push(what) });
+      let lifted: number | undefined;
+      await fault.strike(world, {
+        holdMs: Math.max(holdMs, fault.holdMs ?? 0),
+        random,
+        measured,
+        untrue: (what) => untrue.push(what),
+        lifts: () => {
+          lifted = performance.now();
+        },
+      });
       const until = performance.now();
-      untrue.push(...judgeProbes(probe.ready, probe.health, { from, until }, fault, measured));
-      health.push(
-        ...probe.health.filter(({ at, doneAt }) => doneAt >= from && at <= until).map(({ at, doneAt }) => doneAt - at),
-      );
       const recovered = await recovery(world, load, probe, until);
-      recoveries.push(recovered);
-      if (measured && recovered > RECOVERS_WITHIN_MS) untrue.push(`recovered only after ${Math.round(recovered)} ms`);
+      const period = { from, lifted: lifted ?? until, until, recovered };
+      untrue.push(...judgeProbes(probe.ready, probe.health, period, fault, measured));
+      health.push(...seenIn(probe.health, from, recovered).map(({ at, doneAt }) => doneAt - at));
+      recoveries.push(recovered - until);
     }
     tell('settles');
     await load.stop();
@@ -115,15 +122,15 @@ export async function strike(
   }
 }
 
-/** Milliseconds from `until`, at which the fault was over, until everything went on. */
+/** When everything went on after the fault was over at `until`; infinity where it never did. */
 async function recovery({ sink }: World, load: Load, probe: Probe, until: number): Promise<number> {
-  const late = pass(GIVE_UP_MS, Number.POSITIVE_INFINITY, { ref: false });
-  const ready = probe.readyAfter(until).then(({ doneAt }) => doneAt);
+  const never = pass(GIVE_UP_MS, Number.POSITIVE_INFINITY, { ref: false });
   const written = load.acceptedAfter(until).then(async ({ id, answers }) => {
     const arrived = await sink.first(({ body }) => body.includes(id as string));
     return Math.max(arrived.at, answers.at(-1)?.doneAt ?? 0);
   });
-  return Math.max(...(await Promise.all([ready, written].map((work) => Promise.race([work, late]))))) - until;
+  const all = [probe.readyAfter(until), probe.aliveAfter(until), written];
+  return Math.max(...(await Promise.all(all.map((work) => Promise.race([work, never])))));
 }
 
 /** Polls, as nothing tells when a queue is empty; what is left then is found by who judges. */

@@ -14,6 +14,7 @@ import { type Sink, startSink } from '../support/sink.ts';
 import { headers } from '../support/tokens.ts';
 import { type BadNeon, startBadNeon } from './bad-neon.ts';
 import { type Balancer, startBalancer } from './balancer.ts';
+import { ENDPOINTS } from './judge.ts';
 import { mountDisk } from './small-disk.ts';
 
 export type WorldOptions = {
@@ -53,8 +54,6 @@ export type World = {
   close(): Promise<void>;
 };
 
-/** Good endpoints, which are told of everything that the clients do. */
-export const ENDPOINTS = 2;
 /** What the service itself runs as. */
 const ROLE = 'app';
 
@@ -75,7 +74,13 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const { by = 'proxy', processes = 'one', runtime = 'node' } = options;
   const undo: (() => unknown)[] = [];
   const close = async () => {
-    for (const step of undo.reverse()) await step();
+    for (const step of undo.reverse()) {
+      try {
+        await step();
+      } catch (error) {
+        console.error('not cleaned up:', error);
+      }
+    }
   };
   try {
     const disk = options.diskMib ? mountDisk(options.diskMib) : undefined;

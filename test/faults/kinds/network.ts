@@ -10,8 +10,11 @@ export const networkFaults: Fault[] = [
     kind,
     ready: 'stays',
     harmless: true,
-    async strike({ proxy }, { holdMs }) {
+    async strike({ proxy, url }, { holdMs, untrue }) {
       proxy.delay(150);
+      const asked = performance.now();
+      await (await fetch(`${url}/ready`)).arrayBuffer();
+      if (performance.now() - asked < 300) untrue('nothing was late');
       await pass(holdMs);
       proxy.delay(0);
     },

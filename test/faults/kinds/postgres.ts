@@ -16,9 +16,10 @@ const stopped = (name: string, signal: 'SIGINT' | 'SIGQUIT' | 'SIGKILL'): Fault 
   name,
   kind,
   ready: 'turns',
-  async strike({ cluster }, { holdMs }) {
+  async strike({ cluster }, { holdMs, lifts }) {
     await cluster.stop(signal);
     await pass(holdMs);
+    lifts();
     await cluster.start();
   },
 });
@@ -55,10 +56,12 @@ export const postgresFaults: Fault[] = [
     ready: 'any',
     harmless: true,
     short: true,
-    async strike({ databaseUrl }, { holdMs }) {
+    async strike({ databaseUrl }, { holdMs, untrue }) {
+      let terminated = 0;
       for (const end = performance.now() + holdMs; performance.now() < end; await pass(STORM_EVERY_MS)) {
-        await queryOn(databaseUrl, `select pg_terminate_backend(pid) ${OF_THE_APP}`);
+        terminated += (await queryOn(databaseUrl, `select pg_terminate_backend(pid) ${OF_THE_APP}`)).length;
       }
+      if (terminated === 0) untrue('it had no connection to lose');
     },
   },
   {
@@ -66,26 +69,27 @@ export const postgresFaults: Fault[] = [
     kind,
     ready: 'stays',
     harmless: true,
-    strike: (world, { holdMs }) => withoutConnections(world, 2, holdMs),
+    strike: (world, strike) => withoutConnections(world, 2, strike),
   },
   {
     name: 'out of connections, none left to the service',
     kind,
     ready: 'turns',
-    strike: (world, { holdMs }) => withoutConnections(world, 0, holdMs),
+    strike: (world, strike) => withoutConnections(world, 0, strike),
   },
   {
     name: 'read-only, as after a failover',
     kind,
     ready: 'turns',
     short: true,
-    async strike({ databaseUrl }, { holdMs }) {
+    async strike({ databaseUrl }, { holdMs, lifts }) {
       const set = async (value: string) => {
         await queryOn(databaseUrl, `alter system set default_transaction_read_only = ${value}`);
         await queryOn(databaseUrl, 'select pg_reload_conf()');
       };
       await set('on');
       await pass(holdMs);
+      lifts();
       await set('off');
     },
   },
@@ -119,13 +123,16 @@ export const postgresFaults: Fault[] = [
 ];
 
 /** Leaves the service `left` of its connections, and refuses it new ones (53300). */
-async function withoutConnections({ databaseUrl }: World, left: number, holdMs: number): Promise<void> {
+async function withoutConnections(
+  { databaseUrl }: World,
+  left: number,
+  { holdMs, lifts, untrue }: Strike,
+): Promise<void> {
   await queryOn(databaseUrl, `alter role app connection limit ${left}`);
-  await queryOn(
-    databaseUrl,
-    `select pg_terminate_backend(pid) from (select pid ${OF_THE_APP} offset ${left}) as others`,
-  );
+  const terminate = `select pg_terminate_backend(pid) from (select pid ${OF_THE_APP} offset ${left}) as others`;
+  if ((await queryOn(databaseUrl, terminate)).length === 0) untrue('it had no connection to lose');
   await pass(holdMs);
+  lifts();
   await queryOn(databaseUrl, 'alter role app connection limit -1');
 }
 

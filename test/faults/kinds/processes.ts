@@ -13,13 +13,12 @@ async function killAndRestart({ services, restart }: World, index: number, rando
   await restart(index);
 }
 
-const rolling = (runtime: 'node' | 'deno' | 'bun', short = false): Fault => ({
+const rolling = (runtime: 'node' | 'deno' | 'bun'): Fault => ({
   name: `two in turn stopped in order and started again, 200 requests a second, on ${{ node: 'Node', deno: 'Deno', bun: 'Bun' }[runtime]}`,
   kind,
   // Through the balancer, which learns of a stop a moment late.
   ready: 'any',
   harmless: true,
-  short,
   world: { processes: 'two', runtime, perSecond: 200 },
   async strike({ services, restart, balancer }, { untrue }) {
     for (const [index, service] of [...services].entries()) {
@@ -58,11 +57,12 @@ export const processFaults: Fault[] = [
     harmless: true,
     world: { env: { PROCESSES: '2' } },
     async strike({ services: [service] }, { random }) {
-      const workers = () => service?.lines.filter(({ msg }) => msg === 'worker started') ?? [];
-      const victims = workers().slice(-2);
-      const before = workers().length;
-      process.kill(Number(victims[Math.floor(random() * 2)]?.worker), 'SIGKILL');
-      await service?.line(() => workers().length > before);
+      const told = (what: string) => service?.lines.filter(({ msg }) => msg === what).map(({ worker }) => worker) ?? [];
+      const dead = told('worker died');
+      const living = told('worker started').filter((worker) => !dead.includes(worker));
+      const before = told('worker started').length;
+      process.kill(Number(living[Math.floor(random() * living.length)]), 'SIGKILL');
+      await service?.line(() => told('worker started').length > before);
     },
   },
   {
