@@ -16,8 +16,13 @@ const WAITING_MAX = 4_000;
 /** Milliseconds between two log lines about refused connections. */
 const TELL_REFUSED_MS = 10_000;
 
-/** `newest` answers the last request that was read. */
-type Connection = { newest: ServerResponse | undefined; waiting: number };
+/** `newest` answers the last request whose head was read, `before` the one before it. */
+type Connection = {
+  newest: ServerResponse | undefined;
+  before: ServerResponse | undefined;
+  waiting: number;
+  refused: boolean;
+};
 
 /** Node's HTTP server around a fetch handler, with an orderly stop. */
 export const createNodeServer: CreateServer = (options) => {
@@ -59,11 +64,11 @@ export const createNodeServer: CreateServer = (options) => {
   // In one of several processes: else those beyond would go from one full process to the next for ever.
   Object.assign(server, { dropMaxConnection: true });
 
-  server.on('clientError', answerBadRequest);
+  server.on('clientError', refuse);
   server.on('checkExpectation', (incoming, outgoing) => inTurn(incoming, outgoing));
-  server.on('connect', (_incoming, socket) => answer(socket, refusal('malformed-request')));
+  server.on('connect', (incoming) => refuse({}, incoming.socket.resume()));
   server.on('connection', (socket) => {
-    const connection: Connection = { newest: undefined, waiting: 0 };
+    const connection: Connection = { newest: undefined, before: undefined, waiting: 0, refused: false };
     connections.set(socket, connection);
     socket.once('close', () => {
       waiting -= connection.waiting;
@@ -91,8 +96,9 @@ export const createNodeServer: CreateServer = (options) => {
   /** One request of a connection at a time: no more is made than one answer that nobody takes. */
   function inTurn(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const connection = connections.get(incoming.socket);
-    if (!connection) return;
+    if (!connection || connection.refused) return;
     const before = connection.newest;
+    connection.before = before;
     connection.newest = outgoing;
     // Without a socket it is queued behind another answer.
     if (outgoing.socket) return void listener(incoming, outgoing);
@@ -105,8 +111,26 @@ export const createNodeServer: CreateServer = (options) => {
     before?.once('finish', () => {
       waiting--;
       connection.waiting--;
-      if (outgoing.socket) listener(incoming, outgoing);
+      const isRefused = connection.refused && !incoming.complete;
+      if (outgoing.socket && !isRefused) listener(incoming, outgoing);
     });
+  }
+
+  /** What Node itself refuses never reaches the app. The answers that are due before it come first. */
+  function refuse(error: { code?: string }, socket: Duplex): void {
+    if (!socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const connection = connections.get(socket as Socket);
+    // What still comes is read and thrown away: bytes that nobody read would reset the connection, and its answers.
+    if (!connection || connection.refused) return;
+    connection.refused = true;
+    const { newest, before } = connection;
+    const due = newest?.req.complete || newest?.headersSent ? newest : before;
+    if (!due || due.writableFinished) answer(socket, refusalOf(error.code));
+    // Whoever was told that the connection closes waits for nothing more.
+    else due.once('finish', () => socket.writable && answer(socket, refusalOf(error.code)));
   }
 
   function drain(): void {
@@ -154,11 +178,9 @@ function cut(socket: Socket): void {
   else socket.destroy();
 }
 
-/** What Node itself refuses never reaches the app. */
-function answerBadRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (!socket.writable) socket.destroy(error);
-  else if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') answer(socket, REQUEST_TIMEOUT);
-  else answer(socket, refusal(error.code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'malformed-request'));
+function refusalOf(code?: string): Refusal {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return REQUEST_TIMEOUT;
+  return refusal(code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'malformed-request');
 }
 
 function answer(socket: Duplex, { status, title, headers, body }: Refusal): void {

@@ -27,8 +27,11 @@ export const REQUEST_TIMEOUT: Refusal = {
   body: '',
 };
 
-/** The answer to a request of which no URL can be made. */
+/**
+ * The answer to a request of which no URL can be made, or that can be read in two ways. It ends the connection: where the
+ * next request begins is as uncertain (RFC 9112, section 6.1).
+ */
 export function malformedRequest(): Response {
   const { status, headers, body } = refusal('malformed-request');
-  return new Response(body, { status, headers });
+  return new Response(body, { status, headers: { ...headers, Connection: 'close' } });
 }
