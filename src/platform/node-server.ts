@@ -70,10 +70,7 @@ export const createNodeServer: CreateServer = (options) => {
   server.on('connection', (socket) => {
     const connection: Connection = { newest: undefined, before: undefined, waiting: 0, refused: false };
     connections.set(socket, connection);
-    socket.once('close', () => {
-      waiting -= connection.waiting;
-      connections.delete(socket);
-    });
+    socket.once('close', () => forget(socket));
   });
   // Kept connections and readers that take nothing: what is read and answered has limits of its own.
   server.on('timeout', cut);
@@ -102,18 +99,38 @@ export const createNodeServer: CreateServer = (options) => {
     connection.newest = outgoing;
     // Without a socket it is queued behind another answer.
     if (outgoing.socket) return void listener(incoming, outgoing);
-    if (waiting === WAITING_MAX) {
-      cut(incoming.socket);
-      return;
-    }
     waiting++;
     connection.waiting++;
+    if (waiting > WAITING_MAX) cutGreediest();
     before?.once('finish', () => {
+      if (!connections.has(incoming.socket)) return;
       waiting--;
       connection.waiting--;
       const isRefused = connection.refused && !incoming.complete;
-      if (outgoing.socket && !isRefused) listener(incoming, outgoing);
+      if (!outgoing.socket || isRefused) return;
+      // Who took the answer before has nothing to take as yet.
+      outgoing.socket.setTimeout(0);
+      listener(incoming, outgoing);
     });
+  }
+
+  /** Whose requests wait most; of many such, who came last. */
+  function cutGreediest(): void {
+    let greediest: Socket | undefined;
+    let most = 0;
+    for (const [socket, { waiting }] of connections) {
+      if (waiting < most) continue;
+      greediest = socket;
+      most = waiting;
+    }
+    if (!greediest) return;
+    forget(greediest);
+    cut(greediest);
+  }
+
+  function forget(socket: Socket): void {
+    waiting -= connections.get(socket)?.waiting ?? 0;
+    connections.delete(socket);
   }
 
   /** What Node itself refuses never reaches the app. The answers that are due before it come first. */
@@ -138,9 +155,11 @@ export const createNodeServer: CreateServer = (options) => {
   }
 
   function closeUnused(): void {
-    server.closeIdleConnections();
-    // Node calls a connection idle only once it has answered something on it.
-    for (const socket of connections.keys()) if (socket.bytesRead === 0) socket.destroy();
+    const sockets = [...connections.keys()];
+    // Node takes a connection for idle once its answer is made, whether or not it is sent.
+    if (sockets.every((socket) => socket.writableLength === 0)) server.closeIdleConnections();
+    // And only once it has answered something on it.
+    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
   }
 
   return {
