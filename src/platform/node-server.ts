@@ -3,7 +3,7 @@ import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener, RequestError } from '@hono/node-server';
 import { brokenServer, listen } from './listen.ts';
-import { malformedRequest, REQUEST_TIMEOUT, type Refusal, refusal } from './refusal.ts';
+import { malformedRequest, type Refusal, refusal } from './refusal.ts';
 import type { CreateServer } from './server.ts';
 
 const SWEEP_MS = 50;
@@ -33,7 +33,7 @@ export const createNodeServer: CreateServer = (options) => {
 
   const listener = getRequestListener(
     async (request, { incoming, outgoing }) => {
-      if (isAmbiguous(incoming)) return malformedRequest();
+      if (isMalformed(incoming)) return malformedRequest();
       const response = await fetch(request, incoming.socket.remoteAddress ?? 'unknown');
       if (draining) outgoing.setHeader('Connection', 'close');
       return response;
@@ -57,6 +57,8 @@ export const createNodeServer: CreateServer = (options) => {
       requestTimeout: readTimeoutMs,
       keepAliveTimeout: idleTimeoutMs,
       connectionsCheckingInterval: Math.min(1000, readTimeoutMs),
+      // Node's own answer would be no problem.
+      requireHostHeader: false,
     },
     inTurn,
   );
@@ -179,8 +181,10 @@ export const createNodeServer: CreateServer = (options) => {
   };
 };
 
-/** Whether two readers could take it for two different requests (RFC 9112, sections 3.2 and 6.1). */
-function isAmbiguous({ headers, rawHeaders }: Pick<IncomingMessage, 'headers' | 'rawHeaders'>): boolean {
+type Head = Pick<IncomingMessage, 'headers' | 'rawHeaders' | 'httpVersion'>;
+
+/** Whether it lacks a Host, or two readers could take it for two different requests (RFC 9112, sections 3.2 and 6.1). */
+function isMalformed({ headers, rawHeaders, httpVersion }: Head): boolean {
   const coding = headers['transfer-encoding'];
   if (coding !== undefined && coding.toLowerCase() !== 'chunked') return true;
   let hosts = 0;
@@ -188,7 +192,7 @@ function isAmbiguous({ headers, rawHeaders }: Pick<IncomingMessage, 'headers' | 
     const name = rawHeaders[i];
     if (name?.length === 4 && name.toLowerCase() === 'host') hosts++;
   }
-  return hosts > 1;
+  return httpVersion === '1.0' ? hosts > 1 : hosts !== 1;
 }
 
 /** What nobody took is thrown away. */
@@ -198,7 +202,7 @@ function cut(socket: Socket): void {
 }
 
 function refusalOf(code?: string): Refusal {
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return REQUEST_TIMEOUT;
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return refusal('request-timeout');
   return refusal(code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'malformed-request');
 }
 

@@ -44,6 +44,15 @@ async function start(t: TestContext, { idleTimeoutMs = 60_000, readTimeoutMs = 6
   return { server, open, warnings };
 }
 
+function assertProblem(answer: string, code: string): void {
+  const [head = '', body = ''] = answer.split('\r\n\r\n');
+  const problem = JSON.parse(body);
+  assert.equal(problem.type, `/problems/${code}`);
+  assert.match(head, new RegExp(`^HTTP/1\\.1 ${problem.status} `));
+  assert.match(head, new RegExp(`^X-Request-Id: ${problem.requestId}\\r?$`, 'im'));
+  assert.match(head, /^Connection: close\r?$/im);
+}
+
 const statusesIn = (answers: string) => answers.match(/(?<=HTTP\/1\.1 )\d+/g)?.map(Number) ?? [];
 
 describe('an HTTP server on Node', () => {
@@ -86,5 +95,16 @@ describe('an HTTP server on Node', () => {
     const { open } = await start(t, { readTimeoutMs: 100, slowMs: 1000 });
     const socket = open(`${get('/slow')}GET / HT`);
     assert.deepEqual(statusesIn(await text(socket)), [200, 408]);
+  });
+
+  test('says as a problem that a request took too long to arrive', async (t) => {
+    const { open } = await start(t, { readTimeoutMs: 100 });
+    assertProblem(await text(open('GET / HT')), 'request-timeout');
+  });
+
+  test('says as a problem that HTTP/1.1 goes with a Host, which HTTP/1.0 does without', async (t) => {
+    const { open } = await start(t);
+    assertProblem(await text(open('GET / HTTP/1.1\r\n\r\n')), 'malformed-request');
+    assert.deepEqual(statusesIn(await text(open('GET / HTTP/1.0\r\n\r\n'))), [200]);
   });
 });
