@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'insufficient-scope'
   | 'not-found'
   | 'method-not-allowed'
+  | 'request-timeout'
   | 'conflict'
   | 'email-taken'
   | 'precondition-failed'

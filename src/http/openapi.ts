@@ -131,7 +131,7 @@ const Problem = {
   },
 };
 
-const ofEvery = ['malformed-request', 'headers-too-large', 'internal'] as const;
+const ofEvery = ['malformed-request', 'request-timeout', 'headers-too-large', 'internal'] as const;
 const ofApi = [
   ...ofEvery,
   'unauthorized',

@@ -71,6 +71,13 @@ export const problems: Record<ErrorCode, Problem> = {
     remedy: 'Use one of the methods in the Allow header.',
     example: { detail: 'Use one of GET, HEAD, POST.' },
   },
+  'request-timeout': {
+    status: 408,
+    title: 'Request timeout',
+    meaning: 'The headers or the body of the request did not arrive in time.',
+    remedy: 'Send the request again on a new connection. If it goes on, look for what slows the network down.',
+    example: { detail: 'The request did not arrive in time.' },
+  },
   conflict: {
     status: 409,
     title: 'Conflict',

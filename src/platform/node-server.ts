@@ -3,7 +3,7 @@ import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener, RequestError } from '@hono/node-server';
 import { brokenServer, listen } from './listen.ts';
-import { malformedRequest, REQUEST_TIMEOUT, type Refusal, refusal } from './refusal.ts';
+import { malformedRequest, type Refusal, refusal } from './refusal.ts';
 import type { CreateServer } from './server.ts';
 
 const SWEEP_MS = 50;
@@ -16,8 +16,13 @@ const WAITING_MAX = 4_000;
 /** Milliseconds between two log lines about refused connections. */
 const TELL_REFUSED_MS = 10_000;
 
-/** `newest` answers the last request that was read. */
-type Connection = { newest: ServerResponse | undefined; waiting: number };
+/** `newest` answers the last request whose head was read, `before` the one before it. */
+type Connection = {
+  newest: ServerResponse | undefined;
+  before: ServerResponse | undefined;
+  waiting: number;
+  refused: boolean;
+};
 
 /** Node's HTTP server around a fetch handler, with an orderly stop. */
 export const createNodeServer: CreateServer = (options) => {
@@ -28,7 +33,7 @@ export const createNodeServer: CreateServer = (options) => {
 
   const listener = getRequestListener(
     async (request, { incoming, outgoing }) => {
-      if (isAmbiguous(incoming)) return malformedRequest();
+      if (isMalformed(incoming)) return malformedRequest();
       const response = await fetch(request, incoming.socket.remoteAddress ?? 'unknown');
       if (draining) outgoing.setHeader('Connection', 'close');
       return response;
@@ -52,6 +57,8 @@ export const createNodeServer: CreateServer = (options) => {
       requestTimeout: readTimeoutMs,
       keepAliveTimeout: idleTimeoutMs,
       connectionsCheckingInterval: Math.min(1000, readTimeoutMs),
+      // Node's own answer would be no problem.
+      requireHostHeader: false,
     },
     inTurn,
   );
@@ -59,16 +66,13 @@ export const createNodeServer: CreateServer = (options) => {
   // In one of several processes: else those beyond would go from one full process to the next for ever.
   Object.assign(server, { dropMaxConnection: true });
 
-  server.on('clientError', answerBadRequest);
+  server.on('clientError', refuse);
   server.on('checkExpectation', (incoming, outgoing) => inTurn(incoming, outgoing));
-  server.on('connect', (_incoming, socket) => answer(socket, refusal('malformed-request')));
+  server.on('connect', (incoming) => refuse({}, incoming.socket.resume()));
   server.on('connection', (socket) => {
-    const connection: Connection = { newest: undefined, waiting: 0 };
+    const connection: Connection = { newest: undefined, before: undefined, waiting: 0, refused: false };
     connections.set(socket, connection);
-    socket.once('close', () => {
-      waiting -= connection.waiting;
-      connections.delete(socket);
-    });
+    socket.once('close', () => forget(socket));
   });
   // Kept connections and readers that take nothing: what is read and answered has limits of its own.
   server.on('timeout', cut);
@@ -91,22 +95,61 @@ export const createNodeServer: CreateServer = (options) => {
   /** One request of a connection at a time: no more is made than one answer that nobody takes. */
   function inTurn(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const connection = connections.get(incoming.socket);
-    if (!connection) return;
+    if (!connection || connection.refused) return;
     const before = connection.newest;
+    connection.before = before;
     connection.newest = outgoing;
     // Without a socket it is queued behind another answer.
     if (outgoing.socket) return void listener(incoming, outgoing);
-    if (waiting === WAITING_MAX) {
-      cut(incoming.socket);
-      return;
-    }
     waiting++;
     connection.waiting++;
+    if (waiting > WAITING_MAX) cutGreediest();
     before?.once('finish', () => {
+      if (!connections.has(incoming.socket)) return;
       waiting--;
       connection.waiting--;
-      if (outgoing.socket) listener(incoming, outgoing);
+      const isRefused = connection.refused && !incoming.complete;
+      if (!outgoing.socket || isRefused) return;
+      // Who took the answer before has nothing to take as yet.
+      outgoing.socket.setTimeout(0);
+      listener(incoming, outgoing);
     });
+  }
+
+  /** Whose requests wait most; of many such, who came last. */
+  function cutGreediest(): void {
+    let greediest: Socket | undefined;
+    let most = 0;
+    for (const [socket, { waiting }] of connections) {
+      if (waiting < most) continue;
+      greediest = socket;
+      most = waiting;
+    }
+    if (!greediest) return;
+    forget(greediest);
+    cut(greediest);
+  }
+
+  function forget(socket: Socket): void {
+    waiting -= connections.get(socket)?.waiting ?? 0;
+    connections.delete(socket);
+  }
+
+  /** What Node itself refuses never reaches the app. The answers that are due before it come first. */
+  function refuse(error: { code?: string }, socket: Duplex): void {
+    if (!socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const connection = connections.get(socket as Socket);
+    // What still comes is read and thrown away: bytes that nobody read would reset the connection, and its answers.
+    if (!connection || connection.refused) return;
+    connection.refused = true;
+    const { newest, before } = connection;
+    const due = newest?.req.complete || newest?.headersSent ? newest : before;
+    if (!due || due.writableFinished) answer(socket, refusalOf(error.code));
+    // Whoever was told that the connection closes waits for nothing more.
+    else due.once('finish', () => socket.writable && answer(socket, refusalOf(error.code)));
   }
 
   function drain(): void {
@@ -114,9 +157,11 @@ export const createNodeServer: CreateServer = (options) => {
   }
 
   function closeUnused(): void {
-    server.closeIdleConnections();
-    // Node calls a connection idle only once it has answered something on it.
-    for (const socket of connections.keys()) if (socket.bytesRead === 0) socket.destroy();
+    const sockets = [...connections.keys()];
+    // Node takes a connection for idle once its answer is made, whether or not it is sent.
+    if (sockets.every((socket) => socket.writableLength === 0)) server.closeIdleConnections();
+    // And only once it has answered something on it.
+    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
   }
 
   return {
@@ -136,8 +181,10 @@ export const createNodeServer: CreateServer = (options) => {
   };
 };
 
-/** Whether two readers could take it for two different requests (RFC 9112, sections 3.2 and 6.1). */
-function isAmbiguous({ headers, rawHeaders }: Pick<IncomingMessage, 'headers' | 'rawHeaders'>): boolean {
+type Head = Pick<IncomingMessage, 'headers' | 'rawHeaders' | 'httpVersion'>;
+
+/** Whether it lacks a Host, or two readers could take it for two different requests (RFC 9112, sections 3.2 and 6.1). */
+function isMalformed({ headers, rawHeaders, httpVersion }: Head): boolean {
   const coding = headers['transfer-encoding'];
   if (coding !== undefined && coding.toLowerCase() !== 'chunked') return true;
   let hosts = 0;
@@ -145,7 +192,7 @@ function isAmbiguous({ headers, rawHeaders }: Pick<IncomingMessage, 'headers' | 
     const name = rawHeaders[i];
     if (name?.length === 4 && name.toLowerCase() === 'host') hosts++;
   }
-  return hosts > 1;
+  return httpVersion === '1.0' ? hosts > 1 : hosts !== 1;
 }
 
 /** What nobody took is thrown away. */
@@ -154,11 +201,9 @@ function cut(socket: Socket): void {
   else socket.destroy();
 }
 
-/** What Node itself refuses never reaches the app. */
-function answerBadRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (!socket.writable) socket.destroy(error);
-  else if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') answer(socket, REQUEST_TIMEOUT);
-  else answer(socket, refusal(error.code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'malformed-request'));
+function refusalOf(code?: string): Refusal {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return refusal('request-timeout');
+  return refusal(code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'malformed-request');
 }
 
 function answer(socket: Duplex, { status, title, headers, body }: Refusal): void {

@@ -19,16 +19,11 @@ export function refusal(code: ErrorCode): Refusal {
   return { status, title, headers, body };
 }
 
-/** As brief as can be: nobody may be reading. */
-export const REQUEST_TIMEOUT: Refusal = {
-  status: 408,
-  title: 'Request Timeout',
-  headers: { 'Content-Length': '0' },
-  body: '',
-};
-
-/** The answer to a request of which no URL can be made. */
+/**
+ * The answer to a request of which no URL can be made, or that can be read in two ways. It ends the connection: where the
+ * next request begins is as uncertain (RFC 9112, section 6.1).
+ */
 export function malformedRequest(): Response {
   const { status, headers, body } = refusal('malformed-request');
-  return new Response(body, { status, headers });
+  return new Response(body, { status, headers: { ...headers, Connection: 'close' } });
 }

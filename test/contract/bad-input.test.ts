@@ -63,6 +63,28 @@ describe('requests that few clients send', () => {
     assert.equal((await fetch(`${service.url}/health`)).status, 200);
   });
 
+  test('what is no request waits for the answers that are due before it', async () => {
+    const post = () => {
+      const body = JSON.stringify({ email: uniqueEmail(), name: 'Due' });
+      const head = ['POST /api/v1/users HTTP/1.1', 'Host: x', AUTHORIZATION, 'Content-Type: application/json'];
+      return `${head.join('\r\n')}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    };
+    const badChunk = `POST /api/v1/users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`;
+    for (const [said, statuses] of [
+      [`${post()}nonsense\r\n\r\n`, [201, 400]],
+      [`${post()}}`, [201, 400]],
+      [`${post()}${post()}${'x'.repeat(100_000)}`, [201, 201, 400]],
+      [`${post()}CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n`, [201, 400]],
+      [`${post()}${badChunk}`, [201, 400]],
+      [badChunk, [400]],
+    ] as const) {
+      const socket = connect(Number(new URL(service.url).port), '127.0.0.1');
+      socket.write(said);
+      const answers = await text(socket);
+      assert.deepEqual(answers.match(/(?<=HTTP\/1\.1 )\d+/g)?.map(Number), statuses, said.slice(0, 400));
+    }
+  });
+
   test('a header sent twice is no way around what one of them says', async () => {
     const { id, email } = (
       await caller(() => service)('POST', '/api/v1/users', { body: { email: uniqueEmail(), name: 'x' } })

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { createDatabase } from '../support/databases.ts';
 import { malformed, type Reaction, randomlyMalformed, reactionTo } from '../support/malformed.ts';
@@ -67,6 +69,21 @@ for (const runtime of Object.keys(COMMANDS) as (keyof typeof COMMANDS)[]) {
       }
       assert.deepEqual(unexpected, {});
       await assertUnharmed();
+    });
+
+    test('what can be read in two ways is the last of its connection: what follows is no request', async () => {
+      const health = 'GET /health HTTP/1.1\r\nHost: x\r\n';
+      for (const ambiguous of [
+        'GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n',
+        // Deno keeps a connection, whatever the answer says.
+        ...(runtime === 'deno' ? [] : [`${health}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`]),
+      ]) {
+        const { hostname, port } = new URL(service.url);
+        const socket = connect(Number(port), hostname);
+        socket.write(`${ambiguous}${health}Connection: close\r\n\r\n`);
+        const answers = await text(socket);
+        assert.deepEqual(answers.match(/(?<=HTTP\/1\.1 )\d+/g), ['400'], ambiguous);
+      }
     });
 
     test('a load balancer asks without a Host, in HTTP/1.0', async () => {

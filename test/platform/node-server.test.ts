@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { describe, type TestContext, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Log } from '../../src/deps.ts';
+import { createNodeServer } from '../../src/platform/node-server.ts';
+
+const BIG = 'x'.repeat(16 * 1024 * 1024);
+const get = (path: string, ...headers: string[]) =>
+  [`GET ${path} HTTP/1.1`, 'Host: x', ...headers, '', ''].join('\r\n');
+
+/** A server of `/big`, an answer that no network takes at once, and `/slow`, one that takes `slowMs` to make. */
+async function start(t: TestContext, { idleTimeoutMs = 60_000, readTimeoutMs = 60_000, slowMs = 0 } = {}) {
+  const warnings: Record<string, unknown>[] = [];
+  const log = { warn: (msg: string, more: object) => warnings.push({ msg, ...more }) } as unknown as Log;
+  const server = createNodeServer({
+    fetch: async (request) => {
+      const { pathname } = new URL(request.url);
+      if (pathname === '/slow') await delay(slowMs);
+      return new Response(pathname === '/big' ? BIG : pathname);
+    },
+    host: '127.0.0.1',
+    port: 0,
+    readTimeoutMs,
+    idleTimeoutMs,
+    maxConnections: 100,
+    reusePort: false,
+    log,
+  });
+  const url = await server.listen();
+  const sockets: Socket[] = [];
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    return server.close();
+  });
+  const open = (said = '') => {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {});
+    sockets.push(socket);
+    socket.write(said);
+    return socket;
+  };
+  return { server, open, warnings };
+}
+
+function assertProblem(answer: string, code: string): void {
+  const [head = '', body = ''] = answer.split('\r\n\r\n');
+  const problem = JSON.parse(body);
+  assert.equal(problem.type, `/problems/${code}`);
+  assert.match(head, new RegExp(`^HTTP/1\\.1 ${problem.status} `));
+  assert.match(head, new RegExp(`^X-Request-Id: ${problem.requestId}\\r?$`, 'im'));
+  assert.match(head, /^Connection: close\r?$/im);
+}
+
+const statusesIn = (answers: string) => answers.match(/(?<=HTTP\/1\.1 )\d+/g)?.map(Number) ?? [];
+
+describe('an HTTP server on Node', () => {
+  test('sends what it has answered to the end, when it stops meanwhile', async (t) => {
+    const { server, open } = await start(t);
+    const silent = open();
+    await once(silent, 'connect');
+    const slow = open(get('/big'));
+    await once(slow, 'readable');
+    const closed = server.close();
+    // It is closed where connections without a request are.
+    await once(silent.resume(), 'close');
+    assert.ok((await text(slow)).endsWith(BIG));
+    await closed;
+  });
+
+  test('makes the next answer in its time, however slowly the one before was taken', async (t) => {
+    const { open } = await start(t, { idleTimeoutMs: 500, slowMs: 1500 });
+    const socket = open(get('/big') + get('/slow', 'Connection: close'));
+    let answers = '';
+    for await (const chunk of socket) {
+      answers += chunk;
+      await delay(5);
+    }
+    assert.deepEqual(statusesIn(answers), [200, 200]);
+  });
+
+  test('cuts who asks for most ahead, once too many wait, and nobody else', async (t) => {
+    const { open } = await start(t);
+    const greedy = open(get('/big') + get('/').repeat(4_000)).pause();
+    while (!greedy.closed) {
+      const modest = open(get('/') + get('/', 'Connection: close'));
+      assert.deepEqual(statusesIn(await text(modest)), [200, 200]);
+      // Who does not read hears of a reset by writing; an empty line is no request.
+      greedy.write('\r\n');
+    }
+  });
+
+  test('answers what is under way before it says that the next request took too long to arrive', async (t) => {
+    const { open } = await start(t, { readTimeoutMs: 100, slowMs: 1000 });
+    const socket = open(`${get('/slow')}GET / HT`);
+    assert.deepEqual(statusesIn(await text(socket)), [200, 408]);
+  });
+
+  test('says as a problem that a request took too long to arrive', async (t) => {
+    const { open } = await start(t, { readTimeoutMs: 100 });
+    assertProblem(await text(open('GET / HT')), 'request-timeout');
+  });
+
+  test('says as a problem that HTTP/1.1 goes with a Host, which HTTP/1.0 does without', async (t) => {
+    const { open } = await start(t);
+    assertProblem(await text(open('GET / HTTP/1.1\r\n\r\n')), 'malformed-request');
+    assert.deepEqual(statusesIn(await text(open('GET / HTTP/1.0\r\n\r\n'))), [200]);
+  });
+});
