@@ -206,6 +206,8 @@ for (const method of METHODS) {
       'is not answered': () => {},
       'is answered in HTML': (response) => void response.end('<html>hello</html>'),
       'is answered with 500': (response) => void response.writeHead(500).end('{"message":"no compute"}'),
+      'is answered with 400 and no word of Postgres': (response) =>
+        void response.writeHead(400).end('{"message":"connection closed","code":""}'),
       'is answered half': (response, body) => {
         response.writeHead(200, { 'Content-Length': body.length });
         response.write(body.slice(0, body.length / 2), () => response.destroy());
@@ -231,7 +233,7 @@ for (const method of METHODS) {
       const what = await asked(name, api, method);
       faulty.with({
         runs: false,
-        fault: (response) => response.writeHead(400).end('{"message":"endpoint is disabled"}'),
+        fault: (response) => response.writeHead(429).end('{"message":"too many requests"}'),
       });
       assert.equal(said(await what.ask()), '503 unavailable');
       faulty.with(undefined);
