@@ -31,7 +31,7 @@ export const deadline = createMiddleware<Env>(async (c, next) => {
   c.env.underWay.count++;
   try {
     const winner = await Promise.race([next(), outOfGrace]);
-    if (winner === 'out of grace') return problemResponse(c, mayWrite(c) ? outcomeUnknown() : deadlineExceeded());
+    if (winner === 'out of grace') return problemResponse(c, mayWrite(c) ? outcomeUnknown(c) : deadlineExceeded());
   } finally {
     c.env.underWay.count--;
     // biome-ignore lint/style/noNonNullAssertion: the executor above has run

@@ -218,7 +218,7 @@ function toAppError(error: Error, c: Ctx): AppError {
   const failure = error instanceof DbError ? error.failure : undefined;
   if (failure === 'unknown' && mayWrite(c)) {
     c.env.log.error('outcome unknown', { requestId: c.get('requestId'), error });
-    return outcomeUnknown();
+    return outcomeUnknown(c);
   }
   if (c.get('signal')?.aborted || failure === 'canceled') return deadlineExceeded();
   if (failure === 'unavailable' || failure === 'unknown') {
@@ -244,6 +244,8 @@ export function deadlineExceeded(): AppError {
   return new AppError('timeout', 'The deadline passed before the work was done; it was cancelled.');
 }
 
-export function outcomeUnknown(): AppError {
+/** Of a write that may have been done: what it would have queued is looked for at once. */
+export function outcomeUnknown(c: Ctx): AppError {
+  c.env.wake();
   return new AppError('outcome-unknown', 'The database did not say in time whether the write took effect.');
 }

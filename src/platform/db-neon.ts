@@ -5,7 +5,10 @@ import type { OpenDb } from './open-db.ts';
 /** Milliseconds that a statement gets to report its outcome when the server is about to end it by itself. */
 const CANCEL_GRACE_MS = 1000;
 
-/** What is known of a request that was never sent. */
+/**
+ * Runtimes' codes for a request that was never sent: Node's and Bun's. Deno and workerd have none, so that a refused
+ * connection leaves the outcome unknown there.
+ */
 const NOT_SENT = /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT|ConnectionRefused)$/;
 
 type Options = { url: string; fetchEndpoint?: string | undefined; statementTimeoutMs?: number };
@@ -28,7 +31,7 @@ const parsers = {
  * Neon's HTTP driver: a statement is one round trip, and there is no connection to keep or close. Throws where `url`
  * is none. An aborted statement is cancelled by Neon's proxy, which sees the client go; its outcome is known only
  * where `statementTimeoutMs` ends it at about the same time. Whatever else is not Postgres's word leaves it unknown,
- * unless the request was never sent, or refused as one (4xx).
+ * unless the request was never sent, or refused as one (4xx, but for 400, which also tells of a compute lost at work).
  */
 export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): OpenDb {
   const sql = neon(withStatementTimeout(url, statementTimeoutMs), { types: parsers });
@@ -40,7 +43,7 @@ export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): O
       const { signal: hangUp, dispose } = abortedLate(signal, graceUntil);
       let refused = false;
       const answered = (status: number) => {
-        refused = status >= 400 && status < 500;
+        refused = status > 400 && status < 500;
       };
       try {
         const fetchOptions = { signal: hangUp, endpoint: fetchEndpoint, answered };

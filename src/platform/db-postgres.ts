@@ -35,9 +35,14 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
   /** How many connections the server would give us last, where it refused one. */
   let givenAtMost = Number.POSITIVE_INFINITY;
   let growsAt = Number.NEGATIVE_INFINITY;
+  let refusals = 0;
+
+  class PoolClient extends Client {
+    readonly refusalsBefore = refusals;
+  }
 
   const pool = new pg.Pool({
-    Client,
+    Client: PoolClient,
     max: poolMax,
     connectionTimeoutMillis: statementTimeoutMs,
     pipeline: true,
@@ -50,12 +55,16 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
     const settings = client.query(sessionSettings(statementTimeoutMs)) as unknown as Promise<pg.QueryResult[]>;
     const results = await attempt(client as pg.Client, statementTimeoutMs, settings);
     trust.opened(client as pg.Client, results.at(-1)?.rows[0].transaction_read_only === 'on');
-    if (++connected > givenAtMost) givenAtMost = Number.POSITIVE_INFINITY;
+    connected++;
+    // One that was on its way when another was refused is no sign that there are more.
+    const isMore = (client as PoolClient).refusalsBefore === refusals;
+    if (connected > givenAtMost) givenAtMost = isMore ? Number.POSITIVE_INFINITY : connected;
     client.once('end', () => connected--);
   }
 
   // The pool makes those wait for whom there is no connection below its limit.
   function makeDo(): void {
+    refusals++;
     if (givenAtMost === Number.POSITIVE_INFINITY) log.warn('database gives no more connections', { open: connected });
     givenAtMost = connected;
     pool.options.max = connected;

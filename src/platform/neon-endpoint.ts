@@ -154,10 +154,10 @@ function failure(error: unknown): [status: number, body: string] {
   const { message, ...fields } = error as Record<string, unknown>;
   const shown: Record<string, unknown> = { message: error instanceof Error ? error.message : String(message) };
   if (error instanceof Refusal) return [error.status, JSON.stringify(shown)];
-  // Both drivers' errors; their classes differ. Whatever else fails is the proxy's own trouble.
+  // Both drivers' errors; their classes differ. Without a word of Postgres, as when its connection breaks, it is a 400 too.
   const fromPostgres = typeof fields.severity === 'string' && typeof fields.code === 'string';
   for (const field of ERROR_FIELDS) shown[field] = (fromPostgres && fields[field]) || null;
-  return [fromPostgres ? 400 : 500, JSON.stringify(shown)];
+  return [400, JSON.stringify(shown)];
 }
 
 function send(response: ServerResponse, status: number, body: string): void {
@@ -177,6 +177,8 @@ export function postgresBackend(url: string): NeonBackend {
     if (existing) return existing;
     const pool = new pg.Pool({ connectionString: url, max: 20, options });
     pool.on('error', () => {});
+    // One that breaks at work would end the process: the statement tells of it.
+    pool.on('connect', (client) => client.on('error', () => {}));
     pools.set(options, pool);
     return pool;
   }

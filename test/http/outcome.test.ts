@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, type TestContext, test } from 'node:test';
+import { DbError } from '../../src/db.ts';
 import { openNeon } from '../../src/platform/db-neon.ts';
 import { openPglite } from '../../src/platform/db-pglite.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
@@ -206,6 +207,8 @@ for (const method of METHODS) {
       'is not answered': () => {},
       'is answered in HTML': (response) => void response.end('<html>hello</html>'),
       'is answered with 500': (response) => void response.writeHead(500).end('{"message":"no compute"}'),
+      'is answered with 400 and no word of Postgres': (response) =>
+        void response.writeHead(400).end('{"message":"connection closed","code":""}'),
       'is answered half': (response, body) => {
         response.writeHead(200, { 'Content-Length': body.length });
         response.write(body.slice(0, body.length / 2), () => response.destroy());
@@ -231,7 +234,7 @@ for (const method of METHODS) {
       const what = await asked(name, api, method);
       faulty.with({
         runs: false,
-        fault: (response) => response.writeHead(400).end('{"message":"endpoint is disabled"}'),
+        fault: (response) => response.writeHead(429).end('{"message":"too many requests"}'),
       });
       assert.equal(said(await what.ask()), '503 unavailable');
       faulty.with(undefined);
@@ -345,6 +348,21 @@ describe('a whole server', { timeout: 120_000, skip: process.platform !== 'linux
     });
   }
 });
+
+const never = () => new Promise<never>(() => {});
+for (const [what, run] of Object.entries({
+  'got no answer': () => Promise.reject(new DbError('unknown', 'no answer to the statement')),
+  'outlasts its grace': never,
+})) {
+  test(`a write that ${what} rings the dispatchers, as it may have queued something`, async () => {
+    let rings = 0;
+    const api = apiOn({ run }, 1, { wake: () => void rings++ });
+    assert.equal(said(await api('POST', '/users', { body: { email: EMAIL, name: 'New' } })), '504 outcome-unknown');
+    assert.equal(rings, 1);
+    await api('GET', `/users/019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f`);
+    assert.equal(rings, 1);
+  });
+}
 
 test('in this process a deadline that passes while others are at work is told as it is', async (t) => {
   const { db, close } = await openPglite('memory://');

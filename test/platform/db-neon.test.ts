@@ -74,7 +74,10 @@ describe('the Neon driver', () => {
   };
   const broken: RequestListener = (_, response) => void response.writeHead(500).end('{"message":"no compute"}');
   const empty: RequestListener = (_, response) => void response.end('null');
-  for (const [what, listener] of Object.entries({ html, half, broken, empty })) {
+  // What Neon's proxy says when its own connection breaks: the statement may have been done.
+  const lost: RequestListener = (_, response) =>
+    void response.writeHead(400).end('{"message":"connection closed","code":""}');
+  for (const [what, listener] of Object.entries({ html, half, broken, empty, lost })) {
     it(`does not know what became of the statement when the answer is ${what}`, async () => {
       const server = createServer(listener).listen(0, '127.0.0.1');
       await once(server, 'listening');
@@ -87,9 +90,9 @@ describe('the Neon driver', () => {
     });
   }
 
-  for (const body of ['<html>', '{"message":"endpoint is disabled"}']) {
+  for (const body of ['<html>', '{"message":"too many requests"}']) {
     it(`calls the database unavailable when the request is refused with ${body}`, async () => {
-      const server = createServer((_, response) => response.writeHead(400).end(body)).listen(0, '127.0.0.1');
+      const server = createServer((_, response) => response.writeHead(429).end(body)).listen(0, '127.0.0.1');
       await once(server, 'listening');
       const fetchEndpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}/sql`;
       const run = openNeon({ url, fetchEndpoint }).db.run(sleep, { s: 0 }, inTime());

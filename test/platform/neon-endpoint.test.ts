@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
 import { createDatabase } from '../support/databases.ts';
+import { startProxy } from '../support/proxy.ts';
 
 describe('the Neon endpoint', async () => {
   const { url, drop } = await createDatabase();
@@ -12,8 +13,8 @@ describe('the Neon endpoint', async () => {
   });
   const common = { 'Neon-Connection-String': url, 'Neon-Raw-Text-Output': 'true', 'Neon-Array-Mode': 'true' };
 
-  async function post(body: unknown, headers: Record<string, string> = common) {
-    const response = await fetch(endpoint.url, { method: 'POST', headers, body: JSON.stringify(body) });
+  async function post(body: unknown, headers: Record<string, string> = common, to = endpoint.url) {
+    const response = await fetch(to, { method: 'POST', headers, body: JSON.stringify(body) });
     return { status: response.status, body: (await response.json()) as Record<string, unknown> };
   }
 
@@ -29,6 +30,16 @@ describe('the Neon endpoint', async () => {
     assert.deepEqual(body.fields, [{ name: 'n', dataTypeID: 23 }]);
     assert.deepEqual([body.rows, body.command, body.rowCount], [[['42']], 'SELECT', 1]);
     assert.equal((await post({ query: `select repeat('x', 11000000)` })).status, 507);
+  });
+
+  it('answers 400 without a code when its own connection breaks, as Neon does', async (t) => {
+    const proxy = await startProxy(url);
+    const broken = await startNeonEndpoint({ backend: postgresBackend(proxy.url) });
+    t.after(() => broken.close().then(proxy.close));
+    assert.equal((await post({ query: 'select 1' }, common, broken.url)).status, 200);
+    proxy.cutAnswers(1);
+    const { status, body } = await post({ query: 'select 1' }, common, broken.url);
+    assert.deepEqual([status, body.code], [400, null]);
   });
 
   it('runs a batch in one transaction', async () => {

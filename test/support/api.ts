@@ -1,5 +1,6 @@
 import { app } from '../../src/app.ts';
 import type { Db } from '../../src/db.ts';
+import type { Deps } from '../../src/deps.ts';
 import { testDeps } from './deps.ts';
 import { headers } from './tokens.ts';
 
@@ -8,9 +9,9 @@ type Json = any;
 
 export type Api = ReturnType<typeof apiOn>;
 
-/** Calls the app itself, without a server, on `db`. */
-export function apiOn(db: Db, requestTimeoutMs = 5000) {
-  const deps = testDeps({ db, settings: { ...testDeps().settings, requestTimeoutMs } });
+/** Calls the app itself, without a server, on `db`; `own` is what a test is about. */
+export function apiOn(db: Db, requestTimeoutMs = 5000, own: Partial<Deps> = {}) {
+  const deps = testDeps({ db, settings: { ...testDeps().settings, requestTimeoutMs }, ...own });
   return async (method: string, path: string, { body, key }: { body?: unknown; key?: string } = {}) => {
     const init = {
       method,
