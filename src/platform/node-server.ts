@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener, RequestError } from '@hono/node-server';
+import type { ErrorCode } from '../errors.ts';
 import { brokenServer, listen } from './listen.ts';
 import { malformedRequest, type Refusal, refusal } from './refusal.ts';
 import type { CreateServer } from './server.ts';
@@ -13,7 +14,7 @@ const LINGER_MS = 250;
 const WATCH_MS = 1000;
 /** Requests that may wait behind others of their connections, in all; each is some 3 KB. */
 const WAITING_MAX = 4_000;
-/** Milliseconds between two log lines about refused connections. */
+/** Milliseconds between two log lines about refusals of a kind. */
 const TELL_REFUSED_MS = 10_000;
 
 /** `newest` answers the last request whose head was read, `before` the one before it. */
@@ -33,7 +34,7 @@ export const createNodeServer: CreateServer = (options) => {
 
   const listener = getRequestListener(
     async (request, { incoming, outgoing }) => {
-      if (isMalformed(incoming)) return malformedRequest();
+      if (isMalformed(incoming)) return refuseMalformed();
       const response = await fetch(request, incoming.socket.remoteAddress ?? 'unknown');
       if (draining) outgoing.setHeader('Connection', 'close');
       return response;
@@ -45,7 +46,7 @@ export const createNodeServer: CreateServer = (options) => {
       hostname: 'localhost',
       errorHandler: (error) => {
         // A Host or a target of which no URL can be made: the client's mistake.
-        if (error instanceof RequestError) return malformedRequest();
+        if (error instanceof RequestError) return refuseMalformed();
         log.error('request failed outside the app', { error });
         return new Response(null, { status: 500 });
       },
@@ -78,12 +79,11 @@ export const createNodeServer: CreateServer = (options) => {
   server.on('timeout', cut);
   const watch = setInterval(watchReaders, Math.min(WATCH_MS, idleTimeoutMs));
   watch.unref();
-  let toldAt = Number.NEGATIVE_INFINITY;
-  server.on('drop', () => {
-    if (performance.now() - toldAt < TELL_REFUSED_MS) return;
-    toldAt = performance.now();
-    log.warn('connections refused', { why: 'MAX_CONNECTIONS is reached', maxConnections });
-  });
+  const tellConnection = teller((count) =>
+    log.warn('connections refused', { why: 'MAX_CONNECTIONS is reached', maxConnections, count }),
+  );
+  server.on('drop', () => tellConnection());
+  const tellRequest = teller<ErrorCode>((count, code) => log.warn('requests refused', { code, count }));
 
   /** Times who has an answer to take; Node sees progress within one, and ends that time with the answer. */
   function watchReaders(): void {
@@ -135,21 +135,24 @@ export const createNodeServer: CreateServer = (options) => {
     connections.delete(socket);
   }
 
+  function refuseMalformed(): Response {
+    tellRequest('malformed-request');
+    return malformedRequest();
+  }
+
   /** What Node itself refuses never reaches the app. The answers that are due before it come first. */
   function refuse(error: { code?: string }, socket: Duplex): void {
-    if (!socket.writable) {
-      socket.destroy();
-      return;
-    }
     const connection = connections.get(socket as Socket);
     // What still comes is read and thrown away: bytes that nobody read would reset the connection, and its answers.
-    if (!connection || connection.refused) return;
+    if (!connection || connection.refused || !socket.writable) return;
     connection.refused = true;
+    const code = codeOf(error);
+    tellRequest(code);
     const { newest, before } = connection;
     const due = newest?.req.complete || newest?.headersSent ? newest : before;
-    if (!due || due.writableFinished) answer(socket, refusalOf(error.code));
+    if (!due || due.writableFinished) answer(socket, refusal(code));
     // Whoever was told that the connection closes waits for nothing more.
-    else due.once('finish', () => socket.writable && answer(socket, refusalOf(error.code)));
+    else due.once('finish', () => socket.writable && answer(socket, refusal(code)));
   }
 
   function drain(): void {
@@ -201,9 +204,22 @@ function cut(socket: Socket): void {
   else socket.destroy();
 }
 
-function refusalOf(code?: string): Refusal {
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return refusal('request-timeout');
-  return refusal(code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'malformed-request');
+function codeOf({ code }: { code?: string }): ErrorCode {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return 'request-timeout';
+  return code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'malformed-request';
+}
+
+/** Says how many there were since it last did, and what the newest is: at once, but not again too soon. */
+function teller<T = void>(say: (count: number, newest: T) => void): (newest: T) => void {
+  let toldAt = Number.NEGATIVE_INFINITY;
+  let count = 0;
+  return (newest) => {
+    count++;
+    if (performance.now() - toldAt < TELL_REFUSED_MS) return;
+    toldAt = performance.now();
+    say(count, newest);
+    count = 0;
+  };
 }
 
 function answer(socket: Duplex, { status, title, headers, body }: Refusal): void {

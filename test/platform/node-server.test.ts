@@ -97,6 +97,22 @@ describe('an HTTP server on Node', () => {
     assert.deepEqual(statusesIn(await text(socket)), [200, 408]);
   });
 
+  test('logs that it refuses requests: the first at once, no more than one line in ten seconds', async (t) => {
+    const { open, warnings } = await start(t);
+    for (const said of ['nonsense\r\n\r\n', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', 'GET / HTTP/1.1\r\n\r\n']) {
+      assert.deepEqual(statusesIn(await text(open(said))), [400]);
+    }
+    assert.deepEqual(warnings, [{ msg: 'requests refused', code: 'malformed-request', count: 1 }]);
+  });
+
+  test('sends an answer to its end that closes the connection, whatever comes meanwhile', async (t) => {
+    const { open } = await start(t);
+    const socket = open(get('/big', 'Connection: close'));
+    await once(socket, 'readable');
+    socket.write('nonsense\r\n\r\n');
+    assert.ok((await text(socket)).endsWith(BIG));
+  });
+
   test('says as a problem that a request took too long to arrive', async (t) => {
     const { open } = await start(t, { readTimeoutMs: 100 });
     assertProblem(await text(open('GET / HT')), 'request-timeout');
