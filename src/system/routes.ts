@@ -61,6 +61,8 @@ export const systemRoutes = router()
     // What becomes of a statement that is cancelled takes another moment, which nobody need wait for.
     const state = abortable(stateOf(c.env.db, { keyIds }, signal), signal);
     const { schemaIsCurrent, keysOpen, writable } = await state.catch((cause) => {
+      // Whatever else it is, a missing privilege or a bug among them, is logged and told as it is.
+      if (!signal.aborted) throw cause;
       throw new AppError('unavailable', 'The database does not answer.', { ...retryLater, cause });
     });
     if (!schemaIsCurrent) throw new AppError('unavailable', 'The database schema is not current.', retryLater);

@@ -56,6 +56,21 @@ describe('a failure', () => {
     assert.equal(response.status, 503);
   });
 
+  test('of the question whether it is ready is logged, and a 500 where it is no outage', async () => {
+    for (const [error, status] of [
+      [new DbError('failed', 'permission denied for table webhook_endpoints', { sqlState: '42501' }), 500],
+      [new DbError('unavailable', 'ECONNREFUSED'), 503],
+    ] as const) {
+      const log = recordingLog();
+      const response = await app.request('/ready', {}, testDeps({ db: failing(error), log }));
+      assert.equal(response.status, status);
+      assert.deepEqual(
+        log.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields.error),
+        [error],
+      );
+    }
+  });
+
   test('of a statement that the server ended by itself is a 504', async () => {
     const { response } = await list({
       db: failing(new DbError('canceled', 'statement timeout', { sqlState: '57014' })),
