@@ -71,6 +71,19 @@ describe('a failure', () => {
     }
   });
 
+  test('of the disk is unavailable where it ended the statement, and unknown where it ended more', () => {
+    for (const [code, severity, failure] of [
+      ['58030', 'ERROR', 'unavailable'],
+      ['58030', 'PANIC', 'unknown'],
+      ['53100', 'ERROR', 'unavailable'],
+      ['53100', 'PANIC', 'unknown'],
+      ['53300', 'FATAL', 'unavailable'],
+      ['57P01', 'FATAL', 'unavailable'],
+    ]) {
+      assert.equal(toDbError({ code, severity, message: 'x' }).failure, failure, `${severity} ${code}`);
+    }
+  });
+
   test('of a statement that the server ended by itself is a 504', async () => {
     const { response } = await list({
       db: failing(new DbError('canceled', 'statement timeout', { sqlState: '57014' })),
@@ -132,7 +145,7 @@ describe('what Postgres says', () => {
   };
 
   async function answer(method: string, code: string): Promise<string> {
-    const db = failing(toDbError(Object.assign(new Error('said so'), { code })));
+    const db = failing(toDbError(Object.assign(new Error('said so'), { code, severity: 'ERROR' })));
     const body = JSON.stringify({ email: 'someone@example.com', name: 'Someone' });
     const init = { method, headers: headers(), ...(method === 'POST' && { body }) };
     const response = await app.request('/api/v1/users', init, testDeps({ db }));
