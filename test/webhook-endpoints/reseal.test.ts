@@ -81,7 +81,7 @@ onEveryDatabase('sealing anew', (db) => {
     // Just before the first page is written.
     const racing: Db = {
       async run(statement, values, signal) {
-        if (!changed && /^\s*(with[^]*)?update/.test(statement.text)) {
+        if (!changed && statement.name === 'webhookEndpoints.reseal') {
           changed = true;
           await execute(db, `delete from webhook_endpoints where id = '${lost}'`);
           await execute(
