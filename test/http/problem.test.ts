@@ -71,6 +71,21 @@ describe('a failure', () => {
     }
   });
 
+  test('to open the oldest secret has others looked for until the keys have opened one, and no longer', async () => {
+    const known: unknown[] = [];
+    const db = {
+      run: async (_: unknown, values: { keysOpen: boolean }) => {
+        known.push(values.keysOpen);
+        return [{ schemaIsCurrent: true, writable: true, keysOpen: known.length > 1, unopened: 1 }];
+      },
+    } as unknown as Db;
+    const deps = testDeps({ db });
+    const statuses = [];
+    for (let i = 0; i < 4; i++) statuses.push((await app.request('/ready', {}, deps)).status);
+    assert.deepEqual(statuses, [503, 200, 200, 200]);
+    assert.deepEqual(known, [false, false, true, true]);
+  });
+
   test('of the disk is unavailable where it ended the statement, and unknown where it ended more', () => {
     for (const [code, severity, failure] of [
       ['58030', 'ERROR', 'unavailable'],
