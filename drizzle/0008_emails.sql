@@ -1,7 +1,7 @@
 -- Whoever holds the table for long, as a dump does, must not have every request queue up behind this: it fails, and may
--- be run again.
+-- be run again. The old index stays for the old version, which finds nobody by the new one.
 set local lock_timeout = '5s';--> statement-breakpoint
-DROP INDEX "users_email_unique";--> statement-breakpoint
+LOCK TABLE "users" IN SHARE MODE;--> statement-breakpoint
 -- Where the database's language has another case than ASCII's, as Turkish has, there may be two of an address.
 do $$
 declare
@@ -18,4 +18,4 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
-CREATE UNIQUE INDEX "users_email_unique" ON "users" USING btree (lower("email" collate "C"));
+CREATE UNIQUE INDEX "users_email_caseless" ON "users" USING btree (lower("email" collate "C"));

@@ -138,6 +138,9 @@ const SQLSTATE = /^(?:\d[0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
 // What no client caused, and nothing was written: a database that is read-only, admits nobody, has too little of
 // something, shuts down or cannot read its disk; a lock that is not waited for, a rollback that a retry cures.
 const UNAVAILABLE = /^(?:25006|25P03|28|3D000|40|53|55P03|57P|58)/;
+// A full or broken disk: where it ends more than the statement, as at a failed WAL write (PANIC), the commit may be in the
+// log already, and recovery then replays it.
+const DISK = /^(?:53100|58)/;
 // What a pooler says when its own connection broke; a commit whose answer was lost; a server that crashed.
 const UNKNOWN = /^(?:08|40003|57P02)/;
 // Cancelled, by its deadline or by a limit that an operator set.
@@ -149,10 +152,10 @@ const QUOTES_DATA = /^(?:22|P0)/;
 export function toDbError(error: unknown): DbError {
   if (error instanceof DbError) return error;
   for (let e = error as Record<string, unknown> | undefined; e; e = (e.cause ?? e.sourceError) as typeof e) {
-    const { code, constraint, message, name } = e;
+    const { code, constraint, message, name, severity } = e;
     if (name === 'AbortError' || name === 'TimeoutError') return canceled();
     if (typeof code !== 'string' || !SQLSTATE.test(code)) continue;
-    return new DbError(failureOf(code), QUOTES_DATA.test(code) ? `SQLSTATE ${code}` : String(message), {
+    return new DbError(failureOf(code, severity), QUOTES_DATA.test(code) ? `SQLSTATE ${code}` : String(message), {
       sqlState: code,
       ...(typeof constraint === 'string' && { constraint }),
     });
@@ -160,9 +163,10 @@ export function toDbError(error: unknown): DbError {
   return new DbError('unavailable', `cannot reach the database: ${systemCode(error)}`);
 }
 
-function failureOf(sqlState: string): DbFailure {
+// The severity may be translated; what is not surely an error is then unknown, which is never wrong.
+function failureOf(sqlState: string, severity: unknown): DbFailure {
   if (CANCELED.test(sqlState)) return 'canceled';
-  if (UNKNOWN.test(sqlState)) return 'unknown';
+  if (UNKNOWN.test(sqlState) || (DISK.test(sqlState) && severity !== 'ERROR')) return 'unknown';
   return UNAVAILABLE.test(sqlState) ? 'unavailable' : 'failed';
 }
 

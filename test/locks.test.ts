@@ -36,8 +36,8 @@ const DAWDLE = `
     )
     .join('')}
   create index slow_email on users (slowly(email));
-  drop index users_email_unique;
-  create unique index users_email_unique on users (lower(email collate "C"));`;
+  drop index users_email_caseless, users_email_unique;
+  create unique index users_email_caseless on users (lower(email collate "C"));`;
 
 let database: Awaited<ReturnType<typeof openTestPostgres>>;
 let deadlocks: string[];

@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { toDbError } from '../db.ts';
 import { attempt, sessionOf } from './pg-client.ts';
 
 /** Milliseconds for which a pooler that has no connection for us is waited for. */
@@ -8,10 +9,12 @@ const OTHERS = 4;
 
 /**
  * Whether `first` has a session of its own, as it has not where a pooler lends connections for a transaction at a time.
- * No is certain; yes is as good as certain, of a pooler that is idle and of one that is busy.
+ * No is certain; yes is as good as certain, of a pooler that is idle and of one that is busy. Rejects with a DbError.
  */
 export async function hasSession(first: pg.Client, makeClient: () => pg.Client): Promise<boolean> {
-  const backend = await backendOf(first);
+  const backend = await attempt(first, WAIT_MS, backendOf(first)).catch((error) => {
+    throw toDbError(error);
+  });
   // Nothing is in between, where the session's key names its backend.
   if (backend === sessionOf(first).processID) return true;
   const clients = [first];

@@ -1,5 +1,6 @@
 import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
+import type { SecretBox } from '../deps.ts';
 import { AppError } from '../errors.ts';
 import { abortable } from '../http/abortable.ts';
 import { html, json, setHeader } from '../http/answer.ts';
@@ -10,6 +11,9 @@ import { stateOf } from './store.ts';
 
 /** Milliseconds within which the database has to answer for the service to be ready. */
 const READY_WITHIN_MS = 1000;
+
+/** Keys that have been seen to open a secret: a look at all endpoints, where the oldest one's key is lost. */
+const opening = new WeakSet<SecretBox>();
 
 const health = createRoute({
   method: 'get',
@@ -59,12 +63,15 @@ export const systemRoutes = router()
     const signal = AbortSignal.any([c.get('signal'), AbortSignal.timeout(READY_WITHIN_MS)]);
     const keyIds = await c.env.secrets.keyIds();
     // What becomes of a statement that is cancelled takes another moment, which nobody need wait for.
-    const state = abortable(stateOf(c.env.db, { keyIds }, signal), signal);
+    const state = abortable(stateOf(c.env.db, { keyIds, keysOpen: opening.has(c.env.secrets) }, signal), signal);
     const { schemaIsCurrent, keysOpen, writable } = await state.catch((cause) => {
+      // Whatever else it is, a missing privilege or a bug among them, is logged and told as it is.
+      if (!signal.aborted) throw cause;
       throw new AppError('unavailable', 'The database does not answer.', { ...retryLater, cause });
     });
     if (!schemaIsCurrent) throw new AppError('unavailable', 'The database schema is not current.', retryLater);
     if (!keysOpen) throw new AppError('unavailable', 'The keys for webhook secrets open none of them.', retryLater);
+    opening.add(c.env.secrets);
     if (!writable) throw new AppError('unavailable', 'The database is read-only.', retryLater);
     return json(c, { status: 'ready' as const }, 200);
   })

@@ -15,9 +15,11 @@ export type State = { schemaIsCurrent: boolean; writable: boolean; keysOpen: boo
 
 // What is not sealed, and so names no key, needs none. Past the oldest endpoints others are looked at only while the
 // keys have opened nothing.
-const state = statement<{ latest: string; keyIds: string; oldest: number }, State>('system.state', ($) => {
-  const known = sql`string_to_array(',' || ${$.keyIds}::text, ',')`;
-  return sql`
+const state = statement<{ latest: string; keyIds: string; oldest: number; keysOpen: boolean }, State>(
+  'system.state',
+  ($) => {
+    const known = sql`string_to_array(',' || ${$.keyIds}::text, ',')`;
+    return sql`
     with oldest as materialized (
       select ${keyIdsOf(sql`e`)} as ids from ${webhookEndpoints} e order by id limit ${$.oldest}::int
     )
@@ -25,22 +27,26 @@ const state = statement<{ latest: string; keyIds: string; oldest: number }, Stat
         select coalesce(max(created_at) >= ${$.latest}::bigint, false) from drizzle.__drizzle_migrations
       ) as "schemaIsCurrent",
       current_setting('transaction_read_only') = 'off' as writable,
-      case when exists (select from oldest where ids && ${known}) or not exists (select from oldest) then true
+      case when ${$.keysOpen}::boolean or exists (select from oldest where ids && ${known}) or not exists (select from oldest) then true
         else exists (select from ${webhookEndpoints} e where ${keyIdsOf(sql`e`)} && ${known}) end as "keysOpen",
       (select count(*) from oldest where not ids <@ ${known})::int as unopened`;
-});
+  },
+);
 
 /** Of tables and columns that a migration has yet to make. */
 const UNDEFINED = ['42P01', '42703'];
 
-/** What a service must know of its database before it serves. Looks at so many of the `oldest` endpoints. */
+/**
+ * What a service must know of its database before it serves. Looks at so many of the `oldest` endpoints. `keysOpen` is
+ * what is known of it: once true, it changes with the keys alone.
+ */
 export async function stateOf(
   db: Db,
-  { keyIds, oldest = 1 }: { keyIds: readonly string[]; oldest?: number },
+  { keyIds, oldest = 1, keysOpen = false }: { keyIds: readonly string[]; oldest?: number; keysOpen?: boolean },
   signal: AbortSignal,
 ): Promise<State> {
   try {
-    const [row] = await db.run(state, { latest: String(LATEST), keyIds: keyIds.join(), oldest }, signal);
+    const [row] = await db.run(state, { latest: String(LATEST), keyIds: keyIds.join(), oldest, keysOpen }, signal);
     if (!row) throw new Error('system.state returned no row');
     return row;
   } catch (error) {

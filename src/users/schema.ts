@@ -20,7 +20,11 @@ export const users = pgTable(
     createdAt: time('created_at').notNull(),
     updatedAt: time('updated_at').notNull(),
   },
-  (t) => [uniqueIndex('users_email_unique').on(caseless(t.email))],
+  (t) => [
+    uniqueIndex('users_email_caseless').on(caseless(t.email)),
+    // For 0.1.0, while it still runs: it refuses nothing that the other does not. To be dropped in 0.3.0.
+    uniqueIndex('users_email_unique').on(sql`lower(${t.email})`),
+  ],
 );
 
 export type User = typeof users.$inferSelect;

@@ -131,7 +131,10 @@ function changedUser([row]: Changed[]): User {
   return user;
 }
 
+/** The second goes with 0.3.0. */
+const EMAIL_INDEXES = ['users_email_caseless', 'users_email_unique'];
+
 function asEmailTaken(error: unknown): never {
-  if (!isUniqueViolation(error, 'users_email_unique')) throw error;
+  if (!EMAIL_INDEXES.some((index) => isUniqueViolation(error, index))) throw error;
   throw new AppError('email-taken', 'Another user has this email address.');
 }

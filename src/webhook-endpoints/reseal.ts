@@ -21,11 +21,13 @@ export async function* resealSecrets(db: Db, secrets: SecretBox, batch = BATCH):
   let [looked, resealed] = [0, 0];
   for (let after = BEFORE_ALL; ; ) {
     const { last, count, sealed } = await sealedEndpoints(db, { after, limit: batch, keyId }, inTime());
-    const changes = (await Promise.all(sealed.map((endpoint) => resealedOf(endpoint, secrets, unopened)))).flat();
+    const unopenedHere = new Set<string>();
+    const changes = (await Promise.all(sealed.map((endpoint) => resealedOf(endpoint, secrets, unopenedHere)))).flat();
     const written = changes.length > 0 ? await resealEndpoints(db, changes, inTime()) : [];
-    resealed += written.filter((id) => !unopened.has(id)).length;
+    resealed += written.filter((id) => !unopenedHere.has(id)).length;
     if (written.length < changes.length) continue;
     looked += count;
+    for (const id of unopenedHere) unopened.add(id);
     yield { looked, total: Math.max(looked, total), resealed, unopened };
     if (last === null) return;
     after = last;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { createClient, Problem, type User } from '../../src/client.ts';
@@ -17,7 +18,9 @@ describe('safe retries and lost updates', () => {
   let database: Awaited<ReturnType<typeof createDatabase>>;
   let service: Service;
   let sink: Sink;
-  const env = () => ({ DATABASE_URL: database.url, RATE_LIMIT_MAX: '1000000' });
+  // One key for all processes: without, each makes its own, which opens no secret of another's.
+  const SECRETS_KEY = randomBytes(32).toString('base64');
+  const env = () => ({ DATABASE_URL: database.url, RATE_LIMIT_MAX: '1000000', SECRETS_KEY });
 
   before(async () => {
     database = await createDatabase();

@@ -56,6 +56,49 @@ describe('a failure', () => {
     assert.equal(response.status, 503);
   });
 
+  test('of the question whether it is ready is logged, and a 500 where it is no outage', async () => {
+    for (const [error, status] of [
+      [new DbError('failed', 'permission denied for table webhook_endpoints', { sqlState: '42501' }), 500],
+      [new DbError('unavailable', 'ECONNREFUSED'), 503],
+    ] as const) {
+      const log = recordingLog();
+      const response = await app.request('/ready', {}, testDeps({ db: failing(error), log }));
+      assert.equal(response.status, status);
+      assert.deepEqual(
+        log.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields.error),
+        [error],
+      );
+    }
+  });
+
+  test('to open the oldest secret has others looked for until the keys have opened one, and no longer', async () => {
+    const known: unknown[] = [];
+    const db = {
+      run: async (_: unknown, values: { keysOpen: boolean }) => {
+        known.push(values.keysOpen);
+        return [{ schemaIsCurrent: true, writable: true, keysOpen: known.length > 1, unopened: 1 }];
+      },
+    } as unknown as Db;
+    const deps = testDeps({ db });
+    const statuses = [];
+    for (let i = 0; i < 4; i++) statuses.push((await app.request('/ready', {}, deps)).status);
+    assert.deepEqual(statuses, [503, 200, 200, 200]);
+    assert.deepEqual(known, [false, false, true, true]);
+  });
+
+  test('of the disk is unavailable where it ended the statement, and unknown where it ended more', () => {
+    for (const [code, severity, failure] of [
+      ['58030', 'ERROR', 'unavailable'],
+      ['58030', 'PANIC', 'unknown'],
+      ['53100', 'ERROR', 'unavailable'],
+      ['53100', 'PANIC', 'unknown'],
+      ['53300', 'FATAL', 'unavailable'],
+      ['57P01', 'FATAL', 'unavailable'],
+    ]) {
+      assert.equal(toDbError({ code, severity, message: 'x' }).failure, failure, `${severity} ${code}`);
+    }
+  });
+
   test('of a statement that the server ended by itself is a 504', async () => {
     const { response } = await list({
       db: failing(new DbError('canceled', 'statement timeout', { sqlState: '57014' })),
@@ -117,7 +160,7 @@ describe('what Postgres says', () => {
   };
 
   async function answer(method: string, code: string): Promise<string> {
-    const db = failing(toDbError(Object.assign(new Error('said so'), { code })));
+    const db = failing(toDbError(Object.assign(new Error('said so'), { code, severity: 'ERROR' })));
     const body = JSON.stringify({ email: 'someone@example.com', name: 'Someone' });
     const init = { method, headers: headers(), ...(method === 'POST' && { body }) };
     const response = await app.request('/api/v1/users', init, testDeps({ db }));

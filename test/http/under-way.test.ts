@@ -18,7 +18,7 @@ describe('while more is under way than there is room for', () => {
     assert.equal((await app.request('/health', {}, deps)).status, 200);
     // It asks the database, which is away in this test.
     const ready = (await (await app.request('/ready', {}, deps)).json()) as { detail: string };
-    assert.equal(ready.detail, 'The database does not answer.');
+    assert.equal(ready.detail, 'The database is out of reach.');
   });
 
   test('a request is under way until it is answered, whatever the answer', async () => {

@@ -108,6 +108,16 @@ test('where there is no pooler, one connection tells', { timeout: 60_000 }, asyn
   assert.equal(proxy.accepted(), 1);
 });
 
+test('a network that goes silent after the log-in does not hold up a start', { timeout: 60_000 }, async (t) => {
+  const { db, proxy, hasSessions } = await openProxied(t);
+  await db.run(insert, { n: 1 }, long()).catch(() => {});
+  proxy.goDead();
+  await assert.rejects(
+    hasSessions?.() ?? Promise.resolve(),
+    (error) => error instanceof DbError && error.failure === 'unavailable',
+  );
+});
+
 test('migrations take turns through it in transaction mode, and leave no lock behind', {
   skip,
   timeout: 60_000,

@@ -74,6 +74,28 @@ onEveryDatabase('sealing anew', (db) => {
     assert.deepEqual(await rows(db), after);
   });
 
+  test('counts no endpoint that is deleted while its page is looked at', async () => {
+    const lost = await newEndpoint(db, undefined, await foreign.seal('lost'));
+    const changing = await newEndpoint(db, undefined, await old.seal('one'));
+    let changed = false;
+    // Just before the first page is written.
+    const racing: Db = {
+      async run(statement, values, signal) {
+        if (!changed && statement.name === 'webhookEndpoints.reseal') {
+          changed = true;
+          await execute(db, `delete from webhook_endpoints where id = '${lost}'`);
+          await execute(
+            db,
+            `update webhook_endpoints set secret = '${await old.seal('two')}' where id = '${changing}'`,
+          );
+        }
+        return db.run(statement, values, signal);
+      },
+    };
+    assert.deepEqual(await reseal(racing), { looked: 1, total: 2, resealed: 1, unopened: [] });
+    assert.ok(changed);
+  });
+
   test('names the endpoints with a secret that no key opens, keeps it, and goes on with the others', async () => {
     const lost = await newEndpoint(db, undefined, await foreign.seal('lost'));
     const halfLost = await newEndpoint(db, undefined, await old.seal('kept'));
