@@ -282,7 +282,8 @@ describe('the service', { timeout: 60_000, concurrency: true }, () => {
         [201, 201, 201, 201],
       );
       proxy.goDead();
-      assert.equal((await post(service.url, 'first@example.com')).status, 504, service.output());
+      // 503 where it met a connection that was still being opened: nothing was sent.
+      assert.match(String((await post(service.url, 'first@example.com')).status), /^50[34]$/, service.output());
       assert.equal((await post(service.url, 'second@example.com')).status, 201);
       assert.equal((await fetch(`${service.url}/ready`)).status, 200);
       assert.equal(await service.stop(), 0, service.output());
