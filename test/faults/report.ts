@@ -5,17 +5,48 @@ import { median } from '../bench/figures.ts';
 import { formatMarkdown, markdownTable } from '../bench/markdown.ts';
 import { PER_SECOND, type Row, worst } from './strike.ts';
 
-const PAGE = join(import.meta.dirname, '../../RELIABILITY.md');
+const ROOT = join(import.meta.dirname, '../..');
+const PAGE = join(ROOT, 'RELIABILITY.md');
+const DATA = join(ROOT, 'docs/reliability.json');
 const TEMPLATE = join(import.meta.dirname, 'reliability.md');
 
+/** Faults that cannot be tried on this machine. */
 export type Skipped = { title: string; why: string };
-type Run = { rows: Row[]; skipped: Skipped[]; seed: number; holdMs: number; minutes: number };
+export type Run = {
+  rows: Row[];
+  skipped: Skipped[];
+  seed: number;
+  holdMs: number;
+  minutes: number;
+  conditions: string;
+};
 
-/** Writes RELIABILITY.md from what was measured. */
+/** Under what a run is measured. */
+export const conditions = () =>
+  `on ${new Date().toISOString().slice(0, 10)}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`;
+
+/** The run that RELIABILITY.md tells of. */
+export const lastRun = (): Run => JSON.parse(readFileSync(DATA, 'utf8'));
+
+/** Writes RELIABILITY.md and what it is made from. */
 export function writeReliability(run: Run): void {
+  writeFileSync(DATA, `${JSON.stringify(run, undefined, 1)}\n`);
+  writeFileSync(PAGE, reliabilityOf(run));
+}
+
+/** A run with the rows of `some` in place of its own. */
+export function withRows(run: Run, some: Row[]): Run {
+  const anew = new Map(some.map((row) => [titleOf(row), row]));
+  return { ...run, rows: run.rows.map((row) => anew.get(titleOf(row)) ?? row) };
+}
+
+export const titleOf = ({ kind, name }: Pick<Row, 'kind' | 'name'>) => `${kind}: ${name}`;
+
+/** RELIABILITY.md, from the template beside this file. */
+export function reliabilityOf(run: Run): string {
   const texts: Record<string, string> = {
     summary: summaryOf(run),
-    conditions: `on ${new Date().toISOString().slice(0, 10)}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
+    conditions: run.conditions,
     seed: String(run.seed),
     hold: String(run.holdMs / 1000),
     perSecond: String(PER_SECOND),
@@ -23,7 +54,7 @@ export function writeReliability(run: Run): void {
     skipped: run.skipped.map(({ title, why }) => `Not tried on this machine: ${title} (${why}).`).join('\n\n'),
   };
   const text = readFileSync(TEMPLATE, 'utf8').replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => texts[name] as string);
-  writeFileSync(PAGE, formatMarkdown(text));
+  return formatMarkdown(text);
 }
 
 function summaryOf({ rows, minutes }: Run): string {

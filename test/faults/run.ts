@@ -1,10 +1,9 @@
 // npm run test:faults [-- --only <part of a name>] [--times <n>] [--hold <ms>] [--seed <n>]: every fault, several times.
-// Writes RELIABILITY.md, unless only some were asked for.
+// Writes RELIABILITY.md; with --only, those rows of it alone.
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
-import type { Fault } from './fault.ts';
 import { FAULTS } from './faults.ts';
-import { type Skipped, writeReliability } from './report.ts';
+import { conditions, lastRun, type Run, type Skipped, titleOf, withRows, writeReliability } from './report.ts';
 import { type Row, strike, worst } from './strike.ts';
 
 const { values } = parseArgs({
@@ -52,17 +51,15 @@ for (const [index, fault] of asked.entries()) {
   console.log(`${progress}\n    ${figuresOf(row)}`);
   for (const wrong of [...row.lost, ...row.untrue]) console.log(`    WRONG ${wrong}`);
 }
-if (values.only === undefined && failed.length === 0)
-  writeReliability({ rows, skipped, seed, holdMs, minutes: sinceBegun() / 60 });
+if (failed.length === 0) {
+  const run: Run = { rows, skipped, seed, holdMs, minutes: sinceBegun() / 60, conditions: conditions() };
+  writeReliability(values.only === undefined ? run : withRows(lastRun(), rows));
+}
 const wrong = rows.filter(({ lost, untrue }) => lost.length + untrue.length > 0);
 console.log(
   `${rows.length - wrong.length} of ${asked.length} clean, ${skipped.length} not tried, ${failed.length} failed`,
 );
 if (wrong.length + failed.length > 0) process.exitCode = 1;
-
-function titleOf({ kind, name }: Fault): string {
-  return `${kind}: ${name}`;
-}
 
 /** On a terminal, what is being done, on a line that goes again. */
 function tell(...what: string[]): void {
