@@ -6,8 +6,8 @@ import { keyIdsOf, webhookEndpoints } from '../outbox/schema.ts';
 const LATEST = Math.max(...journal.entries.map((entry) => entry.when));
 
 /**
- * What a database is to this code. `schemaIsCurrent`: the database has every migration that this code was built with; later ones do no harm.
- * `writable`: it takes writes, as a standby does not.
+ * What a database is to this code. `schemaIsCurrent`: it has every migration that this code was built with; later ones
+ * do no harm. `writable`: it takes writes, as a standby does not.
  * `keysOpen`: the keys open a webhook secret, or none is sealed. `unopened`: how many of the oldest endpoints have one
  * that they do not open.
  */

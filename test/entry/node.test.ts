@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { Agent, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
@@ -13,6 +13,7 @@ import pg from 'pg';
 import { ownDatabase } from '../support/databases.ts';
 import { SECRET } from '../support/deps.ts';
 import { databaseUrl, freePort, query } from '../support/postgres-server.ts';
+import { startProxy } from '../support/proxy.ts';
 import { type LogLine, type Service, STOP_STEPS, spawnService, startService } from '../support/service.ts';
 import { headers, token } from '../support/tokens.ts';
 
@@ -134,36 +135,14 @@ function get(agent: Agent, url: string, own: Record<string, string> = {}): Promi
   });
 }
 
-/** A TCP proxy before a Postgres, which can be cut off as by a broken network. */
+/** A proxy before a Postgres, and what clients have sent through it. */
 async function proxyTo(t: TestContext, url: string) {
-  const target = new URL(url);
-  const sockets = new Set<Socket>();
-  const server = createServer((client) => {
-    const upstream = connect(Number(target.port), target.hostname);
-    for (const [socket, other] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      sockets.add(socket);
-      socket.on('error', () => other.destroy());
-      socket.on('close', () => {
-        sockets.delete(socket);
-        other.destroy();
-      });
-      socket.pipe(other);
-    }
+  const seen = { sent: '' };
+  const proxy = await startProxy(url, undefined, (_, from, chunk) => {
+    if (from === 'client') seen.sent += chunk.toString('latin1');
   });
-  const port = await listening(server);
-  const cut = () => {
-    for (const socket of sockets) socket.resetAndDestroy();
-  };
-  t.after(() => {
-    server.close();
-    cut();
-  });
-  const proxied = new URL(url);
-  proxied.port = String(port);
-  return { url: proxied.href, cut };
+  t.after(() => proxy.close());
+  return { ...proxy, seen };
 }
 
 async function listening(server: Server): Promise<number> {
@@ -540,8 +519,11 @@ describe('the database goes away and comes back', () => {
     ];
     for (const [breakOff, assertAnswer] of breaks) {
       const lock = await lockUsers(t, database.url);
-      const answers = [post(service.url), post(service.url), post(service.url)];
+      const emails = [newEmail(), newEmail(), newEmail()];
+      const answers = emails.map((email) => post(service.url, email));
       await until('three requests', async () => /^http_requests_in_flight 3$/m.test(await scrape(service)));
+      // One that still waits for a connection is not done, whatever breaks.
+      await until('three statements', async () => emails.every((email) => proxy.seen.sent.includes(email)));
       await blocked(database.name);
       await breakOff();
       for (const answer of await Promise.all(answers)) await assertAnswer(answer);

@@ -1,7 +1,6 @@
 // What a service holds of the machine: memory and sockets.
-import { readdirSync, readlinkSync } from 'node:fs';
 import { setTimeout as pass } from 'node:timers/promises';
-import { residentMib, treeOf } from '../support/processes.ts';
+import { openSockets, residentMib } from '../support/processes.ts';
 import type { World } from './world.ts';
 
 type Footprint = { memoryMib: number; sockets: number };
@@ -11,25 +10,9 @@ export async function footprint({ services }: World, forMs: number, enough?: Foo
   let least = { memoryMib: Number.POSITIVE_INFINITY, sockets: Number.POSITIVE_INFINITY };
   for (const end = performance.now() + forMs; ; await pass(200)) {
     const memoryMib = sum(services.map(({ pid }) => residentMib(pid)));
-    const sockets = sum(services.map(({ pid }) => sum(treeOf(pid).map(openSockets))));
+    const sockets = sum(services.map(({ pid }) => openSockets(pid)));
     least = { memoryMib: Math.min(least.memoryMib, memoryMib), sockets: Math.min(least.sockets, sockets) };
     if (performance.now() >= end || (enough && grown(enough, least).length === 0)) return least;
-  }
-}
-
-/** Sockets that a process has open. */
-export function openSockets(pid: number): number {
-  try {
-    const links = readdirSync(`/proc/${pid}/fd`).map((fd) => {
-      try {
-        return readlinkSync(`/proc/${pid}/fd/${fd}`);
-      } catch {
-        return '';
-      }
-    });
-    return links.filter((link) => link.startsWith('socket:')).length;
-  } catch {
-    return 0;
   }
 }
 

@@ -3,7 +3,7 @@ import { Agent, fetch } from 'undici';
 import { quantile } from '../bench/figures.ts';
 
 /** Asks /health over and over on one connection, until it is stopped. */
-export function worstOf(url: string) {
+export function watchHealth(url: string) {
   const agent = new Agent({ connections: 1 });
   const tookMs: number[] = [];
   let over = false;

@@ -78,11 +78,7 @@ function tableOf(rows: Row[]): string {
     row.kind,
     row.name,
     ...[row.times, row.accepted, row.refused, row.lost.length, row.repeated, row.untrue.length],
-    ...[
-      seconds(median(row.recoveries)),
-      seconds(worst(row)),
-      Number.isNaN(row.healthP99Ms) ? '–' : `${Math.round(row.healthP99Ms)} ms`,
-    ],
+    ...[seconds(median(row.recoveries)), seconds(worst(row)), `${Math.round(row.healthP99Ms)} ms`],
     row.memoryMib.map(Math.round).join(' → '),
   ]);
   return markdownTable(head, cells);

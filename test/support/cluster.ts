@@ -29,6 +29,8 @@ export type Cluster = {
   isRunning(): boolean;
   /** Resolves once it takes connections. */
   start(): Promise<void>;
+  /** Resolves once it takes connections again. */
+  untilReady(): Promise<void>;
   /** SIGINT stops it fast, SIGQUIT without a checkpoint; SIGKILL kills all of its processes. Resolves once it is gone. */
   stop(signal?: 'SIGINT' | 'SIGQUIT' | 'SIGKILL'): Promise<void>;
   /** Stops all of its processes in their tracks, or lets them go on. */
@@ -73,8 +75,10 @@ export async function startCluster({
     server.stderr?.on('data', (chunk) => {
       output = (output + chunk).slice(-4000);
     });
-    await untilReady(server, `${url}postgres`, () => output);
+    await ready();
   }
+
+  const ready = () => untilReady(server, `${url}postgres`, () => output);
 
   const isRunning = () => server.exitCode === null && server.signalCode === null;
 
@@ -100,6 +104,7 @@ export async function startCluster({
     pid: () => server.pid as number,
     isRunning,
     start,
+    untilReady: ready,
     stop,
     freeze: () => {
       frozen = treeOf(server.pid as number);

@@ -1,6 +1,6 @@
 // What processes use, from Linux's /proc. Elsewhere every figure is NaN.
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 const isLinux = process.platform === 'linux';
 const TICK_MS = isLinux ? 1000 / Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' })) : Number.NaN;
@@ -24,6 +24,13 @@ export function residentMib(root: number): number {
   if (!isLinux) return Number.NaN;
   const kib = (pid: number) => Number(/^VmRSS:\s+(\d+) kB/m.exec(textOf(`/proc/${pid}/status`))?.[1] ?? 0);
   return sum(treeOf(root).map(kib)) / 1024;
+}
+
+/** Sockets that the process and its descendants have open. */
+export function openSockets(root: number): number {
+  if (!isLinux) return Number.NaN;
+  const files = treeOf(root).flatMap((pid) => namesIn(`/proc/${pid}/fd`).map((name) => `/proc/${pid}/fd/${name}`));
+  return files.filter((file) => targetOf(file).startsWith('socket:')).length;
 }
 
 /** Milliseconds that the machine's cores were busy since it started, what a hypervisor took included. */
@@ -65,6 +72,23 @@ function statOf(pid: number): Stat | undefined {
 function textOf(path: string): string {
   try {
     return readFileSync(path, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
+/** Both empty where what is looked at has gone meanwhile. */
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function targetOf(link: string): string {
+  try {
+    return readlinkSync(link);
   } catch {
     return '';
   }

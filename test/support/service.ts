@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { SECRET } from './deps.ts';
 import { COMMANDS } from './runtimes.ts';
+import { waiters } from './until.ts';
 
 export type LogLine = Record<string, unknown> & { level: string; msg: string };
 
@@ -49,7 +50,7 @@ export function spawnService(
     stdio: unread ? 'ignore' : ['pipe', 'pipe', 'pipe'],
   });
   const lines: LogLine[] = [];
-  const waiting = new Set<() => void>();
+  const { until, changed } = waiters();
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream?.on('data', (chunk) => {
@@ -60,12 +61,12 @@ export function spawnService(
     createInterface({ input: child.stdout }).on('line', (text) => {
       if (!text.startsWith('{')) return;
       lines.push(JSON.parse(text));
-      for (const look of waiting) look();
+      changed();
     });
   }
   const exited = once(child, 'close').then(([code, signal]) => {
     rmSync(directory, { recursive: true, force: true });
-    for (const look of waiting) look();
+    changed();
     return (code ?? signal) as number | string;
   });
 
@@ -76,17 +77,12 @@ export function spawnService(
     lines,
     exited,
     output: () => output,
-    line: (matches) =>
-      new Promise((resolve, reject) => {
-        const look = () => {
-          const found = lines.find(matches);
-          if (!found && child.exitCode === null && child.signalCode === null) return void waiting.add(look);
-          waiting.delete(look);
-          if (found) resolve(found);
-          else reject(new Error(`the service ended without that line:\n${output}`));
-        };
-        look();
-      }),
+    line: async (matches) => {
+      const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+      const found = await until(() => lines.find(matches) ?? (hasEnded() && 'ended'));
+      if (found === 'ended') throw new Error(`the service ended without that line:\n${output}`);
+      return found;
+    },
     stop: (signal = 'SIGTERM') => {
       child.kill(signal);
       return exited;

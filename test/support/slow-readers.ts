@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { residentMib } from './processes.ts';
+import { openSockets, residentMib } from './processes.ts';
 import type { Service } from './service.ts';
 
 /** Opens connections to the service, one after the other, and sends each the same. What comes back is not read. */
@@ -18,13 +18,6 @@ export async function openUnread(url: string, count: number, text: string): Prom
   return sockets;
 }
 
-/** How many sockets a service on Node has open, its database's included, as its own metrics tell. */
-async function openSockets(service: Service): Promise<number> {
-  const { url } = await service.line(({ msg }) => msg === 'metrics listening');
-  const text = await (await fetch(url as string, { headers: { Connection: 'close' } })).text();
-  return Number(/^nodejs_active_resources\{type="TCPSocketWrap"\} (\d+)$/m.exec(text)?.[1] ?? 0);
-}
-
 type Options = { connections: number; requests: number; path?: string; settleMs?: number };
 
 /**
@@ -36,7 +29,7 @@ export async function stallReaders(
   { connections, requests, path = '/openapi.json', settleMs = 0 }: Options,
 ): Promise<{ beforeMib: number; stalledMib: number; afterMib: number; health: number[] }> {
   const beforeMib = residentMib(service.pid);
-  const atRest = await openSockets(service);
+  const atRest = openSockets(service.pid);
   const health: number[] = [];
   const sockets = await openUnread(
     service.url,
@@ -47,7 +40,7 @@ export async function stallReaders(
   do {
     health.push((await fetch(`${service.url}/health`, { headers: { Connection: 'close' } })).status);
     stalledMib = Math.max(stalledMib, residentMib(service.pid));
-  } while ((await openSockets(service)) > atRest && (await delay(50, true)));
+  } while (openSockets(service.pid) > atRest && (await delay(50, true)));
   for (const socket of sockets) socket.destroy();
   await delay(settleMs);
   return { beforeMib, stalledMib, afterMib: residentMib(service.pid), health };

@@ -4,11 +4,11 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as pass } from 'node:timers/promises';
 import { SECRET } from '../../support/deps.ts';
 import { randomlyMalformed, reactionTo } from '../../support/malformed.ts';
+import { openSockets } from '../../support/processes.ts';
 import type { Service } from '../../support/service.ts';
 import { headers } from '../../support/tokens.ts';
 import type { Fault } from '../fault.ts';
-import { openSockets } from '../footprint.ts';
-import { worstOf } from '../health.ts';
+import { watchHealth } from '../health.ts';
 import { DATABASE_PASSWORD, SECRETS_KEY, type World } from '../world.ts';
 
 const kind = 'clients';
@@ -104,42 +104,32 @@ async function sing({ url, services }: World): Promise<string[]> {
   );
 }
 
+/** Many connections that never come to an end, and must be brought to one. */
+const endless = (what: string, first: string, options: Parameters<typeof untilCut>[2]): Fault => ({
+  name: `${MANY} that ${what}`,
+  kind,
+  ready: 'stays',
+  harmless: true,
+  world: { env: SOON },
+  async strike(world, { untrue }) {
+    const left = await untilCut(world, first, options);
+    if (left > 0) untrue(`${left} of ${MANY} were not cut`);
+  },
+});
+
+const HALF_A_POST = [
+  'POST /api/v1/users HTTP/1.1',
+  'Host: x',
+  'Content-Length: 1000',
+  ...Object.entries(headers()).map((field) => field.join(': ')),
+  '',
+  '{',
+].join('\r\n');
+
 export const clientFaults: Fault[] = [
-  {
-    name: `${MANY} that send headers a byte at a time`,
-    kind,
-    ready: 'stays',
-    harmless: true,
-    world: { env: SOON },
-    async strike(world, { untrue }) {
-      const left = await untilCut(world, 'GET /health HTTP/1.1\r\nX-Slow: ', { drip: 'x' });
-      if (left > 0) untrue(`${left} of ${MANY} were not cut`);
-    },
-  },
-  {
-    name: `${MANY} that send bodies a byte at a time`,
-    kind,
-    ready: 'stays',
-    harmless: true,
-    world: { env: SOON },
-    async strike(world, { untrue }) {
-      const own = Object.entries(headers()).map(([name, value]) => `${name}: ${value}\r\n`);
-      const head = `POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n${own.join('')}\r\n{`;
-      const left = await untilCut(world, head, { drip: ' ' });
-      if (left > 0) untrue(`${left} of ${MANY} were not cut`);
-    },
-  },
-  {
-    name: `${MANY} that ask for much and read nothing`,
-    kind,
-    ready: 'stays',
-    harmless: true,
-    world: { env: SOON },
-    async strike(world, { untrue }) {
-      const left = await untilCut(world, get('/openapi.json').repeat(200), { reads: false });
-      if (left > 0) untrue(`${left} of ${MANY} were not cut`);
-    },
-  },
+  endless('send headers a byte at a time', 'GET /health HTTP/1.1\r\nX-Slow: ', { drip: 'x' }),
+  endless('send bodies a byte at a time', HALF_A_POST, { drip: ' ' }),
+  endless('ask for much and read nothing', get('/openapi.json').repeat(200), { reads: false }),
   {
     name: 'more connections than MAX_CONNECTIONS',
     kind,
@@ -181,10 +171,10 @@ export const clientFaults: Fault[] = [
     short: true,
     async strike({ url }, { measured, untrue }) {
       const path = `/@/${'a'.repeat(15_800)}`;
-      const before = worstOf(url);
+      const health = watchHealth(url);
       const statuses = await Promise.all(Array.from({ length: 50 }, () => statusOf(url + path)));
       if (statuses.some((status) => status !== 404)) untrue(`answered ${statuses.join()}`);
-      const worst = await before.stop();
+      const worst = await health.stop();
       if (measured && worst.p99Ms > 50) untrue(`/health took ${Math.round(worst.p99Ms)} ms at p99`);
     },
   },

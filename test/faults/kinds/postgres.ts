@@ -36,7 +36,7 @@ export const postgresFaults: Fault[] = [
       const [victim] = await queryOn(databaseUrl, `select pid ${OF_THE_APP} limit 1`);
       process.kill(Number(victim?.pid), 'SIGKILL');
       await pass(100);
-      await untilAnswers(cluster.url);
+      await cluster.untilReady();
     },
   },
   {
@@ -136,17 +136,6 @@ async function withoutConnections(
   await queryOn(databaseUrl, 'alter role app connection limit -1');
 }
 
-async function untilAnswers(url: string): Promise<void> {
-  for (;;) {
-    const answers = await queryOn(`${url}postgres`, 'select 1').then(
-      () => true,
-      () => false,
-    );
-    if (answers) return;
-    await pass(20);
-  }
-}
-
 /** To the last byte; what the server frees meanwhile is taken too. */
 async function fillDisk({ cluster, disk }: World, { holdMs }: Strike): Promise<void> {
   const ballast = join(disk as string, 'ballast');
@@ -157,7 +146,7 @@ async function fillDisk({ cluster, disk }: World, { holdMs }: Strike): Promise<v
   unlinkSync(ballast);
   // Without room for its log it ends, and is started by whoever made room.
   if (!cluster.isRunning()) await cluster.start();
-  await untilAnswers(cluster.url);
+  await cluster.untilReady();
 }
 
 function couldWrite(file: number, block: Buffer): boolean {
