@@ -34,8 +34,9 @@ const create = createRoute({
   method: 'post',
   path: '/',
   operationId: 'createNotification',
-  summary: 'Tell a user something',
-  description: 'By email, and every endpoint that subscribed to its type. The one to the user is shown.',
+  summary: 'Create a notification',
+  description:
+    'Queues an email to a user or an address, and a webhook for every endpoint that subscribed to the type. Returns the email.',
   ...secured('notifications:write'),
   parameters: parametersOf('Idempotency-Key'),
   request: { body: jsonBody(NotificationInput) },
@@ -91,7 +92,8 @@ export const notificationsRoutes = router()
   .openapi(create, async (c) => {
     const input = c.req.valid('json');
     const reservation = reservationOf<z.infer<typeof NotificationView>, 202>(c, input);
-    const values = { ...reservation, ...input, id: uuidv7(), data: JSON.stringify(input.data) };
+    const { userId = null, email = null, type } = input;
+    const values = { ...reservation, userId, email, type, id: uuidv7(), data: JSON.stringify(input.data) };
     const row = await createNotification(c.env.db, values, c.get('signal'));
     if (!row) {
       const errors = [{ detail: 'there is no such user', pointer: '#/userId' }];

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { idOf } from '../http/route.ts';
+import { email, idOf } from '../http/route.ts';
 import { eventName } from '../outbox/event-name.ts';
 
 /** Bytes of JSON that an event's data may have. */
@@ -37,11 +37,18 @@ const data = z
   )
   .meta({ type: 'object', additionalProperties: {} });
 
-/** What POST takes. */
+/** What POST takes: whom to write to, a user or an address. */
 export const NotificationInput = z
-  .strictObject({ userId: idOf('must be the id of a user'), type: eventName, data })
+  .strictObject({
+    userId: idOf('must be the id of a user').optional(),
+    email: email.optional(),
+    type: eventName,
+    data,
+  })
+  .refine(({ userId, email }) => (userId === undefined) !== (email === undefined), 'must have either userId or email')
   .meta({
     id: 'NotificationInput',
+    oneOf: [{ required: ['userId'] }, { required: ['email'] }],
     examples: [
       {
         userId: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',

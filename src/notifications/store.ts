@@ -106,7 +106,7 @@ export async function listNotifications(
   return db.run(listFor(filters), { before: after ?? AFTER_ALL, limit: limit + 1, userId }, signal);
 }
 
-type NewNotification = { id: string; userId: string; type: string; data: string };
+type NewNotification = { id: string; userId: string | null; email: string | null; type: string; data: string };
 
 const create = statement<NewNotification & ReservationValues, ReservationRow>(
   'notifications.create',
@@ -122,6 +122,7 @@ const create = statement<NewNotification & ReservationValues, ReservationRow>(
     return sql`
     with recipient as (
       select id, email from ${users} where id = ${$.userId}::uuid
+      union all select null, ${$.email}::text where ${$.email}::text is not null
     ), ${reserveKey($, { precondition, response })}, told_of as (
       select id, email from recipient where exists (select from reservation where fresh)
     ), ${enqueue({
@@ -137,7 +138,10 @@ const create = statement<NewNotification & ReservationValues, ReservationRow>(
   'inserts',
 );
 
-/** Tells the user by email, under `id`, and every subscribed endpoint. Undefined where there is no such user. */
+/**
+ * Queues an email under `id`, to the user or the address, and a webhook for every subscribed endpoint. Undefined where
+ * there is no such user.
+ */
 export async function createNotification(
   db: Db,
   values: NewNotification & ReservationValues,

@@ -15,8 +15,8 @@ import {
   problemsOf,
 } from '../http/openapi.ts';
 import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
-import { idParam, router, secured } from '../http/route.ts';
-import { email, UserInput, UserView } from './schema.ts';
+import { email, idParam, router, secured } from '../http/route.ts';
+import { UserInput, UserView } from './schema.ts';
 import { createUser, findUser, listUsers, removeUser, updateUser } from './store.ts';
 
 const query = pageQuery.extend({ email: email.optional() });

@@ -2,7 +2,7 @@ import { type SQLWrapper, sql } from 'drizzle-orm';
 import { integer, pgTable, text as pgText, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
 import * as z from 'zod';
 import { time } from '../db.ts';
-import { text } from '../http/route.ts';
+import { email, text } from '../http/route.ts';
 
 /**
  * An email address as it is compared. In the collation "C", so that case is ASCII's whatever the database's language:
@@ -28,15 +28,6 @@ export const users = pgTable(
 );
 
 export type User = typeof users.$inferSelect;
-
-// As zod has it, but for a host's labels that end in a hyphen.
-const EMAIL =
-  /^(?!\.)(?!.*\.\.)[A-Za-z0-9_'+.-]*[A-Za-z0-9_+-]@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,}$/;
-
-/** RFC 5321's 254 characters at most; unique without regard to case. */
-export const email = text(3, 254)
-  .pipe(z.email({ pattern: EMAIL, error: 'must be an email address' }))
-  .meta({ format: 'email', pattern: EMAIL.source });
 
 /** What POST and PUT take. */
 export const UserInput = z

@@ -190,6 +190,27 @@ export function webhooks(target: () => Target): void {
       assert.equal(nobody.json.errors[0].pointer, '#/userId');
     });
 
+    test('an address that is no user is written to, and subscribers are told', async () => {
+      const call = caller(target);
+      const type = `test.t${unique()}`;
+      const hook = await endpoint(call, [type]);
+      const body = { email: uniqueEmail(), type, data: { invoice: 'INV-7' } };
+      const asked = await call('POST', NOTIFICATIONS, { body });
+      assert.equal(asked.status, 202, asked.text);
+      assert.deepEqual(pick(asked.json, ['type', 'channel', 'userId']), { type, channel: 'email', userId: null });
+      const [told] = await sink.received(hook.path);
+      assert.deepEqual(JSON.parse(told?.body ?? '').data, body.data);
+      await until(call, `${NOTIFICATIONS}/${asked.json.id}`, ({ json }) => json.status === 'sent');
+
+      const both = await call('POST', NOTIFICATIONS, { body: { ...body, userId: UNKNOWN } });
+      assertProblem(both, 422, 'validation-failed');
+      const nobody = await call('POST', NOTIFICATIONS, { body: { type, data: {} } });
+      assertProblem(nobody, 422, 'validation-failed');
+      const wrong = await call('POST', NOTIFICATIONS, { body: { ...body, email: 'nobody' } });
+      assertProblem(wrong, 422, 'validation-failed');
+      assert.equal(wrong.json.errors[0].pointer, '#/email');
+    });
+
     test('a failed delivery comes again after five seconds, under the same id', async () => {
       const call = caller(target);
       const hook = await endpoint(call, ['nothing.ever']);

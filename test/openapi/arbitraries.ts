@@ -49,7 +49,18 @@ function stringOf({ format, pattern, minLength = 0, maxLength = 40 }: Schema): A
     .filter((value) => [...value].length >= minLength && [...value].length <= maxLength);
 }
 
-function objectOf({ properties, required = [] }: Schema, resolve: Resolve): Arbitrary<unknown> {
+function objectOf({ properties, required = [], oneOf }: Schema, resolve: Resolve): Arbitrary<unknown> {
+  if (oneOf) {
+    // One of several members, which each alternative requires.
+    const others = (own: string[]) =>
+      oneOf.flatMap((each: Schema) => each.required).filter((name: string) => !own.includes(name));
+    const without = (names: string[]) =>
+      Object.fromEntries(Object.entries(properties).filter(([name]) => !names.includes(name)));
+    const alternatives = oneOf.map((each: Schema) =>
+      objectOf({ properties: without(others(each.required)), required: [...required, ...each.required] }, resolve),
+    );
+    return fc.oneof(...alternatives);
+  }
   if (!properties) return fc.dictionary(fc.oneof(scalar, fc.constant('__proto__')), fc.jsonValue());
   const members = Object.entries(properties).map(([name, schema]) => [name, arbitraryOf(schema, resolve)]);
   return fc.record(Object.fromEntries(members), { requiredKeys: required });

@@ -98,7 +98,11 @@ describe('plans', () => {
     'changes a user': (db) => updateUser(db, { ...user, versions: null }, signal),
     'deletes a user': (db) => removeUser(db, USER, null, signal),
     'tells a user something': (db) =>
-      createNotification(db, { id: uuidv7(), userId: USER, type: 'order.sent', data: '{}', ...reservation }, signal),
+      createNotification(
+        db,
+        { id: uuidv7(), userId: USER, email: null, type: 'order.sent', data: '{}', ...reservation },
+        signal,
+      ),
   };
   for (const [what, use] of Object.entries(writes)) {
     test(`a write that ${what} finds its subscribers by the index of events`, async () => {

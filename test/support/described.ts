@@ -31,7 +31,9 @@ export type Description = {
 const METHODS = ['get', 'put', 'post', 'delete', 'patch'];
 
 export function describedBy(document: Node): Description {
-  const ajv = addFormats.default(new Ajv.default({ strict: true, allowUnionTypes: true, allErrors: true }));
+  const ajv = addFormats.default(
+    new Ajv.default({ strict: true, strictRequired: false, allowUnionTypes: true, allErrors: true }),
+  );
   ajv.addVocabulary(['example', 'openapi', 'info', 'servers', 'tags', 'components', 'paths', 'webhooks']);
   ajv.addSchema(document, 'document');
   const resolve = (node: Node): Node =>
