@@ -2,14 +2,15 @@ import { documentOf } from './docs/document.ts';
 import { docsRoutes } from './docs/routes.ts';
 import { accessLog } from './http/access-log.ts';
 import { authenticate } from './http/auth.ts';
+import { router } from './http/context.ts';
 import { crossOrigin } from './http/cross-origin.ts';
 import { deadline } from './http/deadline.ts';
 import { knownMethods, knownRoutes } from './http/known-routes.ts';
 import { limitedBody } from './http/limited-body.ts';
-import { onError, problemResponse } from './http/problem.ts';
+import { constraintsOf } from './http/operation.ts';
+import { notFound, onError, problemResponse } from './http/problem.ts';
 import { rateLimit, rateLimitPolicy } from './http/rate-limit.ts';
 import { requestId } from './http/request-id.ts';
-import { notFound, router } from './http/route.ts';
 import { standardHeaders } from './http/standard-headers.ts';
 import { notificationsRoutes } from './notifications/routes.ts';
 import { systemRoutes } from './system/routes.ts';
@@ -19,7 +20,7 @@ import { webhookEndpointsRoutes } from './webhook-endpoints/routes.ts';
 /** The whole HTTP surface: middleware in order, then one line per resource. */
 export const app = router();
 
-app.onError(onError);
+app.onError(onError(() => constraintsOf(app.routes)));
 app.notFound((c) => problemResponse(c, notFound()));
 
 app.use(requestId);
@@ -34,7 +35,7 @@ const routes = app
   .route('/', systemRoutes)
   .route(
     '/',
-    docsRoutes(() => documentOf(app)),
+    docsRoutes(() => documentOf(app.routes)),
   )
   .route('/api/v1/users', usersRoutes)
   .route('/api/v1/webhook-endpoints', webhookEndpointsRoutes)

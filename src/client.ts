@@ -1,29 +1,29 @@
-import { type ClientResponse, hc, type InferRequestType, type InferResponseType } from 'hono/client';
+import { type ClientResponse, hc, type InferRequestType } from 'hono/client';
 import type { App } from './app.ts';
 import type { ErrorCode, FieldError } from './errors.ts';
 
 export type ClientOptions = {
-  /** A bearer token, or what gets one for each request, so that one that expires can be renewed. */
+  /** A bearer token, or a function that returns one for each request, so that it can be renewed. */
   token: string | (() => string | Promise<string>);
-  /** How often a request that may be repeated without harm is repeated at most. */
+  /** How often a request that is safe to retry is retried at most. */
   retries?: number;
   fetch?: typeof fetch;
 };
 
 type CallOptions = { signal?: AbortSignal };
 type CreateOptions = CallOptions & {
-  /** Made anew for each call if not given. Give one that outlives the process, and so does the promise of one effect. */
+  /** Generated per call if not given. Store your own to retry safely across restarts. */
   idempotencyKey?: string;
 };
 type ChangeOptions = CallOptions & {
-  /** Acts on this version alone, or throws the Problem `precondition-failed`. Without it the last writer wins. */
+  /** Performs the operation only on this version; throws the Problem `precondition-failed` otherwise. Without it the last write wins. */
   version?: number;
 };
 
 const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 60_000;
 
-/** Any answer but a success, as RFC 9457 has it. */
+/** Any response but a success (RFC 9457). */
 export class Problem extends Error {
   readonly type: string;
   readonly title: string;
@@ -32,8 +32,8 @@ export class Problem extends Error {
   readonly requestId: string | undefined;
   readonly errors: FieldError[];
   /**
-   * Whether an earlier attempt got no answer, and so may have had the effect: then a `precondition-failed` can be
-   * due to one's own change.
+   * Whether an earlier attempt got no response, and may have taken effect: then a `precondition-failed` or a
+   * `conflict` can be due to your own change.
    */
   readonly uncertain: boolean;
 
@@ -50,85 +50,119 @@ export class Problem extends Error {
     this.uncertain = uncertain;
   }
 
-  /** The last part of `type`; what is not one of this service's, such as a proxy's answer, has none. */
+  /** The last part of `type`; undefined for a response that is not this service's, such as a proxy's. */
   get code(): ErrorCode | undefined {
     return /\/problems\/([a-z-]+)$/.exec(this.type)?.[1] as ErrorCode | undefined;
   }
 }
 
-/** A client whose types are the app's own. Throws Problem, or what fetch throws where there is no answer at all. */
-export function createClient(baseUrl: string, { token, retries = 3, fetch = globalThis.fetch }: ClientOptions) {
+/**
+ * A client with one object per resource, named after its path: `client.webhookEndpoints.rotateSecret(id)` is
+ * `POST /api/v1/webhook-endpoints/{id}/rotate-secret`. Its types are the app's own. Throws Problem, or what fetch throws
+ * if there is no response at all.
+ */
+export function createClient(baseUrl: string, { token, retries = 3, fetch = globalThis.fetch }: ClientOptions): Client {
   const api = hc<App>(baseUrl, {
     fetch: (input: Input, init?: RequestInit) => send(fetch, retries, input, init ?? {}),
     headers: async () => ({ Authorization: `Bearer ${typeof token === 'string' ? token : await token()}` }),
-  }).api.v1;
-  const { users, notifications } = api;
-  const endpoints = api['webhook-endpoints'];
-  const one = (id: string) => ({ param: { id } });
-
-  return {
-    users: {
-      ...listing(async (query: Query<typeof users.$get>, options) => body(users.$get({ query }, having({}, options)))),
-      create: (json: Json<typeof users.$post>, options: CreateOptions = {}) =>
-        body(users.$post({ json }, having(keyOf(options), options))),
-      get: (id: string, options?: CallOptions) => body(users[':id'].$get(one(id), having({}, options))),
-      replace: (id: string, json: Json<(typeof users)[':id']['$put']>, options: ChangeOptions = {}) =>
-        body(users[':id'].$put({ ...one(id), json }, having(matching(options), options))),
-      remove: (id: string, options: ChangeOptions = {}) =>
-        gone(users[':id'].$delete(one(id), having(matching(options), options))),
-    },
-    webhookEndpoints: {
-      ...listing(async (query: Query<typeof endpoints.$get>, options) =>
-        body(endpoints.$get({ query }, having({}, options))),
-      ),
-      create: (json: Json<typeof endpoints.$post>, options: CreateOptions = {}) =>
-        body(endpoints.$post({ json }, having(keyOf(options), options))),
-      get: (id: string, options?: CallOptions) => body(endpoints[':id'].$get(one(id), having({}, options))),
-      replace: (id: string, json: Json<(typeof endpoints)[':id']['$put']>, options: ChangeOptions = {}) =>
-        body(endpoints[':id'].$put({ ...one(id), json }, having(matching(options), options))),
-      remove: (id: string, options: ChangeOptions = {}) =>
-        gone(endpoints[':id'].$delete(one(id), having(matching(options), options))),
-      rotateSecret: (id: string, options: CreateOptions = {}) =>
-        body(endpoints[':id']['rotate-secret'].$post(one(id), having(keyOf(options), options))),
-      test: (id: string, options: CreateOptions = {}) =>
-        body(endpoints[':id'].test.$post(one(id), having(keyOf(options), options))),
-    },
-    notifications: {
-      ...listing(async (query: Query<typeof notifications.$get>, options) =>
-        body(notifications.$get({ query }, having({}, options))),
-      ),
-      create: (json: Json<typeof notifications.$post>, options: CreateOptions = {}) =>
-        body(notifications.$post({ json }, having(keyOf(options), options))),
-      get: (id: string, options?: CallOptions) => body(notifications[':id'].$get(one(id), having({}, options))),
-      redrive: (id: string, options?: CallOptions) =>
-        body(notifications[':id'].redrive.$post(one(id), having({}, options))),
-      cancel: (id: string, options?: CallOptions) =>
-        body(notifications[':id'].cancel.$post(one(id), having({}, options))),
-    },
-  };
+  }).api.v1 as unknown as Record<string, Routes>;
+  return named((name) => resource(api[kebabCase(name)] as Routes)) as Client;
 }
 
+/** The operations of a resource, and one for each path below `/:id`. */
+function resource(routes: Routes) {
+  const at = (path: string) => routes[path] as Routes;
+  const one = (id: string) => ({ param: { id } });
+  const operations = {
+    ...listing((query, options) => body(routes.$get({ query }, having({}, options)))),
+    create: (json: unknown, options: CreateOptions = {}) =>
+      body(routes.$post({ json }, having(keyOf(options), options))),
+    get: (id: string, options?: CallOptions) => body(at(':id').$get(one(id), having({}, options))),
+    replace: (id: string, json: unknown, options: ChangeOptions = {}) =>
+      body(at(':id').$put({ ...one(id), json }, having(matching(options), options))),
+    remove: (id: string, options: ChangeOptions = {}) =>
+      gone(at(':id').$delete(one(id), having(matching(options), options))),
+  };
+  const action =
+    (name: string) =>
+    (id: string, options: CreateOptions = {}) =>
+      body((at(':id')[kebabCase(name)] as Routes).$post(one(id), having(keyOf(options), options)));
+  return named((name) => operations[name as keyof typeof operations] ?? action(name));
+}
+
+/** An object whose members are made when they are asked for. It is no promise. */
+function named(member: (name: string) => unknown): unknown {
+  const get = (_: object, name: string | symbol) =>
+    typeof name === 'symbol' || name === 'then' ? undefined : member(name);
+  return new Proxy({}, { get });
+}
+
+const kebabCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+/** hc's routes, as they are when their types are forgotten. */
+type Routes = { [path: string]: Routes } & Record<
+  '$get' | '$post' | '$put' | '$delete',
+  (request: object, options: object) => Promise<ClientResponse<unknown>>
+>;
+
 type Api = ReturnType<typeof hc<App>>['api']['v1'];
-export type User = InferResponseType<Api['users'][':id']['$get'], 200>;
-export type WebhookEndpoint = InferResponseType<Api['webhook-endpoints'][':id']['$get'], 200>;
-export type Notification = InferResponseType<Api['notifications'][':id']['$get'], 200>;
+export type Client = { [K in keyof Api & string as CamelCase<K>]: Listed<Api[K]> & Made<Api[K]> & One<Api[K]> };
+export type User = Shown<Api['users'][':id']['$get']>;
+export type WebhookEndpoint = Shown<Api['webhook-endpoints'][':id']['$get']>;
+export type Notification = Shown<Api['notifications'][':id']['$get']>;
 
+type Listed<R> = R extends { $get: infer F }
+  ? {
+      /** Walks over every item, requesting pages as it goes. */
+      list(asked?: Asked<F>, options?: CallOptions): AsyncGenerator<Item<F>, void, undefined>;
+      /** Gets one page. */
+      page(asked?: Asked<F>, options?: CallOptions): Promise<Page<Item<F>>>;
+    }
+  : unknown;
+type Made<R> = R extends { $post: infer F }
+  ? { create(input: Json<F>, options?: CreateOptions): Promise<Shown<F>> }
+  : unknown;
+type One<R> = R extends { ':id': infer I } ? Got<I> & Replaced<I> & Removed<I> & Actions<I> : unknown;
+type Got<I> = I extends { $get: infer F } ? { get(id: string, options?: CallOptions): Promise<Shown<F>> } : unknown;
+type Replaced<I> = I extends { $put: infer F }
+  ? { replace(id: string, input: Json<F>, options?: ChangeOptions): Promise<Shown<F>> }
+  : unknown;
+type Removed<I> = I extends { $delete: unknown }
+  ? { remove(id: string, options?: ChangeOptions): Promise<void> }
+  : unknown;
+type Actions<I> = {
+  [K in keyof I & string as K extends `$${string}` ? never : CamelCase<K>]: I[K] extends { $post: infer F }
+    ? (id: string, options?: CreateOptions) => Promise<Shown<F>>
+    : never;
+};
+
+type CamelCase<S extends string> = S extends `${infer Head}-${infer Tail}`
+  ? `${Head}${Capitalize<CamelCase<Tail>>}`
+  : S;
 type Input = Parameters<typeof fetch>[0];
-type Json<T> = InferRequestType<T> extends { json: infer J } ? J : never;
-type Query<T> = InferRequestType<T> extends { query: infer Q } ? Q : never;
+type Json<F> = InferRequestType<F> extends { json: infer J } ? J : never;
+type Query<F> = InferRequestType<F> extends { query: infer Q } ? Q : never;
 /** A list's filters, the size of its pages and where to begin. */
-type Asked<Q> = Omit<Q, 'limit' | 'cursor'> & { limit?: number; cursor?: string };
+type Asked<F> = Omit<Query<F>, 'limit' | 'cursor'> & { limit?: number; cursor?: string };
 type Page<T> = { data: T[]; nextCursor: string | null };
+type Item<F> = Shown<F> extends Page<infer T> ? T : never;
+// Nothing here asks for a 304.
+type Shown<F> = F extends (...args: never) => Promise<infer R>
+  ? R extends ClientResponse<infer T, infer S, string>
+    ? 304 extends S
+      ? never
+      : T
+    : never
+  : never;
 
-/** `list` walks over every item, asking for pages as it goes; `page` gets one of them. */
-function listing<Q extends { limit?: string | undefined; cursor?: string | undefined }, T>(
-  get: (query: Q, options?: CallOptions) => Promise<Page<T>>,
-) {
-  const page = ({ limit, ...rest }: Asked<Q> = {} as Asked<Q>, options?: CallOptions) =>
-    get({ ...rest, ...(limit !== undefined && { limit: String(limit) }) } as unknown as Q, options);
-  async function* list(asked?: Asked<Q>, options?: CallOptions): AsyncGenerator<T, void, undefined> {
-    for (let cursor = asked?.cursor; ; ) {
-      const { data, nextCursor } = await page({ ...asked, ...(cursor && { cursor }) } as Asked<Q>, options);
+type AnyQuery = { limit?: number; cursor?: string };
+
+function listing(get: (query: object, options?: CallOptions) => Promise<unknown>) {
+  const page = ({ limit, ...rest }: AnyQuery = {}, options?: CallOptions) =>
+    get({ ...rest, ...(limit !== undefined && { limit: String(limit) }) }, options) as Promise<Page<unknown>>;
+  async function* list(asked: AnyQuery = {}, options?: CallOptions): AsyncGenerator<unknown, void, undefined> {
+    for (let { cursor } = asked; ; ) {
+      const { data, nextCursor } = await page({ ...asked, ...(cursor && { cursor }) }, options);
       yield* data;
       if (nextCursor === null) return;
       cursor = nextCursor;
@@ -147,11 +181,8 @@ const keyOf = ({ idempotencyKey = crypto.randomUUID() }: CreateOptions) => ({
 const matching = ({ version }: ChangeOptions): Record<string, string> =>
   version === undefined ? {} : { 'If-Match': `"${version}"` };
 
-// Nothing here asks for a 304.
-type Shown<R> = R extends ClientResponse<infer T, infer S, string> ? (304 extends S ? never : T) : never;
-
-async function body<R extends ClientResponse<unknown>>(answer: Promise<R>): Promise<Shown<R>> {
-  return (await (await answer).json()) as Shown<R>;
+async function body(answer: Promise<ClientResponse<unknown>>): Promise<unknown> {
+  return (await answer).json();
 }
 
 // What is not there when a deletion is repeated was deleted by the attempt that got no answer.
@@ -161,7 +192,7 @@ async function gone(answer: Promise<unknown>): Promise<void> {
   });
 }
 
-/** One request and its repeats. */
+/** One request and its retries. */
 async function send(get: typeof fetch, retries: number, input: Input, init: RequestInit): Promise<Response> {
   const { method = 'GET', signal } = init;
   const headers = new Headers(init.headers);
@@ -186,7 +217,7 @@ async function send(get: typeof fetch, retries: number, input: Input, init: Requ
   }
 }
 
-// An answer that breaks off is none.
+// A response that breaks off is none.
 async function whole(response: Response): Promise<Response> {
   const bytes = await response.arrayBuffer();
   return new Response(bytes.byteLength > 0 ? bytes : null, response);

@@ -1,6 +1,6 @@
 import { is, Placeholder, type SQL, sql } from 'drizzle-orm';
-import { PgDialect, type PgTable, timestamp } from 'drizzle-orm/pg-core';
-import { getTableColumns } from 'drizzle-orm/utils';
+import { CasingCache } from 'drizzle-orm/casing';
+import { timestamp } from 'drizzle-orm/pg-core';
 
 /** A value bound to a statement. Times go and come as RFC 3339 text, lists and objects go as JSON text: on every driver. */
 type Value = string | number | boolean | null;
@@ -33,7 +33,13 @@ export type Db = {
   run<V, R>(statement: Statement<V, R>, values: V, signal: AbortSignal): Promise<R[]>;
 };
 
-const dialect = new PgDialect();
+// As drizzle's PgDialect does, which would bring the whole query builder along.
+const postgres = {
+  casing: new CasingCache(),
+  escapeName: (name: string) => `"${name.replaceAll('"', '""')}"`,
+  escapeParam: (index: number) => `$${index + 1}`,
+  escapeString: (text: string) => `'${text.replaceAll("'", "''")}'`,
+};
 
 /**
  * SQL that may name its parameters as `$.name`, compiled when it first runs: a cold start needs few of them.
@@ -60,7 +66,7 @@ export function statement<V extends Values | object, R>(
 }
 
 function compileSql<V>(query: SQL) {
-  const { sql: text, params } = dialect.sqlToQuery(query);
+  const { sql: text, params } = query.toQuery(postgres);
   const readers = params.map((param) =>
     is(param, Placeholder) ? (values: V) => values[param.name as keyof V] as Value : () => param as Value,
   );
@@ -72,15 +78,6 @@ export type Params<V> = { readonly [K in keyof V]: Placeholder };
 
 function namedParams<V>(): Params<V> {
   return new Proxy({} as Params<V>, { get: (_, name) => sql.placeholder(String(name)) });
-}
-
-/** Every column of `table` under its property's name, so that a row is the table's `$inferSelect`. */
-export function columns(table: PgTable, alias?: string): SQL {
-  const list = Object.entries(getTableColumns(table)).map(([key, column]) => {
-    const name = alias ? sql`${sql.identifier(alias)}.${sql.identifier(column.name)}` : sql.identifier(column.name);
-    return sql`${name} as ${sql.identifier(key)}`;
-  });
-  return sql.join(list, sql`, `);
 }
 
 /** A column for a time, to the millisecond; rows hold what drivers hand on, RFC 3339 text. */
@@ -128,11 +125,6 @@ export const canceled = () => new DbError('canceled', 'canceled by the caller');
 /** Of a statement that was sent, and to which there was no answer that tells what became of it. */
 export const withoutAnswer = (error: unknown) =>
   new DbError('unknown', `no answer to the statement: ${toDbError(error).message}`);
-
-/** Whether `error` is the violation of the unique constraint or index named `constraint`. */
-export function isUniqueViolation(error: unknown, constraint: string): boolean {
-  return error instanceof DbError && error.sqlState === '23505' && error.constraint === constraint;
-}
 
 const SQLSTATE = /^(?:\d[0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
 // What no client caused, and nothing was written: a database that is read-only, admits nobody, has too little of

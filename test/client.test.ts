@@ -69,7 +69,8 @@ describe('the typed client', () => {
   /** A client behind a proxy that does `fate` to each request. */
   async function behind(fate: (count: number, request: IncomingMessage) => Fate, options = {}) {
     const proxy = await startProxy(service.url, fate);
-    return { ...createClient(proxy.url, { token: token(), ...options }), seen: proxy.seen, close: proxy.close };
+    const { users } = createClient(proxy.url, { token: token(), ...options });
+    return { users, seen: proxy.seen, close: proxy.close };
   }
 
   test('a user is created, read, replaced, found and removed, with the types of the app', async () => {
@@ -187,10 +188,9 @@ describe('the typed client', () => {
     t.after(lossy.close);
     const put = lossy.users.replace(user.id, { email: user.email, name: 'Twice' });
     await assert.rejects(put, TypeError);
-    await assert.rejects(lossy.notifications.redrive(SOME_ID), TypeError);
-    assert.equal(lossy.seen.length, 2);
+    assert.equal(lossy.seen.length, 1);
     await assert.rejects(lossy.users.get(user.id), TypeError);
-    assert.equal(lossy.seen.length, 2 + 4);
+    assert.equal(lossy.seen.length, 1 + 4);
   });
 
   test('a server that asks for time gets it, and one that asks for an hour ends the attempt', async (t) => {

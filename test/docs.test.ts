@@ -87,8 +87,8 @@ describe('the page at /docs, in Chromium', () => {
     await create.getByRole('button', { name: 'Send' }).click();
     await answer.getByText('idempotent-replayed: true').waitFor({ state: 'attached' });
 
-    await page.getByRole('link', { name: 'Read a user' }).click();
-    const read = page.getByRole('form', { name: 'Try Read a user' });
+    await page.getByRole('link', { name: 'Get a user' }).click();
+    const read = page.getByRole('form', { name: 'Try Get a user' });
     await read.getByLabel('id').first().fill(user.id);
     await read.getByRole('button', { name: 'Send' }).click();
     await read.getByRole('status').getByText('200', { exact: true }).waitFor();
@@ -98,7 +98,7 @@ describe('the page at /docs, in Chromium', () => {
 
   test('a problem leads to its page, and every operation has a form that the keyboard reaches', async () => {
     const { page, complaints } = await open('/docs#listUsers', 'dark');
-    const list = page.getByRole('form', { name: 'Try List users in order of creation' });
+    const list = page.getByRole('form', { name: 'Try List users' });
     await page.locator('#content[data-ready]').waitFor();
     await list.getByLabel('limit').focus();
     await page.keyboard.type('0');

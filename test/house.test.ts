@@ -8,9 +8,11 @@ const root = join(import.meta.dirname, '..');
 
 /** From the ground up. An import goes down this list, or stays in its folder. */
 const FLOORS = [
-  ['errors.ts', 'db.ts'],
+  ['errors.ts', 'db.ts', 'fields.ts'],
+  ['view.ts'],
   ['deps.ts'],
   ['idempotency'],
+  ['table-store.ts'],
   ['rate-limits'],
   ['outbox'],
   ['http'],
@@ -30,7 +32,7 @@ const FLOORS = [
 const RESOURCES = ['users', 'notifications', 'webhook-endpoints'];
 const DRIVERS = /^(node:|cloudflare:|pg$|undici(\/|$)|@electric-sql\/|@neondatabase\/|@hono\/node-server|prom-client$)/;
 const MAY_HOLD_SQL =
-  /^(db|.*\/(store|schema)|idempotency\/reserve-key|outbox\/enqueue|dispatcher\/(claims|settlements|depth|housekeeping))\.ts$/;
+  /^(db|view|table-store|.*\/(store|schema)|idempotency\/reserve-key|outbox\/(enqueue|reseal)|dispatcher\/(claims|settlements|depth|housekeeping))\.ts$/;
 
 type Import = { from: string; to: string };
 

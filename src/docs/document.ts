@@ -1,106 +1,245 @@
-import type { OpenAPIHono } from '@hono/zod-openapi';
 import * as z from 'zod';
-import type { Env } from '../http/context.ts';
-import { parametersOf, registerShared } from '../http/openapi.ts';
-import { UserView } from '../users/schema.ts';
+import packageJson from '../../package.json' with { type: 'json' };
+import type { ErrorCode } from '../errors.ts';
+import { lazy, time } from '../fields.ts';
+import { type Operation, operationsOf, type Routed, resourcesOf } from '../http/operation.ts';
+import { exampleOf, problems } from '../http/problem.ts';
+import { pluralOf, type Resource, words } from '../http/resource.ts';
+import type { Taken } from '../http/validate.ts';
+import { bearer, headers, Problem, parameters } from './components.ts';
+
+type Json = Record<string, unknown>;
+type HeaderName = keyof typeof headers;
 
 const info = {
   title: 'Keelson',
-  version: '1.0.0',
+  version: packageJson.version,
   description:
-    'Users, the endpoints that are told of what becomes of them, and the notifications that tell. Every error is a ' +
-    'problem of RFC 9457 whose `type` leads to a page that says what to do.',
+    'Manage users, webhook subscriptions and notification deliveries. Every error is a problem (RFC 9457); its `type` ' +
+    'links to a page that explains it.',
   license: { name: 'MIT', identifier: 'MIT' },
-  contact: { name: 'Whoever operates this service' },
+  contact: { name: 'The operator of this service' },
 };
 
-// By the path that an operation is under.
-const tags: Record<string, { name: string; description: string }> = {
-  '/api/v1/users': { name: 'Users', description: 'Who is told. Emails are unique without regard to case.' },
-  '/api/v1/webhook-endpoints': {
-    name: 'Webhook endpoints',
-    description: 'Where events are sent, signed as Standard Webhooks 1.0.0 has it.',
-  },
-  '/api/v1/notifications': {
-    name: 'Notifications',
-    description: 'What was told to whom, or will be: at least once, and never lost.',
-  },
-  '': { name: 'System', description: 'Health, readiness, and what describes this service. Asks for no token.' },
+const SYSTEM = { name: 'System', description: 'Health, readiness and documentation. Requires no token.' };
+
+/** The problems of any route, and of those that require a token. */
+const ofEvery: ErrorCode[] = ['malformed-request', 'request-timeout', 'headers-too-large', 'internal'];
+const ofApi: ErrorCode[] = [
+  ...ofEvery,
+  'unauthorized',
+  'insufficient-scope',
+  'content-too-large',
+  'rate-limited',
+  'unavailable',
+  'timeout',
+];
+const alsoSent: Partial<Record<ErrorCode, HeaderName>> = {
+  unauthorized: 'WWW-Authenticate',
+  'insufficient-scope': 'WWW-Authenticate',
+  'rate-limited': 'Retry-After',
+  unavailable: 'Retry-After',
 };
 
-type Operation = {
-  tags?: string[];
-  parameters?: object[];
-  description?: string;
-  security?: Record<string, string[]>[];
-};
-
-/** The OpenAPI 3.1 document of an app whose every route has been declared. */
-export function documentOf(app: Pick<OpenAPIHono<Env>, 'openAPIRegistry' | 'getOpenAPI31Document'>) {
-  registerShared(app.openAPIRegistry);
-  for (const [event, description] of Object.entries(userEvents)) {
-    app.openAPIRegistry.registerWebhook(webhook(event, description, UserView));
+/** The OpenAPI 3.1 document of an app, from what its routes declare. */
+export function documentOf(routes: readonly Routed[]): object {
+  const operations = operationsOf(routes);
+  const resources = resourcesOf(routes);
+  const schemas: Json = { Problem };
+  const responses: Json = {};
+  const paths: Record<string, Json> = {};
+  for (const operation of operations) {
+    const path = operation.path.replace(/:(\w+)/g, '{$1}');
+    paths[path] ??= {};
+    paths[path][operation.method.toLowerCase()] = describe(operation, resources, schemas, responses);
   }
-  app.openAPIRegistry.registerWebhook(webhook('webhook.test', 'Someone asked for it.', TestData));
-  const document = app.getOpenAPI31Document({
+  const document = {
     openapi: '3.1.1',
     info,
     servers: [{ url: '/', description: 'This service' }],
-    tags: Object.values(tags),
-  });
-  for (const [path, item] of Object.entries(document.paths ?? {})) {
-    for (const operation of Object.values(item) as Operation[]) complete(path, operation);
-  }
+    tags: [...resources.map(tagOf), SYSTEM],
+    paths,
+    webhooks: Object.fromEntries(resources.flatMap((resource) => webhooksOf(resource, schemas))),
+    components: {
+      schemas,
+      responses,
+      headers,
+      parameters: Object.fromEntries(Object.entries(parameters).map(([name, rest]) => [name, { name, ...rest }])),
+      examples: examplesOf(operations, resources),
+      securitySchemes: { bearer },
+    },
+  };
   return document;
 }
 
-// What goes without saying in every route.
-function complete(path: string, operation: Operation): void {
-  const prefix = Object.keys(tags).find((each) => path.startsWith(each)) as string;
-  operation.tags = [tags[prefix]?.name as string];
-  operation.parameters ??= [];
-  operation.parameters.push(...parametersOf('X-Request-Id', 'traceparent'));
-  // OpenAPI 3.1 permits scopes of a bearer scheme, but not every tool that reads it does.
-  for (const scheme of operation.security ?? []) {
-    const scopes = scheme.bearer?.splice(0) ?? [];
-    Object.assign(operation, { 'x-required-scopes': scopes });
-    operation.description += ` Needs the scope \`${scopes.join(' ')}\`.`;
-  }
+const tagOf = (of: Resource) => ({ name: titled(words(pluralOf(of))), description: of.description });
+const titled = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+
+type Declared = ReturnType<typeof operationsOf>[number];
+
+function describe(operation: Declared, resources: Resource[], schemas: Json, responses: Json): object {
+  const { operationId, summary, description, resource, scope, takes } = operation;
+  const body = takes.find(({ target }) => target === 'json');
+  const answers = Object.entries(operation.answers).map(([status, answer]) => [
+    status,
+    responseOf(answer, scope, schemas),
+  ]);
+  return {
+    tags: [resource ? tagOf(resource).name : SYSTEM.name],
+    operationId,
+    summary,
+    // OpenAPI 3.1 permits scopes of a bearer scheme, but not every tool that reads it does.
+    description: [description, scope && `Requires the scope \`${scope}\`.`].filter(Boolean).join(' '),
+    security: scope ? [{ bearer: [] }] : [],
+    ...(scope && { 'x-required-scopes': [scope] }),
+    parameters: [
+      ...takes.flatMap((taken) => (taken === body ? [] : parametersOf(taken))),
+      ...[...(operation.headers ?? []), 'X-Request-Id', 'traceparent'].map((name) => refer('parameters', name)),
+    ],
+    ...(body && { requestBody: { required: true, content: json(schemaOf(body.schema(), 'input', schemas)) } }),
+    responses: { ...Object.fromEntries(answers), ...problemsOf(problemCodes(operation, resources), responses) },
+  };
 }
 
-const userEvents = {
-  'user.created': 'A user was created.',
-  'user.updated': 'A user was changed.',
-  'user.deleted': 'A user was deleted; the data is the user as it last was.',
-};
+const refer = (kind: string, name: string) => ({ $ref: `#/components/${kind}/${name}` });
+const referAll = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, refer('headers', name)]));
+const json = (schema: unknown) => ({ 'application/json': { schema } });
 
-const TestData = z.object({ endpointId: z.uuid() });
-
-const webhookHeaders = z.object({
-  'webhook-id': z.uuid().meta({ description: 'The notification; a repeat carries the same.' }),
-  'webhook-timestamp': z.string().regex(/^\d+$/).meta({ description: 'Seconds since 1970, of this attempt.' }),
-  'webhook-signature': z.string().meta({ description: 'One or more of v1,<base64>, separated by spaces.' }),
-});
-
-function webhook(event: string, description: string, data: z.ZodType) {
-  const id = event.replace(/(?:^|\.)([a-z])/g, (_, letter: string) => letter.toUpperCase());
-  const payload = z.object({ type: z.literal(event), timestamp: z.iso.datetime({ precision: 3 }), data });
+function responseOf(
+  { description, schema, headers = [], type = 'application/json' }: Operation['answers'][number],
+  scope: string | undefined,
+  schemas: Json,
+) {
+  const always = scope ? ['X-Request-Id', 'RateLimit-Policy', 'RateLimit'] : ['X-Request-Id'];
   return {
-    method: 'post' as const,
-    path: event,
-    operationId: `on${id}`,
-    summary: event,
-    description: `${description} Sent to every endpoint that subscribed to it; repeated until it is taken.`,
-    tags: ['Webhook endpoints'],
-    security: [],
-    request: {
-      headers: webhookHeaders,
-      body: { required: true, content: { 'application/json': { schema: payload.meta({ id: `${id}Event` }) } } },
-    },
-    responses: {
-      '2XX': { description: 'Taken' },
-      410: { description: 'Not wanted any more: the endpoint is disabled' },
-      '4XX': { description: 'Not taken: tried again later' },
+    description,
+    headers: referAll([...always, ...headers]),
+    ...(schema && { content: { [type]: { schema: schemaOf(schema(), 'output', schemas) } } }),
+  };
+}
+
+function problemCodes(operation: Declared, resources: Resource[]): ErrorCode[] {
+  const { method, scope, resource, problems } = operation;
+  // Deleting a parent is refused while a child refers to it.
+  const children = resources.flatMap(({ constraints = {} }) => Object.values(constraints));
+  const referred = method === 'DELETE' && children.filter(({ parent }) => parent && parent.name === resource?.name);
+  const ofChildren = (referred || []).map(({ code = 'conflict' }) => code);
+  return [...new Set([...(scope ? ofApi : ofEvery), ...problems, ...ofChildren])];
+}
+
+function problemsOf(codes: ErrorCode[], responses: Json): object {
+  const byStatus = Map.groupBy(codes, (code) => problems[code].status);
+  return Object.fromEntries(Array.from(byStatus, ([status, group]) => [status, problemResponse(group, responses)]));
+}
+
+// One shared response per set of problems: an operation names it, and the document holds it once.
+function problemResponse(codes: ErrorCode[], responses: Json): object {
+  const name = codes.map(pascalCase).join('Or');
+  const also = new Set(codes.flatMap((code) => alsoSent[code] ?? []));
+  responses[name] ??= {
+    description: codes.map((code) => problems[code].title).join(', or '),
+    headers: referAll(['X-Request-Id', 'RateLimit-Policy', 'RateLimit', ...also]),
+    content: {
+      'application/problem+json': {
+        schema: refer('schemas', 'Problem'),
+        examples: Object.fromEntries(codes.map((code) => [code, refer('examples', code)])),
+      },
     },
   };
+  return refer('responses', name);
+}
+
+const pascalCase = (name: string) => name.replace(/(?:^|[.-])([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
+function examplesOf(operations: Declared[], resources: Resource[]): object {
+  const codes = new Set(operations.flatMap((operation) => problemCodes(operation, resources)));
+  const example = (code: ErrorCode) => ({ summary: problems[code].title, value: exampleOf(code) });
+  return Object.fromEntries([...codes].map((code) => [code, example(code)]));
+}
+
+/** As JSON Schema 2020-12; a schema with an id becomes a component. */
+function schemaOf(schema: z.ZodType, io: 'input' | 'output', schemas: Json): object {
+  const {
+    $schema: _,
+    $defs = {},
+    id,
+    ...whole
+  } = z.toJSONSchema(schema, { io, override: plain, unrepresentable: 'any' }) as Json;
+  for (const [name, { id: _, ...part }] of Object.entries($defs as Record<string, Json>)) schemas[name] = within(part);
+  if (typeof id !== 'string') return within(whole) as object;
+  schemas[id] = within(whole);
+  return refer('schemas', id);
+}
+
+// References are to the document's components, and null is a type beside another.
+function within(part: unknown): unknown {
+  return JSON.parse(JSON.stringify(part).replaceAll('"#/$defs/', '"#/components/schemas/'), (_, value) => {
+    const [first, second] = value?.anyOf ?? [];
+    const isNullable = typeof first?.type === 'string' && second?.type === 'null';
+    return isNullable ? { ...first, type: [first.type, 'null'] } : value;
+  });
+}
+
+// Left out is what says nothing: the pattern of a format, the range of a whole number, and that views have no other
+// members, since a later version may add some. zod leaves out the default of what it transforms.
+function plain({
+  zodSchema,
+  jsonSchema,
+}: {
+  zodSchema: z.core.$ZodTypes;
+  jsonSchema: z.core.JSONSchema.BaseSchema;
+}): void {
+  if (jsonSchema.format === 'uuid' || jsonSchema.format === 'date-time' || jsonSchema.type === 'integer') {
+    delete jsonSchema.pattern;
+  }
+  if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+  if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+  const isStrict = zodSchema._zod.def.type === 'object' && zodSchema._zod.def.catchall !== undefined;
+  if (jsonSchema.additionalProperties === false && !isStrict) delete jsonSchema.additionalProperties;
+  const { default: ofMeta } = z.globalRegistry.get(zodSchema) ?? {};
+  if (ofMeta !== undefined) jsonSchema.default = ofMeta;
+}
+
+function parametersOf({ target, schema }: Taken): object[] {
+  const { properties = {}, required = [] } = schemaOf(schema(), 'input', {}) as z.core.JSONSchema.ObjectSchema;
+  return Object.entries(properties).map(([name, each]) => {
+    const { description, ...rest } = each as Json;
+    return {
+      name,
+      in: target === 'param' ? 'path' : target,
+      required: required.includes(name),
+      ...(description !== undefined && { description }),
+      schema: rest,
+    };
+  });
+}
+
+const webhookHeaders = lazy(() =>
+  z.object({
+    'webhook-id': z.uuid().meta({ description: 'The id of the notification; the same for every attempt.' }),
+    'webhook-timestamp': z.string().regex(/^\d+$/).meta({ description: 'The time of the attempt, in Unix seconds.' }),
+    'webhook-signature': z.string().meta({ description: 'One or more `v1,<base64>`, separated by spaces.' }),
+  }),
+);
+
+function webhooksOf({ events = {}, view, ...resource }: Resource, schemas: Json): [string, object][] {
+  return Object.entries(events).map(([type, { description, data = view }]) => {
+    const id = `${pascalCase(type)}`;
+    const payload = z.object({ type: z.literal(type), timestamp: time(), data: data() }).meta({ id: `${id}Event` });
+    const post = {
+      tags: [tagOf({ view, ...resource }).name],
+      operationId: `on${id}`,
+      summary: type,
+      description: `${description} Sent to every endpoint that subscribes to it, and retried until acknowledged.`,
+      security: [],
+      parameters: parametersOf({ target: 'query', schema: webhookHeaders }).map((each) => ({ ...each, in: 'header' })),
+      requestBody: { required: true, content: json(schemaOf(payload, 'output', schemas)) },
+      responses: {
+        '2XX': { description: 'Acknowledged' },
+        410: { description: 'Gone: the endpoint is disabled' },
+        '4XX': { description: 'Failed: retried later' },
+      },
+    };
+    return [type, { post }];
+  });
 }

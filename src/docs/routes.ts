@@ -1,33 +1,26 @@
-import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
+import { lazy } from '../fields.ts';
 import { body, html, jsonText, setHeader } from '../http/answer.ts';
-import { plainProblemsOf, plainResponse } from '../http/openapi.ts';
-import { router } from '../http/route.ts';
+import { router } from '../http/context.ts';
+import { operation } from '../http/operation.ts';
 import { page } from './page.ts';
 import { script } from './script.ts';
 import { style } from './style.ts';
 
-const openapi = createRoute({
-  method: 'get',
-  path: '/openapi.json',
+const openapi = operation.open({
   operationId: 'getOpenApi',
-  summary: 'Read this description',
-  description: 'OpenAPI 3.1, made from the very schemas that validate.',
-  security: [],
-  responses: {
-    200: plainResponse(z.object({ openapi: z.string() }).loose(), 'This document', 'application/json'),
-    ...plainProblemsOf('unavailable'),
-  },
+  summary: 'Get the OpenAPI document',
+  description: 'OpenAPI 3.1, made from the schemas that validate requests.',
+  answers: { 200: { description: 'The document', schema: lazy(() => z.object({ openapi: z.string() }).loose()) } },
+  problems: ['unavailable'],
 });
 
-const docs = createRoute({
-  method: 'get',
-  path: '/docs',
+const docs = operation.open({
   operationId: 'getDocs',
-  summary: 'Read and try the API',
-  description: 'A page that is made from this description, in the browser.',
-  security: [],
-  responses: { 200: plainResponse(z.string(), 'A page', 'text/html'), ...plainProblemsOf('unavailable') },
+  summary: 'Get the API reference',
+  description: 'A page made from the OpenAPI document, in the browser.',
+  answers: { 200: { description: 'The page', schema: lazy(() => z.string()), type: 'text/html' } },
+  problems: ['unavailable'],
 });
 
 /** Scripts, styles and requests from here alone, and none inline. */
@@ -42,16 +35,16 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-/** `document` is called once, with the first request: every route has been declared by then. */
+/** `document` is called once, with the first request: every route is declared by then. */
 export function docsRoutes(document: () => object) {
   let json: string | undefined;
   const routes = router()
-    .openapi(openapi, (c) => {
+    .get('/openapi.json', openapi, (c) => {
       json ??= JSON.stringify(document());
       setHeader(c, 'Cache-Control', 'public, max-age=60');
       return jsonText<{ openapi: string }, 200>(c, json, 200);
     })
-    .openapi(docs, (c) => {
+    .get('/docs', docs, (c) => {
       setHeader(c, 'Content-Security-Policy', POLICY);
       return html(c, page);
     });

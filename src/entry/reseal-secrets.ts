@@ -1,6 +1,6 @@
+import { type Progress, resealSecrets, STATEMENT_MS } from '../outbox/reseal.ts';
 import { createLog } from '../platform/log.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
-import { type Progress, resealSecrets, STATEMENT_MS } from '../webhook-endpoints/reseal.ts';
 import { ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { openDatabase } from './open-database.ts';

@@ -26,6 +26,5 @@ export async function readWorkerConfig(path: string): Promise<WorkerConfig> {
   const { unstable_readConfig } = await import('wrangler');
   const read = unstable_readConfig({ config: join(ROOT, path) }, { hideWarnings: true });
   const { name = '', main, compatibility_date = '', ratelimits, services, durable_objects, migrations, vars } = read;
-  const alias = { zod: join(ROOT, 'src/entry/zod.ts') };
-  return { name, main, compatibility_date, alias, ratelimits, services, durable_objects, migrations, vars };
+  return { name, main, compatibility_date, ratelimits, services, durable_objects, migrations, vars };
 }

@@ -1,4 +1,4 @@
-import type { Context } from 'hono';
+import { type Context, Hono } from 'hono';
 import type { Deps, Principal } from '../deps.ts';
 
 /** What middleware leaves on the context for those after it. */
@@ -17,3 +17,6 @@ type Variables = {
 
 export type Env = { Bindings: Deps; Variables: Variables };
 export type Ctx = Context<Env>;
+
+/** The routes of a resource. */
+export const router = () => new Hono<Env>();

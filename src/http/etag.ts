@@ -5,16 +5,30 @@ import type { Ctx } from './context.ts';
 /** The strong entity tag of a resource's version. */
 export const etagOf = (version: number): string => `"${version}"`;
 
+/** 200 with the resource and its entity tag. */
+export function withEtag<T extends { version: number }>(c: Ctx, row: T) {
+  setHeader(c, 'ETag', etagOf(row.version));
+  return json(c, row, 200);
+}
+
 /** 200 with the resource, or 304 where If-None-Match (weak comparison, RFC 9110 §13.1.2) names what it is. */
-export function conditional<T>(c: Ctx, version: number, body: T) {
-  setHeader(c, 'ETag', etagOf(version));
+export function conditional<T extends { version: number }>(c: Ctx, row: T) {
+  const etag = etagOf(row.version);
   setHeader(c, 'Cache-Control', 'private, no-cache');
   const ifNoneMatch = c.req.header('If-None-Match');
   if (ifNoneMatch !== undefined) {
     const tags = parseTags(ifNoneMatch);
-    if (tags === '*' || tags?.some((tag) => tag.replace(/^W\//, '') === etagOf(version))) return empty(c, 304);
+    if (tags === '*' || tags?.some((tag) => tag.replace(/^W\//, '') === etag)) {
+      setHeader(c, 'ETag', etag);
+      return empty(c, 304);
+    }
   }
-  return json(c, body, 200);
+  return withEtag(c, row);
+}
+
+/** What a conditional write takes of the request beside its id and its input. Throws as `ifMatch` does. */
+export function writeOf(c: Ctx): { versions: string | null; now: string } {
+  return { versions: ifMatch(c), now: c.env.now().toISOString() };
 }
 
 /**

@@ -1,23 +1,28 @@
 import * as z from 'zod';
 import { AppError } from '../errors.ts';
+import { lazy } from '../fields.ts';
 import { json, setHeader } from './answer.ts';
 import type { Ctx } from './context.ts';
 
 /** The query parameters of every list, to be extended with its filters. */
-export const pageQuery = z.strictObject({
-  limit: z
-    .string()
-    .regex(/^\d{1,3}$/, 'must be a whole number from 1 to 100')
-    .transform(Number)
-    .refine((n) => n >= 1 && n <= 100, 'must be a whole number from 1 to 100')
-    .default(20)
-    .meta({ type: 'integer', minimum: 1, maximum: 100, default: 20, description: 'How many a page holds.' }),
-  cursor: z.string().optional().meta({ description: 'Where a page begins: the nextCursor of the one before.' }),
-});
+export const pageQuery = lazy(() =>
+  z.strictObject({
+    limit: z
+      .string()
+      .regex(/^\d{1,3}$/, 'must be a whole number from 1 to 100')
+      .transform(Number)
+      .refine((n) => n >= 1 && n <= 100, 'must be a whole number from 1 to 100')
+      .default(20)
+      .meta({ type: 'integer', minimum: 1, maximum: 100, default: 20, description: 'Items per page.' }),
+    cursor: z.string().optional().meta({ description: 'The nextCursor of the previous page.' }),
+  }),
+);
 
 /** A list's envelope, named after what it lists. */
-export const pageOf = <T extends z.ZodType>(item: T) =>
-  z.object({ data: z.array(item), nextCursor: z.string().nullable() }).meta({ id: `${item.meta()?.id}Page` });
+export const pageOf = (item: () => z.ZodType) =>
+  lazy(() =>
+    z.object({ data: z.array(item()), nextCursor: z.string().nullable() }).meta({ id: `${item().meta()?.id}Page` }),
+  );
 
 /**
  * Keyset pages over UUIDv7 ids. A cursor is the last id seen and a checksum over it, the path and the filters: a

@@ -4,6 +4,7 @@ import { DbError } from '../db.ts';
 import { AppError, type ErrorCode, type FieldError } from '../errors.ts';
 import { body, setHeader } from './answer.ts';
 import type { Ctx } from './context.ts';
+import { type Constraint, words } from './resource.ts';
 
 type Problem = {
   status: ContentfulStatusCode;
@@ -208,9 +209,33 @@ export function problemResponse(c: Ctx, error: AppError): Response {
   return body(c, JSON.stringify(problem), 'application/problem+json', status);
 }
 
-/** The one mapper from anything thrown to a problem. What it does not know is logged and answered as `internal`. */
-export function onError(error: Error, c: Ctx): Response {
-  return problemResponse(c, toAppError(error, c));
+/**
+ * The one mapper from anything thrown to a problem. What it does not know is logged and answered as `internal`.
+ * `constraints` is called with the first violation of one.
+ */
+export function onError(constraints: () => Record<string, Constraint>) {
+  let known: Record<string, Constraint> | undefined;
+  return (error: Error, c: Ctx): Response => {
+    if (error instanceof DbError && error.constraint !== undefined) {
+      known ??= constraints();
+      const violated = known[error.constraint];
+      if (violated) return problemResponse(c, violation(violated, c));
+    }
+    return problemResponse(c, toAppError(error, c));
+  };
+}
+
+// Of a foreign key: on DELETE someone refers to the row; on any other method the parent is missing.
+function violation({ detail, code = 'conflict', parent }: Constraint, c: Ctx): AppError {
+  if (!parent || c.req.method === 'DELETE') return new AppError(code, detail);
+  const missing = `there is no such ${words(parent.name)}`;
+  return new AppError('validation-failed', 'Some values are not acceptable; see errors.', {
+    errors: [{ detail: missing, pointer: parent.pointer }],
+  });
+}
+
+export function notFound(): AppError {
+  return new AppError('not-found', 'Nothing is here.');
 }
 
 function toAppError(error: Error, c: Ctx): AppError {

@@ -1,13 +1,18 @@
-import { createRoute } from '@hono/zod-openapi';
 import { v7 as uuidv7 } from 'uuid';
-import type * as z from 'zod';
-import { AppError } from '../errors.ts';
 import { json } from '../http/answer.ts';
+import { router } from '../http/context.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
-import { jsonBody, jsonResponse, ofJson, ofKeys, ofWrites, parametersOf, problemsOf } from '../http/openapi.ts';
-import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
-import { idParam, router, secured } from '../http/route.ts';
-import { NotificationInput, NotificationView, NotificationWithAttempts, notificationFilters } from './schema.ts';
+import { ofJson, operation } from '../http/operation.ts';
+import { pageOfQuery, pageResponse } from '../http/page.ts';
+import type { Resource } from '../http/resource.ts';
+import { byId, validate } from '../http/validate.ts';
+import {
+  type Notification,
+  NotificationInput,
+  NotificationQuery,
+  NotificationView,
+  NotificationWithAttempts,
+} from './schema.ts';
 import {
   cancelNotification,
   createNotification,
@@ -16,98 +21,69 @@ import {
   redriveNotification,
 } from './store.ts';
 
-const list = createRoute({
-  method: 'get',
-  path: '/',
-  operationId: 'listNotifications',
-  summary: 'List notifications, newest first',
-  description: 'A page at a time, filtered by status, user and channel.',
-  ...secured('notifications:read'),
-  request: { query: pageQuery.extend(notificationFilters) },
-  responses: {
-    200: jsonResponse(pageOf(NotificationView), 'A page of notifications', 'Link'),
-    ...problemsOf('invalid-cursor', 'validation-failed'),
-  },
-});
+const notifications: Resource = {
+  name: 'Notification',
+  description: 'Webhook and email deliveries (at least once).',
+  scopes: { read: 'notifications:read', write: 'notifications:write' },
+  view: NotificationView,
+};
 
-const create = createRoute({
-  method: 'post',
-  path: '/',
+const list = operation.list(notifications, {
+  description: 'Returns a page, newest first. Filter by status, user and channel.',
+});
+const create = operation.idempotent(notifications, {
   operationId: 'createNotification',
   summary: 'Create a notification',
   description:
     'Queues an email to a user or an address, and a webhook for every endpoint that subscribed to the type. Returns the email.',
-  ...secured('notifications:write'),
-  parameters: parametersOf('Idempotency-Key'),
-  request: { body: jsonBody(NotificationInput) },
-  responses: {
-    202: jsonResponse(NotificationView, 'Queued', 'Location', 'Idempotent-Replayed'),
-    ...problemsOf(...ofJson, ...ofKeys),
-  },
+  answers: { 202: { description: 'Queued', schema: NotificationView, headers: ['Location', 'Idempotent-Replayed'] } },
+  problems: ofJson,
 });
-
-const read = createRoute({
-  method: 'get',
-  path: '/{id}',
+const read = operation.of(notifications, 'read', {
   operationId: 'getNotification',
-  summary: 'Read a notification',
-  description: 'With every attempt that was made to deliver it.',
-  ...secured('notifications:read'),
-  request: { params: idParam },
-  responses: { 200: jsonResponse(NotificationWithAttempts, 'The notification'), ...problemsOf('not-found') },
+  summary: 'Get a notification',
+  description: 'Includes every delivery attempt.',
+  answers: { 200: { description: 'The notification', schema: NotificationWithAttempts } },
+  problems: ['not-found'],
 });
-
-const redrive = createRoute({
-  method: 'post',
-  path: '/{id}/redrive',
+const redrive = operation.of(notifications, 'write', {
   operationId: 'redriveNotification',
-  summary: 'Make a dead notification due again',
-  description: 'Its attempts are counted from zero.',
-  ...secured('notifications:write'),
-  request: { params: idParam },
-  responses: {
-    200: jsonResponse(NotificationView, 'Pending again'),
-    ...problemsOf(...ofWrites, 'not-found', 'conflict'),
-  },
+  summary: 'Redrive a dead notification',
+  description: 'It is due at once, and its attempts are counted from zero.',
+  answers: { 200: { description: 'The pending notification', schema: NotificationView } },
+  problems: ['outcome-unknown', 'not-found', 'conflict'],
 });
-
-const cancel = createRoute({
-  method: 'post',
-  path: '/{id}/cancel',
+const cancel = operation.of(notifications, 'write', {
   operationId: 'cancelNotification',
   summary: 'Cancel a pending notification',
-  description: 'It is not sent any more. One that is being delivered this moment cannot be canceled.',
-  ...secured('notifications:write'),
-  request: { params: idParam },
-  responses: { 200: jsonResponse(NotificationView, 'Canceled'), ...problemsOf(...ofWrites, 'not-found', 'conflict') },
+  description: 'It is not sent. A notification cannot be canceled while it is being delivered.',
+  answers: { 200: { description: 'The canceled notification', schema: NotificationView } },
+  problems: ['outcome-unknown', 'not-found', 'conflict'],
 });
 
 export const notificationsRoutes = router()
-  .openapi(list, async (c) => {
+  .get('/', list, validate('query', NotificationQuery), async (c) => {
     const query = c.req.valid('query');
-    const { status, userId, channel } = query;
-    const page = { ...pageOfQuery(c, query), status, userId, channel };
+    const page = { ...query, ...pageOfQuery(c, query) };
     return pageResponse(c, query, await listNotifications(c.env.db, page, c.get('signal')));
   })
-  .openapi(create, async (c) => {
+  .post('/', create, validate('json', NotificationInput), async (c) => {
     const input = c.req.valid('json');
-    const reservation = reservationOf<z.infer<typeof NotificationView>, 202>(c, input);
-    const { userId = null, email = null, type } = input;
-    const values = { ...reservation, userId, email, type, id: uuidv7(), data: JSON.stringify(input.data) };
+    const { userId = null, email = null, type, data } = input;
+    const reservation = reservationOf<Notification, 202>(c, input);
+    const values = { ...reservation, id: uuidv7(), userId, email, type, data: JSON.stringify(data) };
     const row = await createNotification(c.env.db, values, c.get('signal'));
-    if (!row) {
-      const errors = [{ detail: 'there is no such user', pointer: '#/userId' }];
-      throw new AppError('validation-failed', 'There is no such user.', { errors });
-    }
     c.env.wake();
     return answerWith(c, reservation, row);
   })
-  .openapi(read, async (c) => json(c, await findNotification(c.env.db, c.req.valid('param').id, c.get('signal')), 200))
-  .openapi(redrive, async (c) => {
+  .get('/:id', read, byId, async (c) =>
+    json(c, await findNotification(c.env.db, c.req.valid('param').id, c.get('signal')), 200),
+  )
+  .post('/:id/redrive', redrive, byId, async (c) => {
     const notification = await redriveNotification(c.env.db, c.req.valid('param').id, c.get('signal'));
     c.env.wake();
     return json(c, notification, 200);
   })
-  .openapi(cancel, async (c) =>
+  .post('/:id/cancel', cancel, byId, async (c) =>
     json(c, await cancelNotification(c.env.db, c.req.valid('param').id, c.get('signal')), 200),
   );

@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { email, idOf } from '../http/route.ts';
+import { email, id, lazy, type Of, time } from '../fields.ts';
+import { pageQuery } from '../http/page.ts';
 import { eventName } from '../outbox/event-name.ts';
 
 /** Bytes of JSON that an event's data may have. */
@@ -25,55 +26,52 @@ function protosIn(value: unknown, path: string[] = []): string[][] {
 const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 // As it was parsed: a z.record would drop some names before anybody could refuse them.
-const data = z
-  .custom<Record<string, unknown>>(isObject, { error: 'must be an object', abort: true })
-  .refine((data) => isWithin(data, MAX_DEPTH), { error: `must be at most ${MAX_DEPTH} levels deep`, abort: true })
-  .superRefine((data, { addIssue }) => {
-    for (const path of protosIn(data)) addIssue({ code: 'custom', path, message: 'must not be called __proto__' });
-  })
-  .refine(
-    (data) => new TextEncoder().encode(JSON.stringify(data)).length <= MAX_DATA,
-    `must be at most ${MAX_DATA} bytes of JSON`,
-  )
-  .meta({ type: 'object', additionalProperties: {} });
+const data = () =>
+  z
+    .custom<Record<string, unknown>>(isObject, { error: 'must be an object', abort: true })
+    .refine((data) => isWithin(data, MAX_DEPTH), { error: `must be at most ${MAX_DEPTH} levels deep`, abort: true })
+    .superRefine((data, { addIssue }) => {
+      for (const path of protosIn(data)) addIssue({ code: 'custom', path, message: 'must not be called __proto__' });
+    })
+    .refine(
+      (data) => new TextEncoder().encode(JSON.stringify(data)).length <= MAX_DATA,
+      `must be at most ${MAX_DATA} bytes of JSON`,
+    )
+    .meta({ type: 'object', additionalProperties: {} });
 
-/** What POST takes: whom to write to, a user or an address. */
-export const NotificationInput = z
-  .strictObject({
-    userId: idOf('must be the id of a user').optional(),
-    email: email.optional(),
-    type: eventName,
-    data,
-  })
-  .refine(({ userId, email }) => (userId === undefined) !== (email === undefined), 'must have either userId or email')
-  .meta({
-    id: 'NotificationInput',
-    oneOf: [{ required: ['userId'] }, { required: ['email'] }],
-    examples: [
-      {
-        userId: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',
-        type: 'invoice.paid',
-        data: { invoice: 'INV-7', amount: 1200 },
-      },
-    ],
-  });
+const ofUser = () => id('must be the id of a user').optional();
+
+/** What POST takes: the recipient, a user or an address, and what is sent. */
+export const NotificationInput = lazy(() =>
+  z
+    .strictObject({ userId: ofUser(), email: email().optional(), type: eventName(), data: data() })
+    .refine(({ userId, email }) => (userId === undefined) !== (email === undefined), 'must have either userId or email')
+    .meta({
+      id: 'NotificationInput',
+      oneOf: [{ required: ['userId'] }, { required: ['email'] }],
+      examples: [{ email: 'ada@example.com', type: 'invoice.paid', data: { invoice: 'INV-7', amount: 1200 } }],
+    }),
+);
 
 const STATUSES = ['pending', 'sent', 'dead', 'canceled'] as const;
 const CHANNELS = ['webhook', 'email'] as const;
-export const notificationFilters = {
-  status: z.enum(STATUSES, `must be one of ${STATUSES.join(', ')}`).optional(),
-  userId: idOf('must be the id of a user').optional(),
-  channel: z.enum(CHANNELS, `must be one of ${CHANNELS.join(', ')}`).optional(),
-};
+const oneOf = <T extends readonly string[]>(values: T) => z.enum(values, `must be one of ${values.join(', ')}`);
 
-const time3339 = z.iso.datetime({ precision: 3 });
+/** What a list can be filtered by. */
+export const NotificationQuery = lazy(() =>
+  pageQuery().extend({
+    status: oneOf(STATUSES).optional(),
+    userId: ofUser(),
+    channel: oneOf(CHANNELS).optional(),
+  }),
+);
 
 const example = {
   id: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',
-  type: 'user.created',
+  type: 'invoice.paid',
   channel: 'webhook',
   status: 'pending',
-  userId: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e50',
+  userId: null,
   endpointId: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e51',
   attempts: 0,
   dueAt: '2026-11-22T10:00:00.000Z',
@@ -83,42 +81,35 @@ const example = {
 };
 
 /** What the API shows. */
-export const NotificationView = z
-  .object({
-    id: z.uuid(),
-    type: z.string(),
-    channel: z.enum(CHANNELS),
-    status: z.enum(STATUSES),
-    userId: z.uuid().nullable(),
-    endpointId: z.uuid().nullable(),
-    attempts: z.int(),
-    dueAt: time3339.nullable(),
-    sentAt: time3339.nullable(),
-    lastError: z.string().nullable(),
-    createdAt: time3339,
-  })
-  .meta({
-    id: 'Notification',
-    examples: [example],
-  });
+export const NotificationView = lazy(() =>
+  z
+    .object({
+      id: z.uuid(),
+      type: z.string(),
+      channel: z.enum(CHANNELS),
+      status: z.enum(STATUSES),
+      userId: z.uuid().nullable(),
+      endpointId: z.uuid().nullable(),
+      attempts: z.int(),
+      dueAt: time().nullable(),
+      sentAt: time().nullable(),
+      lastError: z.string().nullable(),
+      createdAt: time(),
+    })
+    .meta({ id: 'Notification', examples: [example] }),
+);
+export type Notification = Of<typeof NotificationView>;
 
-/** With every attempt that was made. */
-export const NotificationWithAttempts = NotificationView.extend({
-  attemptLog: z.array(
-    z.object({
-      at: time3339,
-      durationMs: z.int(),
-      status: z.int().nullable(),
-      error: z.string().nullable(),
-    }),
-  ),
-}).meta({
-  id: 'NotificationWithAttempts',
-  examples: [
-    {
-      ...example,
-      attempts: 1,
-      attemptLog: [{ at: example.createdAt, durationMs: 41, status: 503, error: 'HTTP 503' }],
-    },
-  ],
+/** With every attempt to deliver it, in order. */
+export const NotificationWithAttempts = lazy(() => {
+  const attempt = z.object({
+    at: time(),
+    durationMs: z.int(),
+    status: z.int().nullable(),
+    error: z.string().nullable(),
+  });
+  const attemptLog = [{ at: example.createdAt, durationMs: 41, status: 503, error: 'HTTP 503' }];
+  return NotificationView()
+    .extend({ attemptLog: z.array(attempt) })
+    .meta({ id: 'NotificationWithAttempts', examples: [{ ...example, attempts: 1, attemptLog }] });
 });

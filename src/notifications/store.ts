@@ -1,14 +1,13 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type * as z from 'zod';
-import { type Db, rfc3339, type Statement, statement } from '../db.ts';
+import { type Db, type Params, rfc3339, type Statement, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
-import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
+import type { Of } from '../fields.ts';
+import { type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
 import { enqueue, queuedAnswer } from '../outbox/enqueue.ts';
 import { attempts, deliveries, messages, notifications, outcomes } from '../outbox/schema.ts';
+import { creating, noSuch } from '../table-store.ts';
 import { users } from '../users/schema.ts';
-import type { NotificationView, NotificationWithAttempts } from './schema.ts';
-
-type View = z.infer<typeof NotificationView>;
+import type { Notification, NotificationWithAttempts } from './schema.ts';
 
 // As the API shows them, from n, m, o (how it ended, if it did) and d (its place in the queue, if it has one). A
 // finished notification has nothing in the queue, so that the queue is not even asked.
@@ -31,7 +30,7 @@ const ended = sql`left join ${outcomes} o on o.notification_id = n.id`;
 const lastAttempt = sql`
   select finished_at - duration_ms * interval '1 millisecond', duration_ms, http_status, last_error from ${outcomes}`;
 
-const find = statement<{ id: string }, z.infer<typeof NotificationWithAttempts>>(
+const find = statement<{ id: string }, Of<typeof NotificationWithAttempts>>(
   'notifications.find',
   ($) => sql`
     select ${fields}, (
@@ -51,27 +50,28 @@ const find = statement<{ id: string }, z.infer<typeof NotificationWithAttempts>>
 /** With its attempts, in order. Throws AppError `not-found`. */
 export async function findNotification(db: Db, id: string, signal: AbortSignal) {
   const [row] = await db.run(find, { id }, signal);
-  return row ?? noSuchNotification();
+  if (!row) throw noSuch('notification');
+  return row;
 }
 
 /** Filters that are undefined let everything pass. */
 export type Filters = {
-  status: View['status'] | undefined;
-  userId: string | undefined;
-  channel: View['channel'] | undefined;
+  status?: Notification['status'] | undefined;
+  userId?: string | undefined;
+  channel?: Notification['channel'] | undefined;
 };
 
 type ListValues = { before: string; limit: number; userId: string | null };
 
 // A statement for each combination of filters, so that each can use the index that suits it. Status and channel are
 // written out, or a plan that is made for any of them could not tell a rare one from a common one.
-const lists = new Map<string, Statement<ListValues, View>>();
+const lists = new Map<string, Statement<ListValues, Notification>>();
 
-function listFor({ status, userId, channel }: Filters): Statement<ListValues, View> {
+function listFor({ status, userId, channel }: Filters): Statement<ListValues, Notification> {
   const name = ['notifications.list', status, userId && 'user', channel].filter(Boolean).join('.');
   const known = lists.get(name);
   if (known) return known;
-  const made = statement<ListValues, View>(name, ($) => {
+  const made = statement<ListValues, Notification>(name, ($) => {
     const where = [sql`n.id < ${$.before}::uuid`];
     if (userId) where.push(sql`n.user_id = ${$.userId}::uuid`);
     if (channel) where.push(sql`n.channel = ${sql.raw(`'${channel}'`)}`);
@@ -101,57 +101,50 @@ export async function listNotifications(
   db: Db,
   { after, limit, ...filters }: Filters & { after: string | null; limit: number },
   signal: AbortSignal,
-): Promise<View[]> {
+): Promise<Notification[]> {
   const { userId = null } = filters;
   return db.run(listFor(filters), { before: after ?? AFTER_ALL, limit: limit + 1, userId }, signal);
 }
 
 type NewNotification = { id: string; userId: string | null; email: string | null; type: string; data: string };
 
-const create = statement<NewNotification & ReservationValues, ReservationRow>(
-  'notifications.create',
-  ($) => {
-    const precondition = sql`exists (select from recipient)`;
-    const response = queuedAnswer({
-      id: sql`${$.id}::uuid`,
-      type: sql`${$.type}::text`,
-      channel: sql`'email'`,
-      userId: sql`${$.userId}::uuid`,
-      endpointId: sql`null`,
-    });
-    return sql`
+const buildCreate = ($: Params<NewNotification & ReservationValues>) => {
+  const precondition = sql`exists (select from recipient)`;
+  const response = queuedAnswer({
+    id: sql`${$.id}::uuid`,
+    type: sql`${$.type}::text`,
+    channel: sql`'email'`,
+    userId: sql`${$.userId}::uuid`,
+    endpointId: sql`null`,
+  });
+  const event = {
+    from: sql`told_of`,
+    type: sql`${$.type}::text`,
+    userId: sql`told_of.id`,
+    data: sql`(${$.data}::text)::json`,
+    email: sql`told_of.email`,
+    emailId: sql`${$.id}::uuid`,
+  };
+  return sql`
     with recipient as (
       select id, email from ${users} where id = ${$.userId}::uuid
       union all select null, ${$.email}::text where ${$.email}::text is not null
     ), ${reserveKey($, { precondition, response })}, told_of as (
       select id, email from recipient where exists (select from reservation where fresh)
-    ), ${enqueue({
-      from: sql`told_of`,
-      type: sql`${$.type}::text`,
-      userId: sql`told_of.id`,
-      data: sql`(${$.data}::text)::json`,
-      email: sql`told_of.email`,
-      emailId: sql`${$.id}::uuid`,
-    })}
+    ), ${enqueue(event)}
     select fresh, same, response from reservation`;
-  },
-  'inserts',
-);
+};
 
 /**
- * Queues an email under `id`, to the user or the address, and a webhook for every subscribed endpoint. Undefined where
- * there is no such user.
+ * Queues an email under `id`, to the user or the address, and a webhook for every subscribed endpoint. Throws AppError
+ * `validation-failed` where there is no such user.
  */
-export async function createNotification(
-  db: Db,
-  values: NewNotification & ReservationValues,
-  signal: AbortSignal,
-): Promise<ReservationRow | undefined> {
-  const [row] = await db.run(create, values, signal);
-  return row;
-}
+export const createNotification = creating('notifications.create', buildCreate, () => {
+  const errors = [{ detail: 'there is no such user', pointer: '#/userId' }];
+  return new AppError('validation-failed', 'There is no such user.', { errors });
+});
 
-type Changed = { found: boolean } & (View | { [K in keyof View]: null });
+type Changed = { found: boolean } & (Notification | { [K in keyof Notification]: null });
 
 // The row that comes back is made from what the statement did, as it cannot see its own writes.
 const redrive = statement<{ id: string }, Changed>(
@@ -182,7 +175,7 @@ const redrive = statement<{ id: string }, Changed>(
 );
 
 /** Makes a dead notification due again, attempts from zero. Throws AppError `not-found`, `conflict`. */
-export async function redriveNotification(db: Db, id: string, signal: AbortSignal): Promise<View> {
+export async function redriveNotification(db: Db, id: string, signal: AbortSignal): Promise<Notification> {
   return changedNotification(await db.run(redrive, { id }, signal), 'Only a dead notification can be redriven.');
 }
 
@@ -211,18 +204,14 @@ const cancel = statement<{ id: string }, Changed>(
 );
 
 /** Takes a pending notification out of the queue. Throws AppError `not-found`, `conflict`. */
-export async function cancelNotification(db: Db, id: string, signal: AbortSignal): Promise<View> {
+export async function cancelNotification(db: Db, id: string, signal: AbortSignal): Promise<Notification> {
   const refused = 'Only a pending notification that is not being delivered this moment can be canceled.';
   return changedNotification(await db.run(cancel, { id }, signal), refused);
 }
 
-function changedNotification([row]: Changed[], refused: string): View {
-  if (!row?.found) return noSuchNotification();
+function changedNotification([row]: Changed[], refused: string): Notification {
+  if (!row?.found) throw noSuch('notification');
   if (row.id === null) throw new AppError('conflict', refused);
   const { found: _, ...view } = row;
   return view;
-}
-
-function noSuchNotification(): never {
-  throw new AppError('not-found', 'There is no such notification.');
 }

@@ -1,7 +1,10 @@
 import * as z from 'zod';
+import { lazy } from '../fields.ts';
 
-/** What an event is called: lower-case words joined by dots, such as `user.created`. */
-export const eventName = z
-  .string()
-  .max(100, 'must be at most 100 characters')
-  .regex(/^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*$/, 'must be lower-case words joined by dots, such as user.created');
+/** The type of an event: lower-case words joined by dots, such as `invoice.paid`. */
+export const eventName = lazy(() =>
+  z
+    .string()
+    .max(100, 'must be at most 100 characters')
+    .regex(/^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*$/, 'must be lower-case words joined by dots, such as invoice.paid'),
+);

@@ -1,12 +1,14 @@
-import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
 import type { SecretBox } from '../deps.ts';
 import { AppError } from '../errors.ts';
+import { lazy } from '../fields.ts';
 import { abortable } from '../http/abortable.ts';
 import { html, json, setHeader } from '../http/answer.ts';
-import { plainProblemsOf, plainResponse } from '../http/openapi.ts';
+import { router } from '../http/context.ts';
+import { operation } from '../http/operation.ts';
+import { notFound } from '../http/problem.ts';
 import { problemPage } from '../http/problem-page.ts';
-import { notFound, router } from '../http/route.ts';
+import { validate } from '../http/validate.ts';
 import { stateOf } from './store.ts';
 
 /** Milliseconds within which the database has to answer for the service to be ready. */
@@ -15,49 +17,36 @@ const READY_WITHIN_MS = 1000;
 /** Keys that have been seen to open a secret: a look at all endpoints, where the oldest one's key is lost. */
 const opening = new WeakSet<SecretBox>();
 
-const health = createRoute({
-  method: 'get',
-  path: '/health',
+const health = operation.open({
   operationId: 'getHealth',
-  summary: 'Whether the process lives',
-  description: 'Touches nothing: for a supervisor that restarts what does not answer.',
-  security: [],
-  responses: {
-    200: plainResponse(z.object({ status: z.literal('ok') }), 'It lives', 'application/json'),
-    ...plainProblemsOf(),
-  },
+  summary: 'Liveness check',
+  description: 'Accesses nothing but the process. Restart the process if it does not answer.',
+  answers: { 200: { description: 'Alive', schema: lazy(() => z.object({ status: z.literal('ok') })) } },
+  problems: [],
 });
 
-const ready = createRoute({
-  method: 'get',
-  path: '/ready',
+const ready = operation.open({
   operationId: 'getReadiness',
-  summary: 'Whether requests may be sent here',
+  summary: 'Readiness check',
   description:
-    'While the database answers and takes writes, its schema is current, webhook secrets open, and no stop was asked for.',
-  security: [],
-  responses: {
-    200: plainResponse(z.object({ status: z.literal('ready') }), 'It is ready', 'application/json'),
-    ...plainProblemsOf('unavailable', 'timeout'),
-  },
+    'Ready while the database answers and takes writes, its schema is current, webhook secrets can be opened, and no shutdown was requested.',
+  answers: { 200: { description: 'Ready', schema: lazy(() => z.object({ status: z.literal('ready') })) } },
+  problems: ['unavailable', 'timeout'],
 });
 
-const problem = createRoute({
-  method: 'get',
-  path: '/problems/{name}',
+const problem = operation.open({
   operationId: 'getProblem',
-  summary: 'Read what a problem means',
-  description: 'The page behind the `type` of a problem: what it means, what to do, an example.',
-  security: [],
-  request: {
-    params: z.object({ name: z.string().meta({ param: { name: 'name', in: 'path' }, example: 'not-found' }) }),
-  },
-  responses: { 200: plainResponse(z.string(), 'A page', 'text/html'), ...plainProblemsOf('not-found', 'unavailable') },
+  summary: 'Get the page of a problem type',
+  description: 'What the problem means, how to resolve it, and an example.',
+  answers: { 200: { description: 'The page', schema: lazy(() => z.string()), type: 'text/html' } },
+  problems: ['not-found', 'unavailable'],
 });
+
+const ProblemName = lazy(() => z.object({ name: z.string().meta({ examples: ['not-found'] }) }));
 
 export const systemRoutes = router()
-  .openapi(health, (c) => json(c, { status: 'ok' as const }, 200))
-  .openapi(ready, async (c) => {
+  .get('/health', health, (c) => json(c, { status: 'ok' as const }, 200))
+  .get('/ready', ready, async (c) => {
     const retryLater = { headers: { 'Retry-After': '1' } };
     if (c.env.draining()) throw new AppError('unavailable', 'The service is shutting down.', retryLater);
     const signal = AbortSignal.any([c.get('signal'), AbortSignal.timeout(READY_WITHIN_MS)]);
@@ -75,7 +64,7 @@ export const systemRoutes = router()
     if (!writable) throw new AppError('unavailable', 'The database is read-only.', retryLater);
     return json(c, { status: 'ready' as const }, 200);
   })
-  .openapi(problem, async (c) => {
+  .get('/problems/:name', problem, validate('param', ProblemName), async (c) => {
     const page = problemPage(c.req.valid('param').name);
     if (!page) throw notFound();
     setHeader(c, 'Cache-Control', 'public, max-age=3600');

@@ -2,7 +2,8 @@ import { type SQLWrapper, sql } from 'drizzle-orm';
 import { integer, pgTable, text as pgText, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
 import * as z from 'zod';
 import { time } from '../db.ts';
-import { email, text } from '../http/route.ts';
+import { email, lazy, type Of, text } from '../fields.ts';
+import { view } from '../view.ts';
 
 /**
  * An email address as it is compared. In the collation "C", so that case is ASCII's whatever the database's language:
@@ -27,35 +28,16 @@ export const users = pgTable(
   ],
 );
 
-export type User = typeof users.$inferSelect;
+const example = { email: 'ada@example.com', name: 'Ada Lovelace' };
 
 /** What POST and PUT take. */
-export const UserInput = z
-  .strictObject({ email, name: text(1, 200) })
-  .meta({ id: 'UserInput', examples: [{ email: 'ada@example.com', name: 'Ada Lovelace' }] });
-
-export type UserInput = z.infer<typeof UserInput>;
+export const UserInput = lazy(() =>
+  z.strictObject({ email: email(), name: text(1, 200) }).meta({ id: 'UserInput', examples: [example] }),
+);
+export type UserInput = Of<typeof UserInput>;
 
 /** What the API shows. */
-export const UserView = z
-  .object({
-    id: z.uuid(),
-    email: z.email(),
-    name: z.string(),
-    version: z.int(),
-    createdAt: z.iso.datetime({ precision: 3 }),
-    updatedAt: z.iso.datetime({ precision: 3 }),
-  })
-  .meta({
-    id: 'User',
-    examples: [
-      {
-        id: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',
-        email: 'ada@example.com',
-        name: 'Ada Lovelace',
-        version: 1,
-        createdAt: '2026-11-22T10:00:00.000Z',
-        updatedAt: '2026-11-22T10:00:00.000Z',
-      },
-    ],
-  });
+export const UserView = view('User', users, ['id', 'email', 'name', 'version', 'createdAt', 'updatedAt'], example, {
+  email: () => z.string().meta({ format: 'email' }),
+});
+export type User = NonNullable<typeof UserView.row>;

@@ -1,25 +1,18 @@
-import { createRoute } from '@hono/zod-openapi';
 import { v7 as uuidv7 } from 'uuid';
-import type * as z from 'zod';
+import * as z from 'zod';
 import { AppError } from '../errors.ts';
-import { empty, json, setHeader } from '../http/answer.ts';
-import type { Ctx } from '../http/context.ts';
-import { conditional, etagOf, ifMatch } from '../http/etag.ts';
+import { lazy } from '../fields.ts';
+import { empty } from '../http/answer.ts';
+import { type Ctx, router } from '../http/context.ts';
+import { created, newRow } from '../http/created.ts';
+import { conditional, withEtag, writeOf } from '../http/etag.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
-import {
-  emptyResponse,
-  jsonBody,
-  jsonResponse,
-  ofJson,
-  ofKeys,
-  ofWrites,
-  parametersOf,
-  problemsOf,
-} from '../http/openapi.ts';
-import { pageOf, pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
-import { idParam, router, secured } from '../http/route.ts';
-import { NotificationView } from '../notifications/schema.ts';
-import { viewOf, WebhookEndpointInput, WebhookEndpointView, WebhookEndpointWithSecret } from './schema.ts';
+import { operation } from '../http/operation.ts';
+import { pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
+import type { Resource } from '../http/resource.ts';
+import { byId, validate } from '../http/validate.ts';
+import { type Notification, NotificationView } from '../notifications/schema.ts';
+import { WebhookEndpointInput, WebhookEndpointView, WebhookEndpointWithSecret } from './schema.ts';
 import {
   createEndpoint,
   findEndpoint,
@@ -30,110 +23,51 @@ import {
   updateEndpoint,
 } from './store.ts';
 
-const list = createRoute({
-  method: 'get',
-  path: '/',
-  operationId: 'listWebhookEndpoints',
-  summary: 'List webhook endpoints in order of creation',
-  description: 'A page at a time, without their secrets.',
-  ...secured('webhooks:read'),
-  request: { query: pageQuery },
-  responses: {
-    200: jsonResponse(pageOf(WebhookEndpointView), 'A page of endpoints', 'Link'),
-    ...problemsOf('invalid-cursor', 'validation-failed'),
-  },
-});
+/** What `webhook.test` carries. */
+const TestData = lazy(() => z.object({ endpointId: z.uuid() }));
 
-const create = createRoute({
-  method: 'post',
-  path: '/',
-  operationId: 'createWebhookEndpoint',
-  summary: 'Register a webhook endpoint',
-  description: 'Its URL is called with every event that it names. The secret is shown here, and never again.',
-  ...secured('webhooks:write'),
-  parameters: parametersOf('Idempotency-Key'),
-  request: { body: jsonBody(WebhookEndpointInput) },
-  responses: {
-    201: jsonResponse(WebhookEndpointWithSecret, 'The new endpoint', 'Location', 'ETag', 'Idempotent-Replayed'),
-    ...problemsOf(...ofJson, ...ofKeys),
-  },
-});
+const endpoints: Resource = {
+  name: 'WebhookEndpoint',
+  description: 'Subscriptions to events, signed as Standard Webhooks 1.0.0 specifies.',
+  scopes: { read: 'webhooks:read', write: 'webhooks:write' },
+  view: WebhookEndpointView.schema,
+  events: { 'webhook.test': { description: 'Test event requested through the API.', data: TestData } },
+};
 
-const read = createRoute({
-  method: 'get',
-  path: '/{id}',
-  operationId: 'getWebhookEndpoint',
-  summary: 'Read a webhook endpoint',
-  description: 'As it is now, without its secret; with If-None-Match, only where it has changed.',
-  ...secured('webhooks:read'),
-  parameters: parametersOf('If-None-Match'),
-  request: { params: idParam },
-  responses: {
-    200: jsonResponse(WebhookEndpointView, 'The endpoint', 'ETag'),
-    304: emptyResponse('Not modified', 'ETag'),
-    ...problemsOf('not-found'),
-  },
+const create = operation.create(endpoints, {
+  description: 'The URL receives every event of the types in `events`. The signing secret is shown only once.',
+  shows: WebhookEndpointWithSecret,
 });
-
-const replace = createRoute({
-  method: 'put',
-  path: '/{id}',
-  operationId: 'replaceWebhookEndpoint',
-  summary: 'Replace a webhook endpoint',
-  description: 'One that was paused or disabled is enabled again.',
-  ...secured('webhooks:write'),
-  parameters: parametersOf('If-Match'),
-  request: { params: idParam, body: jsonBody(WebhookEndpointInput) },
-  responses: {
-    200: jsonResponse(WebhookEndpointView, 'The changed endpoint', 'ETag'),
-    ...problemsOf(...ofJson, ...ofWrites, 'not-found', 'precondition-failed'),
-  },
+const replace = operation.replace(endpoints, {
+  description: 'Enables an endpoint that was paused or disabled. Send If-Match, or the last write wins.',
 });
-
-const remove = createRoute({
-  method: 'delete',
-  path: '/{id}',
-  operationId: 'deleteWebhookEndpoint',
-  summary: 'Delete a webhook endpoint',
-  description: 'What is still queued for it is not sent any more.',
-  ...secured('webhooks:write'),
-  parameters: parametersOf('If-Match'),
-  request: { params: idParam },
-  responses: {
-    204: emptyResponse('Deleted'),
-    ...problemsOf(...ofWrites, 'not-found', 'precondition-failed', 'validation-failed'),
-  },
-});
-
-const rotate = createRoute({
-  method: 'post',
-  path: '/{id}/rotate-secret',
+const remove = operation.remove(endpoints, { description: 'Pending notifications for the endpoint are not sent.' });
+const rotate = operation.idempotent(endpoints, {
   operationId: 'rotateWebhookSecret',
-  summary: 'Give an endpoint a new secret',
+  summary: "Rotate an endpoint's signing secret",
   description:
-    'Every secret that was replaced signs too for 24 hours from then, ten of them at most. The new one is shown here, and never again.',
-  ...secured('webhooks:write'),
-  parameters: parametersOf('Idempotency-Key'),
-  request: { params: idParam },
-  responses: {
-    200: jsonResponse(WebhookEndpointWithSecret, 'The endpoint with its new secret', 'ETag', 'Idempotent-Replayed'),
-    ...problemsOf(...ofKeys, 'not-found', 'conflict'),
+    'Previous secrets, up to ten, also sign for 24 hours after their rotation. The new secret is shown only once.',
+  answers: {
+    200: {
+      description: 'The endpoint with its new secret',
+      schema: WebhookEndpointWithSecret,
+      headers: ['ETag', 'Idempotent-Replayed'],
+    },
   },
+  problems: ['not-found', 'conflict'],
 });
-
-const test = createRoute({
-  method: 'post',
-  path: '/{id}/test',
+const test = operation.idempotent(endpoints, {
   operationId: 'testWebhookEndpoint',
-  summary: 'Queue a webhook.test for an endpoint',
-  description: 'It is sent to this endpoint alone, whatever events it names.',
-  ...secured('webhooks:write'),
-  parameters: parametersOf('Idempotency-Key'),
-  request: { params: idParam },
-  responses: {
-    202: jsonResponse(NotificationView, 'The queued notification', 'Location', 'Idempotent-Replayed'),
-    ...problemsOf(...ofKeys, 'not-found'),
+  summary: 'Send a test event',
+  description: 'Queues a `webhook.test` event for this endpoint, whatever event types it subscribes to.',
+  answers: {
+    202: {
+      description: 'The queued notification',
+      schema: NotificationView,
+      headers: ['Location', 'Idempotent-Replayed'],
+    },
   },
+  problems: ['not-found'],
 });
 
 function allowed<T extends { url: string }>(c: Ctx, input: T): T {
@@ -148,7 +82,7 @@ function newSecret(c: Ctx): Promise<string> {
   return c.env.secrets.seal(`whsec_${btoa(String.fromCharCode(...bytes))}`);
 }
 
-// What is stored for a replay holds the secret sealed, like the endpoint itself.
+// The stored response of a replay holds the secret sealed, like the endpoint itself.
 function revealed(c: Ctx) {
   return async <T extends { secret: string }>(body: T): Promise<T> => ({
     ...body,
@@ -157,54 +91,47 @@ function revealed(c: Ctx) {
 }
 
 export const webhookEndpointsRoutes = router()
-  .openapi(list, async (c) => {
+  .get('/', operation.list(endpoints), validate('query', pageQuery), async (c) => {
     const query = c.req.valid('query');
-    return pageResponse(c, query, (await listEndpoints(c.env.db, pageOfQuery(c, query), c.get('signal'))).map(viewOf));
+    return pageResponse(c, query, await listEndpoints(c.env.db, pageOfQuery(c, query), c.get('signal')));
   })
-  .openapi(create, async (c) => {
+  .post('/', create, validate('json', WebhookEndpointInput), async (c) => {
     const input = allowed(c, c.req.valid('json'));
-    const now = c.env.now().toISOString();
-    const secret = await newSecret(c);
-    const endpoint = { id: uuidv7(), ...input, status: 'enabled' as const, version: 1, createdAt: now, updatedAt: now };
-    const answer = {
-      status: 201 as const,
-      headers: { Location: `/api/v1/webhook-endpoints/${endpoint.id}`, ETag: etagOf(1) },
-      body: { ...endpoint, secret },
-    };
-    const reservation = reservationOf(c, input, answer);
-    const values = { ...reservation, ...input, id: endpoint.id, events: JSON.stringify(input.events), secret, now };
+    const row = { ...newRow(c, { ...input, status: 'enabled' as const }), secret: await newSecret(c) };
+    const reservation = reservationOf(c, input, created(c, row));
+    const values = { ...row, ...reservation, events: JSON.stringify(input.events) };
     return answerWith(c, reservation, await createEndpoint(c.env.db, values, c.get('signal')), revealed(c));
   })
-  .openapi(read, async (c) => {
-    const endpoint = await findEndpoint(c.env.db, c.req.valid('param').id, c.get('signal'));
-    return conditional(c, endpoint.version, viewOf(endpoint));
-  })
-  .openapi(replace, async (c) => {
+  .get('/:id', operation.read(endpoints), byId, async (c) =>
+    conditional(c, await findEndpoint(c.env.db, c.req.valid('param').id, c.get('signal'))),
+  )
+  .put('/:id', replace, byId, validate('json', WebhookEndpointInput), async (c) => {
     const input = allowed(c, c.req.valid('json'));
-    const change = { ...input, ...c.req.valid('param'), events: JSON.stringify(input.events), versions: ifMatch(c) };
-    const now = c.env.now().toISOString();
-    const endpoint = await updateEndpoint(c.env.db, { ...change, now }, c.get('signal'));
+    const values = { ...c.req.valid('param'), ...input, events: JSON.stringify(input.events), ...writeOf(c) };
+    const endpoint = await updateEndpoint(c.env.db, values, c.get('signal'));
     c.env.wake(endpoint.id);
-    setHeader(c, 'ETag', etagOf(endpoint.version));
-    return json(c, viewOf(endpoint), 200);
+    return withEtag(c, endpoint);
   })
-  .openapi(remove, async (c) => {
-    const { id } = c.req.valid('param');
-    await removeEndpoint(c.env.db, id, ifMatch(c), c.get('signal'));
+  .delete('/:id', remove, byId, async (c) => {
+    const { id } = await removeEndpoint(c.env.db, { ...c.req.valid('param'), ...writeOf(c) }, c.get('signal'));
     c.env.wake(id);
     return empty(c, 204);
   })
-  .openapi(rotate, async (c) => {
-    const { id } = c.req.valid('param');
-    const reservation = reservationOf<z.infer<typeof WebhookEndpointWithSecret>, 200>(c, {});
-    const values = { ...reservation, id, secret: await newSecret(c), now: c.env.now().toISOString() };
+  .post('/:id/rotate-secret', rotate, byId, async (c) => {
+    const reservation = reservationOf<WebhookEndpointWithSecret, 200>(c, {});
+    const values = {
+      ...reservation,
+      ...c.req.valid('param'),
+      secret: await newSecret(c),
+      now: c.env.now().toISOString(),
+    };
     const row = await rotateSecret(c.env.db, values, c.get('signal'));
     return answerWith(c, reservation, row, revealed(c));
   })
-  .openapi(test, async (c) => {
-    const { id } = c.req.valid('param');
-    const reservation = reservationOf<z.infer<typeof NotificationView>, 202>(c, {});
-    const row = await queueTest(c.env.db, { ...reservation, id, notificationId: uuidv7() }, c.get('signal'));
+  .post('/:id/test', test, byId, async (c) => {
+    const reservation = reservationOf<Notification, 202>(c, {});
+    const values = { ...reservation, ...c.req.valid('param'), notificationId: uuidv7() };
+    const row = await queueTest(c.env.db, values, c.get('signal'));
     c.env.wake();
     return answerWith(c, reservation, row);
   });

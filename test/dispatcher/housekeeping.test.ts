@@ -199,7 +199,8 @@ describe('pruning beside others', async () => {
       id: crypto.randomUUID(),
       email,
       name: 'Someone',
-      now: new Date().toISOString(),
+      createdAt: new Date().toISOString(),
+      updatedAt: new Date().toISOString(),
       ...{ keySubject: 's', keyRoute: 'r', key: 'k', keyInput: 'f', keyResponse: email },
       keyHolder: crypto.randomUUID(),
     });

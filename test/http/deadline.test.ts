@@ -82,7 +82,7 @@ describe('past the deadline', () => {
       t.mock.timers.enable({ apis: ['setTimeout'] });
       const log = recordingLog();
       const stubborn = new Hono<Env>();
-      stubborn.onError(onError);
+      stubborn.onError(onError(() => ({})));
       stubborn.use(deadline);
       let signal: AbortSignal | undefined;
       stubborn.on(method, '/', (c) => {

@@ -92,11 +92,12 @@ describe('plans', () => {
     ...{ keySubject: 's', keyRoute: 'r', key: 'k', keyInput: 'f', keyResponse: '{}' },
     keyHolder: USER,
   };
-  const user = { id: USER, email: EMAIL, name: 'x', now: new Date().toISOString() };
+  const now = new Date().toISOString();
+  const user = { id: USER, email: EMAIL, name: 'x', createdAt: now, updatedAt: now };
   const writes: Record<string, (db: Db) => Promise<unknown>> = {
     'creates a user': (db) => createUser(db, { ...user, ...reservation }, signal),
-    'changes a user': (db) => updateUser(db, { ...user, versions: null }, signal),
-    'deletes a user': (db) => removeUser(db, USER, null, signal),
+    'changes a user': (db) => updateUser(db, { ...user, versions: null, now }, signal),
+    'deletes a user': (db) => removeUser(db, { id: USER, versions: null }, signal),
     'tells a user something': (db) =>
       createNotification(
         db,
@@ -133,7 +134,7 @@ describe('plans', () => {
     for (const [mode, nodes] of await plansOf((db) => listUsers(db, page, signal))) {
       assert.ok(indexes(nodes).includes('users_email_caseless'), `${mode}: ${indexes(nodes)}`);
     }
-    for (const [mode, nodes] of await plansOf((db) => updateUser(db, { ...user, versions: null }, signal))) {
+    for (const [mode, nodes] of await plansOf((db) => updateUser(db, { ...user, versions: null, now }, signal))) {
       assert.ok(indexes(nodes).includes('users_email_caseless'), `${mode}: ${indexes(nodes)}`);
     }
   });

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { beforeEach, test } from 'node:test';
 import type { Db } from '../../src/db.ts';
+import { resealSecrets } from '../../src/outbox/reseal.ts';
 import { createSecretBox } from '../../src/platform/secret-box.ts';
-import { resealSecrets } from '../../src/webhook-endpoints/reseal.ts';
 import { connectTo, onEveryDatabase, openTestPostgres, untilBlocked } from '../support/databases.ts';
 import { execute, newEndpoint, rowsOf } from '../support/notifications.ts';
 
@@ -81,7 +81,7 @@ onEveryDatabase('sealing anew', (db) => {
     // Just before the first page is written.
     const racing: Db = {
       async run(statement, values, signal) {
-        if (!changed && statement.name === 'webhookEndpoints.reseal') {
+        if (!changed && statement.name === 'webhook_endpoints.reseal') {
           changed = true;
           await execute(db, `delete from webhook_endpoints where id = '${lost}'`);
           await execute(

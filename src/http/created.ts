@@ -1,0 +1,19 @@
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { v7 as uuidv7 } from 'uuid';
+import type { Ctx } from './context.ts';
+import { etagOf } from './etag.ts';
+import type { Answer } from './idempotency.ts';
+
+/** A resource as it begins, with a new id. Members come in this order in answers. */
+export function newRow<T extends object>(c: Ctx, input: T) {
+  const now = c.env.now().toISOString();
+  return { id: uuidv7(), ...input, version: 1, createdAt: now, updatedAt: now };
+}
+
+/** What POST answers that created `row`: 201 with its path and its entity tag. */
+export function created<T extends { id: string; version: number }>(
+  c: Ctx,
+  row: T,
+): Answer<T, 201 & ContentfulStatusCode> {
+  return { status: 201, headers: { Location: `${c.req.path}/${row.id}`, ETag: etagOf(row.version) }, body: row };
+}

@@ -1,0 +1,97 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { PgArray, PgColumn, PgTable } from 'drizzle-orm/pg-core';
+import { getTableColumns } from 'drizzle-orm/utils';
+import * as z from 'zod';
+import { rfc3339 } from './db.ts';
+import { lazy, time } from './fields.ts';
+
+/** What the API shows of a table's rows, as a schema and as SQL: both are made from the table's columns. */
+export type View<R> = {
+  readonly table: PgTable;
+  readonly schema: () => z.ZodObject;
+  /** What the OpenAPI document shows. */
+  readonly example: object;
+  /** The columns of `alias`, under the names that the API gives them. */
+  columns(alias?: string): SQL;
+  /** The row `alias` as JSON, with other values or members where given. */
+  json(alias: string, others?: Record<string, SQL>): SQL;
+  readonly row?: R;
+};
+
+/**
+ * A view named `name` of the columns `keys`, in this order. `example` holds what the document shows for the columns
+ * that not every resource has; `schemas` replaces the schema that follows from a column's type.
+ */
+export function view<T extends PgTable, K extends keyof T['$inferSelect'] & string>(
+  name: string,
+  table: T,
+  keys: readonly K[],
+  example: Record<string, unknown>,
+  schemas: Partial<Record<K, () => z.ZodType>> = {},
+): View<Pick<T['$inferSelect'], K>> {
+  const columns = getTableColumns(table) as Record<string, PgColumn>;
+  const column = (key: string) => columns[key] as PgColumn;
+  const pairs = keys.map((key) => [key, column(key)] as const);
+  const whole = { ...common(keys), ...example };
+  return {
+    table,
+    example: whole,
+    schema: lazy(() =>
+      z
+        .object(Object.fromEntries(pairs.map(([key, each]) => [key, schemas[key]?.() ?? schemaOf(each)])))
+        .meta({ id: name, examples: [whole] }),
+    ),
+    columns: (alias) =>
+      sql.join(
+        pairs.map(([key, { name }]) => sql`${of(name, alias)} as ${sql.identifier(key)}`),
+        sql`, `,
+      ),
+    json(alias, others = {}) {
+      const members = new Map(pairs.map(([key, each]) => [key as string, jsonOf(each, of(each.name, alias))]));
+      for (const [key, value] of Object.entries(others)) members.set(key, value);
+      const list = Array.from(members, ([key, value]) => sql`${sql.raw(`'${key}'`)}, ${value}`);
+      return sql`json_build_object(${sql.join(list, sql`, `)})`;
+    },
+  };
+}
+
+const of = (name: string, alias?: string): SQL =>
+  alias ? sql`${sql.identifier(alias)}.${sql.identifier(name)}` : sql`${sql.identifier(name)}`;
+
+// In the order of the view's keys.
+function common(keys: readonly string[]): Record<string, unknown> {
+  const at = '2026-11-22T10:00:00.000Z';
+  const values: Record<string, unknown> = {
+    id: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',
+    version: 1,
+    createdAt: at,
+    updatedAt: at,
+  };
+  return Object.fromEntries(keys.map((key) => [key, values[key]]));
+}
+
+const jsonOf = ({ columnType }: PgColumn, value: SQL) => (columnType === 'PgTimestampString' ? rfc3339(value) : value);
+
+function schemaOf(column: PgColumn): z.ZodType {
+  const schema = schemaOfType(column);
+  return column.notNull ? schema : schema.nullable();
+}
+
+function schemaOfType(column: PgColumn): z.ZodType {
+  switch (column.columnType) {
+    case 'PgUUID':
+      return z.uuid();
+    case 'PgText':
+      return column.enumValues?.length ? z.enum(column.enumValues) : z.string();
+    case 'PgInteger':
+      return z.int();
+    case 'PgBoolean':
+      return z.boolean();
+    case 'PgTimestampString':
+      return time();
+    case 'PgArray':
+      return z.array(schemaOfType((column as unknown as PgArray<never, never>).baseColumn as PgColumn));
+    default:
+      return z.unknown();
+  }
+}
