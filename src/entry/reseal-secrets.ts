@@ -4,13 +4,9 @@ import { createSecretBox } from '../platform/secret-box.ts';
 import { ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { openDatabase } from './open-database.ts';
+import { number, say, teller } from './progress.ts';
 
-/** How often progress is told where nobody watches, in milliseconds. */
-const TELL_EVERY_MS = 5000;
-
-const say = (text: string) => void process.stdout.write(text);
 const complain = (text: string) => void process.stderr.write(text);
-const number = (n: number) => n.toLocaleString('en');
 
 async function reseal(): Promise<void> {
   // A key that was made up, because none was given, would seal what nobody else opens.
@@ -19,36 +15,16 @@ async function reseal(): Promise<void> {
   const secrets = createSecretBox(config.secretsKey, config.secretsKeysOld);
   const { db, close } = await openDatabase(config, secrets, createLog('error', complain));
   try {
-    const tell = teller();
+    const tell = teller('webhook endpoints');
     let last: Progress | undefined;
     for await (const progress of resealSecrets(db, secrets)) {
-      tell(progress);
+      tell(progress.looked, progress.total);
       last = progress;
     }
     if (last) conclude(last);
   } finally {
     await close();
   }
-}
-
-/** Tells progress in one line on a terminal, and elsewhere in lines now and then. */
-function teller(): (progress: Progress) => void {
-  const began = performance.now();
-  let told = began;
-  return (progress) => {
-    const now = performance.now();
-    if (process.stdout.isTTY) say(`\r\x1b[K${lineOf(progress, now - began)}`);
-    else if (now - told >= TELL_EVERY_MS) {
-      say(`${lineOf(progress, now - began)}\n`);
-      told = now;
-    }
-  };
-}
-
-function lineOf({ looked, total }: Progress, ms: number): string {
-  const perSecond = looked / (ms / 1000);
-  const left = looked < total ? Math.ceil((total - looked) / perSecond) : 0;
-  return `${number(looked)} of ${number(total)} webhook endpoints, ${number(Math.round(perSecond))}/s, ${left} s left`;
 }
 
 function conclude({ looked, resealed, unopened }: Progress): void {

@@ -3,6 +3,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
+import { Webhook } from 'standardwebhooks';
 import type { Attempt } from '../../src/dispatcher/channels/channel.ts';
 import { type Answer, SendError, type SendRequest } from '../../src/dispatcher/channels/send.ts';
 import { type Sign, webCryptoSign } from '../../src/dispatcher/channels/sign.ts';
@@ -12,7 +13,6 @@ import { retryDelay } from '../../src/dispatcher/retry.ts';
 import { createSecretBox } from '../../src/platform/secret-box.ts';
 import { undiciSend } from '../../src/platform/send-undici.ts';
 import { nodeSign } from '../../src/platform/sign-node.ts';
-import { Webhook } from '../node_modules/standardwebhooks/dist/index.js';
 
 const secrets = createSecretBox(randomBytes(32).toString('base64'));
 const secret = newSecret();

@@ -1,0 +1,190 @@
+import { createServer, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import { parseArgs } from 'node:util';
+import { Webhook } from 'standardwebhooks';
+import { createClient } from '../client.ts';
+import { listen } from '../platform/listen.ts';
+import { hearSignals } from '../platform/signals.ts';
+import { ConfigError, parseConfig } from './config.ts';
+import { withDevelopmentSecrets } from './development-secrets.ts';
+import { signToken } from './sign-token.ts';
+import { wholeNumber } from './whole-number.ts';
+
+const USAGE = `usage: npm run receiver -- [--port 9999] [--status 500] [--count 1] [--secret whsec_...]
+  --port    the port on 127.0.0.1; 0 takes a free one
+  --status  answers this, whatever comes, instead of 204 to what is verified and 401 to what is not
+  --count   ends after so many verified webhooks, repeats not counted
+  --secret  (or WEBHOOK_SECRET) verifies with this secret; without one, registers itself at the service that runs in
+            development, until it stops`;
+
+const MAX_BODY_BYTES = 1024 * 1024;
+/** Ids remembered at most, to tell repeats; past it the oldest is forgotten. */
+const MAX_IDS = 10_000;
+/** How long the service may take to register the receiver, and to remove it. */
+const REGISTER_MS = 10_000;
+const REMOVE_MS = 2000;
+/** Tells the endpoints of earlier receivers from those that somebody else registered. */
+const DESCRIPTION = 'npm run receiver';
+
+const say = (line: string) => void process.stdout.write(`${line}\n`);
+
+/** Receives webhooks until it is told to stop, or has had `--count` of them. */
+async function main(): Promise<void> {
+  const signals = hearSignals();
+  const options = readOptions();
+  const received = receiver(options);
+  if (options.secret) received.verifyWith(options.secret);
+  const url = `${await listen(received.server, '127.0.0.1', options.port)}/`;
+  const registration = options.secret ? undefined : await register(url);
+  if (registration) received.verifyWith(registration.secret);
+  say(`Receiving webhooks on ${url}${registration ? ', registered for all events' : ''}`);
+
+  const signaled = new Promise((first) => signals.tell({ first, second: () => process.exit(1) }));
+  await Promise.race([signaled, received.enough]);
+  // The answer to the last one is still on its way.
+  received.server.close();
+  await registration?.remove();
+  received.server.closeAllConnections();
+}
+
+function readOptions() {
+  const text = { type: 'string' } as const;
+  try {
+    const { values } = parseArgs({ options: { port: text, status: text, count: text, secret: text } });
+    return {
+      port: wholeNumber('port', values.port ?? '9999', 0, 65_535),
+      status: values.status === undefined ? undefined : wholeNumber('status', values.status, 200, 599),
+      count: values.count === undefined ? undefined : wholeNumber('count', values.count, 1, 1_000_000_000),
+      secret: values.secret ?? process.env.WEBHOOK_SECRET,
+    };
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\n${USAGE}`);
+  }
+}
+
+/** Says a line for each webhook. Answers 503 until it has a secret; `enough` resolves after `count` webhooks. */
+function receiver({ status, count }: { status: number | undefined; count: number | undefined }) {
+  let webhook: Webhook | undefined;
+  const ids = new Set<string>();
+  let left = count ?? Number.POSITIVE_INFINITY;
+  let end = () => {};
+  const enough = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+
+  const server = createServer(async (request, response) => {
+    const answer = (status: number, text = '') => void response.writeHead(status).end(text);
+    if (!webhook) return answer(503, 'There is no secret yet.\n');
+    if (request.method === 'GET') return answer(200, 'Ready for webhooks.\n');
+    if (request.method !== 'POST') return answer(405);
+    const body = await readBody(request);
+    if (!body) return void response.writeHead(413, { connection: 'close' }).end();
+    const id = shown(request.headers['webhook-id']);
+    const failure = failureOf(webhook, body, request.headers);
+    const isNew = !failure && !ids.has(id);
+    if (isNew) {
+      if (ids.size >= MAX_IDS) ids.delete(ids.values().next().value as string);
+      ids.add(id);
+    }
+    const verdict = failure ? `NOT VERIFIED: ${failure}` : `verified, ${isNew ? 'new' : 'a repeat'}`;
+    say(`${new Date().toISOString()}  ${typeOf(body)}  ${id}  ${verdict}`);
+    answer(status ?? (failure ? 401 : 204));
+    if (isNew && --left === 0) end();
+  });
+
+  return {
+    server,
+    enough,
+    /** Throws where it is no secret. */
+    verifyWith: (secret: string) => {
+      try {
+        webhook = new Webhook(secret);
+      } catch {
+        throw new Error('the secret must be whsec_ and base64, as it was shown when the endpoint was created');
+      }
+    },
+  };
+}
+
+/** Undefined where there is more of it than is taken, or it breaks off. */
+async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    // Whoever sends too much is to hear of it.
+    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+      size += chunk.length;
+      if (size > MAX_BODY_BYTES) return undefined;
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  } catch {
+    return undefined;
+  }
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Standard Webhooks 1.0.0: why a webhook is not verified, over the exact bytes, which the library takes as text. */
+function failureOf(webhook: Webhook, body: Buffer, headers: IncomingHttpHeaders): string | undefined {
+  try {
+    webhook.verify(utf8.decode(body), headers as Record<string, string>, { jsonParse: false });
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+function typeOf(body: Buffer): string {
+  try {
+    return shown(JSON.parse(body.toString()).type);
+  } catch {
+    return '?';
+  }
+}
+
+/** Anybody's words, where a terminal can do nothing with them but show them. */
+function shown(text: unknown): string {
+  return typeof text === 'string' && /^[\w.:-]{1,255}$/.test(text) ? text : '?';
+}
+
+/** Subscribes `url` to all events of the service that runs in development, as itself. Throws with what to do instead. */
+async function register(url: string): Promise<{ secret: string; remove(): Promise<void> }> {
+  const { host, port, jwt } = parseConfig(withDevelopmentSecrets(process.env));
+  const api = `http://${host}:${port}`;
+  const token = () => signToken(jwt, 'receiver', 'webhooks:read webhooks:write');
+  const { webhookEndpoints } = createClient(api, { token });
+  const signal = AbortSignal.timeout(REGISTER_MS);
+  try {
+    if (!jwt.secret) throw new Error('JWT_SECRET is not set');
+    // One that was killed is still registered.
+    for await (const earlier of webhookEndpoints.list({}, { signal })) {
+      if (earlier.url !== url || earlier.description !== DESCRIPTION) continue;
+      await webhookEndpoints.remove(earlier.id, { signal });
+    }
+    const input = { url, events: ['*'], description: DESCRIPTION };
+    const { id, secret } = await webhookEndpoints.create(input, { signal });
+    const remove = () => webhookEndpoints.remove(id, { signal: AbortSignal.timeout(REMOVE_MS) });
+    return { secret, remove: () => remove().catch(() => say('The service does not answer: it goes on sending here.')) };
+  } catch (error) {
+    throw new Error(`Cannot register at ${api}: ${reasonOf(error)}. Is npm start running?
+Or register it by hand, and give the secret that is shown to --secret:
+
+curl ${api}/api/v1/webhook-endpoints -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '${JSON.stringify({ url, events: ['*'] })}'
+`);
+  }
+}
+
+/** A failed fetch says no more than that; its cause does. */
+const reasonOf = (error: unknown) => {
+  const { message, cause } = error as Error;
+  return (cause as NodeJS.ErrnoException | undefined)?.code ?? message;
+};
+
+try {
+  await main();
+  process.exit();
+} catch (error) {
+  const lines = error instanceof ConfigError ? error.problems : [(error as Error).message];
+  process.stderr.write(`${lines.join('\n')}\n`);
+  process.exit(1);
+}

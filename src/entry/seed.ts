@@ -1,0 +1,106 @@
+import { parseArgs } from 'node:util';
+import { app } from '../app.ts';
+import { createClient, Problem } from '../client.ts';
+import { type Deps, noMetrics } from '../deps.ts';
+import { createLog } from '../platform/log.ts';
+import { createSecretBox } from '../platform/secret-box.ts';
+import { hearSignals } from '../platform/signals.ts';
+import { type Config, ConfigError, parseConfig } from './config.ts';
+import { withDevelopmentSecrets } from './development-secrets.ts';
+import { openDatabase } from './open-database.ts';
+import { number, say, teller } from './progress.ts';
+import { wholeNumber } from './whole-number.ts';
+
+const USAGE = 'usage: npm run seed -- --users 100000 [--yes]';
+
+/** Requests under way at a time. */
+const CONCURRENCY = 32;
+
+const complain = (text: string) => void process.stderr.write(text);
+
+/**
+ * Creates users by requests to the app itself, in this process: validated, counted as events and notified of as any
+ * other. Their emails are always the same ones, so that another run creates those that are missing.
+ */
+async function seed(): Promise<void> {
+  const signals = hearSignals();
+  const { users: total, yes } = readOptions();
+  const config = parseConfig(withDevelopmentSecrets(process.env));
+  if (config.production && !yes) throw new Error(`APP_ENV is production: --yes creates ${number(total)} users there`);
+  const log = createLog('error', complain);
+  const secrets = createSecretBox(config.secretsKey, config.secretsKeysOld);
+  const { db, close } = await openDatabase(config, secrets, log);
+  const deps = depsOf(config, { db, secrets, log });
+  const { users } = createClient('http://localhost', {
+    token: 'seed',
+    fetch: async (input, init) => app.fetch(new Request(input, init), deps),
+  });
+
+  let stopping = false;
+  const stop = () => {
+    stopping = true;
+  };
+  signals.tell({ first: stop, second: () => process.exit(1) });
+
+  const tell = teller('users');
+  let next = 1;
+  let created = 0;
+  let existing = 0;
+  async function work(): Promise<void> {
+    while (next <= total && !stopping) {
+      const digits = String(next++).padStart(6, '0');
+      try {
+        await users.create({ email: `seed-${digits}@example.com`, name: `Seed ${digits}` });
+        created++;
+      } catch (error) {
+        if (!(error instanceof Problem && error.code === 'email-taken')) throw error;
+        existing++;
+      }
+      tell(created + existing, total);
+    }
+  }
+  // Whoever fails stops the others, and what they have sent is waited for.
+  const ends = await Promise.allSettled(Array.from({ length: CONCURRENCY }, () => work().finally(stop)));
+  await close();
+  if (process.stdout.isTTY) say('\n');
+  say(`${number(created)} users created, ${number(existing)} were there before.\n`);
+  const failed = ends.find((end) => end.status === 'rejected');
+  if (failed) throw failed.reason;
+  if (created + existing < total) throw new Error('Stopped: run it again to create the others.');
+}
+
+function readOptions() {
+  try {
+    const { values } = parseArgs({ options: { users: { type: 'string', default: '1000' }, yes: { type: 'boolean' } } });
+    return { users: wholeNumber('users', values.users, 1, 10_000_000), yes: values.yes };
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\n${USAGE}`);
+  }
+}
+
+/** What the app's requests use: whoever may run this needs no token, and is not limited. */
+function depsOf(settings: Config, own: Pick<Deps, 'db' | 'secrets' | 'log'>): Deps {
+  return {
+    ...own,
+    settings,
+    now: () => new Date(),
+    limiter: { limit: 1, window: 1, take: async () => ({ allowed: true }) },
+    verifier: async () => ({ sub: 'seed', scopes: new Set(['users:write']) }),
+    refuseWebhookUrl: () => undefined,
+    // Dispatchers find what is due at their next tick.
+    wake: () => {},
+    metrics: noMetrics,
+    underWay: { count: 0 },
+    draining: () => false,
+    clientAddress: '',
+  };
+}
+
+try {
+  await seed();
+} catch (error) {
+  const lines = error instanceof ConfigError ? error.problems : [(error as Error).message];
+  complain(`${lines.join('\n')}\n`);
+  process.exitCode = 1;
+}
+process.exit();
