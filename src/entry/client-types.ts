@@ -1,0 +1,215 @@
+import { problems } from '../http/problem.ts';
+import type { OpenApiDocument, Operation, Parameter, Schema } from './openapi-document.ts';
+
+const BASE = '/api/v1/';
+
+/** The types of `client.ts` as a package has them, which knows the document alone: a member for each resource. */
+export function clientTypes(document: OpenApiDocument): string {
+  const schemas = Object.entries(document.components.schemas).filter(([name]) => name !== 'Problem');
+  return [
+    preamble,
+    `export type ErrorCode =\n${Object.keys(problems)
+      .map((code) => `  | '${code}'`)
+      .join('\n')};\n`,
+    ...schemas.map(([name, schema]) => `${comment(schema.description)}${declaration(name, schema)}\n`),
+    ...operationsOf(document).flatMap(({ method, operation }) =>
+      method === 'get' && isPage(document, operation)
+        ? [`export type ${queryName(operation)} = ${queryType(document, operation)};\n`]
+        : [],
+    ),
+    `export interface ApiClient ${client(document)}\n`,
+  ].join('\n');
+}
+
+const preamble = `// Generated from the OpenAPI document.
+
+export interface ClientOptions {
+  /** A bearer token, or what gets one for each request, so that one that expires can be renewed. */
+  token: string | (() => string | Promise<string>);
+  /** How often a request that may be repeated without harm is repeated at most: 3 by default. */
+  retries?: number;
+  fetch?: typeof fetch;
+}
+
+export interface CallOptions {
+  signal?: AbortSignal;
+}
+
+export interface CreateOptions extends CallOptions {
+  /** Made anew for each call if not given. Give one that outlives the process, and so does the promise of one effect. */
+  idempotencyKey?: string;
+}
+
+export interface ChangeOptions extends CallOptions {
+  /** Acts on this version alone, or throws the Problem \`precondition-failed\`. Without it the last writer wins. */
+  version?: number;
+}
+
+/** Throws Problem, or what fetch throws where there is no answer at all. */
+export declare function createClient(baseUrl: string, options: ClientOptions): ApiClient;
+
+/** Any answer but a success, as RFC 9457 has it. */
+export declare class Problem extends Error {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly requestId: string | undefined;
+  readonly errors: FieldError[];
+  /** Whether an earlier attempt got no answer, and so may have had the effect. */
+  readonly uncertain: boolean;
+  /** The last part of \`type\`; what is not one of this service's, such as a proxy's answer, has none. */
+  get code(): ErrorCode | undefined;
+}
+
+/** One member of the body (RFC 6901 in a URI fragment), or one query parameter or header. */
+export type FieldError = { detail: string; pointer: string } | { detail: string; parameter: string };
+`;
+
+type Found = { path: string; method: string; operation: Operation };
+
+const operationsOf = ({ paths }: OpenApiDocument): Found[] =>
+  Object.entries(paths)
+    .filter(([path]) => path.startsWith(BASE))
+    .flatMap(([path, item]) => Object.entries(item).map(([method, operation]) => ({ path, method, operation })));
+
+/** One member for each resource, named after its path. */
+function client(document: OpenApiDocument): string {
+  const resources = Map.groupBy(operationsOf(document), ({ path }) => path.slice(BASE.length).split('/')[0] as string);
+  const members = [...resources].map(([resource, operations]) => {
+    const tag = document.tags.find(({ name }) => name === operations[0]?.operation.tags[0]);
+    const methods = operations.flatMap((found) => {
+      const about = comment(found.operation.summary);
+      return methodsOf(document, found).map((signature) => `${about}${signature};`);
+    });
+    return `${comment(tag?.description)}${camelCase(resource)}: ${block(methods)};`;
+  });
+  return block(members);
+}
+
+/** How the client calls an operation. Throws where it has no way to. */
+function methodsOf(document: OpenApiDocument, { path, method, operation }: Found): string[] {
+  const [, id, action, ...more] = path.slice(BASE.length).split('/');
+  const options = `options?: ${optionsOf(document, operation)}`;
+  const body = operation.requestBody && `body: ${typeOf(operation.requestBody.content?.['application/json']?.schema)}`;
+  const result = resultOf(operation);
+  const promise = `Promise<${result ? typeOf(result) : 'void'}>`;
+  const isOne = id?.startsWith('{') && action === undefined;
+  if (id === undefined && method === 'get' && isPage(document, operation)) {
+    const isNeeded = queryOf(document, operation).some(({ required }) => required);
+    const query = `query${isNeeded ? '' : '?'}: ${queryName(operation)}`;
+    const item = typeOf(resolve(document, result)?.properties?.data?.items);
+    return [
+      `list(${query}, ${options}): AsyncGenerator<${item}, void, undefined>`,
+      `page(${query}, ${options}): ${promise}`,
+    ];
+  }
+  if (id === undefined && method === 'post' && body) return [`create(${body}, ${options}): ${promise}`];
+  if (isOne && method === 'get') return [`get(id: string, ${options}): ${promise}`];
+  if (isOne && method === 'put' && body) return [`replace(id: string, ${body}, ${options}): ${promise}`];
+  if (isOne && method === 'delete') return [`remove(id: string, ${options}): ${promise}`];
+  if (id?.startsWith('{') && action && more.length === 0 && method === 'post' && !body) {
+    return [`${camelCase(action)}(id: string, ${options}): ${promise}`];
+  }
+  throw new Error(`the client has no method for ${method.toUpperCase()} ${path}`);
+}
+
+function optionsOf(document: OpenApiDocument, operation: Operation): string {
+  const names = parametersOf(document, operation).map(({ name }) => name);
+  if (names.includes('Idempotency-Key')) return 'CreateOptions';
+  return names.includes('If-Match') ? 'ChangeOptions' : 'CallOptions';
+}
+
+/** The schema of its success; undefined where that has no body. */
+function resultOf({ responses }: Operation): Schema | undefined {
+  const [, success] = Object.entries(responses).find(([status]) => status.startsWith('2')) ?? [];
+  return success?.content?.['application/json']?.schema;
+}
+
+function isPage(document: OpenApiDocument, operation: Operation): boolean {
+  const { properties } = resolve(document, resultOf(operation)) ?? {};
+  return properties?.data?.items !== undefined && properties.nextCursor !== undefined;
+}
+
+const queryName = ({ operationId }: Operation) => `${operationId[0]?.toUpperCase()}${operationId.slice(1)}Query`;
+
+function queryType(document: OpenApiDocument, operation: Operation): string {
+  const parameters = queryOf(document, operation);
+  const properties = parameters.map(({ name, schema, description }) => [name, { description, ...schema } as Schema]);
+  const required = parameters.filter((parameter) => parameter.required).map(({ name }) => name);
+  return typeOf({ type: 'object', properties: Object.fromEntries(properties), required });
+}
+
+const queryOf = (document: OpenApiDocument, operation: Operation) =>
+  parametersOf(document, operation).filter((parameter) => parameter.in === 'query');
+
+const parametersOf = ({ components }: OpenApiDocument, { parameters = [] }: Operation): Parameter[] =>
+  parameters.map((each) => (each.$ref ? (components.parameters?.[lastOf(each.$ref)] as Parameter) : each));
+
+const resolve = ({ components }: OpenApiDocument, schema: Schema | undefined): Schema | undefined =>
+  schema?.$ref ? components.schemas[lastOf(schema.$ref)] : schema;
+
+const lastOf = (ref: string) => ref.split('/').at(-1) as string;
+
+function declaration(name: string, schema: Schema): string {
+  const type = typeOf(schema);
+  return type.startsWith('{') && !schema.anyOf && !schema.oneOf && !schema.allOf
+    ? `export interface ${name} ${type}`
+    : `export type ${name} = ${type};`;
+}
+
+/** A JSON schema as a TypeScript type. */
+export function typeOf(schema: Schema | undefined): string {
+  if (schema === undefined) return 'unknown';
+  if (schema.$ref) return lastOf(schema.$ref);
+  if ('const' in schema) return JSON.stringify(schema.const);
+  if (schema.enum) return union(schema.enum.map((value) => JSON.stringify(value)));
+  const either = schema.anyOf ?? schema.oneOf;
+  if (either) return union(either.map(typeOf));
+  if (schema.allOf) return schema.allOf.map((part) => `(${typeOf(part)})`).join(' & ');
+  const kinds = [schema.type ?? (schema.properties ? 'object' : 'any')].flat();
+  return union(kinds.map((kind) => ofKind(kind, schema)));
+}
+
+const union = (types: string[]) => [...new Set(types)].join(' | ');
+
+function ofKind(kind: string, schema: Schema): string {
+  switch (kind) {
+    case 'string':
+    case 'boolean':
+    case 'null':
+      return kind;
+    case 'number':
+    case 'integer':
+      return 'number';
+    case 'array':
+      return `Array<${typeOf(schema.items)}>`;
+    case 'object':
+      return objectType(schema);
+    case 'any':
+      return 'unknown';
+    default:
+      throw new Error(`a schema has the type ${kind}`);
+  }
+}
+
+function objectType({ properties = {}, required = [], additionalProperties = false }: Schema): string {
+  const members = Object.entries(properties).map(([name, schema]) => {
+    const key = /^[A-Za-z_$][\w$]*$/.test(name) ? name : JSON.stringify(name);
+    const isNeeded = required.includes(name);
+    return `${comment(schema.description)}${key}${isNeeded ? '' : '?'}: ${typeOf(schema)}${isNeeded ? '' : ' | undefined'};`;
+  });
+  if (additionalProperties !== false) {
+    // Beside named members, what the others are must not contradict them.
+    const others = members.length > 0 || additionalProperties === true ? 'unknown' : typeOf(additionalProperties);
+    members.push(`[name: string]: ${others};`);
+  }
+  return block(members);
+}
+
+const block = (members: string[]) =>
+  members.length === 0 ? '{}' : `{\n${members.join('\n').replace(/^(?=.)/gm, '  ')}\n}`;
+
+const comment = (text: string | undefined) => (text ? `/** ${text.replaceAll('*/', '*\\/')} */\n` : '');
+
+const camelCase = (words: string) => words.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());

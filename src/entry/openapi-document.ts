@@ -1,0 +1,58 @@
+import { app } from '../app.ts';
+import { type Deps, noMetrics } from '../deps.ts';
+
+/** A schema as OpenAPI 3.1 has it, as far as this service's own description goes. */
+export type Schema = {
+  $ref?: string;
+  type?: string | string[];
+  const?: unknown;
+  enum?: unknown[];
+  anyOf?: Schema[];
+  oneOf?: Schema[];
+  allOf?: Schema[];
+  items?: Schema;
+  properties?: Record<string, Schema>;
+  required?: string[];
+  additionalProperties?: Schema | boolean;
+  description?: string;
+};
+export type Parameter = {
+  $ref?: string;
+  name: string;
+  in: string;
+  required?: boolean;
+  schema: Schema;
+  description?: string;
+};
+type Content = { content?: Record<string, { schema: Schema }> };
+export type Operation = {
+  operationId: string;
+  summary: string;
+  tags: string[];
+  parameters?: Parameter[];
+  requestBody?: Content;
+  responses: Record<string, Content>;
+};
+export type OpenApiDocument = {
+  tags: { name: string; description: string }[];
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, Schema>; parameters?: Record<string, Parameter> };
+};
+
+/** What the description needs of the service: no database, no configuration. */
+const deps: Partial<Deps> = {
+  settings: { requestTimeoutMs: 60_000, bodyLimitBytes: 0, corsOrigins: [] },
+  now: () => new Date(),
+  log: { debug() {}, info() {}, warn() {}, error: (message, fields) => console.error(message, fields?.error) },
+  metrics: noMetrics,
+  underWay: { count: 0 },
+  draining: () => false,
+  clientAddress: '127.0.0.1',
+};
+
+/** The document that the service answers `GET /openapi.json` with. */
+export async function readDocument(): Promise<OpenApiDocument> {
+  const response = await app.request('/openapi.json', {}, deps as Deps);
+  if (!response.ok) throw new Error(`GET /openapi.json: HTTP ${response.status}`);
+  return (await response.json()) as OpenApiDocument;
+}
