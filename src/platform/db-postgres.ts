@@ -1,17 +1,18 @@
 import pg from 'pg';
-import { type Db, toDbError, withoutAnswer } from '../db.ts';
+import { type SessionDb, toDbError, withoutAnswer } from '../db.ts';
 import type { OpenDb } from './open-db.ts';
 import { attempt, CANCEL_GRACE_MS } from './pg-client.ts';
 import { type Connections, cancel, checkOut, closeConnections, openConnections, type PoolOptions } from './pg-pool.ts';
 import { hasSession } from './pooling.ts';
 import { PreparedQuery, type Sent } from './prepared-query.ts';
 import { sharedConnections } from './shared-connections.ts';
+import { ROLLBACK, type Session, transact, type Work } from './transact.ts';
 
 /**
  * node-postgres over TCP: a pool, statements prepared once per connection, and cancellation on the server. A statement
  * settles soon after its signal aborts, whatever the network does.
  */
-export function openPostgres(options: PoolOptions): OpenDb {
+export function openPostgres(options: PoolOptions): OpenDb<SessionDb> {
   const connections = openConnections(options);
   const { pool } = connections;
   return {
@@ -25,7 +26,7 @@ export function openPostgres(options: PoolOptions): OpenDb {
   };
 }
 
-function dbOn(connections: Connections): Db {
+function dbOn(connections: Connections): SessionDb {
   const { pool, poolMax, trust } = connections;
   const host = {
     ...trust,
@@ -40,16 +41,19 @@ function dbOn(connections: Connections): Db {
     inserts: sharedConnections({ depth: 4, connections: Math.max(1, poolMax - 2), writes: true }, host),
   };
   return {
-    run({ name, text, params, shares }, values, signal) {
+    async run({ name, text, params, shares }, values, signal) {
       const sent = { name, text, params: params(values) };
-      const rows = shares ? shared[shares](sent, signal) : runAlone(connections, sent, signal);
+      const rows = shares ? await shared[shares](sent, signal) : (await runAlone(connections, [sent], signal))[0];
       // biome-ignore lint/suspicious/noExplicitAny: the statement's type vouches for its rows
-      return rows as Promise<any[]>;
+      return rows as any[];
     },
+    // biome-ignore lint/suspicious/noExplicitAny: the statements' types vouch for their rows
+    batch: (statements, signal) => runAlone(connections, statements, signal) as Promise<any>,
+    transaction: (work, signal) => transaction(connections, work, signal),
   };
 }
 
-async function runAlone(connections: Connections, sent: Sent, signal: AbortSignal): Promise<unknown[]> {
+async function runAlone(connections: Connections, sent: readonly Sent[], signal: AbortSignal): Promise<unknown[][]> {
   const client = await checkOut(connections, signal);
   try {
     return await answer(connections, client, sent, signal);
@@ -59,16 +63,46 @@ async function runAlone(connections: Connections, sent: Sent, signal: AbortSigna
   }
 }
 
-/** Sends a statement on its own; once the signal aborts it is cancelled, and then destroyed if it stays silent. */
+async function transaction<T>(connections: Connections, work: Work<T>, signal: AbortSignal): Promise<T> {
+  const client = await checkOut(connections, signal);
+  let spoiled = false;
+  const session: Session = {
+    async run(sent, either) {
+      try {
+        return (await answer(connections, client, [sent], either))[0] as unknown[];
+      } finally {
+        spoiled ||= either.aborted;
+      }
+    },
+    async rollback() {
+      // The server takes back what a lost connection had not committed.
+      if (spoiled || signal.aborted) return;
+      const ended = answer(connections, client, [ROLLBACK], signal);
+      await attempt(client, CANCEL_GRACE_MS, ended).catch(() => {
+        spoiled = true;
+      });
+    },
+  };
+  try {
+    return await transact(session, work, signal);
+  } finally {
+    client.release(spoiled || signal.aborted);
+  }
+}
+
+/**
+ * Sends statements that are one transaction; once the signal aborts they are cancelled, and the connection is destroyed
+ * if it stays silent then.
+ */
 async function answer(
   connections: Connections,
   client: pg.Client,
-  sent: Sent,
+  sent: readonly Sent[],
   signal: AbortSignal,
-): Promise<unknown[]> {
+): Promise<unknown[][]> {
   const { trust } = connections;
-  const query = new Promise<unknown[]>((resolve, reject) => {
-    const answered = (error: Error | null, rows: unknown[]) => (error ? reject(error) : resolve(rows));
+  const query = new Promise<unknown[][]>((resolve, reject) => {
+    const answered = (error: Error | null, rows: unknown[][]) => (error ? reject(error) : resolve(rows));
     client.query(new PreparedQuery(sent, answered));
   });
   const onAbort = () => {

@@ -8,9 +8,9 @@ import { attempt, connectionTrust, pgClients, requestCancel, settlesWithin } fro
 const CANCEL_MS = 2000;
 /** Milliseconds without an answer after which a close waits no longer. */
 const CLOSE_MS = 2000;
-/** How a session writes times, and how long its statements may take; in the end, whether it can write. */
-const sessionSettings = (statementTimeoutMs: number) =>
-  `set timezone = 'UTC'; set datestyle = 'ISO'; set statement_timeout = ${statementTimeoutMs}; show transaction_read_only`;
+/** How a session writes times, and how long a statement, or a pause between two of a transaction, may take. */
+const sessionSettings = (ms: number) => `set timezone = 'UTC'; set datestyle = 'ISO'; set statement_timeout = ${ms};
+  set idle_in_transaction_session_timeout = ${ms}; show transaction_read_only`;
 /** The SQLSTATE of a server that has no connection left for us. */
 const TOO_MANY_CONNECTIONS = '53300';
 /** Milliseconds after such an answer for which those that exist have to do. */
