@@ -23,14 +23,48 @@ export type Statement<V, R> = {
   readonly row?: R;
 };
 
+/** A statement with its values, for a batch. */
+export type Bound<R> = {
+  readonly name: string;
+  readonly text: string;
+  readonly params: readonly Value[];
+  readonly row?: R;
+};
+
+export function bind<V, R>({ name, text, params }: Statement<V, R>, values: V): Bound<R> {
+  return { name, text, params: params(values) };
+}
+
+/** The rows of each statement of a batch. */
+type RowsOf<B> = { -readonly [K in keyof B]: B[K] extends Bound<infer R> ? R[] : never };
+
 /**
- * A database as the stores see it: one statement is one round trip and one transaction.
+ * A database as the stores see it: one call is one round trip and one transaction, read committed.
  *
  * Rejects with a DbError and nothing else. `signal` says how long the caller waits: when it aborts, the statement is
  * cancelled on the server, and the promise settles once it is known whether it took effect, or a second later.
  */
 export type Db = {
   run<V, R>(statement: Statement<V, R>, values: V, signal: AbortSignal): Promise<R[]>;
+  /**
+   * Runs statements in their order: all take effect, or none. Each sees what those before it wrote. Returns the rows of
+   * each. Where a decision in code has to come between two of them, see `SessionDb`.
+   */
+  batch<const B extends readonly Bound<unknown>[]>(statements: B, signal: AbortSignal): Promise<RowsOf<B>>;
+};
+
+/**
+ * A database whose connections have sessions: node-postgres and PGlite, not Neon over HTTP, and so no Worker. What
+ * takes a `Db` cannot call for a transaction by mistake; what needs one takes a `SessionDb`.
+ */
+export type SessionDb = Db & {
+  /**
+   * Runs `work` in one transaction, read committed, on a connection of its own, a round trip for each statement. Commits
+   * when `work` resolves. When it rejects, when one of its statements failed, or when `signal` aborts, nothing is
+   * written. Rejects as `run` does, or with what `work` threw. `tx` is of no use once `work` is over, and statements
+   * given to the database itself are not part of the transaction.
+   */
+  transaction<T>(work: (tx: Db) => Promise<T>, signal: AbortSignal): Promise<T>;
 };
 
 // As drizzle's PgDialect does, which would bring the whole query builder along.

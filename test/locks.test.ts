@@ -49,6 +49,7 @@ before(async () => {
   await query(database.name, DAWDLE);
   deadlocks = [];
   watched = {
+    ...database.db,
     run: (statement, values, signal) =>
       database.db.run(statement, values, signal).catch((error) => {
         if (error instanceof DbError && error.sqlState === '40P01') deadlocks.push(statement.name);

@@ -90,11 +90,13 @@ export type Drain = {
 /** Keeps the database to one connection. */
 function oneAtATime(db: Db): Db {
   let last: Promise<unknown> = Promise.resolve();
+  function inTurn<T>(request: () => Promise<T>): Promise<T> {
+    const result = last.then(request);
+    last = result.catch(() => {});
+    return result;
+  }
   return {
-    run(statement, values, signal) {
-      const result = last.then(() => db.run(statement, values, signal));
-      last = result.catch(() => {});
-      return result;
-    },
+    run: (statement, values, signal) => inTurn(() => db.run(statement, values, signal)),
+    batch: (statements, signal) => inTurn(() => db.batch(statements, signal)),
   };
 }

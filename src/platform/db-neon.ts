@@ -1,4 +1,4 @@
-import { neon, neonConfig, types } from '@neondatabase/serverless';
+import { types as driverTypes, neon, neonConfig } from '@neondatabase/serverless';
 import { canceled, type Db, systemCode, TIMESTAMPTZ, timestamptz, toDbError, withoutAnswer } from '../db.ts';
 import type { OpenDb } from './open-db.ts';
 
@@ -22,9 +22,10 @@ neonConfig.fetchFunction = async (usual: string, { endpoint, answered, ...init }
   return response;
 };
 
-const parsers = {
+/** Given with each query: the driver passes over what it is given for them all. */
+const types = {
   getTypeParser: (oid: number, format?: 'text' | 'binary') =>
-    oid === TIMESTAMPTZ ? timestamptz : types.getTypeParser(oid, format),
+    oid === TIMESTAMPTZ ? timestamptz : driverTypes.getTypeParser(oid, format),
 };
 
 /**
@@ -34,29 +35,42 @@ const parsers = {
  * unless the request was never sent, or refused as one (4xx, but for 400, which also tells of a compute lost at work).
  */
 export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): OpenDb {
-  const sql = neon(withStatementTimeout(url, statementTimeoutMs), { types: parsers });
+  const sql = neon(withStatementTimeout(url, statementTimeoutMs));
+
+  /** Sends one request, and tells what became of it. */
+  async function request<T>(signal: AbortSignal, send: (fetchOptions: object) => Promise<T>): Promise<T> {
+    if (signal.aborted) throw canceled();
+    const graceUntil = performance.now() + (statementTimeoutMs ?? Number.NEGATIVE_INFINITY) + CANCEL_GRACE_MS;
+    const { signal: hangUp, dispose } = abortedLate(signal, graceUntil);
+    let refused = false;
+    const answered = (status: number) => {
+      refused = status > 400 && status < 500;
+    };
+    try {
+      return await send({ signal: hangUp, endpoint: fetchEndpoint, answered });
+    } catch (error) {
+      const failure = toDbError(error);
+      if (failure.sqlState !== undefined || refused || NOT_SENT.test(systemCode(error))) throw failure;
+      throw withoutAnswer(failure);
+    } finally {
+      dispose();
+    }
+  }
 
   const db: Db = {
-    async run(statement, values, signal) {
-      if (signal.aborted) throw canceled();
-      const graceUntil = performance.now() + (statementTimeoutMs ?? Number.NEGATIVE_INFINITY) + CANCEL_GRACE_MS;
-      const { signal: hangUp, dispose } = abortedLate(signal, graceUntil);
-      let refused = false;
-      const answered = (status: number) => {
-        refused = status > 400 && status < 500;
-      };
-      try {
-        const fetchOptions = { signal: hangUp, endpoint: fetchEndpoint, answered };
+    run: (statement, values, signal) =>
+      request(signal, (fetchOptions) => {
+        const rows = sql.query(statement.text, statement.params(values), { fetchOptions, types });
         // biome-ignore lint/suspicious/noExplicitAny: the statement's type vouches for its rows
-        return (await sql.query(statement.text, statement.params(values), { fetchOptions })) as any[];
-      } catch (error) {
-        const failure = toDbError(error);
-        if (failure.sqlState !== undefined || refused || NOT_SENT.test(systemCode(error))) throw failure;
-        throw withoutAnswer(failure);
-      } finally {
-        dispose();
-      }
-    },
+        return rows as Promise<any[]>;
+      }),
+    batch: (statements, signal) =>
+      request(signal, (fetchOptions) => {
+        const queries = statements.map(({ text, params }) => sql.query(text, [...params], { types }));
+        const rows = sql.transaction(queries, { isolationLevel: 'ReadCommitted', fetchOptions });
+        // biome-ignore lint/suspicious/noExplicitAny: the statements' types vouch for their rows
+        return rows as Promise<any>;
+      }),
   };
 
   return { db, close: async () => {}, stats: () => ({ total: 0, idle: 0, waiting: 0 }) };

@@ -3,13 +3,16 @@ import { resolve } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { drizzle } from 'drizzle-orm/pglite';
 import { migrate } from 'drizzle-orm/pglite/migrator';
-import { canceled, type Db, DbError, TIMESTAMPTZ, timestamptz, toDbError, withoutAnswer } from '../db.ts';
+import { canceled, DbError, type SessionDb, TIMESTAMPTZ, timestamptz, toDbError, withoutAnswer } from '../db.ts';
+import { abortable } from '../http/abortable.ts';
 import { lockDirectory } from './lock-directory.ts';
 import { MIGRATIONS } from './migrate.ts';
 import type { OpenDb } from './open-db.ts';
+import type { Sent } from './prepared-query.ts';
+import { ROLLBACK, type Session, transact } from './transact.ts';
 
 /** Postgres inside this process, as openPgliteClient opens it; one statement at a time. */
-export async function openPglite(dir: string): Promise<OpenDb> {
+export async function openPglite(dir: string): Promise<OpenDb<SessionDb>> {
   const { client, close } = await openPgliteClient(dir);
   return { db: dbOf(client), close, stats: () => ({ total: 0, idle: 0, waiting: 0 }) };
 }
@@ -33,25 +36,42 @@ export async function openPgliteClient(dir: string): Promise<{ client: PGlite; c
 }
 
 const PARSERS = { [TIMESTAMPTZ]: timestamptz };
+const noop = () => {};
 
-function dbOf(client: PGlite): Db {
-  let last: Promise<unknown> = client.waitReady;
-  return {
-    run(statement, values, signal) {
-      // Statements queue here rather than inside PGlite, where one whose deadline has passed could not step back.
-      const result = last.then(async () => {
-        if (signal?.aborted) throw canceled();
-        if (client.closed) throw new DbError('unavailable', 'the database is closed');
+function dbOf(client: PGlite): SessionDb {
+  let last: Promise<unknown> = Promise.resolve();
+
+  /** Whoever comes waits here rather than inside PGlite, where one whose deadline has passed could not step back. */
+  function inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const before = last;
+    const result = abortable(before, signal).then(work, () => Promise.reject(canceled()));
+    last = Promise.allSettled([before, result]);
+    return result;
+  }
+
+  async function query({ text, params }: Sent): Promise<unknown[]> {
+    if (client.closed) throw new DbError('unavailable', 'the database is closed');
+    try {
+      const { rows } = await client.query(text, [...params], { parsers: PARSERS });
+      return rows;
+    } catch (error) {
+      const failure = toDbError(error);
+      // Rows may be there that could not be synced to disk.
+      throw failure.sqlState === undefined ? withoutAnswer(failure) : failure;
+    }
+  }
+
+  const session: Session = { run: query, rollback: () => query(ROLLBACK).then(noop, noop) };
+
+  const db: SessionDb = {
+    run: ({ name, text, params }, values, signal) =>
+      inTurn(signal, () => {
+        const rows = query({ name, text, params: params(values) });
         // biome-ignore lint/suspicious/noExplicitAny: the statement's type vouches for its rows
-        const { rows } = await client.query<any>(statement.text, statement.params(values), { parsers: PARSERS });
-        return rows;
-      });
-      last = result.catch(() => {});
-      return result.catch((error) => {
-        const failure = toDbError(error);
-        // Rows may be there that could not be synced to disk.
-        throw error === failure || failure.sqlState !== undefined ? failure : withoutAnswer(failure);
-      });
-    },
+        return rows as Promise<any[]>;
+      }),
+    batch: (statements, signal) => db.transaction((tx) => tx.batch(statements, signal), signal),
+    transaction: (work, signal) => inTurn(signal, () => transact(session, work, signal)),
   };
+  return db;
 }

@@ -1,182 +1,129 @@
 import pg from 'pg';
-import { canceled, type Db, DbError, type Sharing, toDbError, withoutAnswer } from '../db.ts';
-import type { Log } from '../deps.ts';
-import { abortable } from '../http/abortable.ts';
+import { type SessionDb, toDbError, withoutAnswer } from '../db.ts';
 import type { OpenDb } from './open-db.ts';
-import { attempt, CANCEL_GRACE_MS, connectionTrust, pgClients, requestCancel, settlesWithin } from './pg-client.ts';
+import { attempt, CANCEL_GRACE_MS } from './pg-client.ts';
+import { type Connections, cancel, checkOut, closeConnections, openConnections, type PoolOptions } from './pg-pool.ts';
 import { hasSession } from './pooling.ts';
 import { PreparedQuery, type Sent } from './prepared-query.ts';
 import { sharedConnections } from './shared-connections.ts';
-
-/** Milliseconds that asking for a cancellation may take, connecting included. */
-const CANCEL_MS = 2000;
-/** Milliseconds without an answer after which a close waits no longer. */
-const CLOSE_MS = 2000;
-/** How a session writes times, and how long its statements may take; in the end, whether it can write. */
-const sessionSettings = (statementTimeoutMs: number) =>
-  `set timezone = 'UTC'; set datestyle = 'ISO'; set statement_timeout = ${statementTimeoutMs}; show transaction_read_only`;
-/** The SQLSTATE of a server that has no connection left for us. */
-const TOO_MANY_CONNECTIONS = '53300';
-/** Milliseconds after such an answer for which those that exist have to do. */
-const NO_MORE_MS = 1000;
-/** What pg-pool says when every connection is taken, which is no outage. */
-const POOL_IS_FULL = 'timeout exceeded when trying to connect';
-
-type Options = { url: string; poolMax: number; statementTimeoutMs: number; log: Log };
+import { ROLLBACK, type Session, transact, type Work } from './transact.ts';
 
 /**
  * node-postgres over TCP: a pool, statements prepared once per connection, and cancellation on the server. A statement
  * settles soon after its signal aborts, whatever the network does.
  */
-export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options): OpenDb {
-  const { Client, destroyAll } = pgClients(url, 'keelson');
-  const trust = connectionTrust(log);
-  let connected = 0;
-  /** How many connections the server would give us last, where it refused one. */
-  let givenAtMost = Number.POSITIVE_INFINITY;
-  let growsAt = Number.NEGATIVE_INFINITY;
-  let refusals = 0;
-
-  class PoolClient extends Client {
-    readonly refusalsBefore = refusals;
-  }
-
-  const pool = new pg.Pool({
-    Client: PoolClient,
-    max: poolMax,
-    connectionTimeoutMillis: statementTimeoutMs,
-    pipeline: true,
-    onConnect: beginSession,
-  });
-  pool.on('error', (error, client) => trust.lost(client, error));
-
-  // Not with the log-in: a pooler refuses what it does not know.
-  async function beginSession(client: pg.ClientBase): Promise<void> {
-    const settings = client.query(sessionSettings(statementTimeoutMs)) as unknown as Promise<pg.QueryResult[]>;
-    const results = await attempt(client as pg.Client, statementTimeoutMs, settings);
-    trust.opened(client as pg.Client, results.at(-1)?.rows[0].transaction_read_only === 'on');
-    connected++;
-    // One that was on its way when another was refused is no sign that there are more.
-    const isMore = (client as PoolClient).refusalsBefore === refusals;
-    if (connected > givenAtMost) givenAtMost = isMore ? Number.POSITIVE_INFINITY : connected;
-    client.once('end', () => connected--);
-  }
-
-  // The pool makes those wait for whom there is no connection below its limit.
-  function makeDo(): void {
-    refusals++;
-    if (givenAtMost === Number.POSITIVE_INFINITY) log.warn('database gives no more connections', { open: connected });
-    givenAtMost = connected;
-    pool.options.max = connected;
-    growsAt = performance.now() + NO_MORE_MS;
-  }
-
-  /** A connection that is trusted; the others are destroyed on the way. */
-  async function checkOut(signal?: AbortSignal): Promise<pg.PoolClient> {
-    for (;;) {
-      if (performance.now() >= growsAt) pool.options.max = poolMax;
-      const connecting = pool.connect();
-      const client = await (signal ? untilAborted(connecting, signal) : connecting).catch((error) => {
-        if (error instanceof DbError) throw error;
-        const { message, sqlState } = toDbError(error);
-        if (sqlState === TOO_MANY_CONNECTIONS && connected > 0) return makeDo();
-        // At a start that fails, the start itself tells.
-        if (trust.answers() > 0 && error.message !== POOL_IS_FULL) trust.refused(error);
-        // Whatever the reason, there is no connection: a password that was changed, a database that admits nobody.
-        throw new DbError('unavailable', message, sqlState === undefined ? {} : { sqlState });
-      });
-      if (client && trust.trusts(client)) return client;
-      client?.release(true);
-    }
-  }
-
-  /** Sends a statement on its own; once the signal aborts it is cancelled, and then destroyed if it stays silent. */
-  async function answer(client: pg.Client, sent: Sent, signal: AbortSignal): Promise<unknown[]> {
-    const query = new Promise<unknown[]>((resolve, reject) => {
-      const answered = (error: Error | null, rows: unknown[]) => (error ? reject(error) : resolve(rows));
-      client.query(new PreparedQuery(sent, answered));
-    });
-    const onAbort = () => {
-      void cancel(client);
-      attempt(client, CANCEL_GRACE_MS, query).catch(() => {});
-    };
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
-      const rows = await query;
-      trust.heard(client);
-      return rows;
-    } catch (error) {
-      if (error instanceof pg.DatabaseError) {
-        trust.heard(client, error);
-        throw toDbError(error);
-      }
-      trust.lost(client, error);
-      throw withoutAnswer(error);
-    } finally {
-      // The signal may outlive the statement, and the connection's next one is none of its business.
-      signal.removeEventListener('abort', onAbort);
-    }
-  }
-
-  // On a connection of its own, which no other's death and no full pool can hold up.
-  async function cancel(target: pg.Client): Promise<void> {
-    const client = new Client();
-    await attempt(client, CANCEL_MS, requestCancel(client, target)).catch(trust.refused);
-  }
-
-  async function runAlone(sent: Sent, signal: AbortSignal): Promise<unknown[]> {
-    const client = await checkOut(signal);
-    try {
-      return await answer(client, sent, signal);
-    } finally {
-      // After a cancellation the connection goes too: a late cancel must not hit someone else's statement.
-      client.release(signal.aborted);
-    }
-  }
-
-  const host = { ...trust, checkOut, cancel, contended: () => pool.waitingCount > 0 };
-  // Inserts wait for the disk, and several commits share one wait: the more connections, the more do. Both kinds give
-  // way where somebody needs a connection of their own.
-  const shared: Record<Sharing, typeof runAlone> = {
-    reads: sharedConnections({ depth: 64, connections: 2, writes: false }, host),
-    inserts: sharedConnections({ depth: 4, connections: Math.max(1, poolMax - 2), writes: true }, host),
-  };
-
-  const db: Db = {
-    run({ name, text, params, shares }, values, signal) {
-      const run = shares ? shared[shares] : runAlone;
-      // biome-ignore lint/suspicious/noExplicitAny: the statement's type vouches for its rows
-      return run({ name, text, params: params(values) }, signal) as Promise<any[]>;
-    },
-  };
-
+export function openPostgres(options: PoolOptions): OpenDb<SessionDb> {
+  const connections = openConnections(options);
+  const { pool } = connections;
   return {
-    db,
+    db: dbOn(connections),
     async hasSessions() {
-      const client = await checkOut();
-      return hasSession(client, () => new Client()).finally(() => client.release());
+      const client = await checkOut(connections);
+      return hasSession(client, () => new connections.Client()).finally(() => client.release());
     },
-    async close() {
-      const ended = pool.end();
-      let before: number;
-      do before = trust.answers();
-      while (!(await settlesWithin(ended, CLOSE_MS)) && trust.answers() > before);
-      destroyAll();
-      await ended;
-    },
+    close: () => closeConnections(connections),
     stats: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
   };
 }
 
-async function untilAborted(connecting: Promise<pg.PoolClient>, signal: AbortSignal): Promise<pg.PoolClient> {
+function dbOn(connections: Connections): SessionDb {
+  const { pool, poolMax, trust } = connections;
+  const host = {
+    ...trust,
+    checkOut: () => checkOut(connections),
+    cancel: (client: pg.Client) => cancel(connections, client),
+    contended: () => pool.waitingCount > 0,
+  };
+  // Inserts wait for the disk, and several commits share one wait: the more connections, the more do. Both kinds give
+  // way where somebody needs a connection of their own.
+  const shared = {
+    reads: sharedConnections({ depth: 64, connections: 2, writes: false }, host),
+    inserts: sharedConnections({ depth: 4, connections: Math.max(1, poolMax - 2), writes: true }, host),
+  };
+  return {
+    async run({ name, text, params, shares }, values, signal) {
+      const sent = { name, text, params: params(values) };
+      const rows = shares ? await shared[shares](sent, signal) : (await runAlone(connections, [sent], signal))[0];
+      // biome-ignore lint/suspicious/noExplicitAny: the statement's type vouches for its rows
+      return rows as any[];
+    },
+    // biome-ignore lint/suspicious/noExplicitAny: the statements' types vouch for their rows
+    batch: (statements, signal) => runAlone(connections, statements, signal) as Promise<any>,
+    transaction: (work, signal) => transaction(connections, work, signal),
+  };
+}
+
+async function runAlone(connections: Connections, sent: readonly Sent[], signal: AbortSignal): Promise<unknown[][]> {
+  const client = await checkOut(connections, signal);
   try {
-    return await abortable(connecting, signal);
+    return await answer(connections, client, sent, signal);
+  } finally {
+    // After a cancellation the connection goes too: a late cancel must not hit someone else's statement.
+    client.release(signal.aborted);
+  }
+}
+
+async function transaction<T>(connections: Connections, work: Work<T>, signal: AbortSignal): Promise<T> {
+  const client = await checkOut(connections, signal);
+  let spoiled = false;
+  const session: Session = {
+    async run(sent, either) {
+      try {
+        return (await answer(connections, client, [sent], either))[0] as unknown[];
+      } finally {
+        spoiled ||= either.aborted;
+      }
+    },
+    async rollback() {
+      // The server takes back what a lost connection had not committed.
+      if (spoiled || signal.aborted) return;
+      const ended = answer(connections, client, [ROLLBACK], signal);
+      await attempt(client, CANCEL_GRACE_MS, ended).catch(() => {
+        spoiled = true;
+      });
+    },
+  };
+  try {
+    return await transact(session, work, signal);
+  } finally {
+    client.release(spoiled || signal.aborted);
+  }
+}
+
+/**
+ * Sends statements that are one transaction; once the signal aborts they are cancelled, and the connection is destroyed
+ * if it stays silent then.
+ */
+async function answer(
+  connections: Connections,
+  client: pg.Client,
+  sent: readonly Sent[],
+  signal: AbortSignal,
+): Promise<unknown[][]> {
+  const { trust } = connections;
+  const query = new Promise<unknown[][]>((resolve, reject) => {
+    const answered = (error: Error | null, rows: unknown[][]) => (error ? reject(error) : resolve(rows));
+    client.query(new PreparedQuery(sent, answered));
+  });
+  const onAbort = () => {
+    void cancel(connections, client);
+    attempt(client, CANCEL_GRACE_MS, query).catch(() => {});
+  };
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    const rows = await query;
+    trust.heard(client);
+    return rows;
   } catch (error) {
-    connecting.then(
-      (client) => client.release(),
-      () => {},
-    );
-    throw signal.aborted ? canceled() : error;
+    if (error instanceof pg.DatabaseError) {
+      trust.heard(client, error);
+      throw toDbError(error);
+    }
+    trust.lost(client, error);
+    throw withoutAnswer(error);
+  } finally {
+    // The signal may outlive the statement, and the connection's next one is none of its business.
+    signal.removeEventListener('abort', onAbort);
   }
 }

@@ -17,8 +17,8 @@ type Field = { name: string; dataTypeID: number };
 type Column = { name: string; parse: (text: string) => unknown };
 type Row = Record<string, unknown>;
 
-/** Gets the rows once the statement is committed, or why it failed. */
-type Callback = (error: Error | null, rows: Row[]) => void;
+/** Gets the rows of each statement once all are committed, or why one failed, and with it all. */
+type Callback = (error: Error | null, rows: Row[][]) => void;
 
 /** What the rows of each statement look like, as each connection was told: a prepared statement's never change. */
 const columnsOf = new WeakMap<Wire, Map<string, Column[]>>();
@@ -26,44 +26,57 @@ const columnsOf = new WeakMap<Wire, Map<string, Column[]>>();
 // pg pipelines its own queries alone.
 const PgQuery = pg.Query as unknown as new (text: string) => object;
 
-/** A query that is prepared, and its rows described, once per connection. Values are parsed as pg does, but for times. */
+/**
+ * Statements, each prepared, and its rows described, once per connection. They go out together and are one transaction:
+ * Postgres commits at the Sync that ends them, and skips to it past an error. Values are parsed as pg does, but for times.
+ */
 export class PreparedQuery extends PgQuery {
-  readonly name: string;
-  readonly text: string;
+  /** Of the statement whose answer is awaited: pg notes what is prepared by them. */
+  name = '';
+  text = '';
   callback: Callback;
-  private readonly params: readonly unknown[];
-  private readonly found: Row[] = [];
+  private readonly statements: readonly Sent[];
+  private readonly found: Row[][] = [];
+  private current: Row[] = [];
   private columns: Column[] | undefined;
   private described: Map<string, Column[]> | undefined;
   private failed: Error | undefined;
 
-  constructor({ name, text, params }: Sent, callback: Callback) {
-    super(text);
-    this.name = name;
-    this.text = text;
-    this.params = params;
+  constructor(statements: readonly Sent[], callback: Callback) {
+    super('');
+    this.statements = statements;
     this.callback = callback;
   }
 
   submit(connection: pg.Connection): null {
     const wire = connection as Wire;
-    const { name, text } = this;
-    if (wire.parsedStatements[name] === undefined && wire.submittedNamedStatements[name] === undefined) {
-      wire.parse({ name, text });
-      // What has no name is not kept by the server.
-      if (name !== '') wire.submittedNamedStatements[name] = text;
-    }
-    wire.bind({ statement: name, values: this.params, valueMapper: asText });
     this.described = columnsOf.get(wire);
     if (!this.described) {
       this.described = new Map();
       columnsOf.set(wire, this.described);
     }
-    this.columns = this.described.get(name);
-    if (!this.columns) wire.describe({ type: 'P' });
-    wire.execute();
+    for (const { name, text, params } of this.statements) {
+      if (wire.parsedStatements[name] === undefined && wire.submittedNamedStatements[name] === undefined) {
+        wire.parse({ name, text });
+        // What has no name is not kept by the server.
+        if (name !== '') wire.submittedNamedStatements[name] = text;
+      }
+      wire.bind({ statement: name, values: params, valueMapper: asText });
+      if (!this.described.has(name)) wire.describe({ type: 'P' });
+      wire.execute();
+    }
     wire.sync();
+    this.expectNext();
     return null;
+  }
+
+  private expectNext(): void {
+    const next = this.statements[this.found.length];
+    if (!next) return;
+    this.name = next.name;
+    this.text = next.text;
+    this.columns = this.described?.get(next.name);
+    this.current = [];
   }
 
   handleRowDescription({ fields }: { fields: Field[] }): void {
@@ -86,18 +99,28 @@ export class PreparedQuery extends PgQuery {
     } catch (error) {
       this.failed = error as Error;
     }
-    this.found.push(row);
+    this.current.push(row);
   }
 
-  handleCommandComplete(): void {}
-  handleEmptyQuery(): void {}
+  handleCommandComplete(): void {
+    this.found.push(this.current);
+    this.expectNext();
+  }
 
-  /** Only now is the statement committed. */
+  handleEmptyQuery(): void {
+    this.handleCommandComplete();
+  }
+
+  /** Only now are they committed. */
   handleReadyForQuery(): void {
     this.callback(this.failed ?? null, this.found);
   }
 
-  handleError(error: Error): void {
+  handleError(error: Error, connection: pg.Connection): void {
+    // What came after the one that failed was skipped, its preparation too.
+    for (const { name } of this.statements.slice(this.found.length + 1)) {
+      delete (connection as Wire).submittedNamedStatements[name];
+    }
     this.callback(error, []);
   }
 }

@@ -153,10 +153,11 @@ function cannotOpen(state: State, error: unknown): void {
 function send(state: State, shared: Shared, item: Item): void {
   item.on = shared;
   if (shared.underWay.push(item) === 1) shared.headSince = performance.now();
-  shared.client.query(new PreparedQuery(item.sent, (error, rows) => answered(state, shared, item, error, rows)));
+  const query = new PreparedQuery([item.sent], (error, rows) => answered(state, shared, item, error, rows[0]));
+  shared.client.query(query);
 }
 
-function answered(state: State, shared: Shared, item: Item, error: Error | null, rows: unknown[]): void {
+function answered(state: State, shared: Shared, item: Item, error: Error | null, rows?: unknown[]): void {
   shared.underWay.shift();
   shared.headSince = performance.now();
   const isAnswer = error === null || error instanceof pg.DatabaseError;

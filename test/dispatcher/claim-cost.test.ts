@@ -6,7 +6,7 @@ import { claimDeliveries } from '../../src/dispatcher/claims.ts';
 import { FIRST_LANE } from '../../src/dispatcher/lanes.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import { createDatabase } from '../support/databases.ts';
-import { inTime, silent } from '../support/deps.ts';
+import { inTime, noDb, silent } from '../support/deps.ts';
 import { enqueue, execute, newEndpoint } from '../support/notifications.ts';
 import { query } from '../support/postgres-server.ts';
 
@@ -27,6 +27,7 @@ after(async () => {
 async function pagesOf(rooms: Record<string, number>): Promise<number> {
   let plan: Record<string, unknown>[] = [];
   const explaining: Db = {
+    ...noDb,
     run: async (statement, values) => {
       const params = statement.params(values);
       plan = await query(database.name, `explain (analyze, buffers, format json) ${statement.text}`, params);

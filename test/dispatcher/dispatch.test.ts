@@ -161,6 +161,7 @@ onEveryDatabase('dispatcher', (db) => {
   test('a drain leaves nothing behind, whatever ends while a claim is under way', async () => {
     const endpoint = await newEndpoint(db);
     const slow: Db = {
+      ...db,
       run: async (statement, values, signal) => {
         const rows = await db.run(statement, values, signal);
         if (statement.name === 'deliveries.claim') await new Promise((resolve) => setTimeout(resolve, 4));
@@ -195,6 +196,7 @@ onEveryDatabase('dispatcher', (db) => {
     await enqueue(db, 100);
     let settlements = 0;
     const watched: Db = {
+      ...db,
       run: (statement, values, signal) => {
         if (statement.name === 'deliveries.settle') settlements++;
         return db.run(statement, values, signal);
@@ -360,6 +362,7 @@ onEveryDatabase('dispatcher', (db) => {
     const { channel, started, untilStarted } = heldChannel();
     const extended = Promise.withResolvers<void>();
     const watched: Db = {
+      ...db,
       run: async (statement, values, signal) => {
         const rows = await db.run(statement, values, signal);
         if (statement.name === 'deliveries.extend') extended.resolve();
@@ -380,6 +383,7 @@ onEveryDatabase('dispatcher', (db) => {
   test('a drain after one that failed begins afresh', async () => {
     let away = true;
     const flaky: Db = {
+      ...db,
       run: (statement, values, signal) =>
         away ? Promise.reject(new Error('away')) : db.run(statement, values, signal),
     };
@@ -401,6 +405,7 @@ onEveryDatabase('dispatcher', (db) => {
     let refused = 0;
     let attempts = 0;
     const flaky: Db = {
+      ...db,
       run: (statement, values, signal) => {
         if (!away) return db.run(statement, values, signal);
         if (++refused === 2) away = false;

@@ -7,7 +7,7 @@ import { pruneIdempotencyKeys } from '../../src/idempotency/reserve-key.ts';
 import { redriveNotification } from '../../src/notifications/store.ts';
 import { createUser } from '../../src/users/store.ts';
 import { connectTo, onEveryDatabase, openTestPostgres, untilBlocked } from '../support/databases.ts';
-import { inTime } from '../support/deps.ts';
+import { inTime, noDb } from '../support/deps.ts';
 import { execute, rowsOf } from '../support/notifications.ts';
 import { claim } from '../support/queue.ts';
 
@@ -177,6 +177,7 @@ describe('pruning beside others', async () => {
     const client = await connectTo(name);
     const costs: number[] = [];
     const measured: Db = {
+      ...noDb,
       run: async (statement, values) => {
         const explained = { ...statement, text: `explain (analyze, format json) ${statement.text}` };
         await client.text('begin');

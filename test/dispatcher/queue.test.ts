@@ -12,8 +12,6 @@ import { inTime } from '../support/deps.ts';
 import { endpointState, enqueue, execute, newEndpoint, stateOf } from '../support/notifications.ts';
 import { claim, settle } from '../support/queue.ts';
 
-const signal = inTime();
-
 const settlement = ({ id, lease }: Pick<Delivery, 'id' | 'lease'>, own: Partial<Settlement> = {}): Settlement => ({
   id,
   lease,
@@ -319,9 +317,9 @@ onEveryDatabase('queue', (db) => {
   test('cancel is refused while a dispatcher holds the row, and final before and after', async () => {
     const [id] = (await enqueue(db, 1)) as [string];
     const [held] = (await claim(db)).deliveries as [Delivery];
-    await assert.rejects(cancelNotification(db, id, signal), { code: 'conflict' });
+    await assert.rejects(cancelNotification(db, id, inTime()), { code: 'conflict' });
     await settle(db, [settlement(held, { outcome: 'retry', delayMs: 5000, error: 'HTTP 500' })], 'd');
-    const canceled = await cancelNotification(db, id, signal);
+    const canceled = await cancelNotification(db, id, inTime());
     assert.deepEqual([canceled.status, canceled.attempts, canceled.lastError], ['canceled', 1, 'HTTP 500']);
     assert.equal((await settle(db, [settlement(held)], 'd')).settled, 0);
     assert.equal((await stateOf(db, id)).status, 'canceled');
@@ -331,7 +329,7 @@ onEveryDatabase('queue', (db) => {
     const [id] = (await enqueue(db, 1)) as [string];
     const [held] = (await claim(db)).deliveries as [Delivery];
     await settle(db, [settlement(held, { outcome: 'dead', error: 'HTTP 500', status: 500 })], 'd');
-    const tries = await Promise.allSettled(Array.from({ length: 10 }, () => redriveNotification(db, id, signal)));
+    const tries = await Promise.allSettled(Array.from({ length: 10 }, () => redriveNotification(db, id, inTime())));
     assert.equal(tries.filter(({ status }) => status === 'fulfilled').length, 1);
     const again = await stateOf(db, id);
     assert.deepEqual([again.status, again.attempt, again.log.length], [null, 0, 1]);
@@ -342,7 +340,7 @@ onEveryDatabase('queue', (db) => {
     await execute(db, `update deliveries set due_at = now() - interval '90 seconds'`);
     const [dead] = (await claim(db, { limit: 1 })).deliveries as [Delivery];
     await settle(db, [settlement(dead, { outcome: 'dead', error: 'HTTP 500', status: 500 })], 'd');
-    const depth = await queueDepth(db, signal);
+    const depth = await queueDepth(db, inTime());
     assert.deepEqual([depth.pending, depth.dead, depth.canceled], [2, 1, 0]);
     assert.ok(depth.oldestDueS >= 90 && depth.oldestDueS < 100);
   });

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { app } from '../../src/app.ts';
-import { recordingLog, testDeps } from '../support/deps.ts';
+import { noDb, recordingLog, testDeps } from '../support/deps.ts';
 import { headers, token } from '../support/tokens.ts';
 
 const USER = '/api/v1/users';
 const ID = '019D2F7E-3c00-7c9a-9f40-5d1c2b3a4e5f';
 const WHSEC = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
-const db = { run: async () => [] };
+const db = { ...noDb, run: async () => [] };
 
 /** The line of one request, and the name that its answer gave it. */
 async function lineOf(path: string, init: RequestInit = {}) {

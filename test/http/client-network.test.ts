@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { app } from '../../src/app.ts';
 import { networkOf } from '../../src/http/client-network.ts';
 import { memoryLimiter } from '../../src/platform/limiter-memory.ts';
-import { testDeps } from '../support/deps.ts';
+import { noDb, testDeps } from '../support/deps.ts';
 import { headers } from '../support/tokens.ts';
 
 /** Spellings of one client's address, by what it is counted by. */
@@ -70,7 +70,7 @@ describe('a client that nobody knows yet is counted by', () => {
   test('failures alone: whoever has a good token is counted by its subject', async () => {
     const keys: string[] = [];
     const limiter = { ...memoryLimiter(3, 60), take: async (key: string) => ({ allowed: keys.push(key) < 9 }) };
-    const deps = testDeps({ limiter, clientAddress: '2001:db8::1', db: { run: async () => [] } });
+    const deps = testDeps({ limiter, clientAddress: '2001:db8::1', db: { ...noDb, run: async () => [] } });
     for (const init of [{ headers: headers() }, {}]) await app.request('/api/v1/users', init, deps);
     assert.deepEqual(keys, ['sub:tester', 'address:2001:db8:0:0::/64']);
   });

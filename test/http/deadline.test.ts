@@ -7,7 +7,7 @@ import { type Db, DbError } from '../../src/db.ts';
 import type { Env } from '../../src/http/context.ts';
 import { deadline } from '../../src/http/deadline.ts';
 import { onError } from '../../src/http/problem.ts';
-import { recordingLog, testDeps } from '../support/deps.ts';
+import { noDb, recordingLog, testDeps } from '../support/deps.ts';
 import { headers } from '../support/tokens.ts';
 
 const { settings } = testDeps();
@@ -20,6 +20,7 @@ const create = (db: Db) => {
 
 /** A database that does `then` once the deadline has passed. */
 const afterAbort = (then: (values: Record<string, unknown>) => unknown): Db => ({
+  ...noDb,
   run: async (_, values, signal) => {
     if (!signal.aborted) await once(signal, 'abort');
     return then(values as Record<string, unknown>) as never[];

@@ -13,7 +13,7 @@ import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endp
 import { uniqueEmail } from '../conformance/target.ts';
 import { apiOn } from '../support/api.ts';
 import { connectTo, createDatabase, openProxied, ownDatabase } from '../support/databases.ts';
-import { silent } from '../support/deps.ts';
+import { noDb, silent } from '../support/deps.ts';
 import { noPgbouncer, startPgbouncer } from '../support/pgbouncer.ts';
 import { freePort, query, startPostgres } from '../support/postgres-server.ts';
 
@@ -356,7 +356,7 @@ for (const [what, run] of Object.entries({
 })) {
   test(`a write that ${what} rings the dispatchers, as it may have queued something`, async () => {
     let rings = 0;
-    const api = apiOn({ run }, 1, { wake: () => void rings++ });
+    const api = apiOn({ ...noDb, run }, 1, { wake: () => void rings++ });
     assert.equal(said(await api('POST', '/users', { body: { email: EMAIL, name: 'New' } })), '504 outcome-unknown');
     assert.equal(rings, 1);
     await api('GET', `/users/019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f`);

@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { app } from '../../src/app.ts';
 import { type Db, DbError } from '../../src/db.ts';
 import { readCursor, writeCursor } from '../../src/http/page.ts';
-import { testDeps } from '../support/deps.ts';
+import { noDb, testDeps } from '../support/deps.ts';
 import { headers } from '../support/tokens.ts';
 
 const SCOPE = '/api/v1/users{}';
@@ -53,6 +53,7 @@ describe('a page', () => {
   }));
   /** Five users, as the list statement would find them. */
   const db: Db = {
+    ...noDb,
     run: async (_, values) => {
       const { after, limit } = values as { after: string; limit: number };
       if (after === undefined) throw new DbError('failed', 'another statement');

@@ -4,10 +4,10 @@ import { app } from '../../src/app.ts';
 import { type Db, DbError, toDbError } from '../../src/db.ts';
 import type { Deps } from '../../src/deps.ts';
 import { problems } from '../../src/http/problem.ts';
-import { recordingLog, testDeps } from '../support/deps.ts';
+import { noDb, recordingLog, testDeps } from '../support/deps.ts';
 import { headers } from '../support/tokens.ts';
 
-const failing = (error: unknown): Db => ({ run: () => Promise.reject(error) });
+const failing = (error: unknown): Db => ({ ...noDb, run: () => Promise.reject(error) });
 
 async function list(own: Partial<Deps>) {
   const log = recordingLog();
@@ -52,7 +52,7 @@ describe('a failure', () => {
   });
 
   test('of a database that says nothing at all to be ready is a 503 too, before the deadline', async () => {
-    const response = await app.request('/ready', {}, testDeps({ db: { run: () => new Promise(() => {}) } }));
+    const response = await app.request('/ready', {}, testDeps({ db: { ...noDb, run: () => new Promise(() => {}) } }));
     assert.equal(response.status, 503);
   });
 

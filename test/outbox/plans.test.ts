@@ -7,6 +7,7 @@ import { createNotification, type Filters, listNotifications } from '../../src/n
 import { stateOf } from '../../src/system/store.ts';
 import { createUser, listUsers, removeUser, updateUser } from '../../src/users/store.ts';
 import { connectTo, openTestPostgres } from '../support/databases.ts';
+import { noDb } from '../support/deps.ts';
 
 const signal = new AbortController().signal;
 const USER = '01900000-0000-7000-8000-000000000000';
@@ -61,6 +62,7 @@ describe('plans', () => {
   ): Promise<[mode: string, nodes: Plan[]][]> {
     const run: { text: string; values: unknown[] }[] = [];
     const db: Db = {
+      ...noDb,
       run: async (statement, values) => {
         run.push({ text: statement.text, values: statement.params(values) });
         return [];

@@ -80,6 +80,7 @@ onEveryDatabase('sealing anew', (db) => {
     let changed = false;
     // Just before the first page is written.
     const racing: Db = {
+      ...db,
       async run(statement, values, signal) {
         if (!changed && statement.name === 'webhook_endpoints.reseal') {
           changed = true;

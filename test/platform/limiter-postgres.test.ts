@@ -26,6 +26,7 @@ const fill = statement<{ count: number }, never>(
 function newProcess(db: Db, limit = 3) {
   const state = { statements: 0, clock: 0, last: [] as Promise<unknown>[] };
   const counting: Db = {
+    ...db,
     run: (...args) => {
       state.statements++;
       const result = db.run(...args);
@@ -117,6 +118,7 @@ onEveryDatabase('rate limits in the database', (db) => {
 test('100,000 other keys do not free a used-up one: what this process has forgotten the database has not', async () => {
   const counts = new Map<string, number>();
   const db: Db = {
+    ...noDb,
     run: async ({ name }, values) => {
       if (name !== 'rate_limits.take') return [];
       const { key } = values as { key: string };

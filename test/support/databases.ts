@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { after, describe, type TestContext } from 'node:test';
 import pg from 'pg';
-import { type Db, toDbError } from '../../src/db.ts';
+import { type Db, type SessionDb, toDbError } from '../../src/db.ts';
+import { openNeon } from '../../src/platform/db-neon.ts';
 import { openPglite } from '../../src/platform/db-pglite.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
+import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
 import type { OpenDb } from '../../src/platform/open-db.ts';
-import { recordingLog, silent } from './deps.ts';
+import { noDb, recordingLog, silent } from './deps.ts';
 import { databaseUrl, query, TEMPLATE } from './postgres-server.ts';
 import { startProxy } from './proxy.ts';
 import { selfSigned } from './self-signed.ts';
@@ -66,7 +68,7 @@ export async function holdLock(t: TestContext, url: string, lock: number): Promi
 }
 
 /** Opens a fresh migrated Postgres database. */
-export async function openTestPostgres(poolMax = 10): Promise<OpenDb & { name: string }> {
+export async function openTestPostgres(poolMax = 10): Promise<OpenDb<SessionDb> & { name: string }> {
   const database = await createDatabase();
   const open = openPostgres({ url: database.url, poolMax, statementTimeoutMs: 5000, log: silent });
   return {
@@ -89,6 +91,7 @@ export async function connectTo(
   await client.connect();
   return {
     db: {
+      ...noDb,
       run: async (statement, values) =>
         (
           await client.query(statement.text, statement.params(values)).catch((error) => {
@@ -114,18 +117,30 @@ export async function untilBlocked(name: string, work: Promise<unknown>): Promis
   while (!ended && (await query(name, blocked)).length === 0);
 }
 
-const drivers: Record<string, () => Promise<OpenDb>> = {
-  pglite: () => openPglite('memory://'),
-  postgres: () => openTestPostgres(),
-};
+/** Neon's driver on a fresh migrated Postgres behind what speaks Neon's protocol. */
+async function openTestNeon(): Promise<OpenDb> {
+  const { url, drop } = await createDatabase();
+  const endpoint = await startNeonEndpoint({ backend: postgresBackend(url) });
+  const open = openNeon({ url, fetchEndpoint: endpoint.url, statementTimeoutMs: 5000 });
+  return { ...open, close: () => endpoint.close().then(drop) };
+}
+
+const withSessions = { pglite: () => openPglite('memory://'), postgres: () => openTestPostgres() };
 
 /** Runs one suite against every driver, each on a migrated database of its own. */
-export function onEveryDatabase(title: string, suite: (db: Db) => void): void {
-  for (const [driver, open] of Object.entries(drivers)) {
-    describe(`${title} (${driver})`, async () => {
-      const database = await open();
-      after(() => database.close());
-      suite(database.db);
-    });
-  }
+export const onEveryDatabase = suiteOn<Db>({ ...withSessions, neon: openTestNeon });
+
+/** The same for the drivers that have interactive transactions. */
+export const onEverySession = suiteOn<SessionDb>(withSessions);
+
+function suiteOn<D extends Db>(drivers: Record<string, () => Promise<OpenDb<D>>>) {
+  return (title: string, suite: (db: D) => void): void => {
+    for (const [driver, open] of Object.entries(drivers)) {
+      describe(`${title} (${driver})`, async () => {
+        const database = await open();
+        after(() => database.close());
+        suite(database.db);
+      });
+    }
+  };
 }

@@ -25,9 +25,11 @@ export function recordingLog(): Log & { lines: Line[] } {
 export const inTime = () => AbortSignal.timeout(30_000);
 
 /** A database that is away. */
-export const noDb: Db = {
-  run: () => Promise.reject(new DbError('unavailable', 'there is no database in this test')),
-};
+export const noDb: Db = { run: away, batch: away };
+
+function away(): Promise<never> {
+  return Promise.reject(new DbError('unavailable', 'there is no database in this test'));
+}
 
 /** Dependencies for `app.request(path, init, deps)`; whatever a test is about it passes itself. */
 export function testDeps(own: Partial<Deps> = {}): Deps {

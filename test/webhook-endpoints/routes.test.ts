@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { app } from '../../src/app.ts';
-import { testDeps } from '../support/deps.ts';
+import { noDb, testDeps } from '../support/deps.ts';
 import { headers } from '../support/tokens.ts';
 
 test('dispatchers are told of a changed endpoint by the id that they know it by, however the path has it', async () => {
   const id = '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f';
   const rung: unknown[] = [];
-  const db = { run: async () => [{ found: true, id, version: 2 }] as never[] };
+  const db = { ...noDb, run: async () => [{ found: true, id, version: 2 }] as never[] };
   const deps = testDeps({ db, wake: (changed) => void rung.push(changed) });
   const path = `/api/v1/webhook-endpoints/${id.toUpperCase()}`;
   const body = JSON.stringify({ url: 'http://127.0.0.1/', events: ['*'] });
