@@ -3,6 +3,7 @@ import { createSecretBox } from '../platform/secret-box.ts';
 import { type Progress, resealSecrets, STATEMENT_MS } from '../webhook-endpoints/reseal.ts';
 import { ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
+import { readDotenv } from './dotenv.ts';
 import { openDatabase } from './open-database.ts';
 
 /** How often progress is told where nobody watches, in milliseconds. */
@@ -13,6 +14,7 @@ const complain = (text: string) => void process.stderr.write(text);
 const number = (n: number) => n.toLocaleString('en');
 
 async function reseal(): Promise<void> {
+  readDotenv();
   // A key that was made up, because none was given, would seal what nobody else opens.
   const env = { ...withDevelopmentSecrets(process.env), SECRETS_KEY: process.env.SECRETS_KEY };
   const config = { ...parseConfig(env), requestTimeoutMs: STATEMENT_MS };
