@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { join } from 'node:path';
+import { check } from './check.ts';
 import { installTestDependencies } from './install.ts';
 import { startPostgres } from './support/postgres-server.ts';
 
@@ -10,11 +11,7 @@ const asked = process.argv.slice(2);
 
 installTestDependencies();
 if (asked.length === 0) {
-  await step('format and lint', 'biome', 'ci', '--error-on-warnings');
-  await step('types', 'tsc', '-p', '.');
-  await step('types of the core, which knows no runtime', 'tsc', '-p', 'src', '--noEmit');
-  await step('types of the Workers', 'tsc', '-p', 'src/entry/tsconfig.workers.json');
-  await step('unused code', 'knip');
+  if (!(await check())) process.exit(1);
   await migrationsMatchTheSchema();
 }
 await runTests();

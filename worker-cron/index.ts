@@ -1,5 +1,6 @@
 import { DurableObject, env, WorkerEntrypoint } from 'cloudflare:workers';
 import { tidy } from '../src/dispatcher/housekeeping.ts';
+import { warn } from '../src/entry/config.ts';
 import { dispatcherConfig } from '../src/entry/workers-config.ts';
 import { openNeon } from '../src/platform/db-neon.ts';
 import { createLog } from '../src/platform/log.ts';
@@ -16,6 +17,7 @@ const UNFINISHED = 'unfinished';
 // At module scope, so that a bad configuration fails the deployment.
 const config = dispatcherConfig(env as Record<string, unknown>);
 const log = createLog(config.logLevel, (line) => console.log(line.trimEnd()));
+warn(config, log);
 const { db } = openNeon({
   url: config.databaseUrl,
   fetchEndpoint: config.databaseFetchEndpoint,

@@ -1,7 +1,14 @@
 import * as z from 'zod';
+import type { Log } from '../deps.ts';
+import { nearest } from './nearest.ts';
 
 /** The service's whole configuration; times in milliseconds where the name does not say otherwise. */
-export type Config = ReturnType<typeof shape>;
+export type Config = ReturnType<typeof shape> & {
+  /** What is probably a mistake, by name and without a value. */
+  warnings: string[];
+};
+
+type Env = Record<string, string | undefined>;
 
 /** Every problem at once, each by its variable's name and without its value. */
 export class ConfigError extends Error {
@@ -54,63 +61,95 @@ const PROCESSES_MAX = 64;
 const processesMessage = `must be auto, or a whole number from 1 to ${PROCESSES_MAX}`;
 const isProcesses = (n: number) => n >= 1 && n <= PROCESSES_MAX;
 
-const variables = {
+/** Every variable by its name; npm run env:example writes their comments and defaults to .env.example. */
+export const variables = {
+  // development, or production: which refuses development secrets and a database that is not named.
   APP_ENV: oneOf(['development', 'production']).default('development'),
+  // The address and port to listen on.
   HOST: z.string().min(1).default('127.0.0.1'),
   PORT: whole(0, 65535).default(8787),
+  // host:port of /metrics, or off.
   METRICS_ADDR: z
     .string()
     .regex(/^(off|(\[[0-9a-fA-F:]+\]|[^:[\]]*):\d{1,5})$/, 'must be host:port or off')
     .refine((value) => value === 'off' || address(value).port <= 65_535, 'must be host:port or off')
     .default('127.0.0.1:9090'),
+  // debug, info, warn or error.
   LOG_LEVEL: oneOf(['debug', 'info', 'warn', 'error']).default('info'),
+  // pglite:<directory> for the embedded database (in development, pglite:.data/db), or postgres://…
   DATABASE_URL: z
     .string()
     .regex(/^(pglite:.+|postgres(ql)?:\/\/.+)$/s, 'must start with postgres:// or pglite:')
     .refine((value) => value.startsWith('pglite:') || URL.canParse(value), 'must be a valid URL')
     .optional(),
+  // Connections to Postgres, for each process.
   DATABASE_POOL_MAX: whole(1, 1000).default(10),
+  // Processes behind the one port: a number, or auto for one per core. More than 1 needs postgres://.
   PROCESSES: z
     .string()
     .refine((value) => value === 'auto' || (/^\d{1,2}$/.test(value) && isProcesses(Number(value))), processesMessage)
     .transform((value) => (value === 'auto' ? ('auto' as const) : Number(value)))
     .default(1),
+  // Connections of clients; more are refused. Node alone.
   MAX_CONNECTIONS: whole(1, 1_000_000).default(10_000),
+  // A proxy that speaks Neon's HTTP protocol, in place of Neon's own.
   DATABASE_FETCH_ENDPOINT: url('http:', 'https:').optional(),
+  // How tokens are checked: a secret of at least 32 bytes (HS256), or the URL of a key set (RS256, ES256, EdDSA).
+  // In development a secret is generated and kept in .data/.
   JWT_SECRET: z
     .string()
     .refine((value) => new TextEncoder().encode(value).length >= 32, 'must have at least 32 bytes')
     .optional(),
   JWKS_URL: url('http:', 'https:').optional(),
+  // Checked where they are set.
   JWT_ISSUER: z.string().optional(),
   JWT_AUDIENCE: z.string().optional(),
+  // Milliseconds until a request is answered 504, until its headers and body must have arrived, and until an idle
+  // connection is closed.
   REQUEST_TIMEOUT_MS: whole(1, HOUR).default(5000),
   READ_TIMEOUT_MS: whole(1, HOUR).default(10_000),
   IDLE_TIMEOUT_MS: whole(1, HOUR).default(60_000),
+  // Milliseconds until a stop is forced, longer than REQUEST_TIMEOUT_MS; and from not being ready to no longer
+  // listening.
   SHUTDOWN_TIMEOUT_MS: whole(1, HOUR).default(15_000),
   SHUTDOWN_DELAY_MS: whole(0, HOUR).default(0),
+  // Bytes of a request's body.
   BODY_LIMIT_BYTES: whole(1, 100 * 1024 * 1024).default(65_536),
+  // Requests in a window of so many seconds, per subject and, without a token, per client address; counted in memory,
+  // or in postgres for many processes.
   RATE_LIMIT_MAX: whole(1, 1_000_000_000).default(600),
   RATE_LIMIT_WINDOW_S: whole(1, 86_400).default(60),
   RATE_LIMIT_STORE: oneOf(['memory', 'postgres']).default('memory'),
+  // Whether this process delivers notifications: true or false.
   DISPATCH_ENABLED: flag.default(true),
+  // Milliseconds between looks at the queue that nobody asked for; deliveries per claim; deliveries under way (16, on
+  // Workers 5).
   DISPATCH_INTERVAL_MS: whole(10, HOUR).default(5000),
   DISPATCH_BATCH: whole(1, 10_000).default(100),
   DISPATCH_CONCURRENCY: whole(1, 1000).optional(),
+  // Workers: subrequests of one run (50 on the Free plan), and Durable Objects that deliver side by side.
   DISPATCH_SUBREQUESTS: whole(10, 10_000).default(50),
   DISPATCHERS: whole(1, 100).default(1),
+  // Milliseconds that a claim lasts, longer than DELIVERY_TIMEOUT_MS; attempts until a notification is dead;
+  // milliseconds of one attempt.
   DISPATCH_LEASE_MS: whole(100, HOUR).default(60_000),
   DISPATCH_MAX_ATTEMPTS: whole(1, 100).default(10),
   DELIVERY_TIMEOUT_MS: whole(1, HOUR).default(15_000),
+  // Whether webhooks may reach loopback and private addresses: true (in development) or false.
   WEBHOOK_ALLOW_PRIVATE: flag.optional(),
+  // Days that finished notifications are kept.
   RETENTION_DAYS: whole(1, 36_500).default(30),
+  // What webhook secrets are sealed with: openssl rand -base64 32. Earlier ones go into SECRETS_KEYS_OLD, separated by
+  // commas. In development a key is generated and kept in .data/.
   SECRETS_KEY: z.string().regex(SEALING_KEY, 'must be 32 bytes in base64').optional(),
   SECRETS_KEYS_OLD: z
     .string()
     .transform((value) => value.split(',').map((key) => key.trim()))
     .refine((keys) => keys.every((key) => SEALING_KEY.test(key)), 'must be 32 bytes in base64, or several, by commas')
     .default([]),
+  // Whether the client's address is the last one in X-Forwarded-For: true or false.
   TRUST_PROXY: flag.default(false),
+  // Origins that browsers may call from, separated by commas; or *.
   CORS_ORIGINS: z
     .string()
     .transform((value) => value.split(',').map((origin) => origin.trim()))
@@ -119,7 +158,9 @@ const variables = {
       'must be origins such as https://app.example.com, separated by commas',
     )
     .default([]),
+  // Where traces are sent; unset, nowhere.
   OTEL_EXPORTER_OTLP_ENDPOINT: url('http:', 'https:').optional(),
+  // log, or resend, which needs the address of the sender and a key.
   EMAIL_PROVIDER: oneOf(['log', 'resend']).default('log'),
   EMAIL_FROM: z.string().optional(),
   RESEND_API_KEY: z.string().optional(),
@@ -190,8 +231,27 @@ const isEmbedded = (v: Partly) =>
   'DATABASE_URL' in v && (v.DATABASE_URL ?? (isProduction(v) ? '' : EMBEDDED)).startsWith('pglite:');
 const isProduction = (v: Partly) => v.APP_ENV === 'production';
 
+/** What is probably a mistake, by name and never with a value. */
+function warningsIn(env: Env): string[] {
+  const warnings: string[] = [];
+  for (const [name, value] of Object.entries(env)) {
+    const meant = value && !Object.hasOwn(variables, name) && nearest(name, Object.keys(variables));
+    if (meant) warnings.push(`${name} is set and unknown: did you mean ${meant}?`);
+  }
+  if (env.NODE_ENV === 'production' && !env.APP_ENV) {
+    warnings.push('NODE_ENV=production has no effect without APP_ENV=production');
+  }
+  return warnings;
+}
+
+/** Tells what parseConfig warns of. */
+export function warn({ warnings }: Config, log: Log): void {
+  if (warnings.length > 0) log.warn('check the configuration', { warnings });
+}
+
 /** Reads and checks everything at once; an empty variable counts as unset. Throws ConfigError. */
-export function parseConfig(env: Record<string, string | undefined>): Config {
+export function parseConfig(env: Env): Config {
+  const warnings = warningsIn(env);
   const problems: string[] = [];
   const failed = new Set<string>();
   const values: Record<string, unknown> = {};
@@ -206,8 +266,8 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
   for (const [name, message, broken] of rules) {
     if (!failed.has(name) && broken(values)) problems.push(`${name} ${message}`);
   }
-  if (problems.length > 0) throw new ConfigError(problems);
-  return shape(values as Variables);
+  if (problems.length > 0) throw new ConfigError([...problems, ...warnings]);
+  return { ...shape(values as Variables), warnings };
 }
 
 function shape(v: Variables) {

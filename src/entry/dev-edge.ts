@@ -9,6 +9,7 @@ import { openPgliteClient } from '../platform/db-pglite.ts';
 import { pgliteBackend, startNeonEndpoint } from '../platform/neon-endpoint.ts';
 import { type Config, ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
+import { readDotenv } from './dotenv.ts';
 import { printWelcome } from './welcome.ts';
 import { QUIET, ROOT, readWorkerConfig, WRANGLER } from './wrangler.ts';
 
@@ -22,8 +23,12 @@ const STOP_MS = 5000;
 
 /** The service in workerd, both Workers, on an embedded database that speaks Neon's protocol. No account, no network. */
 async function main(): Promise<number> {
+  // Of the two files, the Workers' own goes before.
+  const workersOwn = readDotenv('.dev.vars');
+  readDotenv();
   const { APP_ENV: _, DATABASE_URL: __, ...own } = process.env;
   const config = parseConfig(withDevelopmentSecrets({ ...own, DATABASE_URL: 'postgres://edge:edge@localhost/edge' }));
+  for (const warning of config.warnings) process.stderr.write(`${warning}\n`);
   mkdirSync(DIRECTORY, { recursive: true });
   const database = await openPgliteClient(join(DIRECTORY, 'db'));
   const backend = { ...pgliteBackend(database.client), close: database.close };
@@ -32,7 +37,7 @@ async function main(): Promise<number> {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => resolve('signaled'));
   });
 
-  const wrangler = startWrangler(config, await workerFiles(config, endpoint.url));
+  const wrangler = startWrangler(config, await workerFiles(config, endpoint.url, workersOwn));
   const ended = once(wrangler, 'close').then(() => 'ended' as const);
   const url = `http://${config.host}:${config.port}`;
   let outcome = await Promise.race([ready(url), ended, signaled]);
@@ -49,8 +54,9 @@ async function main(): Promise<number> {
 }
 
 /** On the command line, wrangler takes variables for its first Worker alone: each gets a file. */
-async function workerFiles(config: Config, endpoint: string): Promise<string[]> {
+async function workerFiles(config: Config, endpoint: string, own: NodeJS.Dict<string>): Promise<string[]> {
   const shared = {
+    ...Object.fromEntries(Object.keys(own).map((name) => [name, process.env[name]])),
     APP_ENV: 'development',
     LOG_LEVEL: config.logLevel,
     DATABASE_URL: config.databaseUrl,

@@ -8,7 +8,7 @@ import type { CreateServer } from '../platform/server.ts';
 import type { Signals } from '../platform/signals.ts';
 import { createVerifier } from '../platform/verify-jwt.ts';
 import type { Worker } from '../platform/worker.ts';
-import { type Config, parseConfig } from './config.ts';
+import { type Config, parseConfig, warn } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { createLimiter } from './limiter.ts';
 import { openDatabase, speaksNeon } from './open-database.ts';
@@ -30,6 +30,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
 
   // 2 Logger.
   const log = logAt(config.logLevel);
+  if (!worker) warn(config, log);
   const nothingBegun = (why: string) => {
     log.info('stopped before it listened', { why });
     process.exit(0);

@@ -1,9 +1,12 @@
 import { toDbError } from '../db.ts';
 import { ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
+import { readDotenv } from './dotenv.ts';
 
 try {
-  const { databaseUrl } = parseConfig(withDevelopmentSecrets(process.env));
+  readDotenv();
+  const { databaseUrl, warnings } = parseConfig(withDevelopmentSecrets(process.env));
+  for (const warning of warnings) process.stderr.write(`${warning}\n`);
   if (databaseUrl.startsWith('pglite:')) {
     const { openPglite } = await import('../platform/db-pglite.ts');
     await (await openPglite(databaseUrl.slice('pglite:'.length))).close();

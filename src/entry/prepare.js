@@ -1,17 +1,29 @@
 // @ts-check
 // Before anything else is loaded on Node; JavaScript, as stripping types from the first file takes 40 ms and 18 MB.
 import { existsSync, lstatSync, mkdirSync } from 'node:fs';
-import { enableCompileCache, registerHooks } from 'node:module';
+import * as module from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+const NODE = 24;
+
+// An earlier one would end at what it does not know, with a stack trace.
+const version = process.versions.node;
+if (Number.parseInt(version, 10) < NODE) {
+  console.error(
+    `Keelson needs Node ${NODE} or later, and this is Node ${version}: install Node ${NODE}, or run npm ci without ` +
+      '--omit=dev, which brings it for the npm scripts.',
+  );
+  process.exit(1);
+}
+
 const folder = cacheFolder();
-if (folder !== undefined) enableCompileCache(folder);
+if (folder !== undefined) module.enableCompileCache(folder);
 
 // Node parses a package's package.json for each of its files, and drizzle's has 179 kB: 4 ms and 1 MB a file.
 /** @type {Map<string, import('node:module').ResolveFnOutput>} */
 const resolved = new Map();
-registerHooks({
+module.registerHooks({
   resolve(specifier, context, next) {
     if (specifier.startsWith('.') && specifier.endsWith('.js') && context.parentURL?.includes('/drizzle-orm/')) {
       return { url: new URL(specifier, context.parentURL).href, format: 'module', shortCircuit: true };

@@ -7,7 +7,7 @@ import { createMetricsServer } from '../platform/metrics-server.ts';
 import { keepProcesses } from '../platform/processes.ts';
 import type { Signals } from '../platform/signals.ts';
 import { workerVariable } from '../platform/worker.ts';
-import { type Config, parseConfig } from './config.ts';
+import { type Config, parseConfig, warn } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import type { LogAt } from './start.ts';
 
@@ -28,6 +28,7 @@ export async function primary(fork: Fork, logAt: LogAt, signals: Signals): Promi
   const log = logAt(config.logLevel);
   const count = processesOf(config, log);
   if (count === 1) return false;
+  warn(config, log);
 
   // 3 Workers, and what they tell of themselves.
   const sum = config.metrics && (await import('../platform/metrics-sum.ts')).createMetricsSum();

@@ -3,12 +3,14 @@ import { createLog } from '../platform/log.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
 import { ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
+import { readDotenv } from './dotenv.ts';
 import { openDatabase } from './open-database.ts';
 import { number, say, teller } from './progress.ts';
 
 const complain = (text: string) => void process.stderr.write(text);
 
 async function reseal(): Promise<void> {
+  readDotenv();
   // A key that was made up, because none was given, would seal what nobody else opens.
   const env = { ...withDevelopmentSecrets(process.env), SECRETS_KEY: process.env.SECRETS_KEY };
   const config = { ...parseConfig(env), requestTimeoutMs: STATEMENT_MS };

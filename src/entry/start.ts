@@ -4,6 +4,7 @@ import type { CreateServer } from '../platform/server.ts';
 import { hearSignals } from '../platform/signals.ts';
 import { stdoutLines } from '../platform/stdout.ts';
 import { thisWorker } from '../platform/worker.ts';
+import { readDotenv } from './dotenv.ts';
 import type { Fork } from './primary.ts';
 
 type Runtime = {
@@ -22,6 +23,8 @@ export async function start({ createServer, fork, join }: Runtime): Promise<void
   // Before all else is loaded: as a container's first process a signal would be lost.
   const signals = hearSignals();
   const worker = thisWorker();
+  // What the primary read, a worker was given.
+  if (!worker) readDotenv();
   const isFirst = !worker && !['', '1'].includes(process.env.PROCESSES ?? '');
   const writeLine = stdoutLines({ shared: worker !== undefined || isFirst });
   const logAt: LogAt = (level) => createLog(level, writeLine, worker && { pid: process.pid });

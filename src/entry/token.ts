@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
+import { readDotenv } from './dotenv.ts';
 import { signToken } from './sign-token.ts';
 
 const USAGE = 'usage: npm run token -- --sub alice --scope "users:read users:write"';
@@ -8,6 +9,7 @@ const USAGE = 'usage: npm run token -- --sub alice --scope "users:read users:wri
 try {
   const { values } = parseArgs({ options: { sub: { type: 'string' }, scope: { type: 'string', default: '' } } });
   if (!values.sub) throw new Error(USAGE);
+  readDotenv();
   const config = parseConfig(withDevelopmentSecrets(process.env));
   if (!config.jwt.secret) throw new Error('JWT_SECRET is not set: tokens come from the issuer behind JWKS_URL');
   process.stdout.write(`${await signToken(config.jwt, values.sub, values.scope)}\n`);

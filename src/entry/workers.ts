@@ -9,6 +9,7 @@ import { createLog } from '../platform/log.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
 import { otlpTrace } from '../platform/trace-otlp.ts';
 import { createVerifier } from '../platform/verify-jwt.ts';
+import { warn } from './config.ts';
 import { workersConfig } from './workers-config.ts';
 
 /** What wrangler.toml binds beside vars and secrets. */
@@ -25,6 +26,7 @@ const config = workersConfig(env as Record<string, unknown>);
 
 // 2 Logger: the platform ends the lines itself.
 const log = createLog(config.logLevel, (line) => console.log(line.trimEnd()));
+warn(config, log);
 
 // 3 Database: nothing is opened; each statement is a request of its own.
 const { db } = openNeon({

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +13,9 @@ const entry = join(import.meta.dirname, '../../src/entry/dev-edge.ts');
 
 test('dev:edge serves, delivers within a second, fires its cron trigger, and leaves nothing behind', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-edge-'));
+  // One is for the Workers, with a word that they do not know; the other is for every runtime.
+  writeFileSync(join(directory, '.dev.vars'), 'RATE_LIMIT_MAX=7\nRATE_LIMT_WINDOW_S=60\nLOG_LEVEL=info\n');
+  writeFileSync(join(directory, '.env'), 'LOG_LEVEL=error\n');
   const port = await freePort();
   const sink = await startSink();
   const child = spawn(process.execPath, [entry], {
@@ -50,6 +53,11 @@ test('dev:edge serves, delivers within a second, fires its cron trigger, and lea
   assert.equal((await post('/api/v1/users', { email: 'ada@example.com', name: 'Ada' })).status, 201);
   const [told] = await sink.received('/hook');
   assert.ok(told?.headers['webhook-signature']);
+  assert.match(hook.headers.get('ratelimit-policy') ?? '', /q=7;/);
+  const warned = output
+    .split('\n')
+    .filter((line) => line.startsWith('{') && line.includes('RATE_LIMT_WINDOW_S is set'));
+  assert.equal(warned.length, 2, output);
   const fired = await fetch(cron);
   assert.deepEqual([fired.status, await fired.text()], [200, 'ok']);
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { ConfigError, DEVELOPMENT_KEY, DEVELOPMENT_SECRET, parseConfig } from '../../src/entry/config.ts';
+import { dispatcherConfig, workersConfig } from '../../src/entry/workers-config.ts';
 
 type Env = Record<string, string | undefined>;
 
@@ -225,4 +226,55 @@ test('every problem is told at once', () => {
   const env = { PORT: 'x', LOG_LEVEL: 'x', EMAIL_PROVIDER: 'resend', SHUTDOWN_TIMEOUT_MS: '1', JWT_SECRET: 'x' };
   const names = ['EMAIL_FROM', 'JWT_SECRET', 'LOG_LEVEL', 'PORT', 'RESEND_API_KEY', 'SHUTDOWN_TIMEOUT_MS'];
   assert.deepEqual(refusedIn(env).sort(), names);
+});
+
+describe('a variable that is nearly one of ours is named with the one that is meant, and never with its value', () => {
+  const meant: Record<string, string> = {
+    DATABSE_URL: 'DATABASE_URL',
+    DATABASE_URI: 'DATABASE_URL',
+    RATE_LIMT_MAX: 'RATE_LIMIT_MAX',
+    SECRET_KEY: 'SECRETS_KEY',
+    CORS_ORIGIN: 'CORS_ORIGINS',
+    APPENV: 'APP_ENV',
+    PROT: '',
+    PORTS: 'PORT',
+    database_url: 'DATABASE_URL',
+  };
+  for (const [name, known] of Object.entries(meant)) {
+    test(`${name}: ${known || 'too far'}`, () => {
+      const expected = known ? [`${name} is set and unknown: did you mean ${known}?`] : [];
+      assert.deepEqual(parse({ [name]: 'qqq' }).warnings, expected);
+      assert.deepEqual(problemsOf({ [name]: 'qqq', PORT: 'x' }).slice(1), expected);
+      assert.deepEqual(parse({ [name]: '' }).warnings, []);
+    });
+  }
+
+  test('on Workers too, where what is bound is no variable', () => {
+    const bound = { ...production, DISPATCHER: { wake: () => {} }, RATE_LIMIT_MX: '5' };
+    const expected = ['RATE_LIMIT_MX is set and unknown: did you mean RATE_LIMIT_MAX?'];
+    assert.deepEqual(workersConfig(bound).warnings, expected);
+    assert.deepEqual(dispatcherConfig(bound).warnings, expected);
+  });
+
+  test('but not what any machine, npm or another program sets', () => {
+    const common =
+      `_ CI COLORTERM COLUMNS DEBUG DISPLAY EDITOR HOME HOSTNAME HOSTTYPE LANG LC_ALL LINES LOGNAME LS_COLORS
+      MAIL MANPATH NODE_ENV NODE_OPTIONS NODE_PATH OLDPWD OSTYPE PAGER PATH PGHOST PGPORT PGUSER PS1 PWD SHELL SHLVL
+      SSH_AUTH_SOCK SUDO_USER TEMP TERM TEST TMP TMPDIR TZ UID USER USERNAME VIRTUAL_ENV XDG_RUNTIME_DIR npm_config_host
+      npm_command npm_config_port npm_execpath npm_lifecycle_event npm_node_execpath npm_package_json INIT_CWD
+      INVOCATION_ID JOURNAL_STREAM NOTIFY_SOCKET KUBERNETES_PORT KUBERNETES_SERVICE_HOST REDIS_HOST REDIS_PORT REDIS_URL
+      DB_HOST DB_PORT API_PORT API_URL APP_URL APP_NAME APP_KEY JWT_TTL LOG_FORMAT OTEL_SERVICE_NAME
+      OTEL_EXPORTER_OTLP_HEADERS OTEL_TRACES_SAMPLER GITHUB_TOKEN AWS_REGION CF_PAGES FLY_REGION DENO_DIR BUN_INSTALL
+      WRANGLER_SEND_METRICS CLOUDFLARE_API_TOKEN DEV_CRON_S KEELSON_WORKER`.split(/\s+/);
+    assert.deepEqual(parse(Object.fromEntries(common.map((name) => [name, 'qqq']))).warnings, []);
+    assert.deepEqual(parse({ ['A'.repeat(1_000_000)]: 'qqq' }).warnings, []);
+  });
+
+  test('NODE_ENV=production without APP_ENV, which alone decides, is told', () => {
+    const expected = ['NODE_ENV=production has no effect without APP_ENV=production'];
+    assert.deepEqual(parse({ NODE_ENV: 'production' }).warnings, expected);
+    assert.deepEqual(parse({ NODE_ENV: 'production', APP_ENV: 'development' }).warnings, []);
+    assert.deepEqual(parse({ ...production, NODE_ENV: 'production' }).warnings, []);
+    assert.deepEqual(parse({ NODE_ENV: 'development' }).warnings, []);
+  });
 });

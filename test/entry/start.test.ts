@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { ownDatabase } from '../support/databases.ts';
+import { ownDirectory } from '../support/directories.ts';
 import { startService } from '../support/service.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -13,12 +13,6 @@ const entry = join(root, 'src/entry/node.ts');
 const prepare = join(root, 'src/entry/prepare.js');
 /** A name that belongs to whoever runs this. */
 const FOLDER = `keelson-${process.getuid?.() ?? 'cache'}`;
-
-function ownDirectory(t: TestContext): string {
-  const directory = mkdtempSync(join(tmpdir(), 'keelson-start-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
 
 /** Starts the service on a Postgres of its own, stops it, and returns the URLs of all that it loaded. */
 async function loadedBy(t: TestContext, env: Record<string, string>): Promise<string[]> {

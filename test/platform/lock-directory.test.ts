@@ -1,19 +1,13 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { lockDirectory } from '../../src/platform/lock-directory.ts';
+import { ownDirectory } from '../support/directories.ts';
 
 const module = join(import.meta.dirname, '../../src/platform/lock-directory.ts');
-
-function ownDirectory(t: TestContext): string {
-  const directory = mkdtempSync(join(tmpdir(), 'keelson-lock-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
 
 /** Another process that tries to take the lock, says how it went and, where it did, holds it until it is killed. */
 async function other(t: TestContext, dir: string): Promise<{ child: ChildProcess; said: string }> {

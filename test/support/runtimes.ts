@@ -15,7 +15,7 @@ const nodeArguments = (scripts.start as string)
 export const COMMANDS = {
   node: [process.execPath, ...nodeArguments],
   deno: [installed('deno'), 'run', '-A', '--node-modules-dir=manual', join(root, 'src/entry/deno.ts')],
-  bun: [installed('bun'), join(root, 'src/entry/bun.ts')],
+  bun: [installed('bun'), '--no-env-file', join(root, 'src/entry/bun.ts')],
 };
 
 /** How a script is run on each runtime. */

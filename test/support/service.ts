@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -36,14 +36,15 @@ export const STOP_STEPS = [
 
 /**
  * Starts the service as npm start does, or what `command` says, without waiting for it to listen. Ports are free ones and secrets set, unless `env` says else.
- * What is `unread` costs nobody anything: no lines, no output.
+ * What is `unread` costs nobody anything: no lines, no output. `dotenv` is what its folder's `.env` says.
  */
 export function spawnService(
   env: Record<string, string> = {},
   command = COMMANDS.node,
-  { unread = false } = {},
+  { unread = false, dotenv = '' } = {},
 ): Service {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-service-'));
+  if (dotenv) writeFileSync(join(directory, '.env'), dotenv);
   const child = spawn(command[0] as string, command.slice(1), {
     cwd: directory,
     env: { PATH: process.env.PATH, PORT: '0', METRICS_ADDR: '127.0.0.1:0', JWT_SECRET: SECRET, ...env },
