@@ -1,11 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
-import { drizzle } from 'drizzle-orm/pglite';
-import { migrate } from 'drizzle-orm/pglite/migrator';
 import { canceled, type Db, DbError, TIMESTAMPTZ, timestamptz, toDbError, withoutAnswer } from '../db.ts';
 import { lockDirectory } from './lock-directory.ts';
-import { MIGRATIONS } from './migrate.ts';
+import { applyMigrations } from './migrate.ts';
 import type { OpenDb } from './open-db.ts';
 
 /** Postgres inside this process, as openPgliteClient opens it; one statement at a time. */
@@ -24,7 +22,7 @@ export async function openPgliteClient(dir: string): Promise<{ client: PGlite; c
   const unlock = inMemory ? () => {} : lockDirectory(resolve(dir));
   try {
     const client = await PGlite.create(dir);
-    await migrate(drizzle(client), { migrationsFolder: MIGRATIONS });
+    await client.transaction((transaction) => applyMigrations(transaction.query.bind(transaction)));
     return { client, close: () => client.close().finally(unlock) };
   } catch (error) {
     unlock();

@@ -43,10 +43,10 @@ export async function pendingMigrations(url: string, directory = MIGRATIONS): Pr
   try {
     const { rows } = await client.query(`select to_regclass('drizzle.__drizzle_migrations') is not null as known`);
     if (!rows[0].known) return allMigrations(directory).map(({ file }) => ({ file, destroys: [] }));
-    const applied = await client.query('select max(created_at)::float8 as latest from drizzle.__drizzle_migrations');
-    const { latest } = applied.rows[0] as { latest: number | null };
-    const pending = allMigrations(directory).filter(({ when }) => latest === null || when > latest);
-    return pending.map(({ file, destroys }) => ({ file, destroys: latest === null ? [] : destroys }));
+    const applied = await client.query('select created_at::float8 as time from drizzle.__drizzle_migrations');
+    const times = new Set(applied.rows.map(({ time }) => time));
+    const pending = allMigrations(directory).filter(({ when }) => !times.has(when));
+    return pending.map(({ file, destroys }) => ({ file, destroys: times.size === 0 ? [] : destroys }));
   } finally {
     await client.end();
   }
