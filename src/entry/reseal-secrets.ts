@@ -5,7 +5,7 @@ import { ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { openDatabase } from './open-database.ts';
 
-/** How often progress is told where nobody watches, in milliseconds. */
+/** Milliseconds between lines of progress if the output is not a terminal. */
 const TELL_EVERY_MS = 5000;
 
 const say = (text: string) => void process.stdout.write(text);
@@ -13,7 +13,7 @@ const complain = (text: string) => void process.stderr.write(text);
 const number = (n: number) => n.toLocaleString('en');
 
 async function reseal(): Promise<void> {
-  // A key that was made up, because none was given, would seal what nobody else opens.
+  // A generated key would seal secrets that no other process can open.
   const env = { ...withDevelopmentSecrets(process.env), SECRETS_KEY: process.env.SECRETS_KEY };
   const config = { ...parseConfig(env), requestTimeoutMs: STATEMENT_MS };
   const secrets = createSecretBox(config.secretsKey, config.secretsKeysOld);
@@ -31,7 +31,7 @@ async function reseal(): Promise<void> {
   }
 }
 
-/** Tells progress in one line on a terminal, and elsewhere in lines now and then. */
+/** Reports progress: on a terminal by updating one line, else by a line now and then. */
 function teller(): (progress: Progress) => void {
   const began = performance.now();
   let told = began;
