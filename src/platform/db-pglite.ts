@@ -6,15 +6,15 @@ import { lockDirectory } from './lock-directory.ts';
 import { applyMigrations } from './migrate.ts';
 import type { OpenDb } from './open-db.ts';
 
-/** Postgres inside this process, as openPgliteClient opens it; one statement at a time. */
+/** Opens Postgres inside this process (see openPgliteClient). Runs one statement at a time. */
 export async function openPglite(dir: string): Promise<OpenDb> {
   const { client, close } = await openPgliteClient(dir);
   return { db: dbOf(client), close, stats: () => ({ total: 0, idle: 0, waiting: 0 }) };
 }
 
 /**
- * Opens the database kept in `dir`, or in memory for `memory://`; migrated here, as nobody else can reach it. Throws
- * where another process has the directory.
+ * Opens the database in `dir`, or in memory for `memory://`, and migrates it, as no other process can. Throws if another
+ * process has opened the directory.
  */
 export async function openPgliteClient(dir: string): Promise<{ client: PGlite; close(): Promise<void> }> {
   const inMemory = dir.startsWith('memory://');
@@ -36,7 +36,7 @@ function dbOf(client: PGlite): Db {
   let last: Promise<unknown> = client.waitReady;
   return {
     run(statement, values, signal) {
-      // Statements queue here rather than inside PGlite, where one whose deadline has passed could not step back.
+      // Statements queue here, not inside PGlite, so that one whose deadline has passed can leave the queue.
       const result = last.then(async () => {
         if (signal?.aborted) throw canceled();
         if (client.closed) throw new DbError('unavailable', 'the database is closed');
@@ -47,7 +47,7 @@ function dbOf(client: PGlite): Db {
       last = result.catch(() => {});
       return result.catch((error) => {
         const failure = toDbError(error);
-        // Rows may be there that could not be synced to disk.
+        // Rows may be visible that could not be synced to disk.
         throw error === failure || failure.sqlState !== undefined ? failure : withoutAnswer(failure);
       });
     },

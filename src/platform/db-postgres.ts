@@ -8,31 +8,31 @@ import { hasSession } from './pooling.ts';
 import { PreparedQuery, type Sent } from './prepared-query.ts';
 import { sharedConnections } from './shared-connections.ts';
 
-/** Milliseconds that asking for a cancellation may take, connecting included. */
+/** Milliseconds that a cancel request may take, including connecting. */
 const CANCEL_MS = 2000;
-/** Milliseconds without an answer after which a close waits no longer. */
+/** Milliseconds without an answer after which `close` stops waiting. */
 const CLOSE_MS = 2000;
-/** How a session writes times, and how long its statements may take; in the end, whether it can write. */
+/** Sets the session's time zone and statement time-out, and asks whether it is read-only. */
 const sessionSettings = (statementTimeoutMs: number) =>
   `set timezone = 'UTC'; set datestyle = 'ISO'; set statement_timeout = ${statementTimeoutMs}; show transaction_read_only`;
-/** The SQLSTATE of a server that has no connection left for us. */
+/** The SQLSTATE of a server that has no connections left. */
 const TOO_MANY_CONNECTIONS = '53300';
-/** Milliseconds after such an answer for which those that exist have to do. */
+/** Milliseconds after such an error during which no new connection is opened. */
 const NO_MORE_MS = 1000;
-/** What pg-pool says when every connection is taken, which is no outage. */
+/** pg-pool's message if every connection is in use, which is no outage. */
 const POOL_IS_FULL = 'timeout exceeded when trying to connect';
 
 type Options = { url: string; poolMax: number; statementTimeoutMs: number; log: Log };
 
 /**
- * node-postgres over TCP: a pool, statements prepared once per connection, and cancellation on the server. A statement
- * settles soon after its signal aborts, whatever the network does.
+ * Opens a database through node-postgres over TCP: a pool, statements prepared once per connection, cancellation on the
+ * server. A statement settles soon after its signal aborts, whatever the network does.
  */
 export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options): OpenDb {
   const { Client, destroyAll } = pgClients(url, 'keelson');
   const trust = connectionTrust(log);
   let connected = 0;
-  /** How many connections the server would give us last, where it refused one. */
+  /** How many connections the server allowed when it last refused one. */
   let givenAtMost = Number.POSITIVE_INFINITY;
   let growsAt = Number.NEGATIVE_INFINITY;
   let refusals = 0;
@@ -50,19 +50,19 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
   });
   pool.on('error', (error, client) => trust.lost(client, error));
 
-  // Not with the log-in: a pooler refuses what it does not know.
+  // Not as start-up options: a pooler refuses unknown ones.
   async function beginSession(client: pg.ClientBase): Promise<void> {
     const settings = client.query(sessionSettings(statementTimeoutMs)) as unknown as Promise<pg.QueryResult[]>;
     const results = await attempt(client as pg.Client, statementTimeoutMs, settings);
     trust.opened(client as pg.Client, results.at(-1)?.rows[0].transaction_read_only === 'on');
     connected++;
-    // One that was on its way when another was refused is no sign that there are more.
+    // A connection that was being opened when another was refused does not mean that there are more.
     const isMore = (client as PoolClient).refusalsBefore === refusals;
     if (connected > givenAtMost) givenAtMost = isMore ? Number.POSITIVE_INFINITY : connected;
     client.once('end', () => connected--);
   }
 
-  // The pool makes those wait for whom there is no connection below its limit.
+  // Lowers the pool's limit, so that requests wait for an open connection.
   function makeDo(): void {
     refusals++;
     if (givenAtMost === Number.POSITIVE_INFINITY) log.warn('database gives no more connections', { open: connected });
@@ -71,7 +71,7 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
     growsAt = performance.now() + NO_MORE_MS;
   }
 
-  /** A connection that is trusted; the others are destroyed on the way. */
+  /** Returns a trusted connection, and destroys those that are not. */
   async function checkOut(signal?: AbortSignal): Promise<pg.PoolClient> {
     for (;;) {
       if (performance.now() >= growsAt) pool.options.max = poolMax;
@@ -80,9 +80,9 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
         if (error instanceof DbError) throw error;
         const { message, sqlState } = toDbError(error);
         if (sqlState === TOO_MANY_CONNECTIONS && connected > 0) return makeDo();
-        // At a start that fails, the start itself tells.
+        // Before the first connection, the start reports the error.
         if (trust.answers() > 0 && error.message !== POOL_IS_FULL) trust.refused(error);
-        // Whatever the reason, there is no connection: a password that was changed, a database that admits nobody.
+        // For any reason (a changed password, a database that accepts no connections), there is no connection.
         throw new DbError('unavailable', message, sqlState === undefined ? {} : { sqlState });
       });
       if (client && trust.trusts(client)) return client;
@@ -90,7 +90,7 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
     }
   }
 
-  /** Sends a statement on its own; once the signal aborts it is cancelled, and then destroyed if it stays silent. */
+  /** Runs a statement on its own connection. On abort it is cancelled; without an answer, the connection is destroyed. */
   async function answer(client: pg.Client, sent: Sent, signal: AbortSignal): Promise<unknown[]> {
     const query = new Promise<unknown[]>((resolve, reject) => {
       const answered = (error: Error | null, rows: unknown[]) => (error ? reject(error) : resolve(rows));
@@ -114,12 +114,12 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
       trust.lost(client, error);
       throw withoutAnswer(error);
     } finally {
-      // The signal may outlive the statement, and the connection's next one is none of its business.
+      // The signal may outlive the statement, and must not cancel the connection's next one.
       signal.removeEventListener('abort', onAbort);
     }
   }
 
-  // On a connection of its own, which no other's death and no full pool can hold up.
+  // On a new connection: neither a dead one nor a full pool delays it.
   async function cancel(target: pg.Client): Promise<void> {
     const client = new Client();
     await attempt(client, CANCEL_MS, requestCancel(client, target)).catch(trust.refused);
@@ -130,14 +130,14 @@ export function openPostgres({ url, poolMax, statementTimeoutMs, log }: Options)
     try {
       return await answer(client, sent, signal);
     } finally {
-      // After a cancellation the connection goes too: a late cancel must not hit someone else's statement.
+      // After a cancellation, destroy the connection: a late cancel must not hit another statement.
       client.release(signal.aborted);
     }
   }
 
   const host = { ...trust, checkOut, cancel, contended: () => pool.waitingCount > 0 };
-  // Inserts wait for the disk, and several commits share one wait: the more connections, the more do. Both kinds give
-  // way where somebody needs a connection of their own.
+  // Inserts wait for the disk, and commits on several connections share one wait. Both kinds give up connections when
+  // another statement needs one.
   const shared: Record<Sharing, typeof runAlone> = {
     reads: sharedConnections({ depth: 64, connections: 2, writes: false }, host),
     inserts: sharedConnections({ depth: 4, connections: Math.max(1, poolMax - 2), writes: true }, host),

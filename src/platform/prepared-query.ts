@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { TIMESTAMPTZ, timestamptz } from '../db.ts';
 
-/** What pg's types do not tell of its connections. */
+/** Parts of pg's connections that its types do not declare. */
 type Wire = pg.Connection & {
   parsedStatements: Record<string, string>;
   submittedNamedStatements: Record<string, string>;
@@ -17,16 +17,16 @@ type Field = { name: string; dataTypeID: number };
 type Column = { name: string; parse: (text: string) => unknown };
 type Row = Record<string, unknown>;
 
-/** Gets the rows once the statement is committed, or why it failed. */
+/** Receives the rows once the statement is committed, or the error. */
 type Callback = (error: Error | null, rows: Row[]) => void;
 
-/** What the rows of each statement look like, as each connection was told: a prepared statement's never change. */
+/** The row descriptions of prepared statements, per connection. They never change. */
 const columnsOf = new WeakMap<Wire, Map<string, Column[]>>();
 
-// pg pipelines its own queries alone.
+// pg pipelines only queries of its own class.
 const PgQuery = pg.Query as unknown as new (text: string) => object;
 
-/** A query that is prepared, and its rows described, once per connection. Values are parsed as pg does, but for times. */
+/** A query that is prepared and described once per connection. Values are parsed as by pg, except for times. */
 export class PreparedQuery extends PgQuery {
   readonly name: string;
   readonly text: string;
@@ -50,7 +50,7 @@ export class PreparedQuery extends PgQuery {
     const { name, text } = this;
     if (wire.parsedStatements[name] === undefined && wire.submittedNamedStatements[name] === undefined) {
       wire.parse({ name, text });
-      // What has no name is not kept by the server.
+      // The server does not keep unnamed statements.
       if (name !== '') wire.submittedNamedStatements[name] = text;
     }
     wire.bind({ statement: name, values: this.params, valueMapper: asText });
@@ -92,7 +92,7 @@ export class PreparedQuery extends PgQuery {
   handleCommandComplete(): void {}
   handleEmptyQuery(): void {}
 
-  /** Only now is the statement committed. */
+  /** The statement is committed only now. */
   handleReadyForQuery(): void {
     this.callback(this.failed ?? null, this.found);
   }
