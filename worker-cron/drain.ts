@@ -11,20 +11,20 @@ import { createSecretBox } from '../src/platform/secret-box.ts';
 import { fetchSend } from '../src/platform/send-fetch.ts';
 import { stateOf } from '../src/system/store.ts';
 
-/** `nextMs` is how soon something is due, 0 where there is more than one run may do, null where nothing is queued. */
+/** `nextMs` is the time until something is due: 0 if there is more than one run may do, null if nothing is queued. */
 type Drained = { nextMs: number | null; failed: boolean };
 
-/** An alarm may take fifteen minutes: a run starts nothing after ten. */
+/** An alarm may take 15 minutes. A run starts nothing after 10. */
 const MAX_RUN_MS = 600_000;
-/** Bytes of bodies that wait in a run at most: an isolate has 128 MB for all that it does. */
+/** Bytes of bodies that may wait in a run: an isolate has 128 MB for everything. */
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 
-/** How long a run takes at most: what it started last may time out, and is then settled. */
+/** The maximum duration of a run: its last deliveries may time out, and are then settled. */
 export const longestRunMs = ({ deliveryTimeoutMs }: Config['dispatch']) => MAX_RUN_MS + 2 * deliveryTimeoutMs;
 
 /**
- * Makes the function that delivers what is due within `config.subrequests`: claims, deliveries, settlements and
- * extensions count, and nothing is started that could not be settled. Never rejects.
+ * Returns the function that delivers what is due, with at most `config.subrequests` subrequests: claims, deliveries,
+ * settlements and extensions. It starts nothing that it could not settle. Never rejects.
  */
 export function createDrain(config: Config, database: Db, log: Log): Drain {
   const { deliveryTimeoutMs, concurrency: connections, leaseMs } = config.dispatch;
@@ -32,7 +32,7 @@ export function createDrain(config: Config, database: Db, log: Log): Drain {
   const channels = {
     email: emailChannel(config, log),
     webhook: webhookChannel({
-      // Cloudflare's network itself keeps fetch off private addresses.
+      // Cloudflare's network keeps fetch away from private addresses.
       send: fetchSend({ allowPrivate: config.webhookAllowPrivate, timeoutMs: deliveryTimeoutMs }),
       secrets,
       now: () => new Date(),
@@ -49,7 +49,7 @@ export function createDrain(config: Config, database: Db, log: Log): Drain {
     settings: { ...config.dispatch, ...workerLimits(connections), maxWaitingBytes: MAX_WAITING_BYTES },
   });
 
-  // Asked before the first run: each delivery would fail, and use up an attempt.
+  // Checked before the first run: with wrong keys, each delivery would fail and use up an attempt.
   let keysOpen = false;
   return {
     async drain(): Promise<Drained> {
@@ -71,7 +71,7 @@ export function createDrain(config: Config, database: Db, log: Log): Drain {
   };
 }
 
-/** A delivery that waits for a connection would use up its time waiting: all that is under way has one. */
+/** As many deliveries as connections: one that waited for a connection would use up its time limit. */
 function workerLimits(connections: number) {
   return {
     concurrency: connections,
@@ -83,11 +83,11 @@ function workerLimits(connections: number) {
 
 export type Drain = {
   drain(): Promise<Drained>;
-  /** Tells a run that is under way that an endpoint was changed or deleted. */
+  /** Tells the current run that an endpoint was changed or deleted. */
   changed(endpointId: string): void;
 };
 
-/** Keeps the database to one connection. */
+/** Limits the database to one connection. */
 function oneAtATime(db: Db): Db {
   let last: Promise<unknown> = Promise.resolve();
   function inTurn<T>(request: () => Promise<T>): Promise<T> {

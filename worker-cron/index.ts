@@ -8,13 +8,13 @@ import { createDrain, longestRunMs } from './drain.ts';
 
 type Bindings = { DISPATCHER: DurableObjectNamespace<Dispatcher> };
 
-/** After a run that failed; doubles with every further one. */
+/** Milliseconds until the run after a failed one. It doubles with each failure. */
 const RETRY_MS = 2000;
 const MAX_RETRY_MS = 300_000;
-/** In the object's storage: a run began and has not ended well. */
+/** The key in the object's storage which says that a run started and has not ended well. */
 const UNFINISHED = 'unfinished';
 
-// At module scope, so that a bad configuration fails the deployment.
+// At module scope, so that an invalid configuration fails the deployment.
 const config = dispatcherConfig(env as Record<string, unknown>);
 const log = createLog(config.logLevel, (line) => console.log(line.trimEnd()));
 warn(config, log);
@@ -25,15 +25,14 @@ const { db } = openNeon({
 });
 
 /**
- * A dispatcher of the deployment, one of DISPATCHERS. A ring is an alarm set to now, and a run is that alarm: the
- * platform runs one at a time, each with an invocation's limits of its own, and again where it broke off. Leases keep
- * the dispatchers apart.
+ * One of the DISPATCHERS dispatchers. A ring sets the alarm to now, and the alarm is a run. The platform runs one alarm
+ * at a time, each with the limits of an invocation, and repeats one that broke off. Leases keep the dispatchers apart.
  */
 export class Dispatcher extends DurableObject {
   readonly #drain = createDrain(config, db, log);
   #failures = 0;
 
-  /** Something may be due. With an endpoint's id, a run under way learns that it was changed or deleted. */
+  /** Rings: something may be due. With an endpoint's id, the current run learns that it was changed or deleted. */
   async ring(changedEndpointId?: string): Promise<void> {
     if (changedEndpointId !== undefined) this.#drain.changed(changedEndpointId);
     const { storage } = this.ctx;
@@ -52,10 +51,10 @@ export class Dispatcher extends DurableObject {
     const due = [nextMs === null ? Number.POSITIVE_INFINITY : Date.now() + nextMs];
     if (failed) due.push(Date.now() + Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** (this.#failures - 1)));
     else await storage.delete(UNFINISHED);
-    // A run that was killed extends its leases no more: they have all ended by then.
+    // A run that was killed no longer extends its leases: all of them have expired by then.
     if (unfinished) due.push(Date.now() + config.dispatch.leaseMs);
 
-    // Rung meanwhile: that alarm stands.
+    // Rung meanwhile: keep that alarm.
     if (((await storage.getAlarm()) ?? guard) < guard) return;
     const next = Math.min(...due);
     if (Number.isFinite(next)) await storage.setAlarm(next);
@@ -63,9 +62,9 @@ export class Dispatcher extends DurableObject {
   }
 }
 
-/** What the API's binding and the cron trigger reach. */
+/** The entry for the API's binding and the cron trigger. */
 export default class extends WorkerEntrypoint<Bindings> {
-  /** Called after a commit that queued something: returns at once. A changed endpoint concerns every dispatcher. */
+  /** Called after a commit that enqueued something. Returns at once. A changed endpoint concerns every dispatcher. */
   async wake(changedEndpointId?: string): Promise<void> {
     const { dispatchers } = config;
     if (changedEndpointId !== undefined) await this.#ringAll(changedEndpointId);
@@ -76,7 +75,7 @@ export default class extends WorkerEntrypoint<Bindings> {
     await this.sweep();
   }
 
-  /** The guarantee behind the ring, which may be lost; and housekeeping. */
+  /** Catches up on lost rings, and prunes. */
   async sweep(): Promise<void> {
     await this.#ringAll();
     await tidy({ db, log }, config.retentionDays);
@@ -87,7 +86,7 @@ export default class extends WorkerEntrypoint<Bindings> {
     await Promise.all(all);
   }
 
-  /** The first has the name that the only one used to have. */
+  /** The first keeps the name from when there was only one. */
   #dispatcher(index: number) {
     return this.env.DISPATCHER.getByName(index === 0 ? 'dispatcher' : `dispatcher-${index + 1}`);
   }

@@ -3,7 +3,7 @@ import { type Db, statement } from '../db.ts';
 import { deliveries, laneOf, messages, notifications, webhookEndpoints } from '../outbox/schema.ts';
 import type { ClaimRequest } from './queue.ts';
 
-/** A notification that this dispatcher holds until its lease runs out. */
+/** A delivery that this dispatcher holds until its lease expires. */
 export type Delivery = {
   id: string;
   lease: string;
@@ -17,27 +17,27 @@ export type Delivery = {
   endpoint: Endpoint | null;
 };
 
-/** What a delivery is held under. */
+/** The right to deliver and to settle: a notification's id with a lease token. */
 export type Lease = Pick<Delivery, 'id' | 'lease'>;
 
-/** Where a webhook goes. Secrets are sealed: the current one, then the previous ones that still sign, newest first. */
+/** The endpoint of a webhook. Secrets are sealed: the current one, then previous ones that still sign, newest first. */
 type Endpoint = {
   url: string;
   status: 'enabled' | 'paused' | 'disabled';
   secrets: string[];
 };
 
-/** What a claim took and saw. */
+/** The result of a claim. */
 export type Claimed = {
   deliveries: Delivery[];
-  /** Lanes that have more due than it took. */
+  /** Lanes with more due than the claim took. */
   more: string[];
-  /** Whether lanes that the request did not name have more due. */
+  /** Whether lanes that the request does not name have more due. */
   strangers: boolean;
-  /** Whether it ended before it had looked at every lane; the next one goes on after `cursor`. */
+  /** Whether it ended before it had visited every lane. The next claim starts after `cursor`. */
   unfinished: boolean;
   cursor: string;
-  /** How soon something that nobody holds will be due; null where nothing is known to be. */
+  /** Milliseconds until the next delivery without a lease is due; null if none is known. */
   nextMs: number | null;
 };
 
@@ -54,16 +54,16 @@ type Values = {
 type Summary = Omit<Claimed, 'deliveries'> & { endpoints: Record<string, Endpoint> | null };
 type Row = ({ claim: null } & Omit<Delivery, 'lease' | 'endpoint'>) | { claim: Summary };
 
-/** Lanes that one claim looks at, at most: some 3 µs each. */
+/** How many lanes one claim may visit, at about 3 µs each. */
 const LOOKS = 1000;
 const FIRST_LANE = sql`'00000000-0000-0000-0000-000000000000'::uuid`;
 const LAST_LANE = sql`'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`;
 
-// `visited` goes from lane to lane over the index (lane, due_at), once around from `after`, and stops when it has found
-// enough lanes with room. A lane that is full, paused or not due costs it one look, whatever its backlog. `due` then
-// locks each lane's oldest rows, one more than its room, to learn whether there are more. Where not all fits, `chosen`
-// takes them by turns, and the next claim begins with those that had none. The first row tells of the
-// claim as a whole: what many deliveries share is sent once. When the next is due is asked only where all was taken.
+// `visited` walks the index (lane, due_at) once around, from `after`, until it has found enough lanes with room. A lane
+// that is full, paused or not due costs one look-up, whatever its backlog. `due` locks the oldest rows of each lane, one
+// more than its room, to learn whether there are more. If not everything fits, `chosen` lets lanes take turns, and the
+// next claim starts with those that got nothing. The first row describes the claim as a whole, so that what deliveries
+// share is sent once. `nextMs` is computed only if every lane was visited.
 const claim = statement<Values, Row>(
   'deliveries.claim2',
   ($) => sql`
@@ -161,7 +161,7 @@ const claim = statement<Values, Row>(
     cross join lateral (select type, body from ${messages} where id = n.message_id limit 1) m`,
 );
 
-/** The first row of the next lane after `after`, up to `last`. */
+/** Selects the first row of the next lane after `after`, up to `last`. */
 function step(lap: SQL, after: SQL, last: SQL, where: SQL): SQL {
   const lane = laneOf(sql`d`);
   return sql`(
@@ -170,7 +170,7 @@ function step(lap: SQL, after: SQL, last: SQL, where: SQL): SQL {
   )`;
 }
 
-/** Takes due notifications for `leaseMs`, as many as there is room for, going from lane to lane after `after`. */
+/** Claims due deliveries for `leaseMs`, as many as there is room for, lane by lane, starting after `after`. */
 export async function claimDeliveries(
   db: Db,
   { rooms, ...values }: ClaimRequest & { leaseMs: number; lease: string },
@@ -193,13 +193,13 @@ export async function claimDeliveries(
   return { ...rest, deliveries };
 }
 
-/** Whether the queue's row `d` is the one that `r` names, under the very lease that `r` carries. */
+/** Whether the row `d` of the queue is the one that `r` names, and still has the lease of `r`. */
 export const isHeld = (d: SQL) => sql`${d}.notification_id = r.id and ${d}.lease = r.lease`;
 
-// Of a notification that was lost and claimed again, only one lease holds.
+// A notification may be claimed again after its lease was lost: only one of the leases is valid.
 const leaseKey = (id: SQL, lease: SQL) => sql`${id} || '/' || ${lease}`;
 
-/** Tells one lease of a notification from another. */
+/** Returns a key that identifies a lease. */
 export const keyOf = ({ id, lease }: Lease) => `${id}/${lease}`;
 
 const extend = statement<{ held: string; leaseMs: number }, { key: string }>(
@@ -211,7 +211,7 @@ const extend = statement<{ held: string; leaseMs: number }, { key: string }>(
     returning ${leaseKey(sql`d.notification_id`, sql`d.lease`)} as key`,
 );
 
-/** Extends the leases of what is still held, and returns their keys, as `keyOf` makes them. */
+/** Extends leases that are still held, and returns their keys (see `keyOf`). */
 export async function extendLeases(
   db: Db,
   held: readonly Lease[],

@@ -1,4 +1,4 @@
-/** Time as the dispatcher sees it, in milliseconds from any origin. `after` calls once, and returns how to cancel it. */
+/** The dispatcher's clock, in milliseconds from any origin. `after` calls `call` once, and returns its cancellation. */
 export type Clock = {
   now(): number;
   after(ms: number, call: () => void): () => void;

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { type Db, statement } from '../db.ts';
 import { deliveries, outcomes } from '../outbox/schema.ts';
 
-/** How much is queued and finished; `sent` is the planner's estimate, as counting millions would cost too much. */
+/** The number of notifications by state. `sent` is the planner's estimate: counting millions would cost too much. */
 export type QueueDepth = { pending: number; sent: number; dead: number; canceled: number; oldestDueS: number };
 
 const depth = statement<Record<never, never>, QueueDepth>(

@@ -20,28 +20,28 @@ import type { Settlement } from './settlements.ts';
 
 export type Dispatcher = {
   /**
-   * Rings: something may be due. Many rings are one. With the id of an endpoint that was changed or deleted, what is
-   * claimed for it and not started is given back, to be claimed as it now is.
+   * Rings the dispatcher: something may be due. Rings coalesce. With the id of an endpoint that was changed or deleted,
+   * its deliveries that have not started are released, to be claimed again with the endpoint's new state.
    */
   wake(changedEndpointId?: string): void;
-  /** Delivers until `stop`. Rejects only for a defect: a database that is away is waited for. */
+  /** Delivers until `stop`. Rejects only for a defect; it waits for a database that is unavailable. */
   run(): Promise<void>;
   /**
-   * Delivers until nothing is due, or until `budget` subrequests are used up, the settling of what was started
-   * included. `nextMs` is how soon more will be due: 0 where more may be due already, null where none is known.
+   * Delivers until nothing is due, or until `budget` subrequests are used, including those for settling. `nextMs` is the
+   * time until more is due: 0 if more may be due already, null if nothing is known to be.
    */
   drain(budget?: number): Promise<{ nextMs: number | null; failed: boolean }>;
-  /** Ends `run` once what is under way is settled, the rest given back; `force` interrupts what is under way. */
+  /** Ends `run` once deliveries under way are settled and the others released. `force` interrupts those under way. */
   stop(force: AbortSignal): void;
   /** Milliseconds since the queue last answered a claim. */
   lastClaimAgeMs(): number;
 };
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** How long a dispatcher may go without a claim before it says so, in milliseconds. */
+/** Milliseconds without a claim after which a dispatcher reports that it is stalled. */
 const STALL_MS = 30_000;
 
-/** Claims, delivers, settles: `plan` decides, `step` acts on it whenever something has changed. */
+/** Creates a dispatcher, which claims, delivers and settles: `plan` decides, `step` acts after every change. */
 export function createDispatcher(deps: DispatchDeps): Dispatcher {
   const run: Run = {
     ...deps,
@@ -80,7 +80,7 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
 }
 
 function begin(run: Run, mode: State['mode']): Promise<void> {
-  // What an earlier run came to is none of this one's business; only what lanes have shown is kept.
+  // A run starts fresh; only what was learned about lanes is kept.
   Object.assign(run, { ended: Promise.withResolvers(), defect: undefined, failures: { claim: 0, settle: 0 } });
   const times = { tickAt: NEVER, dueAt: NEVER, claimAt: 0, settleAt: 0, lastClaimAt: run.clock.now() };
   Object.assign(run.state, { mode, rung: true, ...times });
@@ -123,7 +123,7 @@ function stop(run: Run, force: AbortSignal): void {
   step(run);
 }
 
-/** Called whenever something has changed, or the alarm rings: does what there is to do now. */
+/** Does what `plan` says. Called after every change, and when the timer fires. */
 function step(run: Run): void {
   const { state, lanes, clock, settings } = run;
   if (state.mode === 'idle') return;
@@ -144,7 +144,7 @@ function step(run: Run): void {
   }
 }
 
-/** What the queue says changes what there is to do. */
+/** Steps again when a call to the queue has settled. */
 function follow(run: Run, exchange: Promise<void>): void {
   exchange.then(
     () => step(run),
@@ -153,7 +153,7 @@ function follow(run: Run, exchange: Promise<void>): void {
 }
 
 function setAlarm(run: Run, at: number): void {
-  // One that rings too early asks again.
+  // A timer that fires too early is set again.
   if (run.alarmAt <= at) return;
   run.cancelAlarm();
   run.alarmAt = at;
@@ -171,7 +171,7 @@ function close(run: Run): void {
   else run.ended.resolve();
 }
 
-/** A defect ends it as a stop does, with what is under way awaited and settled; a second one at once. */
+/** Ends the run after a defect, as `stop` does. A second defect ends it at once. */
 function failFor(run: Run, error: unknown): void {
   if (run.defect) {
     close(run);
@@ -186,7 +186,7 @@ function failFor(run: Run, error: unknown): void {
 function checkAges(run: Run, now: number): void {
   const { lanes, log } = run;
   for (const held of check(lanes, now)) {
-    // The channel has a time limit of its own, which says what the matter was: this is for one that has a defect.
+    // Channels have a time limit of their own, with a better message. This one is for a channel with a defect.
     log.error('delivery timed out: channel did not settle', { notificationId: held.delivery.id });
     conclude(run, held, { ok: false, status: null, error: 'timed out' });
   }
@@ -201,7 +201,7 @@ function startWaiting(run: Run, now: number): void {
     state.budget--;
     void attempt(run, held.delivery).then((result) => conclude(run, held, result));
   }
-  // Nothing more can start: what waits is for another run.
+  // Nothing more can start in this run.
   if (lanes.waiting > 0) releaseWaiting(run);
 }
 
@@ -217,21 +217,21 @@ async function attempt({ channels, log, settings }: Run, delivery: Delivery): Pr
   }
 }
 
-/** Settles a delivery that ended by itself. */
+/** Settles a delivery that ended without being interrupted. */
 function conclude(run: Run, held: Held, result: Attempt): void {
   try {
     const durationMs = Math.round(run.clock.now() - held.startedAt);
     const { maxAttempts } = run.settings;
     end(run, held, settlementOf(held.delivery, result, { durationMs, maxAttempts, random: run.random() }));
   } catch (error) {
-    // Without an outcome its lease runs out.
+    // Not settled: its lease expires.
     finish(run.lanes, held, run.clock.now());
     failFor(run, error);
   }
 }
 
 function end(run: Run, held: Held, settlement: Settlement): void {
-  // What was interrupted or timed out may still end some day.
+  // A delivery that was interrupted or timed out may end later, too.
   if (!finish(run.lanes, held, run.clock.now())) return;
   report(run, held.delivery, settlement);
   if (held.lane.pace === 'slow') release(run, giveBackExcess(run.lanes, held.lane));
@@ -251,5 +251,5 @@ function reportStall({ state, lanes, log }: Run, now: number): void {
   state.stalled = true;
   const seconds = Math.round((now - state.lastClaimAt) / 1000);
   const { waiting, quick, slow } = lanes;
-  log.error('dispatcher has not claimed for a while', { seconds, waiting, underWay: quick.size + slow.size });
+  log.error('dispatcher stalled: no successful claim', { seconds, waiting, underWay: quick.size + slow.size });
 }

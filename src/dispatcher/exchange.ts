@@ -6,11 +6,11 @@ import { type Run, release } from './run.ts';
 import type { Settlement } from './settlements.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** After a statement that failed, in milliseconds; a claim's doubles with every further one, up to the interval. */
+/** Milliseconds before a failed statement is retried. For claims it doubles with each failure, up to the interval. */
 const RETRY_MS = 500;
 const SETTLE_TRIES_AT_STOP = 3;
 
-/** Claims what there is room for, and takes it in. Rejects only for a defect. */
+/** Claims deliveries, as many as there is room for, and adds them to the lanes. Rejects only for a defect. */
 export async function claim(run: Run, room: Room): Promise<void> {
   const { state, queue, clock, log, metrics, settings } = run;
   const askedAt = clock.now();
@@ -20,7 +20,7 @@ export async function claim(run: Run, room: Room): Promise<void> {
   if (state.dueAt <= askedAt) state.dueAt = NEVER;
   state.budget--;
   const claimed = await queue.claim({ ...room, after: run.after }).catch((error) => {
-    log.error('dispatcher cannot claim', { error });
+    log.error('claim failed', { error });
     return undefined;
   });
   state.claiming = false;
@@ -33,14 +33,14 @@ export async function claim(run: Run, room: Room): Promise<void> {
 function claimFailed({ state, clock, settings, failures }: Run): void {
   const backoffMs = Math.min(settings.intervalMs, RETRY_MS * 2 ** Math.min(failures.claim++, 10));
   state.claimAt = clock.now() + backoffMs;
-  // A drain leaves the retry to whoever asked for it.
+  // A drain leaves the retry to its caller.
   if (state.mode === 'running') state.rung = true;
 }
 
 function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
   const { state, lanes, clock, log, failures, settings, changed } = run;
   const { deliveries, more, strangers, unfinished, cursor, nextMs } = claimed;
-  if (state.stalled) log.info('dispatcher claims again', {});
+  if (state.stalled) log.info('dispatcher recovered', {});
   Object.assign(state, { stalled: false, lastClaimAt: clock.now(), claimAt: 0 });
   failures.claim = 0;
   run.after = cursor;
@@ -56,7 +56,7 @@ function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
   state.extendAt = Math.min(state.extendAt, askedAt + settings.leaseMs / 3);
 }
 
-/** Settles a batch of results; what ends meanwhile goes together in the next. */
+/** Settles a batch of results. Results that arrive meanwhile are settled in the next batch. */
 export async function settle(run: Run): Promise<void> {
   const { state, queue, clock, log, failures, settings } = run;
   const some = state.results.splice(0, settings.batch);
@@ -66,16 +66,16 @@ export async function settle(run: Run): Promise<void> {
     const { settled, changes } = await queue.settle(some);
     if (settled < some.length) log.warn('leases lost', { count: some.length - settled });
     for (const { id, status } of changes) log.warn(`webhook endpoint ${status}`, { endpointId: id });
-    // A pause that is over leaves its backlog due.
+    // After a pause, the backlog of the endpoint is due.
     if (changes.some(({ status }) => status === 'enabled')) state.rung = true;
     failures.settle = 0;
     noteDue(run, some);
   } catch (error) {
-    log.error('dispatcher cannot settle', { error, count: some.length });
+    log.error('settlement failed', { error, count: some.length });
     failures.settle++;
     state.settleAt = clock.now() + RETRY_MS;
     const isLastTry = state.budget <= 0 || (!mayStart(state) && failures.settle >= SETTLE_TRIES_AT_STOP);
-    // What is dropped here is claimed again once its lease has run out.
+    // Results dropped here are claimed again when their leases expire.
     if (isLastTry) state.results.length = 0;
     else state.results.unshift(...some);
   }
@@ -83,7 +83,7 @@ export async function settle(run: Run): Promise<void> {
   state.resultsSince = clock.now();
 }
 
-/** A retry may be due before the next look, and what was released is due at once. */
+/** Notes when settled deliveries are due again: a retry after its delay, a released one at once. */
 function noteDue({ state, clock }: Run, settled: Settlement[]): void {
   for (const { outcome, delayMs = 0 } of settled) {
     if (outcome === 'retry') state.dueAt = Math.min(state.dueAt, clock.now() + delayMs);
@@ -91,7 +91,7 @@ function noteDue({ state, clock }: Run, settled: Settlement[]): void {
   }
 }
 
-/** Extends the leases of all that is held, and lets go of what somebody else holds by now. */
+/** Extends the leases of all held deliveries, and drops those whose leases were lost. */
 export async function extend(run: Run): Promise<void> {
   const { state, lanes, queue, clock, log, settings } = run;
   const askedAt = clock.now();
@@ -103,11 +103,11 @@ export async function extend(run: Run): Promise<void> {
     const kept = await queue.extend([...held.map(({ delivery }) => delivery), ...state.results]);
     const isKept = ({ delivery }: Held) => kept.has(keyOf(delivery));
     extended(lanes, held.filter(isKept), askedAt + settings.leaseMs);
-    // Somebody else holds it, or nobody: its room is free for others.
+    // Their room is free for other deliveries.
     const lost = new Set(held.filter((each) => !isKept(each)));
     if (giveBack(lanes, (each) => lost.has(each)).length > 0) state.rung = true;
   } catch (error) {
-    log.error('dispatcher cannot extend its leases', { error });
+    log.error('lease extension failed', { error });
     state.extendAt = clock.now() + RETRY_MS;
     lanes.leasesTooShort = false;
   }

@@ -4,13 +4,13 @@ import type { Log } from '../deps.ts';
 import { pruneIdempotencyKeys } from '../idempotency/reserve-key.ts';
 import { attempts, messages, notifications, outcomes } from '../outbox/schema.ts';
 
-/** Idempotency keys that one statement deletes at most. */
+/** How many idempotency keys one statement may delete. */
 const KEYS_BATCH = 1000;
 
-/** How long housekeeping waits for a statement, in milliseconds. */
+/** Milliseconds that a statement of housekeeping may take. */
 const STATEMENT_MS = 5000;
 
-/** Deletes what is kept no longer: notifications finished for `retentionDays`, idempotency keys after a day. */
+/** Prunes notifications that finished more than `retentionDays` ago, and idempotency keys older than a day. */
 export async function tidy({ db, log }: { db: Db; log: Log }, retentionDays: number): Promise<void> {
   try {
     let keys = 0;
@@ -18,21 +18,20 @@ export async function tidy({ db, log }: { db: Db; log: Log }, retentionDays: num
       some = await pruneIdempotencyKeys(db, KEYS_BATCH, AbortSignal.timeout(STATEMENT_MS));
     }
     const notifications = await pruneNotifications(db, retentionDays);
-    if (notifications + keys > 0) log.info('tidied', { notifications, keys });
+    if (notifications + keys > 0) log.info('pruned', { notifications, keys });
   } catch (error) {
-    log.error('cannot tidy', { error });
+    log.error('pruning failed', { error });
   }
 }
 
-/** Notifications that one pruning statement looks at, unless a single message has more of them: that one goes whole. */
+/** How many notifications one statement looks at; more only if a single message has more, which is deleted whole. */
 const PRUNE_BATCH = 1000;
 const BATCH = sql.raw(String(PRUNE_BATCH));
 
-// Ids are in order of time, and each batch begins behind the one before it: what may not go yet is passed over once.
-// A message that the batch may hold only a part of is left to the next one. Of two prunings one gets the message, and
-// then its outcomes, or it stays whole: an outcome that is redriven this very moment is locked, or gone. Nobody else
-// locks messages, and nothing is waited for. LIMIT and OFFSET in a subquery keep it one look-up for each message, or the
-// planner may join whole tables.
+// Ids are ordered by time, and each batch starts after the one before, so that a row which must stay is read once. A
+// message that may be only partly in the batch is left to the next. Concurrent pruning is safe: only one gets the lock on
+// a message, and an outcome that is being redriven is locked or gone, so that its message stays. Nothing waits for a
+// lock. LIMIT and OFFSET in subqueries force one look-up for each message; else the planner may join whole tables.
 const prune = statement<{ days: number; after: string }, { pruned: number; last: string | null; more: boolean }>(
   'messages.prune',
   ($) => {
@@ -86,8 +85,8 @@ const prune = statement<{ days: number; after: string }, { pruned: number; last:
 const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
 
 /**
- * Deletes messages with all that belongs to them, once each notification of them was finished more than `days` ago,
- * batch by batch, and returns how many notifications went.
+ * Deletes, in batches, messages whose notifications all finished more than `days` ago, with everything that belongs to
+ * them. Returns the number of notifications deleted.
  */
 export async function pruneNotifications(db: Db, days: number): Promise<number> {
   let all = 0;

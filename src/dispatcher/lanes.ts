@@ -1,7 +1,7 @@
 import type { Delivery } from './claims.ts';
 import { activeOf, hasRoom, heldOf, holdOf, type Limits, openOf } from './rooms.ts';
 
-/** A delivery in this dispatcher's hands. Times are the clock's milliseconds. */
+/** A delivery that this dispatcher holds. Times are in milliseconds of the clock. */
 export type Held = {
   readonly delivery: Delivery;
   readonly lane: Lane;
@@ -10,27 +10,27 @@ export type Held = {
   stage: 'waiting' | 'quick' | 'slow' | 'over';
 };
 
-/** `new` until its first delivery has ended or turned slow; from then on, as fast as its latest. */
+/** The pace of a lane: `new` until its first delivery has ended or turned slow, then that of its latest delivery. */
 export type Pace = 'new' | 'fast' | 'slow';
 
 /** An endpoint's deliveries, or email's. */
 export type Lane = {
   readonly id: string;
   pace: Pace;
-  /** How many quick ones may be under way: one, then all it has room for; after a slow one, one and then two more each. */
+  /** How many quick deliveries may be under way: one, then the limit. After a slow one: one, and two more per quick one. */
   window: number;
   waiting: Held[];
   quick: number;
   slow: number;
   averageMs: number;
-  /** Whether the queue is known to hold more that is due. */
+  /** Whether the queue is known to have more due. */
   backlog: boolean;
-  /** How many of those that wait could start if the process had room, and whether it has run low on them. */
+  /** How many waiting deliveries could start if the process had room, and whether the lane has run low on them. */
   startable: number;
   hungry: boolean;
 };
 
-/** All that a dispatcher holds. `startable`, `hungry` and `ready` sum up the lanes by pace: see `count`. */
+/** All deliveries that a dispatcher holds. `startable`, `hungry` and `ready` are sums by pace: see `count`. */
 export type Lanes = {
   readonly limits: Limits;
   readonly byId: Map<string, Lane>;
@@ -41,31 +41,31 @@ export type Lanes = {
   readonly hungry: Record<Pace, number>;
   waiting: number;
   waitingBytes: number;
-  /** Under way in lanes that are new. */
+  /** Deliveries under way in new lanes. */
   trying: number;
   averageMs: number;
-  /** Whether lanes that are not known here have something due. */
+  /** Whether lanes that are not in `byId` have something due. */
   moreStrangers: boolean;
-  /** Whether something waits that cannot start before its lease is extended. */
+  /** Whether a waiting delivery cannot start until its lease is extended. */
   leasesTooShort: boolean;
-  /** When `check` is to be called next. */
+  /** When to call `check` next. */
   checkAt: number;
 };
 
-/** Comes before every lane. */
+/** An id before that of every lane. */
 export const FIRST_LANE = '00000000-0000-0000-0000-000000000000';
-/** Email's lane, as bounded as any endpoint's; comes after every endpoint's id. */
+/** The lane of all email, with the limits of any lane. Its id comes after every endpoint's. */
 export const EMAIL_LANE = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
-/** From this age on, in milliseconds, a delivery is slow: it leaves its slot to others, and so does its lane. */
+/** The age in milliseconds at which a delivery is slow. It and its lane then leave the slots to others. */
 export const SLOW_MS = 1000;
-/** How long after its time a channel may still end by itself. */
+/** Milliseconds past its time limit that a channel gets to settle. */
 export const GRACE_MS = 500;
-/** How many more a lane that was slow may start after each that ends quickly. */
+/** By how much the window of a lane that was slow grows with each quick delivery. */
 const GROWTH = 2;
-/** Lanes that are remembered; past it those that are idle are forgotten. */
+/** How many lanes are remembered. Beyond it, idle ones are forgotten. */
 const REMEMBERED = 1000;
-/** The share of the newest delivery in an average. */
+/** The weight of the newest delivery in an average. */
 const WEIGHT = 0.2;
 
 export function createLanes(limits: Limits): Lanes {
@@ -99,7 +99,7 @@ function laneOf(lanes: Lanes, id: string): Lane {
   return lane;
 }
 
-/** Takes a lane out of the sums before it changes; `count` puts it back. Every change stands between the two. */
+/** Removes a lane from the sums before it changes; `count` adds it again. Every change is between the two. */
 function uncount(lanes: Lanes, lane: Lane): void {
   lanes.startable[lane.pace] -= lane.startable;
   lanes.hungry[lane.pace] -= Number(lane.hungry);
@@ -110,7 +110,7 @@ function count(lanes: Lanes, lane: Lane): void {
   const held = heldOf(lane);
   const room = holdOf(lanes.limits, lane) - held;
   lane.startable = Math.min(lane.waiting.length, openOf(lanes.limits, lane));
-  // What is fast is worth a claim once half is gone; what is slow, one by one.
+  // A fast lane is worth a claim once half has started, a slow one after each delivery.
   lane.hungry = lane.backlog && room > 0 && (lane.pace === 'slow' || room >= held);
   lanes.startable[lane.pace] += lane.startable;
   lanes.hungry[lane.pace] += Number(lane.hungry);
@@ -125,7 +125,7 @@ function setPace(lanes: Lanes, lane: Lane, pace: Pace): void {
   lane.pace = pace;
 }
 
-/** Takes in what was claimed under leases that end at `leasedUntil`. */
+/** Adds deliveries that were claimed under leases that expire at `leasedUntil`. */
 export function hold(lanes: Lanes, deliveries: readonly Delivery[], leasedUntil: number): void {
   const changed = new Set<Lane>();
   for (const delivery of deliveries) {
@@ -139,7 +139,7 @@ export function hold(lanes: Lanes, deliveries: readonly Delivery[], leasedUntil:
   for (const lane of changed) count(lanes, lane);
 }
 
-/** Notes which of the lanes that a claim looked at have more that is due, and whether unnamed ones have. */
+/** Notes which of the lanes named in a claim have more due, and whether other lanes have. */
 export function noteBacklogs(
   lanes: Lanes,
   seen: Iterable<string>,
@@ -161,14 +161,14 @@ function noteBacklog(lanes: Lanes, lane: Lane, backlog: boolean): void {
 }
 
 /**
- * Starts the next delivery that may start; lanes take turns. Undefined where none may. Fast lanes come last: the others'
- * room is small, and they cannot fill it.
+ * Starts the next delivery that may start, or returns undefined. Lanes take turns. Fast lanes come last: the room of the
+ * others is small, and cannot be filled by fast ones.
  */
 export function startNext(lanes: Lanes, now: number): Held | undefined {
   for (const pace of ['new', 'slow', 'fast'] as const) {
     if (lanes.ready[pace].size === 0 || !hasRoom(lanes, pace)) continue;
     for (const lane of lanes.ready[pace]) {
-      // It might still be under way when another dispatcher takes it.
+      // It might still be under way when another dispatcher claims it.
       if ((lane.waiting[0] as Held).leasedUntil - now < lanes.limits.deliveryTimeoutMs) {
         lanes.leasesTooShort = true;
         lanes.ready[pace].delete(lane);
@@ -190,18 +190,18 @@ function startFrom(lanes: Lanes, lane: Lane, now: number): Held {
   lane[held.stage]++;
   lanes[held.stage].add(held);
   count(lanes, lane);
-  // To the end of the line.
+  // Moves to the end of the queue.
   if (lanes.ready[pace].size > 1 && lanes.ready[pace].delete(lane)) lanes.ready[pace].add(lane);
   const patience = pace === 'slow' ? lanes.limits.deliveryTimeoutMs + GRACE_MS : SLOW_MS;
   lanes.checkAt = Math.min(lanes.checkAt, now + patience);
   return held;
 }
 
-/** Moves what has become slow to the overflow, where there is room, and returns what should be over by now. */
+/** Moves deliveries that became slow to the overflow, and returns those that exceeded their time limit. */
 export function check(lanes: Lanes, now: number): Held[] {
   const { quick, slow, limits } = lanes;
   lanes.checkAt = Number.POSITIVE_INFINITY;
-  // The oldest come first.
+  // Oldest first.
   for (const held of quick) {
     if (now - held.startedAt < SLOW_MS) {
       lanes.checkAt = held.startedAt + SLOW_MS;
@@ -233,7 +233,7 @@ function turnSlow(lanes: Lanes, held: Held): void {
   count(lanes, lane);
 }
 
-/** Takes out what has ended. Returns false where it was taken out before. */
+/** Removes a delivery that has ended. Returns false if it was removed before. */
 export function finish(lanes: Lanes, held: Held, now: number): boolean {
   const { lane, stage } = held;
   if (stage !== 'quick' && stage !== 'slow') return false;
@@ -261,7 +261,7 @@ function leaveWaiting(lanes: Lanes, { delivery }: Held): void {
   lanes.waitingBytes -= delivery.body.length;
 }
 
-/** Takes out what waits and is among `which`. */
+/** Removes the waiting deliveries that `which` selects, and returns them. */
 export function giveBack(lanes: Lanes, which: (held: Held) => boolean): Delivery[] {
   const out: Held[] = [];
   for (const lane of lanes.byId.values()) {
@@ -275,7 +275,7 @@ export function giveBack(lanes: Lanes, which: (held: Held) => boolean): Delivery
   return goneFrom(lanes, out);
 }
 
-/** Takes out what waits in a slow lane beyond what it may start: it was claimed while the lane was fast. */
+/** Removes what waits in a slow lane beyond its limit (claimed while the lane was fast), and returns it. */
 export function giveBackExcess(lanes: Lanes, lane: Lane): Delivery[] {
   const most = openOf(lanes.limits, lane);
   if (lane.pace !== 'slow' || lane.waiting.length <= most) return [];
@@ -294,15 +294,15 @@ function goneFrom(lanes: Lanes, out: Held[]): Delivery[] {
   return out.map(({ delivery }) => delivery);
 }
 
-/** All that is under way. */
+/** All deliveries under way. */
 export const underWay = (lanes: Lanes): Held[] => [...lanes.quick, ...lanes.slow];
-/** All that waits or is under way. */
+/** All deliveries that wait or are under way. */
 export const allHeld = (lanes: Lanes): Held[] => [
   ...Array.from(lanes.byId.values(), ({ waiting }) => waiting).flat(),
   ...underWay(lanes),
 ];
 
-/** Notes that the leases of `kept` end at `leasedUntil`. */
+/** Notes that the leases of `kept` expire at `leasedUntil`. */
 export function extended(lanes: Lanes, kept: Iterable<Held>, leasedUntil: number): void {
   lanes.leasesTooShort = false;
   for (const held of kept) {

@@ -5,7 +5,7 @@ import type { Settlement } from './settlements.ts';
 
 type Measured = { durationMs: number; maxAttempts: number; random: number };
 
-/** What becomes of a notification after an attempt: sent, due again on schedule, or dead. */
+/** Turns an attempt into a settlement: sent, due again on schedule, or dead. */
 export function settlementOf(
   { id, lease, attempt: number }: Delivery,
   attempt: Attempt,
@@ -20,13 +20,13 @@ export function settlementOf(
 }
 
 /**
- * What becomes of a delivery that a shutdown interrupts: no attempt is used up, and nobody repeats it for `delayMs`,
- * since the request may still be under way.
+ * Settles a delivery that a shutdown interrupts. The attempt does not count. The delivery is due again after `delayMs`,
+ * because the request may still be under way until then.
  */
 export function interruptionOf({ id, lease }: Delivery, durationMs: number, delayMs: number): Settlement {
   const error = 'interrupted by a shutdown';
   return { id, lease, outcome: 'interrupted', delayMs: Math.max(0, delayMs), durationMs, status: null, error };
 }
 
-/** What becomes of a notification that was claimed and not started: it is due again at once. */
+/** Settles a delivery that was claimed and not started: it is due again at once. */
 export const releaseOf = ({ id, lease }: Delivery): Settlement => ({ id, lease, outcome: 'release' });

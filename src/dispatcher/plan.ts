@@ -2,25 +2,25 @@ import type { Lanes } from './lanes.ts';
 import { type Room, roomForClaim, wantsClaim } from './rooms.ts';
 import type { Settlement } from './settlements.ts';
 
-/** What the loop knows beside what it holds. Times are the clock's milliseconds. */
+/** The state of the loop, apart from the lanes. Times are in milliseconds of the clock. */
 export type State = {
-  /** Ends when stopped, when nothing more is due, or, stopping or failed, once nothing is held any more. */
+  /** `running` ends by `stop`; `draining` when nothing is due; `stopping` and `failed` when nothing is held. */
   mode: 'idle' | 'running' | 'draining' | 'stopping' | 'failed';
-  /** Something may be due: look as soon as there is room. */
+  /** Something may be due: claim as soon as there is room. */
   rung: boolean;
-  /** When to look without being rung, and when something is known to be due. */
+  /** When to claim without a ring, and when something is known to be due. */
   tickAt: number;
   dueAt: number;
-  /** No claim before: the last ones failed. */
+  /** The earliest time of the next claim, after failures. */
   claimAt: number;
   claiming: boolean;
   lastClaimAt: number;
-  /** A settlement or an extension is under way: never both, as they lock the same rows. */
+  /** A settlement or an extension is under way. Never both: they lock the same rows. */
   writing: boolean;
-  /** What has ended and is not settled, and since when the oldest of it waits. */
+  /** Results to be settled, and since when the oldest waits. */
   results: Settlement[];
   resultsSince: number;
-  /** No settlement before: the last ones failed. */
+  /** The earliest time of the next settlement, after failures. */
   settleAt: number;
   extendAt: number;
   stalled: boolean;
@@ -28,7 +28,7 @@ export type State = {
   budget: number;
 };
 
-/** What to do now, and when to ask again where nothing happens before. */
+/** What to do now, and when to plan again if nothing happens before. */
 export type Plan = {
   claim: Room | undefined;
   settle: boolean;
@@ -38,18 +38,18 @@ export type Plan = {
   wakeAt: number;
 };
 
-/** How long results wait for more, so that they settle together, in milliseconds. */
+/** Milliseconds that results wait for more, to be settled in one batch. */
 const LINGER_MS = 20;
-/** Subrequests kept for settling what is held: one, and one more should it fail. */
+/** Subrequests reserved for the last settlement and one retry. */
 const RESERVE = 2;
 const NEVER = Number.POSITIVE_INFINITY;
 
 export const mayStart = ({ mode, budget }: State) => (mode === 'running' || mode === 'draining') && budget > RESERVE;
 
-/** Whether the queue may hold more that is due than was looked at. */
+/** Whether the queue may have due deliveries that no claim has seen. */
 export const isLookDue = ({ rung, tickAt, dueAt }: State, now: number) => rung || now >= tickAt || now >= dueAt;
 
-/** Decides what the loop does next. `stallMs` is how long a dispatcher may go without a claim. */
+/** Decides what the loop does next. After `stallMs` without a claim, the dispatcher is stalled. */
 export function plan(state: State, lanes: Lanes, stallMs: number, now: number): Plan {
   const { mode, results, writing } = state;
   const claim = claimNow(state, lanes, now);
@@ -68,10 +68,10 @@ export function plan(state: State, lanes: Lanes, stallMs: number, now: number): 
   };
 }
 
-/** What a claim may take, if there is to be one. */
+/** Returns the room of a claim, or undefined if none is to be made now. */
 function claimNow(state: State, lanes: Lanes, now: number): Room | undefined {
   if (state.claiming || now < state.claimAt || !mayStart(state)) return undefined;
-  // Where results pile up, the database does not keep up: what is claimed now would be settled late.
+  // The database does not keep up with settlements. What is claimed now would be settled late.
   if (state.results.length > lanes.limits.batch) return undefined;
   const affordable = state.budget - RESERVE - lanes.waiting - 1;
   if (affordable <= 0 || !wantsClaim(lanes, isLookDue(state, now))) return undefined;
@@ -84,7 +84,7 @@ function isHolding({ results }: State, lanes: Lanes): boolean {
   return lanes.waiting + lanes.quick.size + lanes.slow.size + results.length > 0;
 }
 
-/** From when on results are settled: together where more are to come, and all at once where few subrequests are left. */
+/** Returns when results are settled: after a short wait for more, or, with few subrequests left, all at the end. */
 function settleFrom({ results, resultsSince, budget }: State, lanes: Lanes): number {
   if (results.length === 0) return NEVER;
   if (lanes.waiting + lanes.quick.size + lanes.slow.size === 0) return resultsSince;
@@ -92,7 +92,7 @@ function settleFrom({ results, resultsSince, budget }: State, lanes: Lanes): num
   return results.length >= lanes.limits.batch / 2 ? resultsSince : resultsSince + LINGER_MS;
 }
 
-/** When there may be something to do without anything happening before. */
+/** Returns when there may be something to do if nothing happens before. */
 function wakeAt(state: State, lanes: Lanes, stallMs: number, now: number): number {
   let at = lanes.quick.size + lanes.slow.size > 0 ? lanes.checkAt : NEVER;
   if (!state.writing) {
@@ -100,7 +100,7 @@ function wakeAt(state: State, lanes: Lanes, stallMs: number, now: number): numbe
     if (isHolding(state, lanes) && state.budget > RESERVE) at = Math.min(at, state.extendAt);
   }
   if (mayStart(state) && !state.claiming) {
-    // A look that is due and has no room waits for something to end.
+    // A claim without room waits until a delivery ends.
     if (!isLookDue(state, now)) at = Math.min(at, state.tickAt, state.dueAt);
     else if (now < state.claimAt) at = Math.min(at, state.claimAt);
   }

@@ -3,25 +3,25 @@ import { type Claimed, claimDeliveries, extendLeases, type Lease } from './claim
 import type { Room } from './rooms.ts';
 import { type Settled, type Settlement, settleDeliveries } from './settlements.ts';
 
-/** What a claim asks for: room, and the lane after which it begins to look. */
+/** A claim's request: room, and the lane after which it starts. */
 export type ClaimRequest = Room & { after: string };
 
 /**
- * The queue as a dispatcher sees it, each call one statement. Every call settles in time by itself; one that rejects
- * may have taken effect all the same.
+ * The queue as the dispatcher sees it. Each call is one statement with a time limit. A call that rejects may have taken
+ * effect.
  */
 export type Queue = {
   claim(request: ClaimRequest): Promise<Claimed>;
-  /** Settles what is still held under its lease, and says how much of it that was. */
+  /** Settles results whose leases are still held, and returns how many those were. */
   settle(results: Settlement[]): Promise<Settled>;
-  /** Extends what is still held, and returns its keys, as `keyOf` makes them. */
+  /** Extends leases that are still held, and returns their keys (see `keyOf`). */
   extend(held: readonly Lease[]): Promise<ReadonlySet<string>>;
 };
 
-/** How long the dispatcher waits for a statement, in milliseconds. */
+/** Milliseconds that a statement may take. */
 const STATEMENT_MS = 3000;
 
-/** The queue in the database. `name` stands in the record of attempts; leases last `leaseMs`. */
+/** Creates the port to the queue in the database. `name` is recorded with each attempt; leases last `leaseMs`. */
 export function databaseQueue(db: Db, { name, leaseMs }: { name: string; leaseMs: number }): Queue {
   const limit = () => AbortSignal.timeout(STATEMENT_MS);
   return {

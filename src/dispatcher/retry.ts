@@ -5,12 +5,12 @@ const HOUR = 60 * MINUTE;
 /** Milliseconds from each failed attempt to the next: the schedule of Standard Webhooks 1.0.0. */
 const SCHEDULE = [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
 
-/** However long an endpoint asks us to stay away, we are back within a day. */
+/** Milliseconds by which a Retry-After is capped. */
 const MAX_RETRY_AFTER = 24 * HOUR;
 
 /**
- * Milliseconds until the attempt after the failed attempt number `attempt` (from 1), or `dead` where there is none.
- * `random` is from 0 to 1 and spreads the delay by ±20 %; `retryAfterMs` is a floor, capped at 24 hours.
+ * Returns the milliseconds until the attempt after the failed attempt number `attempt` (from 1), or `dead` if it was the
+ * last. `random` (0 to 1) spreads the delay by ±20 %. `retryAfterMs` is a minimum, capped at 24 hours.
  */
 export function retryDelay(
   attempt: number,
@@ -23,7 +23,7 @@ export function retryDelay(
   return Math.max(base * (0.8 + 0.4 * random), Math.min(retryAfterMs ?? 0, MAX_RETRY_AFTER));
 }
 
-/** Milliseconds that a Retry-After header asks for: delay-seconds or an HTTP date. Undefined where it says neither. */
+/** Parses a Retry-After header (seconds or an HTTP date) into milliseconds. Returns undefined if it is neither. */
 export function retryAfterMs(header: string | null | undefined, now: number): number | undefined {
   if (!header) return undefined;
   if (/^\d+$/.test(header)) return Number(header) * SECOND;

@@ -1,26 +1,26 @@
 import type { Lane, Lanes, Pace } from './lanes.ts';
 
-/** What a dispatcher may hold and have under way. */
+/** Limits on what a dispatcher holds and delivers. */
 export type Limits = {
-  /** Deliveries under way that may yet be quick. */
+  /** Slots: deliveries under way that are not slow (yet). */
   concurrency: number;
-  /** Slow deliveries beside them, and both together. */
+  /** Slow deliveries in addition, and the sum of both. */
   overflowConcurrency: number;
   totalConcurrency: number;
-  /** Deliveries of one lane under way. */
+  /** Deliveries under way in one lane. */
   laneConcurrency: number;
-  /** Rows that one claim takes at most. */
+  /** Rows that one claim may take. */
   batch: number;
-  /** Bytes of bodies that wait for their start at most, give or take a row. */
+  /** Bytes of bodies that may wait to be sent; the last row may exceed it. */
   maxWaitingBytes: number;
   /** Milliseconds that a delivery may take. */
   deliveryTimeoutMs: number;
 };
 
-/** Bytes of bodies that wait in a process at most. */
+/** Bytes of bodies that may wait in a process. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
-/** What follows from a process's `concurrency`: a lane has a quarter of it, and slow deliveries twice as much beside. */
+/** Derives limits from `concurrency`: a lane may use a quarter of it, slow deliveries twice as much in addition. */
 export const processLimits = ({ concurrency }: { concurrency: number }) => ({
   overflowConcurrency: 2 * concurrency,
   totalConcurrency: 3 * concurrency,
@@ -29,8 +29,8 @@ export const processLimits = ({ concurrency }: { concurrency: number }) => ({
 });
 
 /**
- * What a claim may take: `limit` rows in all, as many of each lane as `rooms` says, one row each of `slow` lanes that
- * have SHARED there, and one each of `strangers` lanes that it does not name.
+ * What a claim may take: `limit` rows in all; from each lane as many as `rooms` says; one row each from up to `slow`
+ * lanes that have SHARED in `rooms`; one row each from up to `strangers` lanes that `rooms` does not name.
  */
 export type Room = {
   limit: number;
@@ -40,29 +40,29 @@ export type Room = {
   strangers: number;
 };
 
-/** In place of a lane's room: one row, if the claim's `slow` is not used up. */
+/** In place of a number in `rooms`: one row, while the claim's `slow` lasts. */
 export const SHARED = -1;
 
-/** Milliseconds of work that is held ahead of its start. */
+/** Milliseconds of work to hold in advance. */
 const HORIZON_MS = 1000;
 
-/** How many deliveries of lanes that are new may be under way: half of the slots, so that the others have the rest. */
+/** How many deliveries of new lanes may be under way: half of the slots. Known lanes have the rest. */
 const triesOf = ({ concurrency }: Limits) => Math.ceil(concurrency / 2);
 
-/** How many deliveries of slow lanes may start: half of the overflow, so that the rest takes what turns slow. */
+/** How many deliveries of slow lanes may start: half of the overflow. The rest is for deliveries that turn slow. */
 const slowRoomOf = ({ overflowConcurrency }: Limits) => Math.max(1, Math.ceil(overflowConcurrency / 2));
 
 export const activeOf = (lane: Lane) => lane.quick + lane.slow;
 export const heldOf = (lane: Lane) => lane.waiting.length + activeOf(lane);
 
-/** How many deliveries of a lane may be held: a fast one's are what it starts within the horizon at its speed. */
+/** Returns how many deliveries of a lane may be held: for a fast lane, those that it can start within the horizon. */
 export function holdOf(limits: Limits, { pace, window, averageMs }: Lane): number {
   if (pace === 'slow') return limits.laneConcurrency;
   if (pace === 'new') return window;
   return Math.min(limits.batch, Math.max(window, Math.floor((window * HORIZON_MS) / averageMs)));
 }
 
-/** How many more of its own a lane may start, whatever the others do. */
+/** Returns how many more deliveries a lane may start, regardless of other lanes. */
 export function openOf(limits: Limits, lane: Lane): number {
   const most = limits.laneConcurrency - activeOf(lane);
   return Math.max(0, lane.pace === 'slow' ? most : Math.min(most, lane.window - lane.quick));
@@ -74,11 +74,11 @@ export function hasRoom({ limits, quick, slow, trying }: Lanes, pace: Pace): boo
   if (quick.size + slow.size >= totalConcurrency) return false;
   if (pace === 'slow') return slow.size + trying < slowRoomOf(limits);
   if (quick.size >= concurrency) return false;
-  // What a new lane tries has its place in the overflow, should it turn slow.
+  // A delivery of a new lane may turn slow: it needs a place in the overflow.
   return pace === 'fast' || (trying < triesOf(limits) && slow.size + trying < Math.max(1, overflowConcurrency));
 }
 
-/** How many more rows may be claimed, by the pace of their lanes. Fast ones are fetched again when half are left. */
+/** Returns how many more rows may be claimed, by pace. For fast lanes, none until half of what was held has started. */
 function freeRoom({ limits, quick, slow, trying, startable, averageMs, waitingBytes }: Lanes): Record<Pace, number> {
   const { concurrency, overflowConcurrency, totalConcurrency, batch } = limits;
   const ahead = Math.min(batch, Math.max(concurrency, Math.floor((concurrency * HORIZON_MS) / Math.max(1, averageMs))));
@@ -91,7 +91,7 @@ function freeRoom({ limits, quick, slow, trying, startable, averageMs, waitingBy
   };
 }
 
-/** Whether a claim is worth its round trip: because a look at the queue is due, or for lanes that have run low. */
+/** Whether to claim: because something may be due (`lookDue`), or because lanes have run low. */
 export function wantsClaim(lanes: Lanes, lookDue: boolean): boolean {
   if (lanes.waitingBytes >= lanes.limits.maxWaitingBytes) return false;
   const free = freeRoom(lanes);
@@ -100,7 +100,7 @@ export function wantsClaim(lanes: Lanes, lookDue: boolean): boolean {
   return (free.fast > 0 && hungry.fast > 0) || (free.slow > 0 && hungry.slow > 0) || (free.new > 0 && moreStrangers);
 }
 
-/** What a claim may take now. */
+/** Returns what a claim may take now. */
 export function roomForClaim(lanes: Lanes): Room {
   const { limits, byId, waitingBytes } = lanes;
   const free = freeRoom(lanes);

@@ -11,7 +11,7 @@ import type { Settlement } from './settlements.ts';
 
 /** The dispatcher's part of the configuration; times in milliseconds. */
 export type DispatchSettings = Limits & {
-  /** How often to look without being rung. */
+  /** How often to claim without a ring. */
   intervalMs: number;
   leaseMs: number;
   maxAttempts: number;
@@ -28,13 +28,13 @@ export type DispatchDeps = {
   settings: DispatchSettings;
 };
 
-/** A dispatcher's parts, as its functions pass them on. */
+/** The state of a dispatcher, passed from function to function. */
 export type Run = DispatchDeps & {
   state: State;
   lanes: Lanes;
-  /** Where the next claim begins to look. */
+  /** The lane after which the next claim starts. */
   after: string;
-  /** Endpoints that were changed while a claim was under way: what it brings of them is out of date. */
+  /** Endpoints that changed during a claim: what the claim returns for them is out of date. */
   changed: Set<string>;
   failures: { claim: number; settle: number };
   defect: { error: unknown } | undefined;
@@ -43,17 +43,17 @@ export type Run = DispatchDeps & {
   cancelAlarm: () => void;
 };
 
-/** Gives back what was claimed and not started: with the next settlement it is due at once. */
+/** Releases deliveries that were claimed and not started. They are due again after the next settlement. */
 export function release(run: Run, deliveries: Delivery[]): void {
   for (const delivery of deliveries) addResult(run, releaseOf(delivery));
 }
 
-/** Gives back what waits and is among `which`, or all that waits. */
+/** Releases waiting deliveries: those that `which` selects, by default all. */
 export function releaseWaiting(run: Run, which: (held: Held) => boolean = () => true): void {
   release(run, giveBack(run.lanes, which));
 }
 
-/** Puts a result with those that wait for the next settlement. */
+/** Adds a result to those that wait for the next settlement. */
 export function addResult({ state, clock }: Run, settlement: Settlement): void {
   if (state.results.length === 0) state.resultsSince = clock.now();
   state.results.push(settlement);

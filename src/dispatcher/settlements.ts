@@ -4,9 +4,9 @@ import { attempts, deliveries, outcomes, webhookEndpoints } from '../outbox/sche
 import { isHeld } from './claims.ts';
 
 /**
- * What became of a held notification. `retry` and `interrupted` are due again after `delayMs`, `release` at once.
- * `interrupted` was under way when a shutdown could wait no longer, `release` never attempted: both have as many
- * attempts left as before. A `blameless` failure says nothing about the endpoint.
+ * The result of a held delivery. `retry` and `interrupted` are due again after `delayMs`, `release` at once.
+ * `interrupted` was under way when a shutdown could wait no longer, `release` never started: neither uses up an attempt.
+ * A `blameless` failure does not count against the endpoint.
  */
 export type Settlement = {
   id: string;
@@ -22,18 +22,18 @@ export type Settlement = {
 /** An endpoint whose state a settlement changed. */
 type EndpointChange = { id: string; status: 'enabled' | 'paused' | 'disabled' };
 
-/** How many of a batch were still held, and whose state changed with it. */
+/** How many of a batch were still held, and which endpoints changed state. */
 export type Settled = { settled: number; changes: EndpointChange[] };
 
-/** Failures in a row after which an endpoint is paused, and after so many days of which it is disabled. */
+/** Failures in a row after which an endpoint is paused, and days of them after which it is disabled. */
 const PAUSE_AFTER = 10;
 const DISABLE_AFTER_DAYS = 5;
-/** Days without a failure after which the next one is the first of a new run. */
+/** Days without a failure after which a run of failures ends. */
 const RUN_ENDS_AFTER_DAYS = 2;
 
-// Checks the lease token of every row: what another dispatcher has claimed since is left alone, its log included.
-// Endpoints are locked in order, and only those whose health changes: where all goes well none is touched. A pause begins at 30 s and doubles with every round of
-// failures, up to an hour.
+// Checks the lease token of every row: what another dispatcher has claimed since stays as it is, its attempts included.
+// Locks endpoints in order of ids, and only those whose health changes. A pause starts at 30 s and doubles with every
+// round of failures, up to an hour.
 const settle = statement<{ results: string; dispatcher: string }, Settled>(
   'deliveries.settle',
   ($) => sql`
@@ -102,7 +102,7 @@ const settle = statement<{ results: string; dispatcher: string }, Settled>(
     ), '[]') as changes`,
 );
 
-/** Settles a batch in one statement; `settled` is how many of it were still held. */
+/** Settles a batch in one statement. `settled` is the number of those that were still held. */
 export async function settleDeliveries(
   db: Db,
   results: Settlement[],

@@ -10,7 +10,7 @@ export type Config = ReturnType<typeof shape> & {
 
 type Env = Record<string, string | undefined>;
 
-/** Every problem at once, each by its variable's name and without its value. */
+/** All problems of a configuration, by variable name, without values. */
 export class ConfigError extends Error {
   readonly problems: string[];
 
@@ -37,7 +37,7 @@ const url = (...protocols: string[]) =>
       (value) => URL.canParse(value) && protocols.includes(new URL(value).protocol),
       `must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`,
     )
-    // fetch refuses them, with a message that quotes them.
+    // fetch refuses credentials in URLs, with a message that quotes them.
     .refine(
       (value) => !URL.canParse(value) || new URL(value).username + new URL(value).password === '',
       'must not contain a user name or password',
@@ -46,12 +46,12 @@ const url = (...protocols: string[]) =>
 const HOUR = 3_600_000;
 const EMBEDDED = 'pglite:.data/db';
 
-/** What the generated development secrets begin with, so that production can refuse them. */
+/** The prefix of generated development secrets, by which production refuses them. */
 export const DEVELOPMENT_SECRET = 'development-';
-/** The same for the 32 bytes of a generated sealing key, in base64. */
+/** The same for generated sealing keys (32 bytes in base64). */
 export const DEVELOPMENT_KEY = 'DEVELOPMENTONLYx';
 
-/** What is wrong, and what to do, where the keys open nothing that is sealed in the database. */
+/** The message if the keys open none of the sealed secrets in the database. */
 export const NO_KEY_OPENS =
   'SECRETS_KEY opens no webhook secret in the database: add the key that does to SECRETS_KEYS_OLD';
 
@@ -145,7 +145,10 @@ export const variables = {
   SECRETS_KEYS_OLD: z
     .string()
     .transform((value) => value.split(',').map((key) => key.trim()))
-    .refine((keys) => keys.every((key) => SEALING_KEY.test(key)), 'must be 32 bytes in base64, or several, by commas')
+    .refine(
+      (keys) => keys.every((key) => SEALING_KEY.test(key)),
+      'must be 32 bytes in base64; separate several by commas',
+    )
     .default([]),
   // Whether the client's address is the last one in X-Forwarded-For: true or false.
   TRUST_PROXY: flag.default(false),
@@ -170,7 +173,7 @@ export const variables = {
 type Variables = { [K in keyof typeof variables]: z.output<(typeof variables)[K]> };
 type Partly = Partial<Variables>;
 
-/** Rules between variables; each is told only where its variables are themselves valid. */
+/** Rules between variables. A rule is checked only if its variables are valid. */
 const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boolean][] = [
   [
     'SHUTDOWN_TIMEOUT_MS',
@@ -191,26 +194,26 @@ const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boo
   ],
   [
     'PROCESSES',
-    'must be 1 with the embedded database, which one process alone can open',
+    'must be 1 with the embedded database, which only one process can open',
     (v) => typeof v.PROCESSES === 'number' && v.PROCESSES > 1 && isEmbedded(v),
   ],
   ['DATABASE_URL', 'must be set in production', (v) => isProduction(v) && v.DATABASE_URL === undefined],
   ['SECRETS_KEY', 'must be set', (v) => v.SECRETS_KEY === undefined],
   [
     'SECRETS_KEY',
-    'is a development key, which production refuses',
+    'is a development key, which is not allowed in production',
     (v) => isProduction(v) && (v.SECRETS_KEY?.startsWith(DEVELOPMENT_KEY) ?? false),
   ],
   [
     'SECRETS_KEYS_OLD',
-    'holds a development key, which production refuses',
+    'contains a development key, which is not allowed in production',
     (v) => isProduction(v) && (v.SECRETS_KEYS_OLD ?? []).some((key) => key.startsWith(DEVELOPMENT_KEY)),
   ],
   ['JWT_SECRET', 'or JWKS_URL must be set', (v) => v.JWT_SECRET === undefined && v.JWKS_URL === undefined],
   ['JWT_SECRET', 'and JWKS_URL exclude each other', (v) => v.JWT_SECRET !== undefined && v.JWKS_URL !== undefined],
   [
     'JWT_SECRET',
-    'is a development secret, which production refuses',
+    'is a development secret, which is not allowed in production',
     (v) => isProduction(v) && (v.JWT_SECRET?.startsWith(DEVELOPMENT_SECRET) ?? false),
   ],
   [
@@ -226,7 +229,7 @@ const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boo
   ['EMAIL_FROM', 'must be set for EMAIL_PROVIDER=resend', (v) => v.EMAIL_PROVIDER === 'resend' && !v.EMAIL_FROM],
 ];
 
-/** Not where the URL is missing or wrong, which is told by its own name. */
+/** False if DATABASE_URL is missing or invalid, which has a message of its own. */
 const isEmbedded = (v: Partly) =>
   'DATABASE_URL' in v && (v.DATABASE_URL ?? (isProduction(v) ? '' : EMBEDDED)).startsWith('pglite:');
 const isProduction = (v: Partly) => v.APP_ENV === 'production';

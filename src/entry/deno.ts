@@ -1,6 +1,6 @@
 import { start } from './start.ts';
 
-/** Deno hands on none of its own; to listen on one port with others is unstable there. */
+/** Flags for workers: Deno does not pass its own on, and sharing a port is unstable in it. */
 const FLAGS = ['run', '-A', '--node-modules-dir=manual', '--unstable-net'];
 
 await start({

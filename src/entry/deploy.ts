@@ -8,7 +8,7 @@ import { QUIET, ROOT, WRANGLER } from './wrangler.ts';
 const USAGE = 'usage: npm run deploy -- [--dry-run] [--allow-destructive] [--url https://api.example.com]';
 const READY_MS = 60_000;
 
-/** Something that whoever deploys has to put right. */
+/** A problem that the user has to solve. */
 class Refusal extends Error {}
 
 const say = (line: string) => void process.stdout.write(`${line}\n`);
@@ -22,7 +22,7 @@ async function deploy(): Promise<void> {
   say('# 1 Migrations');
   await migrate(dryRun, allowDestructive);
 
-  // First what the API is bound to.
+  // The dispatcher first: the API has a binding to it.
   say('\n# 2 The dispatcher');
   await wrangler('worker-cron/wrangler.toml', dryRun);
   say('\n# 3 The API');
@@ -30,22 +30,22 @@ async function deploy(): Promise<void> {
 
   say('\n# 4 Whether it is ready');
   const deployed = url ?? /https:\/\/\S+\.workers\.dev/.exec(output)?.[0];
-  if (dryRun) return say(`would ask ${deployed ?? '<the URL that wrangler tells>'}/ready`);
-  if (!deployed) throw new Refusal('wrangler told no URL: say which one to ask with --url');
+  if (dryRun) return say(`would ask ${deployed ?? '<the URL that wrangler prints>'}/ready`);
+  if (!deployed) throw new Refusal('wrangler printed no URL: set the one to check with --url');
   await untilReady(deployed);
   say(`${deployed} is ready`);
 }
 
 async function migrate(dryRun: boolean, allowDestructive: boolean): Promise<void> {
-  // A dry run needs no network, and so cannot know which of them the database has.
-  if (dryRun) return allMigrations().forEach((migration) => void describe('would apply, where missing,', migration));
+  // A dry run uses no network, so that it cannot ask which migrations the database has.
+  if (dryRun) return allMigrations().forEach((migration) => void describe('would apply, if missing,', migration));
   const url = process.env.DATABASE_URL;
   if (!url?.startsWith('postgres')) throw new Refusal('DATABASE_URL must be set to the database to migrate');
   const pending = await pendingMigrations(url);
   if (pending.length === 0) return say('the schema is current');
   for (const migration of pending) describe('applies', migration);
   if (pending.some(({ destroys }) => destroys.length > 0) && !allowDestructive) {
-    throw new Refusal('refused, as data would be lost: see above, and say --allow-destructive to go on');
+    throw new Refusal('refused: data would be lost (see above). To continue, add --allow-destructive');
   }
   await migratePostgres(url);
 }
@@ -55,7 +55,7 @@ function describe(verb: string, { file, destroys }: Migration): void {
   for (const statement of destroys) say(`  destructive: ${statement}`);
 }
 
-/** Runs `wrangler deploy`, and returns what it printed. */
+/** Runs `wrangler deploy`, and returns its output. */
 async function wrangler(config: string, dryRun: boolean): Promise<string> {
   const args = [WRANGLER, 'deploy', '-c', config, '--minify', ...(dryRun ? ['--dry-run'] : [])];
   const child = spawn(process.execPath, args, {
@@ -82,7 +82,7 @@ async function untilReady(url: string): Promise<void> {
     else last = `HTTP ${answer.status}`;
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
-  throw new Refusal(`${url}/ready says ${last}: npm run db:migrate, and wrangler tail, tell more`);
+  throw new Refusal(`${url}/ready says ${last}. Check npm run db:migrate and wrangler tail`);
 }
 
 try {

@@ -1,6 +1,6 @@
 type Bindings = { API: Fetcher; DISPATCHER: { sweep(): Promise<void> } };
 
-/** Stands before both Workers in `npm run dev:edge`: wrangler lets a cron trigger be fired at the first Worker alone. */
+/** The Worker in front of both others in `npm run dev:edge`: wrangler can fire a cron trigger only at the first Worker. */
 export default {
   fetch: (request, { API }) => API.fetch(request),
   scheduled: (_, { DISPATCHER }) => DISPATCHER.sweep(),

@@ -13,15 +13,15 @@ import { readDotenv } from './dotenv.ts';
 import { printWelcome } from './welcome.ts';
 import { QUIET, ROOT, readWorkerConfig, WRANGLER } from './wrangler.ts';
 
-/** As wrangler.toml's cron trigger; DEV_CRON_S says else. */
+/** Seconds between cron triggers: as in wrangler.toml, unless DEV_CRON_S is set. */
 const CRON_S = Number(process.env.DEV_CRON_S ?? 900);
 const CRON_PATH = '/cdn-cgi/local/scheduled';
 const DIRECTORY = join(process.cwd(), '.data/edge');
 const START_MS = 60_000;
-/** What has not ended by then is ended by force. */
+/** Milliseconds after which child processes are killed. */
 const STOP_MS = 5000;
 
-/** The service in workerd, both Workers, on an embedded database that speaks Neon's protocol. No account, no network. */
+/** Runs both Workers in workerd, on an embedded database behind Neon's protocol. Needs no account and no network. */
 async function main(): Promise<number> {
   // Of the two files, the Workers' own goes before.
   const workersOwn = readDotenv('.dev.vars');
@@ -91,10 +91,10 @@ function startWrangler({ host, port }: Config, files: string[]): ChildProcess {
     cwd: ROOT,
     env: { ...process.env, ...QUIET, NO_COLOR: '1' },
     stdio: ['ignore', 'pipe', 'inherit'],
-    // A group of its own: Ctrl-C reaches this process alone, which then ends the others in order.
+    // In a process group of its own, so that Ctrl-C reaches only this process, which then stops the others in order.
     detached: true,
   });
-  // Wrangler shows the secrets among much else: the Workers' own lines are let through.
+  // wrangler prints secrets, so that only the Workers' log lines are passed on.
   createInterface({ input: child.stdout as Readable }).on('line', (line) => {
     const start = line.indexOf('{"time":');
     if (start >= 0) process.stdout.write(`${line.slice(start)}\n`);
@@ -117,11 +117,11 @@ async function stop(child: ChildProcess, ended: Promise<unknown>): Promise<void>
   reaches(group, 'SIGTERM');
   await ended;
   clearTimeout(force);
-  // Whoever is left is ended by force, which takes a moment.
+  // Kill what is left, which takes a moment.
   for (let tries = 0; reaches(group, 'SIGKILL') && tries < 100; tries++) await sleep(10);
 }
 
-/** Sends `signal`, and says whether there was anybody. */
+/** Sends `signal`, and returns whether the process exists. */
 function reaches(group: number, signal: string): boolean {
   try {
     return process.kill(group, signal);

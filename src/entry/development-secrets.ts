@@ -7,7 +7,7 @@ type Env = Record<string, string | undefined>;
 
 const DIRECTORY = '.data';
 
-/** In development, fills in the secrets that are not set with ones generated once and kept in `.data/`. */
+/** In development, fills in secrets that are not set, with generated ones that are kept in `.data/`. */
 export function withDevelopmentSecrets(env: Env): Env {
   if ((env.APP_ENV || 'development') !== 'development') return env;
   const jwtSecret = env.JWKS_URL
@@ -24,7 +24,7 @@ function kept(name: string, make: () => string): string {
   const file = join(DIRECTORY, name);
   mkdirSync(DIRECTORY, { recursive: true });
   try {
-    // Whoever writes first decides: two processes that start at once must end up with the same secret.
+    // The first writer wins: two processes that start at the same time must get the same secret.
     writeFileSync(file, make(), { flag: 'wx', mode: 0o600 });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;

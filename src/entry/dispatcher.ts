@@ -13,7 +13,7 @@ import { emailChannel } from './email-channel.ts';
 
 type Deps = { db: Db; log: Log; metrics: Metrics; secrets: SecretBox };
 
-/** The dispatcher of a process; `close` its sender once it has stopped. */
+/** Creates the dispatcher of a process. Call `close` once it has stopped, to close its HTTP client. */
 export function openDispatcher(config: Config, { db, log, metrics, secrets }: Deps) {
   const settings = { ...config.dispatch, ...processLimits(config.dispatch) };
   const sender = undiciSend({

@@ -4,7 +4,7 @@ import { logEmail } from '../dispatcher/channels/email.ts';
 import { resendEmail } from '../dispatcher/channels/resend.ts';
 import type { Config } from './config.ts';
 
-/** The configured email provider. */
+/** Creates the channel for the configured email provider. */
 export function emailChannel({ email, dispatch }: Config, log: Log): Channel {
   if (email.provider === 'log') return logEmail(log);
   const { resendApiKey: apiKey = '', resendUrl: url, from = '' } = email;

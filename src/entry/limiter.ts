@@ -5,7 +5,7 @@ import { postgresLimiter } from '../platform/limiter-postgres.ts';
 import type { Worker } from '../platform/worker.ts';
 import type { Config } from './config.ts';
 
-/** The configured rate limiter: of this process and those beside it under one primary, or of all on one database. */
+/** Creates the configured rate limiter, which counts for all processes of one primary, or for all on one database. */
 export function createLimiter({ rateLimit }: Config, db: Db, log: Log, worker: Worker | undefined): Limiter {
   const { max: limit, windowS, store } = rateLimit;
   if (store === 'postgres') return postgresLimiter({ db, log, limit, windowS });

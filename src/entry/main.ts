@@ -17,27 +17,27 @@ import { printWelcome } from './welcome.ts';
 
 const forever = new Promise<never>(() => {});
 const TIDY_EVERY_MS = 600_000;
-/** What is left of the time to stop when deliveries are given up on, to settle them. */
+/** Milliseconds before the end of a stop at which deliveries are interrupted, so that they can be settled. */
 const LAST_WORDS_MS = 1000;
 
 /**
- * The service as a process, on Node, Deno and Bun, which differ in their server: ends the process when it is over. A
- * `worker` leaves to its primary what is told once for all of them.
+ * Runs the service as a process on Node, Deno or Bun, which differ in `server`, and exits when it is over. In a `worker`,
+ * what exists once for all workers is left to the primary.
  */
 export async function main(createServer: CreateServer, logAt: LogAt, signals: Signals, worker?: Worker): Promise<void> {
-  // 1 Configuration: read and checked once, before anything else.
+  // 1 Configuration: parsed once, before anything else.
   const config = parseConfig(withDevelopmentSecrets(process.env));
 
   // 2 Logger.
   const log = logAt(config.logLevel);
   if (!worker) warn(config, log);
   const nothingBegun = (why: string) => {
-    log.info('stopped before it listened', { why });
+    log.info('stopped before listening', { why });
     process.exit(0);
   };
   signals.tell({ first: nothingBegun, second: () => {} });
 
-  // 3 Database: opened and asked before anything is served.
+  // 3 Database: opened and checked before anything is served.
   const secrets = createSecretBox(config.secretsKey, config.secretsKeysOld);
   const database = await openDatabase(config, secrets, log);
   const { db } = database;
@@ -48,7 +48,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   const dispatcher = config.dispatchEnabled
     ? (await import('./dispatcher.ts')).openDispatcher(config, { db, log, metrics, secrets })
     : undefined;
-  // Over HTTP there is no listening, and what listens would keep Neon awake.
+  // Neon over HTTP has no LISTEN, and a listening connection would keep it awake.
   const doorbell =
     config.databaseUrl.startsWith('postgres') && !speaksNeon(config)
       ? (await import('../platform/doorbell-postgres.ts')).postgresDoorbell(config.databaseUrl, log, dispatcher?.wake)
@@ -67,7 +67,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     refuseWebhookUrl: (url) => checkWebhookUrl(url, { allowPrivate: config.webhookAllowPrivate }),
     wake: (changed) => {
       dispatcher?.wake(changed);
-      // New work is for one dispatcher; a changed endpoint concerns them all.
+      // One dispatcher is enough for new work; a changed endpoint concerns all of them.
       if (!dispatcher || changed !== undefined) doorbell?.ring(changed);
     },
     log,
@@ -77,7 +77,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     draining: () => draining,
   };
 
-  // 5 Server, with its read and idle time-outs.
+  // 5 Server, with read and idle time-outs.
   const server = createServer({
     ...config,
     maxConnections: Math.ceil(config.maxConnections / (worker?.count ?? 1)),
@@ -86,7 +86,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     fetch: (request, peer) => app.fetch(request, { ...deps, clientAddress: addressOf(request, peer, config) }),
   });
 
-  // 6 Signals: the first asks for an orderly stop, the second for an immediate one, which is the primary's to give.
+  // 6 Signals: the first one asks for an orderly stop, the second for an immediate one. In a worker, only the primary's.
   const exitNow = (why: string) => {
     log.error('stopped at once', { why });
     process.exit(1);
@@ -97,7 +97,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   // 7 Workers: the dispatcher, housekeeping and the metrics server.
   const dispatching = dispatcher?.run() ?? forever;
   dispatching.catch(() => {});
-  // Of several processes one tidies.
+  // Only one of several processes prunes.
   const tidying = worker?.slot ? undefined : setInterval(tidy, TIDY_EVERY_MS, { db, log }, config.retentionDays);
   const sources = {
     pool: database.stats,
@@ -133,13 +133,13 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     log.error('fatal', { error });
   }
 
-  // 10 Orderly stop, each step a log line; past its deadline, an immediate one.
+  // 10 Orderly stop, with a log line per step. After its deadline, an immediate one.
   process.exitCode = failure ? 1 : 0;
   setTimeout(exitNow, config.shutdownTimeoutMs, 'SHUTDOWN_TIMEOUT_MS has passed').unref();
   const outOfTime = AbortSignal.timeout(Math.max(1, config.shutdownTimeoutMs - LAST_WORDS_MS));
   draining = true;
   server.drain();
-  log.info('not ready any more');
+  log.info('not ready');
   if (!failure) await new Promise((resolve) => setTimeout(resolve, config.shutdownDelayMs));
   dispatcher?.stop(outOfTime);
   await server.close();
@@ -162,7 +162,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
 }
 
 function addressOf(request: Request, peer: string, { trustProxy }: Config): string {
-  // The last entry is the one that the trusted proxy itself wrote.
+  // The trusted proxy appended the last entry.
   const forwarded = trustProxy ? request.headers.get('x-forwarded-for')?.split(',').at(-1)?.trim() : undefined;
   return forwarded || peer;
 }

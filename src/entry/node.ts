@@ -1,6 +1,6 @@
 import './prepare.js';
 
-// What is imported statically would be loaded before anything is prepared.
+// Imported dynamically: static imports would be loaded before prepare.js has run.
 const { start } = await import('./start.ts');
 
 const clusters = async () => (await import('node:cluster')).default;
@@ -21,7 +21,7 @@ await start({
   },
   join: async () => {
     const { worker } = await clusters();
-    // Without its primary it is to stop in order, as any process does, rather than at once.
+    // When the primary is gone, stop in order rather than at once.
     if (worker) worker.exitedAfterDisconnect = true;
   },
 });

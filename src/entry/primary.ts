@@ -15,12 +15,12 @@ type Env = Record<string, string | undefined>;
 export type Fork = (env: Env) => ChildProcess;
 
 const forever = new Promise<never>(() => {});
-/** How long a scrape waits for workers that do not answer; they ask the database for two seconds. */
+/** Milliseconds that a scrape waits for a worker, which itself waits two seconds for the database. */
 const SCRAPE_MS = 3000;
 
-/** The first of several processes, which starts the others and serves none of the app. False where one is enough. */
+/** Runs the primary, which starts workers and serves no requests. Returns false if one process is enough. */
 export async function primary(fork: Fork, logAt: LogAt, signals: Signals): Promise<boolean> {
-  // 1 Configuration: read and checked once; the workers get the very same, generated secrets included.
+  // 1 Configuration: parsed once. The workers get the same variables, generated secrets included.
   const env = withDevelopmentSecrets(process.env);
   const config = parseConfig(env);
 
@@ -30,7 +30,7 @@ export async function primary(fork: Fork, logAt: LogAt, signals: Signals): Promi
   if (count === 1) return false;
   warn(config, log);
 
-  // 3 Workers, and what they tell of themselves.
+  // 3 Workers, and their metrics.
   const sum = config.metrics && (await import('../platform/metrics-sum.ts')).createMetricsSum();
   let port = config.port;
   const processes = keepProcesses({
@@ -40,7 +40,7 @@ export async function primary(fork: Fork, logAt: LogAt, signals: Signals): Promi
     onDeath: (pid) => sum?.died(pid),
   });
 
-  // 4 Signals: the first asks for an orderly stop, the second for an immediate one.
+  // 4 Signals: the first one asks for an orderly stop, the second for an immediate one.
   const exitNow = (why: string) => {
     log.error('stopped at once', { why });
     processes.kill();
@@ -69,7 +69,7 @@ export async function primary(fork: Fork, logAt: LogAt, signals: Signals): Promi
     log.error('fatal', { error });
   }
 
-  // 8 Orderly stop; past its deadline, an immediate one.
+  // 8 Orderly stop. After its deadline, an immediate one.
   setTimeout(exitNow, config.shutdownTimeoutMs, 'SHUTDOWN_TIMEOUT_MS has passed').unref();
   const clean = await processes.stop();
   log.info('workers stopped');
@@ -87,11 +87,11 @@ async function welcome(config: Config, url: string, count: number, log: Log): Pr
 function processesOf({ processes, databaseUrl }: Config, log: Log): number {
   if (processes !== 'auto') return processes;
   if (!databaseUrl.startsWith('pglite:')) return availableParallelism();
-  log.info('one process', { why: 'the embedded database can be opened by one alone' });
+  log.info('one process', { why: 'only one process can open the embedded database' });
   return 1;
 }
 
-/** The port that the workers are to share, which nobody else has: told once, by the one who starts them. */
+/** Returns the port that the workers share. Rejects if it is taken, which a worker would not notice. */
 async function freePort({ host, port }: Config): Promise<number> {
   const server = createServer();
   const url = await listen(server, host, port);

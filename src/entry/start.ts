@@ -9,18 +9,18 @@ import type { Fork } from './primary.ts';
 
 type Runtime = {
   createServer: () => Promise<CreateServer>;
-  /** How another process of this entry is started, with this environment. */
+  /** Starts another process of this entry with this environment. */
   fork: () => Promise<Fork>;
-  /** Called first where this process is one of those. */
+  /** Called first in a worker. */
   join?: () => Promise<void>;
 };
 
-/** The process's logger, before and after its level is known. */
+/** Creates the logger of a process. */
 export type LogAt = (level: LogLevel) => Log;
 
-/** The service as one process, or as the first of several, which watches the others: ends the process when it is over. */
+/** Runs the service in one process, or the primary of several. Exits when it is over. */
 export async function start({ createServer, fork, join }: Runtime): Promise<void> {
-  // Before all else is loaded: as a container's first process a signal would be lost.
+  // Before anything else is loaded: a container's first process (PID 1) ignores signals that it does not handle.
   const signals = hearSignals();
   const worker = thisWorker();
   // What the primary read, a worker was given.

@@ -11,7 +11,7 @@ try {
   if (!values.sub) throw new Error(USAGE);
   readDotenv();
   const config = parseConfig(withDevelopmentSecrets(process.env));
-  if (!config.jwt.secret) throw new Error('JWT_SECRET is not set: tokens come from the issuer behind JWKS_URL');
+  if (!config.jwt.secret) throw new Error('JWT_SECRET is not set: get tokens from the issuer of JWKS_URL');
   process.stdout.write(`${await signToken(config.jwt, values.sub, values.scope)}\n`);
 } catch (error) {
   const lines = error instanceof ConfigError ? error.problems : [(error as Error).message];

@@ -3,7 +3,7 @@ import { signToken } from './sign-token.ts';
 
 const SCOPES = 'users:read users:write webhooks:read webhooks:write notifications:read notifications:write';
 
-/** In development: where the service is, and a request that works as it is. */
+/** In development, prints the service's URL and a request that works as pasted. */
 export async function printWelcome(config: Config, url: string): Promise<void> {
   const lines = ['', `Keelson is listening on ${url}`, `Documentation: ${url}/docs`];
   if (config.jwt.secret) {

@@ -1,9 +1,9 @@
 import { type Config, ConfigError, parseConfig } from './config.ts';
 
-/** Six connections may await an answer at once: one is for the database. */
+/** Workers allow six connections at a time. One of them is for the database. */
 const MOST_AT_ONCE = 5;
 
-/** As on Node, and what a Worker needs besides. Takes what is bound: text is configuration, the rest is not. */
+/** Parses a Worker's configuration from its bindings: those that are text are variables. */
 export function workersConfig(env: Record<string, unknown>): Config {
   const variables = textOf(env);
   const problems: string[] = [];
@@ -13,9 +13,9 @@ export function workersConfig(env: Record<string, unknown>): Config {
   return read(variables, problems);
 }
 
-/** The dispatcher's: without tokens to check, and within what one invocation may do. */
+/** Parses the configuration of the dispatcher's Worker, with the limits of one invocation. */
 export function dispatcherConfig(env: Record<string, unknown>): Config {
-  // No token ever comes here, so that it is not given what they are checked with.
+  // It checks no tokens, so that it has no key for them.
   const unused = { JWT_SECRET: undefined, JWKS_URL: 'https://unused.invalid/' };
   const variables = { DISPATCH_CONCURRENCY: String(MOST_AT_ONCE), ...textOf(env), ...unused };
   const problems: string[] = [];

@@ -12,7 +12,7 @@ import { createVerifier } from '../platform/verify-jwt.ts';
 import { warn } from './config.ts';
 import { workersConfig } from './workers-config.ts';
 
-/** What wrangler.toml binds beside vars and secrets. */
+/** The bindings in wrangler.toml, besides vars and secrets. */
 type Bindings = {
   RATE_LIMITER?: RateLimitBinding;
   /** The dispatcher's Worker, worker-cron/. */
@@ -21,14 +21,14 @@ type Bindings = {
 
 const bindings = env as Bindings;
 
-// 1 Configuration: at module scope, so that a bad one fails the deployment and not the first request.
+// 1 Configuration: at module scope, so that an invalid one fails the deployment and not the first request.
 const config = workersConfig(env as Record<string, unknown>);
 
-// 2 Logger: the platform ends the lines itself.
+// 2 Logger: the platform adds line ends.
 const log = createLog(config.logLevel, (line) => console.log(line.trimEnd()));
 warn(config, log);
 
-// 3 Database: nothing is opened; each statement is a request of its own.
+// 3 Database: nothing to open, as each statement is an HTTP request.
 const { db } = openNeon({
   url: config.databaseUrl,
   fetchEndpoint: config.databaseFetchEndpoint,
@@ -60,7 +60,7 @@ export default {
   },
 } satisfies ExportedHandler;
 
-// An isolate may not be there when a batch would be full.
+// Exported one by one: an isolate may be gone before a batch is full.
 function exportAtOnce({ record, flush }: ReturnType<typeof otlpTrace>): Deps['trace'] {
   return (span) => {
     record(span);
@@ -68,12 +68,12 @@ function exportAtOnce({ record, flush }: ReturnType<typeof otlpTrace>): Deps['tr
   };
 }
 
-// A lost ring costs one tick, so that it may fail the log alone.
+// A lost ring delays work until the cron trigger, so that a failure is only logged.
 function wake({ DISPATCHER }: Bindings, ctx: ExecutionContext, log: Log, changed?: string): void {
   if (!DISPATCHER) return;
   ctx.waitUntil(
     Promise.resolve()
       .then(() => DISPATCHER.wake(changed))
-      .catch((error) => log.warn('cannot wake the dispatcher', { error })),
+      .catch((error) => log.warn('ring failed', { error })),
   );
 }

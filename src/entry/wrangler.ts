@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** What keeps wrangler from sending anything anywhere, and from asking. */
+/** Turns off wrangler's telemetry and its prompts. */
 export const QUIET = {
   WRANGLER_SEND_METRICS: 'false',
   WRANGLER_SEND_ERROR_REPORTS: 'false',
@@ -10,9 +10,9 @@ export const QUIET = {
   CI: '1',
 };
 
-/** The folder of package.json. */
+/** The directory of package.json. */
 export const ROOT = join(import.meta.dirname, '../..');
-/** Wrangler's command line, to be run by node: without the launcher that its bin is. */
+/** wrangler's command-line script for node, without the launcher in `.bin`. */
 export const WRANGLER = join(dirname(fileURLToPath(import.meta.resolve('wrangler'))), 'cli.js');
 
 export type WorkerConfig = { name: string; compatibility_date: string; vars: Record<string, unknown> } & Record<
@@ -20,7 +20,7 @@ export type WorkerConfig = { name: string; compatibility_date: string; vars: Rec
   unknown
 >;
 
-/** A Worker's configuration without its cron trigger and routes, with absolute paths, so that it works from anywhere. */
+/** Reads a Worker's configuration, without cron trigger and routes, with absolute paths. */
 export async function readWorkerConfig(path: string): Promise<WorkerConfig> {
   Object.assign(process.env, QUIET);
   const { unstable_readConfig } = await import('wrangler');

@@ -1,7 +1,7 @@
 import { malformedRequest } from './refusal.ts';
 import type { CreateServer } from './server.ts';
 
-/** What is used of Bun's global. */
+/** The parts of Bun's global that are used. */
 declare const Bun: {
   serve(options: {
     hostname: string;
@@ -18,10 +18,10 @@ type BunServer = {
   stop(closeActiveConnections?: boolean): Promise<void>;
 };
 
-/** What Bun takes at most, in seconds. */
+/** The maximum of Bun's idle time-out, in seconds. */
 const MAX_IDLE_S = 255;
 
-/** Bun's HTTP server around a fetch handler, with an orderly stop. Its one time-out is for connections that are silent. */
+/** Creates Bun's HTTP server for a fetch handler, with an orderly stop. Its only time-out is that for idle connections. */
 export const createBunServer: CreateServer = ({ fetch, host, port, idleTimeoutMs, reusePort, log }) => {
   let server: BunServer | undefined;
   let draining = false;
@@ -47,7 +47,7 @@ export const createBunServer: CreateServer = ({ fetch, host, port, idleTimeoutMs
       });
       return server.url.href.replace(/\/$/, '');
     },
-    // Bun tells of no server that breaks: it goes on accepting.
+    // Bun reports no broken server: it goes on accepting.
     broken: new Promise<never>(() => {}),
     drain: () => {
       draining = true;
@@ -59,7 +59,7 @@ export const createBunServer: CreateServer = ({ fetch, host, port, idleTimeoutMs
   };
 };
 
-/** Undefined where no URL can be made, or two: Bun gives two Hosts as a list. HTTP/1.0 does without, and has a path alone. */
+/** Returns undefined if there is no valid URL, or two: Bun joins two Hosts to a list. HTTP/1.0 may have only a path. */
 function withUrl(request: Request): Request | undefined {
   const host = request.headers.get('Host');
   if (host === null && request.url.startsWith('/')) return new Request(`http://localhost${request.url}`, request);

@@ -2,18 +2,18 @@ import { types as driverTypes, neon, neonConfig } from '@neondatabase/serverless
 import { canceled, type Db, systemCode, TIMESTAMPTZ, timestamptz, toDbError, withoutAnswer } from '../db.ts';
 import type { OpenDb } from './open-db.ts';
 
-/** Milliseconds that a statement gets to report its outcome when the server is about to end it by itself. */
+/** Milliseconds that a statement gets to report its outcome if the server is about to cancel it. */
 const CANCEL_GRACE_MS = 1000;
 
 /**
- * Runtimes' codes for a request that was never sent: Node's and Bun's. Deno and workerd have none, so that a refused
- * connection leaves the outcome unknown there.
+ * Error codes for a request that was never sent, on Node and Bun. Deno and workerd have none, so that a refused connection
+ * leaves the outcome unknown there.
  */
 const NOT_SENT = /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT|ConnectionRefused)$/;
 
 type Options = { url: string; fetchEndpoint?: string | undefined; statementTimeoutMs?: number };
 
-/** What travels with each query: the driver has one endpoint for all of its clients, and keeps the status to itself. */
+/** Options of each query: the driver has one endpoint for all clients, and does not expose the HTTP status. */
 type Own = { endpoint?: string; answered(status: number): void };
 
 neonConfig.fetchFunction = async (usual: string, { endpoint, answered, ...init }: RequestInit & Own) => {
@@ -29,10 +29,10 @@ const types = {
 };
 
 /**
- * Neon's HTTP driver: a statement is one round trip, and there is no connection to keep or close. Throws where `url`
- * is none. An aborted statement is cancelled by Neon's proxy, which sees the client go; its outcome is known only
- * where `statementTimeoutMs` ends it at about the same time. Whatever else is not Postgres's word leaves it unknown,
- * unless the request was never sent, or refused as one (4xx, but for 400, which also tells of a compute lost at work).
+ * Opens a database through Neon's HTTP driver: one round trip per statement, no connections. Throws if `url` is invalid.
+ * Neon's proxy cancels an aborted statement when the client disconnects; its outcome is known only if
+ * `statementTimeoutMs` ends it at about the same time. Without an answer from Postgres the outcome is unknown, unless the
+ * request was never sent, or was refused (a 4xx other than 400, which can also mean that the compute was lost).
  */
 export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): OpenDb {
   const sql = neon(withStatementTimeout(url, statementTimeoutMs));
@@ -76,7 +76,7 @@ export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): O
   return { db, close: async () => {}, stats: () => ({ total: 0, idle: 0, waiting: 0 }) };
 }
 
-/** A signal that follows `signal`: at once, or after its grace where the server is about to end the statement itself. */
+/** Returns a signal that follows `signal`: at once, or after a grace period if the server is about to end the statement. */
 function abortedLate(signal: AbortSignal, graceUntil: number): { signal: AbortSignal; dispose(): void } {
   const controller = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -94,10 +94,10 @@ function abortedLate(signal: AbortSignal, graceUntil: number): { signal: AbortSi
 }
 
 function withStatementTimeout(url: string, milliseconds: number | undefined): string {
-  // Neither the URL nor what its parser says of it may reach a log: it holds the password.
+  // The URL holds the password: neither it nor the parser's message may be logged.
   if (!/^postgres(ql)?:/.test(url) || !URL.canParse(url)) throw new Error('the database URL is not a postgres:// URL');
   const parsed = new URL(url);
-  // PgBouncer behind a pooled host drops or refuses start-up options.
+  // PgBouncer behind a pooled host drops or refuses start-up options: send none.
   if (milliseconds === undefined || parsed.hostname.split('.')[0]?.endsWith('-pooler')) return url;
   const options = [parsed.searchParams.get('options'), `-c statement_timeout=${milliseconds}`];
   parsed.searchParams.set('options', options.filter(Boolean).join(' '));

@@ -1,12 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
-import { drizzle } from 'drizzle-orm/pglite';
-import { migrate } from 'drizzle-orm/pglite/migrator';
 import { canceled, DbError, type SessionDb, TIMESTAMPTZ, timestamptz, toDbError, withoutAnswer } from '../db.ts';
 import { abortable } from '../http/abortable.ts';
 import { lockDirectory } from './lock-directory.ts';
-import { MIGRATIONS } from './migrate.ts';
+import { applyMigrations } from './migrate.ts';
 import type { OpenDb } from './open-db.ts';
 import type { Sent } from './prepared-query.ts';
 import { ROLLBACK, type Session, transact } from './transact.ts';
@@ -18,8 +16,8 @@ export async function openPglite(dir: string): Promise<OpenDb<SessionDb>> {
 }
 
 /**
- * Opens the database kept in `dir`, or in memory for `memory://`; migrated here, as nobody else can reach it. Throws
- * where another process has the directory.
+ * Opens the database in `dir`, or in memory for `memory://`, and migrates it, as no other process can. Throws if another
+ * process has opened the directory.
  */
 export async function openPgliteClient(dir: string): Promise<{ client: PGlite; close(): Promise<void> }> {
   const inMemory = dir.startsWith('memory://');
@@ -27,7 +25,7 @@ export async function openPgliteClient(dir: string): Promise<{ client: PGlite; c
   const unlock = inMemory ? () => {} : lockDirectory(resolve(dir));
   try {
     const client = await PGlite.create(dir);
-    await migrate(drizzle(client), { migrationsFolder: MIGRATIONS });
+    await client.transaction((transaction) => applyMigrations(transaction.query.bind(transaction)));
     return { client, close: () => client.close().finally(unlock) };
   } catch (error) {
     unlock();

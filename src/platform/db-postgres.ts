@@ -9,8 +9,8 @@ import { sharedConnections } from './shared-connections.ts';
 import { ROLLBACK, type Session, transact, type Work } from './transact.ts';
 
 /**
- * node-postgres over TCP: a pool, statements prepared once per connection, and cancellation on the server. A statement
- * settles soon after its signal aborts, whatever the network does.
+ * Opens a database through node-postgres over TCP: a pool, statements prepared once per connection, cancellation on the
+ * server. A statement settles soon after its signal aborts, whatever the network does.
  */
 export function openPostgres(options: PoolOptions): OpenDb<SessionDb> {
   const connections = openConnections(options);

@@ -1,7 +1,7 @@
 import { malformedRequest } from './refusal.ts';
 import type { CreateServer } from './server.ts';
 
-/** What is used of Deno's global. */
+/** The parts of Deno's global that are used. */
 declare const Deno: {
   serve(options: {
     hostname: string;
@@ -15,7 +15,7 @@ declare const Deno: {
 type Address = { hostname: string; port: number };
 type DenoServer = { finished: Promise<void>; shutdown(): Promise<void> };
 
-/** Deno's HTTP server around a fetch handler, with an orderly stop. It has no time-outs and no limits of its own. */
+/** Creates Deno's HTTP server for a fetch handler, with an orderly stop. It has no time-outs and no limits. */
 export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, log }) => {
   const broken = Promise.withResolvers<never>();
   broken.promise.catch(() => {});
@@ -24,7 +24,7 @@ export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, l
 
   async function handler(request: Request, { remoteAddr }: { remoteAddr: Address }): Promise<Response> {
     const coding = request.headers.get('Transfer-Encoding') ?? 'chunked';
-    // Deno's parser leaves both to us.
+    // Deno's parser accepts both.
     if (!URL.canParse(request.url) || coding.toLowerCase() !== 'chunked') return malformedRequest();
     const response = await fetch(request, remoteAddr.hostname);
     if (draining) response.headers.set('Connection', 'close');

@@ -4,31 +4,30 @@ import type pg from 'pg';
 import type { Log } from '../deps.ts';
 import { attempt, outageLog, pgClients, settlesWithin } from './pg-client.ts';
 
-/** What processes on one database listen to. */
+/** The channel of NOTIFY, for all processes on a database. */
 const CHANNEL = 'keelson_due';
-/** Milliseconds between two rings: those that come meanwhile go together. */
+/** Milliseconds between two NOTIFYs. Rings in between are combined. */
 const RING_EVERY_MS = 10;
-/** Milliseconds that a statement of the doorbell's may take. */
+/** Milliseconds that a statement of the doorbell may take. */
 const ANSWER_MS = 2000;
-/** Milliseconds after which a listener is asked whether it still hears. */
+/** Milliseconds between checks of the LISTEN connection. */
 const ASK_EVERY_MS = 3000;
-/** Milliseconds before a lost listener is replaced, doubling with each failure. */
+/** Milliseconds before a lost LISTEN connection is replaced. It doubles with each failure. */
 const RECONNECT_MS = 250;
 const RECONNECT_MAX_MS = 5000;
-/** Milliseconds that rings under way get when the doorbell is closed. */
+/** Milliseconds that pending rings get when the doorbell is closed. */
 const CLOSE_MS = 1000;
 
 type Bell = {
-  /** Never throws, never waits. */
+  /** Returns at once. Never throws. */
   ring(changedEndpointId?: string): void;
   close(): Promise<void>;
 };
 
 /**
- * Lets processes on one Postgres ring each other's dispatchers. `ring` notifies after the commit, never with it, so
- * that writers do not queue for NOTIFY's lock; rings that come soon after one go together, equal ones as one.
- * With `onRing` it listens, on a connection of its own that is replaced when it is lost or silent: what was missed
- * meanwhile is rung for then, and otherwise waits for the tick.
+ * Lets processes on one Postgres ring each other's dispatchers, by NOTIFY. `ring` notifies after the commit, so that
+ * writers do not queue for NOTIFY's lock. Rings in quick succession are combined. With `onRing` it listens, on its own
+ * connection, which is replaced when it is lost or silent. It then rings once, for what was missed.
  */
 export function postgresDoorbell(url: string, log: Log, onRing?: (changedEndpointId?: string) => void): Bell {
   const { Client, destroyAll } = pgClients(url, 'keelson-doorbell');
@@ -51,7 +50,7 @@ export function postgresDoorbell(url: string, log: Log, onRing?: (changedEndpoin
     while (rings.size > 0 && !closed.aborted) {
       const ids = [...rings];
       rings.clear();
-      // Once more on a fresh connection: the one at hand may have died long ago.
+      // Retry on a new connection: the old one may have died long ago.
       const sent = notify(ids)
         .catch(() => notify(ids))
         .then(notifyHealth.back, notifyHealth.lost);
@@ -90,7 +89,7 @@ export function postgresDoorbell(url: string, log: Log, onRing?: (changedEndpoin
     }
   }
 
-  /** Listens until the connection breaks or is silent; rejects with why. */
+  /** Listens until the connection breaks or stays silent. */
   async function listen(hear: (changedEndpointId?: string) => void): Promise<void> {
     const client = await connect();
     const ask = (text: string) => attempt(client, ANSWER_MS, client.query(text));

@@ -1,13 +1,13 @@
 import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 
-/** Looks names up in the system's hosts file, which is read again once it has changed; without one, it has no names. */
+/** Looks up names in the system's hosts file, and reads it again when it has changed. Without the file, finds none. */
 export function hostsFile(path = '/etc/hosts'): (name: string) => string[] | undefined {
   let version = '';
   let names = new Map<string, string[]>();
   return (name) => {
     try {
-      // Not asynchronous: that would wait for the threads that the system's own look-ups may hold.
+      // Synchronous: asynchronous reads would wait for the thread pool, which look-ups by the system may block.
       const { mtimeMs, size } = statSync(path);
       if (version !== `${mtimeMs} ${size}`) names = parse(readFileSync(path, 'utf8'));
       version = `${mtimeMs} ${size}`;

@@ -7,29 +7,29 @@ export type KeySetOptions = {
   /** Milliseconds since 1970. */
   now: () => number;
   fetch: typeof fetch;
-  /** Keeps `work` alive past the request that began it, where the runtime has to be told: `waitUntil` on Workers. */
+  /** Keeps `work` alive beyond the request that started it: `waitUntil` on Workers. */
   background: (work: Promise<void>) => void;
 };
 
-/** From this age on, keys are fetched anew, in the background. */
+/** The age in milliseconds at which keys are fetched again, in the background. */
 const MAX_AGE_MS = 600_000;
-/** From one fetch to the next, however many unknown key ids come meanwhile. */
+/** Milliseconds between two fetches, however many unknown key ids arrive. */
 const COOL_DOWN_MS = 30_000;
-/** The same as long as there are no keys at all. */
+/** The same while there are no keys. */
 const RETRY_MS = 1000;
 const FETCH_TIMEOUT_MS = 3000;
-/** When a fetch that has not ended must have vanished. */
+/** Milliseconds after which an unfinished fetch counts as lost. */
 const GIVEN_UP_MS = FETCH_TIMEOUT_MS + 500;
 const MAX_BYTES = 1024 * 1024;
 const KEY_TYPES = ['RSA', 'EC', 'OKP'];
 const LOOK_AGAIN_MS = 20;
 
 /**
- * The keys at `url`, for jose. Keys once fetched stay good while their server is away. Rejects with AppError
- * `unavailable` where there are none yet, and for an unknown key id where the keys are too old to say that it is wrong.
+ * Returns the keys at `url`, for jose. Fetched keys stay valid while their server is unavailable. Rejects with AppError
+ * `unavailable` if there are no keys yet, and for an unknown key id if the keys are too old to call it wrong.
  *
- * jose's own createRemoteJWKSet refuses every token once an aged set cannot be renewed, and counts no cool-down after
- * a fetch that failed.
+ * jose's createRemoteJWKSet refuses every token once an old set cannot be fetched again, and has no cool-down after a
+ * failed fetch.
  */
 export function remoteKeySet(url: string, { log, now, fetch, background }: KeySetOptions): JWTVerifyGetKey {
   let keys: ReturnType<typeof createLocalJWKSet> | undefined;
@@ -37,7 +37,7 @@ export function remoteKeySet(url: string, { log, now, fetch, background }: KeySe
   let triedAt = Number.NEGATIVE_INFINITY;
   let loading = false;
 
-  // By the clock as well: on Workers a fetch vanishes with its request, and would leave `loading` set.
+  // Expires by time, too: on Workers a fetch is lost with its request, and would leave `loading` set.
   const isLoading = () => loading && now() - triedAt < GIVEN_UP_MS;
   const isOld = () => now() - loadedAt >= MAX_AGE_MS;
   const mayTry = (pauseMs: number) => isLoading() || now() - triedAt >= pauseMs;
@@ -49,13 +49,13 @@ export function remoteKeySet(url: string, { log, now, fetch, background }: KeySe
       keys = createLocalJWKSet(await fetchKeys(url, fetch));
       loadedAt = now();
     } catch (error) {
-      log.warn('cannot load the key set', { error });
+      log.warn('JWKS fetch failed', { error });
     } finally {
       loading = false;
     }
   }
 
-  // Whoever comes second looks again instead of awaiting the first one's promise, which Workers forbid.
+  // A second request polls: Workers forbid awaiting a promise of another request.
   async function loadOrWait(): Promise<void> {
     if (!isLoading()) return load();
     while (isLoading()) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
@@ -85,15 +85,15 @@ async function fetchKeys(url: string, get: typeof fetch): Promise<JSONWebKeySet>
   });
   if (response.status !== 200) {
     await response.body?.cancel();
-    throw new Error(`the key server answered with HTTP ${response.status}`);
+    throw new Error(`the JWKS server responded with HTTP ${response.status}`);
   }
   const text = await limitedText(response);
   try {
     const { keys } = JSON.parse(text) as JSONWebKeySet;
-    // A member that nobody here can use must not cost those that somebody can.
+    // Skip keys of unknown types instead of refusing the whole set.
     return { keys: keys.filter((key) => KEY_TYPES.includes(key?.kty as string)) };
   } catch {
-    throw new Error('the key server answered with something that is not a key set');
+    throw new Error('the JWKS server responded with something that is not a JWKS');
   }
 }
 
@@ -108,14 +108,14 @@ async function limitedText({ body }: Response): Promise<string> {
     received += value.byteLength;
     if (received > MAX_BYTES) {
       await reader.cancel();
-      throw new Error(`the key server answered with more than ${MAX_BYTES} bytes`);
+      throw new Error(`the JWKS server responded with more than ${MAX_BYTES} bytes`);
     }
     text += decoder.decode(value, { stream: true });
   }
 }
 
 function unavailable(): AppError {
-  return new AppError('unavailable', 'The keys that tokens are checked with are out of reach.', {
+  return new AppError('unavailable', 'The JWKS is unavailable.', {
     headers: { 'Retry-After': '1' },
   });
 }

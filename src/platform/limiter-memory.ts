@@ -2,32 +2,32 @@ import type { Limiter, Quota } from '../deps.ts';
 
 type Window = { count: number; endsAt: number };
 
-/** Keys of a kind that are counted each by itself; what comes beyond them shares counts. */
+/** How many keys of a kind have a count of their own. Further keys share counts. */
 const MAX_KEYS = 100_000;
-/** How many counts they share: a power of two. */
+/** How many shared counts there are: a power of two. */
 const SHARED = 65_536;
-/** How often in a window those that have ended are looked for. */
+/** How often per window ended ones are removed. */
 const SWEEPS = 4;
 
 export type MemoryLimiter = Limiter & {
-  /** Counts what another process let `key` take. */
+  /** Counts requests of `key` that another process admitted. */
   heard(key: string, times: number): void;
 };
 
 /**
- * Fixed windows in this process's memory: exact for one process, and for several as soon as each has heard of the others.
- * Past 100,000 keys no window is forgotten before its time: new keys share some, and may be refused for one another.
+ * Limits by fixed windows in memory: exact for one process, and for several once each has heard from the others. Beyond
+ * 100,000 keys, no window is dropped early: new keys share windows, and may be refused because of one another.
  */
 export function memoryLimiter(
   limit: number,
   windowS: number,
   now: () => number = () => performance.now(),
 ): MemoryLimiter {
-  // Apart, so that whoever has no token cannot crowd out those who have.
+  // Separate, so that clients without a token cannot crowd out those with one.
   const [addresses, subjects] = [createTable(), createTable()];
   let sweepAt = 0;
 
-  // All at once: deleting the first of a large Map again and again takes longer each time.
+  // All at once: deleting the first entry of a large Map again and again gets slower each time.
   function sweep(at: number): void {
     for (const windows of [addresses.own, addresses.shared, subjects.own, subjects.shared]) {
       for (const [key, { endsAt }] of windows) if (endsAt <= at) windows.delete(key);
@@ -41,7 +41,7 @@ export function memoryLimiter(
     const window = own.get(key);
     if (window && window.endsAt > at) return window;
     if (at >= sweepAt) sweep(at);
-    // Whoever was counted there goes on being, so that nobody is freed early when there is room again.
+    // A key with a shared count keeps it for the window, even if there is room again.
     const among = shared.get(hash(key));
     if (among && among.endsAt > at) return among;
     const opened = { count: 0, endsAt: at + windowS * 1000 };
@@ -74,7 +74,7 @@ type Table = { own: Map<string, Window>; shared: Map<string, Window> };
 
 const createTable = (): Table => ({ own: new Map(), shared: new Map() });
 
-/** FNV-1a, as many bits as there are shared counts. */
+/** FNV-1a, reduced to the number of shared counts. */
 function hash(key: string): string {
   let hash = 0x811c9dc5;
   for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);

@@ -5,17 +5,17 @@ import { pruneWindows, takeOne, type WindowRow } from '../rate-limits/store.ts';
 
 type Options = { db: Db; log: Log; limit: number; windowS: number; now?: () => number };
 
-/** A database that does not say by then is not worth the wait. */
+/** Milliseconds to wait for the database. */
 const TIMEOUT_MS = 1000;
-/** Each take leaves one row at most, so that pruning twice as many keeps ahead of them. */
+/** Each take adds at most one row, so that pruning twice as many keeps the table small. */
 const PRUNE_EVERY = 500;
 const PRUNE_AT_MOST = 1000;
-/** Refused keys remembered at most; past it the oldest is forgotten. */
+/** How many refused keys are remembered. Beyond it, the oldest is dropped. */
 const MAX_REFUSED = 10_000;
 
 /**
- * Fixed windows in the database, shared by every process, at the price of a round trip. A key once refused costs none
- * until its window ends: this process remembers it. Lets everything pass while the database is away.
+ * Limits by fixed windows in the database, shared by all processes, at the cost of a round trip. A refused key costs none
+ * until its window ends: the process remembers it. Admits all requests while the database is unavailable.
  */
 export function postgresLimiter({ db, log, limit, windowS, now = () => performance.now() }: Options): Limiter {
   const refused = new Map<string, number>();
@@ -60,7 +60,7 @@ export function postgresLimiter({ db, log, limit, windowS, now = () => performan
   };
 }
 
-// Keys hold addresses and subjects, which are nobody's business there, and may be longer than an index takes.
+// Hashed: keys contain addresses and subjects, which must not be stored, and may be too long for an index.
 function hash(name: string): string {
   return createHash('sha256').update(name).digest('base64url');
 }

@@ -1,9 +1,9 @@
 import type { Limiter } from '../deps.ts';
 
-/** Cloudflare's rate-limit binding: counts per location, tells neither what remains nor when. */
+/** Cloudflare's rate-limit binding. It counts per location, and reports neither the remaining quota nor the reset. */
 export type RateLimitBinding = { limit(options: { key: string }): Promise<{ success: boolean }> };
 
-/** The binding as a Limiter; `limit` and `windowS` repeat what it is configured with. */
+/** Wraps the binding as a Limiter. `limit` and `windowS` repeat its configuration. */
 export function workersLimiter(binding: RateLimitBinding, limit: number, windowS: number): Limiter {
   return {
     limit,

@@ -12,7 +12,7 @@ export function listen(server: Server, host: string, port: number): Promise<stri
   });
 }
 
-/** Rejects when `server` breaks; nobody need be listening for that. */
+/** Returns a promise that rejects when `server` fails. It may be left without a handler. */
 export function brokenServer(server: Server): Promise<never> {
   const broken = new Promise<never>((_, reject) => server.on('error', reject));
   broken.catch(() => {});

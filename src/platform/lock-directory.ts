@@ -1,8 +1,8 @@
 import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 
 /**
- * Takes `<dir>.lock` for this process and returns what gives it back. A lock left behind by a process that is gone is
- * taken over. Throws where a living process holds it.
+ * Takes `<dir>.lock` for this process, and returns a function to release it. Takes over the lock of a process that is
+ * gone. Throws if a living process has it.
  */
 export function lockDirectory(dir: string): () => void {
   const file = `${dir}.lock`;
@@ -10,7 +10,7 @@ export function lockDirectory(dir: string): () => void {
   const owner = take(file);
   if (owner !== undefined) {
     if (isAnother(owner)) throw refuse(owner);
-    // One at a time, or the second to find the lock abandoned would remove the one that the first has just taken.
+    // One process at a time: else a second one could remove the lock that the first has just taken over.
     const takingOver = `${file}.takeover`;
     const rival = take(takingOver);
     if (rival !== undefined && isAnother(rival)) throw refuse(rival);
@@ -27,7 +27,7 @@ export function lockDirectory(dir: string): () => void {
   return () => rmSync(file, { force: true });
 }
 
-/** Makes `file` with this process's id in it, at once and whole, as a link does; returns whose it is where it exists. */
+/** Creates `file` with this process's id atomically (by a link). If it exists, returns its owner. */
 function take(file: string): number | undefined {
   const own = `${file}.${process.pid}`;
   writeFileSync(own, String(process.pid));
@@ -42,7 +42,7 @@ function take(file: string): number | undefined {
   }
 }
 
-/** The process that `file` names; 0 where it names none or has gone meanwhile. */
+/** Returns the process id in `file`, or 0 if there is none or the file is gone. */
 function holderOf(file: string): number {
   try {
     return Number(readFileSync(file, 'utf8'));
@@ -52,7 +52,7 @@ function holderOf(file: string): number {
   }
 }
 
-/** Whether `pid` is a living process other than this one, which may have the id of one before it. */
+/** Whether `pid` is a living process other than this one (ids are reused). */
 function isAnother(pid: number): boolean {
   if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) return false;
   try {

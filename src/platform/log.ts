@@ -3,7 +3,7 @@ import type { Fields, Log } from '../deps.ts';
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LEVELS)[number];
 
-/** JSON lines, the same on every runtime; `write` gets each with its newline. `always` is part of every line. */
+/** Creates a logger of JSON lines. `write` gets each line with its newline. `always` is part of every line. */
 export function createLog(level: LogLevel, write: (line: string) => void, always?: Fields): Log {
   const log = (at: LogLevel) => {
     if (LEVELS.indexOf(at) < LEVELS.indexOf(level)) return () => {};
@@ -26,7 +26,7 @@ function stringify(line: Line): string {
   }
 }
 
-/** An error with its stack and causes, and of its own properties only those known to hold nothing personal. */
+/** Formats an error with stack and causes; of its properties, only those known to contain nothing personal. */
 function plain(error: unknown, depth = 0): unknown {
   if (!(error instanceof Error)) return typeof error === 'string' ? error : 'not an error';
   const { name, message, stack, cause } = error;

@@ -4,7 +4,7 @@ import { brokenServer, listen } from './listen.ts';
 
 type Options = { host: string; port: number; contentType: string; expose: () => Promise<string>; log: Log };
 
-/** Serves `/metrics` on a listener of its own. */
+/** Creates a server for `/metrics` only. */
 export function createMetricsServer({ host, port, contentType, expose, log }: Options) {
   const server = createServer(async (request, response) => {
     if (request.url !== '/metrics') {
@@ -15,7 +15,7 @@ export function createMetricsServer({ host, port, contentType, expose, log }: Op
       const text = await expose();
       response.writeHead(200, { 'Content-Type': contentType }).end(text);
     } catch (error) {
-      log.error('cannot collect metrics', { error });
+      log.error('metrics collection failed', { error });
       response.writeHead(503).end();
     }
   });

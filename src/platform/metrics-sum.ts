@@ -3,12 +3,12 @@ import type { Scraped } from './processes.ts';
 
 type Metrics = { name: string; type: unknown }[];
 
-/** A metric that may only grow. */
+/** Whether a metric can only grow. */
 const grows = ({ type }: { type: unknown }) => type === 'counter' || type === 'histogram';
 
 /**
- * The metrics of several processes as those of one. Counters never fall: what a process last told stays counted when it
- * does not answer, and when it is gone.
+ * Adds up the metrics of several processes. Counters never fall: the last values of a process count while it does not
+ * answer, and after it is gone.
  */
 export function createMetricsSum() {
   const own = new Registry();
@@ -31,7 +31,7 @@ export function createMetricsSum() {
 
   return {
     contentType: own.contentType,
-    /** What the process `pid` told before it died is counted from now on without it. */
+    /** Keeps the last counters of the process `pid`, which died. */
     died: (pid: number): void => {
       deaths.inc();
       const told = last.get(pid)?.filter(grows) ?? [];

@@ -5,19 +5,19 @@ import type { OpenDb } from './open-db.ts';
 
 type Sources = {
   pool: OpenDb['stats'];
-  /** Undefined where another process tells of it. */
+  /** Undefined if another process reports it. */
   queue: (() => Promise<QueueDepth>) | undefined;
-  /** Undefined where this process has no dispatcher. */
+  /** Undefined if this process has no dispatcher. */
   lastClaimAgeMs: (() => number) | undefined;
 };
 
-/** What `getMetricsAsJSON` of prom-client gives. */
+/** The result of prom-client's `getMetricsAsJSON`. */
 type Snapshot = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
 
-/** Prometheus metrics of this process; `sources` are read when it is scraped, and are summed over processes unless said. */
+/** Creates the Prometheus metrics of this process. `sources` are read on each scrape; processes add up by default. */
 export function createMetrics(): Metrics & {
   expose(sources: Sources): Promise<string>;
-  /** The same, for another process to add to its own. */
+  /** The same as objects, for another process to add up. */
   snapshot(sources: Sources): Promise<Snapshot>;
   contentType: string;
 } {
@@ -32,7 +32,7 @@ export function createMetrics(): Metrics & {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
     registers,
   });
-  const inFlight = new Gauge({ name: 'http_requests_in_flight', help: 'Requests being worked on.', registers });
+  const inFlight = new Gauge({ name: 'http_requests_in_flight', help: 'Requests in flight.', registers });
   const pool = new Gauge({
     name: 'db_pool_connections',
     help: 'Connections by state.',
@@ -41,14 +41,14 @@ export function createMetrics(): Metrics & {
   });
   const byStatus = new Gauge({
     name: 'notifications',
-    help: 'Notifications by status; those sent are an estimate.',
+    help: 'Notifications by status; the number of sent ones is an estimate.',
     labelNames: ['status'],
     aggregator: 'first',
     registers,
   });
   const oldestDue = new Gauge({
     name: 'notifications_oldest_due_age_seconds',
-    help: 'How long the oldest due notification has been waiting.',
+    help: 'Age of the oldest due notification.',
     aggregator: 'first',
     registers,
   });
@@ -59,12 +59,12 @@ export function createMetrics(): Metrics & {
     buckets: [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30],
     registers,
   });
-  const ticks = new Counter({ name: 'dispatcher_ticks_total', help: 'Looks at the queue.', registers });
-  const tickErrors = new Counter({ name: 'dispatcher_tick_errors_total', help: 'Looks that failed.', registers });
+  const ticks = new Counter({ name: 'dispatcher_ticks_total', help: 'Claims made.', registers });
+  const tickErrors = new Counter({ name: 'dispatcher_tick_errors_total', help: 'Claims that failed.', registers });
 
   const lastClaim = new Gauge({
     name: 'dispatcher_last_claim_age_seconds',
-    help: 'Time since the queue last answered a claim of this dispatcher, the longest of all.',
+    help: 'Time since the last successful claim; the maximum over processes.',
     aggregator: 'max',
     registers: [],
   });
@@ -77,7 +77,7 @@ export function createMetrics(): Metrics & {
     }
     byStatus.reset();
     oldestDue.remove();
-    // While the database is away its figures are absent, never stale, and the others go on.
+    // While the database is unavailable, its metrics are absent, not stale. The others are still there.
     const depth = await queue?.().catch(() => undefined);
     if (depth) {
       const { oldestDueS, ...counts } = depth;

@@ -4,28 +4,28 @@ import type { AddressInfo } from 'node:net';
 import type { PGlite } from '@electric-sql/pglite';
 import pg from 'pg';
 
-/** One statement as the driver sends it; parameters in Postgres's text format. */
+/** A statement as the driver sends it, with parameters in Postgres's text format. */
 type Statement = { query: string; params: (string | null)[] };
-/** Its result, values in Postgres's text format. */
+/** Its result, with values in Postgres's text format. */
 type Result = {
   fields: { name: string; dataTypeID: number }[];
   rows: (string | null)[][];
   command: string;
   rowCount: number | null;
 };
-/** What `set transaction` takes for a batch; undefined for a statement on its own. */
+/** The options of `set transaction` for a batch; undefined for a single statement. */
 type Transaction = string | undefined;
 
 /** A Postgres behind the endpoint. Rejects with the driver's own error. */
 export type NeonBackend = {
-  /** Why a client with this connection string is not let in, if so. */
+  /** Returns why a client with this connection string is refused, or undefined. */
   refuses(connection: URL): string | undefined;
-  /** Runs all statements on one connection, in a transaction where one is named; an abort cancels the one under way. */
+  /** Runs all statements on one connection, in a transaction if one is given. An abort cancels the current one. */
   run(statements: Statement[], transaction: Transaction, connection: URL, signal: AbortSignal): Promise<Result[]>;
   close(): Promise<void>;
 };
 
-/** Neon's own limit on requests and responses. */
+/** Neon's limit on requests and responses. */
 const MAX_BYTES = 10 * 1024 * 1024;
 const ISOLATION: Record<string, string> = {
   ReadUncommitted: 'read uncommitted',
@@ -33,7 +33,7 @@ const ISOLATION: Record<string, string> = {
   RepeatableRead: 'repeatable read',
   Serializable: 'serializable',
 };
-// What Neon's proxy passes on of a Postgres error.
+// The fields of a Postgres error that Neon's proxy passes on.
 const ERROR_FIELDS = [
   ...['code', 'detail', 'hint', 'position', 'internalPosition', 'internalQuery', 'severity', 'where', 'table'],
   ...['column', 'schema', 'dataType', 'constraint', 'file', 'line', 'routine'],
@@ -49,15 +49,15 @@ class Refusal extends Error {
 }
 
 /**
- * Neon's SQL over HTTP in front of any Postgres, on loopback, for development and tests; as strict as the proxy. `url`
- * is what DATABASE_FETCH_ENDPOINT takes; `requests` counts round trips.
+ * Starts Neon's SQL over HTTP in front of any Postgres, on loopback, for development and tests. As strict as Neon's proxy.
+ * `url` is the value for DATABASE_FETCH_ENDPOINT; `requests` counts round trips.
  */
 export async function startNeonEndpoint({ backend, port = 0 }: { backend: NeonBackend; port?: number }) {
   let requests = 0;
   const server = createServer((request, response) => {
     requests++;
     const gone = new AbortController();
-    // Neon's proxy cancels the statement of a client that hangs up.
+    // Neon's proxy cancels the statement of a client that disconnects.
     response.on('close', () => gone.abort());
     answer(backend, request, gone.signal).then(
       (body) => send(response, 200, body),
@@ -101,7 +101,7 @@ function connectionOf({ headers }: IncomingMessage): URL {
   const url = new URL(text);
   if (!['postgres:', 'postgresql:'].includes(url.protocol)) throw new Refusal(400, 'incorrect connection scheme');
   if (!url.username || !url.hostname || url.pathname.length < 2) throw new Refusal(400, 'incomplete connection string');
-  // Only text can be handed on unread; Neon can send JSON values too, which its driver never asks for.
+  // Only text values: Neon can also send JSON values, but its driver never asks for them.
   if (headers['neon-raw-text-output'] !== 'true') throw new Refusal(400, 'only Neon-Raw-Text-Output: true is known');
   return url;
 }
@@ -154,7 +154,7 @@ function failure(error: unknown): [status: number, body: string] {
   const { message, ...fields } = error as Record<string, unknown>;
   const shown: Record<string, unknown> = { message: error instanceof Error ? error.message : String(message) };
   if (error instanceof Refusal) return [error.status, JSON.stringify(shown)];
-  // Both drivers' errors; their classes differ. Without a word of Postgres, as when its connection breaks, it is a 400 too.
+  // The error classes of the two drivers differ. An error without one from Postgres (a broken connection) is a 400, too.
   const fromPostgres = typeof fields.severity === 'string' && typeof fields.code === 'string';
   for (const field of ERROR_FIELDS) shown[field] = (fromPostgres && fields[field]) || null;
   return [400, JSON.stringify(shown)];
@@ -166,18 +166,18 @@ function send(response: ServerResponse, status: number, body: string): void {
 
 const raw = { getTypeParser: () => (value: string | Buffer) => value };
 
-/** A Postgres over TCP; clients must name its database and user, and its password where it has one. */
+/** A backend on Postgres over TCP. Clients must give its database, its user, and its password if it has one. */
 export function postgresBackend(url: string): NeonBackend {
   const own = new URL(url);
   const pools = new Map<string, pg.Pool>();
 
-  // Start-up options, statement_timeout among them, belong to a connection: one pool for each.
+  // Start-up options (such as statement_timeout) belong to a connection, so that each set has its own pool.
   function poolFor(options: string): pg.Pool {
     const existing = pools.get(options);
     if (existing) return existing;
     const pool = new pg.Pool({ connectionString: url, max: 20, options });
     pool.on('error', () => {});
-    // One that breaks at work would end the process: the statement tells of it.
+    // Without a listener, a broken connection would end the process. The statement reports the error.
     pool.on('connect', (client) => client.on('error', () => {}));
     pools.set(options, pool);
     return pool;
@@ -212,7 +212,7 @@ export function postgresBackend(url: string): NeonBackend {
         throw error;
       } finally {
         signal.removeEventListener('abort', cancel);
-        // After a cancellation the connection goes too: a late cancel must not hit someone else's statement.
+        // After a cancellation, destroy the connection: a late cancel must not hit another statement.
         client.release(signal.aborted);
       }
     },
@@ -227,9 +227,9 @@ async function runOnPostgres(client: pg.PoolClient, text: string, values: (strin
   return { fields: fields.map(({ name, dataTypeID }) => ({ name, dataTypeID })), rows, command, rowCount };
 }
 
-/** Postgres inside this process. Anyone is let in; a statement under way cannot be cancelled, a waiting one can. */
+/** A backend on PGlite. Accepts every client. A waiting statement can be cancelled, one under way cannot. */
 export function pgliteBackend(client: PGlite): NeonBackend {
-  // Values stay text, both ways.
+  // Values stay text in both directions.
   const asIs = (value: string) => value;
   const parsers = Object.fromEntries(Object.keys(client.parsers).map((type) => [type, asIs]));
   const serializers = Object.fromEntries(Object.keys(client.serializers).map((type) => [type, asIs]));

@@ -8,16 +8,16 @@ import { malformedRequest, type Refusal, refusal } from './refusal.ts';
 import type { CreateServer } from './server.ts';
 
 const SWEEP_MS = 50;
-/** Milliseconds that a connection on which nothing is asked outlives the listener: a request may be on its way. */
+/** Milliseconds that an idle connection outlives the listener: a request may be on its way. */
 const LINGER_MS = 250;
-/** Milliseconds between looks at who has an answer to take: none of it is done for each request. */
+/** Milliseconds between checks for clients that do not read, so that requests pay nothing for it. */
 const WATCH_MS = 1000;
-/** Requests that may wait behind others of their connections, in all; each is some 3 KB. */
+/** Pipelined requests that may wait in total, at about 3 KB each. */
 const WAITING_MAX = 4_000;
-/** Milliseconds between two log lines about refusals of a kind. */
+/** Milliseconds between two log lines about the same kind of refusal. */
 const TELL_REFUSED_MS = 10_000;
 
-/** `newest` answers the last request whose head was read, `before` the one before it. */
+/** `newest` is the response to the last request whose headers were read, `before` the one before it. */
 type Connection = {
   newest: ServerResponse | undefined;
   before: ServerResponse | undefined;
@@ -25,7 +25,7 @@ type Connection = {
   refused: boolean;
 };
 
-/** Node's HTTP server around a fetch handler, with an orderly stop. */
+/** Creates Node's HTTP server for a fetch handler, with an orderly stop. */
 export const createNodeServer: CreateServer = (options) => {
   const { fetch, host, port, readTimeoutMs, idleTimeoutMs, maxConnections, log } = options;
   const connections = new Map<Socket, Connection>();
@@ -40,12 +40,12 @@ export const createNodeServer: CreateServer = (options) => {
       return response;
     },
     {
-      // Its own light Request and Response: a third more requests per second (DECISIONS.md).
+      // The adapter's own Request and Response: a third more requests per second (DECISIONS.md).
       overrideGlobalObjects: true,
-      // HTTP/1.0 does without a Host.
+      // HTTP/1.0 needs no Host.
       hostname: 'localhost',
       errorHandler: (error) => {
-        // A Host or a target of which no URL can be made: the client's mistake.
+        // Host or target do not form a valid URL: a client error.
         if (error instanceof RequestError) return refuseMalformed();
         log.error('request failed outside the app', { error });
         return new Response(null, { status: 500 });
@@ -58,13 +58,13 @@ export const createNodeServer: CreateServer = (options) => {
       requestTimeout: readTimeoutMs,
       keepAliveTimeout: idleTimeoutMs,
       connectionsCheckingInterval: Math.min(1000, readTimeoutMs),
-      // Node's own answer would be no problem.
+      // Node's own response would not be problem+json.
       requireHostHeader: false,
     },
     inTurn,
   );
   server.maxConnections = maxConnections;
-  // In one of several processes: else those beyond would go from one full process to the next for ever.
+  // Closed in a worker, too: else excess connections would go from one full process to the next for ever.
   Object.assign(server, { dropMaxConnection: true });
 
   server.on('clientError', refuse);
@@ -75,7 +75,7 @@ export const createNodeServer: CreateServer = (options) => {
     connections.set(socket, connection);
     socket.once('close', () => forget(socket));
   });
-  // Kept connections and readers that take nothing: what is read and answered has limits of its own.
+  // For idle connections and clients that do not read. Reading and handling requests have their own limits.
   server.on('timeout', cut);
   const watch = setInterval(watchReaders, Math.min(WATCH_MS, idleTimeoutMs));
   watch.unref();
@@ -85,21 +85,21 @@ export const createNodeServer: CreateServer = (options) => {
   server.on('drop', () => tellConnection());
   const tellRequest = teller<ErrorCode>((count, code) => log.warn('requests refused', { code, count }));
 
-  /** Times who has an answer to take; Node sees progress within one, and ends that time with the answer. */
+  /** Starts the time-out of clients that have a response to read. Node restarts it on progress, and ends it afterwards. */
   function watchReaders(): void {
     for (const socket of connections.keys()) {
       if (socket.writableLength > 0 && !socket.timeout) socket.setTimeout(idleTimeoutMs);
     }
   }
 
-  /** One request of a connection at a time: no more is made than one answer that nobody takes. */
+  /** Handles one request of a connection at a time, so that at most one response is unread. */
   function inTurn(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const connection = connections.get(incoming.socket);
     if (!connection || connection.refused) return;
     const before = connection.newest;
     connection.before = before;
     connection.newest = outgoing;
-    // Without a socket it is queued behind another answer.
+    // Without a socket, it is queued behind another response.
     if (outgoing.socket) return void listener(incoming, outgoing);
     waiting++;
     connection.waiting++;
@@ -110,13 +110,13 @@ export const createNodeServer: CreateServer = (options) => {
       connection.waiting--;
       const isRefused = connection.refused && !incoming.complete;
       if (!outgoing.socket || isRefused) return;
-      // Who took the answer before has nothing to take as yet.
+      // The response before it was read; this one has nothing to read yet.
       outgoing.socket.setTimeout(0);
       listener(incoming, outgoing);
     });
   }
 
-  /** Whose requests wait most; of many such, who came last. */
+  /** Returns the connection with the most waiting requests; the newest of those with as many. */
   function cutGreediest(): void {
     let greediest: Socket | undefined;
     let most = 0;
@@ -140,10 +140,10 @@ export const createNodeServer: CreateServer = (options) => {
     return malformedRequest();
   }
 
-  /** What Node itself refuses never reaches the app. The answers that are due before it come first. */
+  /** Responds to requests that Node itself refuses, after the responses that are due before. */
   function refuse(error: { code?: string }, socket: Duplex): void {
     const connection = connections.get(socket as Socket);
-    // What still comes is read and thrown away: bytes that nobody read would reset the connection, and its answers.
+    // Read and discard the rest: unread bytes would reset the connection, and lose responses.
     if (!connection || connection.refused || !socket.writable) return;
     connection.refused = true;
     const code = codeOf(error);
@@ -151,7 +151,7 @@ export const createNodeServer: CreateServer = (options) => {
     const { newest, before } = connection;
     const due = newest?.req.complete || newest?.headersSent ? newest : before;
     if (!due || due.writableFinished) answer(socket, refusal(code));
-    // Whoever was told that the connection closes waits for nothing more.
+    // After `Connection: close`, no further request is answered.
     else due.once('finish', () => socket.writable && answer(socket, refusal(code)));
   }
 
@@ -161,9 +161,9 @@ export const createNodeServer: CreateServer = (options) => {
 
   function closeUnused(): void {
     const sockets = [...connections.keys()];
-    // Node takes a connection for idle once its answer is made, whether or not it is sent.
+    // Node treats a connection as idle once its response is written, whether or not it is sent.
     if (sockets.every((socket) => socket.writableLength === 0)) server.closeIdleConnections();
-    // And only once it has answered something on it.
+    // And only after the first response on it.
     for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
   }
 
@@ -173,7 +173,7 @@ export const createNodeServer: CreateServer = (options) => {
     drain,
     async close(): Promise<void> {
       drain();
-      // The HTTP server's own close would end kept connections at once, and its checks of slow requests with them.
+      // http.Server's close would end idle connections at once, and the checks for slow requests.
       const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
       const lingersUntil = performance.now() + LINGER_MS;
       const sweeper = setInterval(() => performance.now() >= lingersUntil && closeUnused(), SWEEP_MS);
@@ -186,7 +186,7 @@ export const createNodeServer: CreateServer = (options) => {
 
 type Head = Pick<IncomingMessage, 'headers' | 'rawHeaders' | 'httpVersion'>;
 
-/** Whether it lacks a Host, or two readers could take it for two different requests (RFC 9112, sections 3.2 and 6.1). */
+/** Whether a request has no Host, or is ambiguous (RFC 9112, sections 3.2 and 6.1). */
 function isMalformed({ headers, rawHeaders, httpVersion }: Head): boolean {
   const coding = headers['transfer-encoding'];
   if (coding !== undefined && coding.toLowerCase() !== 'chunked') return true;
@@ -198,7 +198,7 @@ function isMalformed({ headers, rawHeaders, httpVersion }: Head): boolean {
   return httpVersion === '1.0' ? hosts > 1 : hosts !== 1;
 }
 
-/** What nobody took is thrown away. */
+/** Discards an unread body. */
 function cut(socket: Socket): void {
   if (socket.writableLength > 0) socket.resetAndDestroy();
   else socket.destroy();
@@ -209,7 +209,7 @@ function codeOf({ code }: { code?: string }): ErrorCode {
   return code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'malformed-request';
 }
 
-/** Says how many there were since it last did, and what the newest is: at once, but not again too soon. */
+/** Returns a function that logs how many there were since the last line, and the newest: at once, then at intervals. */
 function teller<T = void>(say: (count: number, newest: T) => void): (newest: T) => void {
   let toldAt = Number.NEGATIVE_INFINITY;
   let count = 0;
@@ -224,7 +224,7 @@ function teller<T = void>(say: (count: number, newest: T) => void): (newest: T) 
 
 function answer(socket: Duplex, { status, title, headers, body }: Refusal): void {
   socket.on('error', () => {});
-  // The other side may never close its half; the answer gets a moment to arrive.
+  // The client may never close its side. Give the response a moment to arrive.
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
   const lines = Object.entries({ Connection: 'close', ...headers }).map((field) => field.join(': '));
   socket.end(`HTTP/1.1 ${status} ${title}\r\n${lines.join('\r\n')}\r\n\r\n${body}`);

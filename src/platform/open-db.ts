@@ -5,8 +5,8 @@ export type OpenDb<D extends Db = Db> = {
   db: D;
   /** Waits for statements under way as long as answers come, and ends in seconds whatever the network does. */
   close(): Promise<void>;
-  /** Whether connections have sessions of their own, which a pooler's transaction mode does not give; where there are any. */
+  /** Whether connections have sessions of their own. False behind a pooler in transaction mode. */
   hasSessions?(): Promise<boolean>;
-  /** Connections; zeros where there is no pool. */
+  /** The number of connections by state; zeros if there is no pool. */
   stats(): { total: number; idle: number; waiting: number };
 };

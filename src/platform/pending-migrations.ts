@@ -6,7 +6,7 @@ import { MIGRATIONS } from './migrate.ts';
 export type Migration = { file: string; destroys: string[] };
 
 const COMMENT = /--[^\n]*|\/\*[\s\S]*?\*\//g;
-/** What deletes data, or takes away what the version that is still running uses. */
+/** Statements that delete data, or what the running version still uses. */
 const DESTRUCTIVE = [
   /\bdrop\s+(table|column|schema|database|view|materialized\s+view|type|function|sequence)\b/i,
   /\btruncate\b/i,
@@ -16,7 +16,7 @@ const DESTRUCTIVE = [
   /\brename\s+(column|to)\b/i,
 ];
 
-/** Every migration, in order, with what it destroys. */
+/** Returns all migrations in order, each with its destructive statements. */
 export function allMigrations(directory = MIGRATIONS): (Migration & { when: number })[] {
   const journal = JSON.parse(readFileSync(join(directory, 'meta/_journal.json'), 'utf8'));
   return journal.entries.map(({ tag, when }: { tag: string; when: number }) => {
@@ -25,7 +25,7 @@ export function allMigrations(directory = MIGRATIONS): (Migration & { when: numb
   });
 }
 
-/** The statements that lose data. Function bodies are not looked into: they run later. */
+/** Returns the statements that lose data. Skips function bodies, which run later. */
 export function destructiveStatements(sql: string): string[] {
   const statements = sql
     .replace(COMMENT, '')
@@ -36,17 +36,17 @@ export function destructiveStatements(sql: string): string[] {
     .filter((statement) => DESTRUCTIVE.some((pattern) => pattern.test(statement)));
 }
 
-/** Those that the database at `url` does not have yet. Where it has none, there is nothing that they could destroy. */
+/** Returns the migrations that the database at `url` lacks. If it has none, none of them is destructive. */
 export async function pendingMigrations(url: string, directory = MIGRATIONS): Promise<Migration[]> {
   const client = new pg.Client({ connectionString: url, application_name: 'keelson-deploy' });
   await client.connect();
   try {
     const { rows } = await client.query(`select to_regclass('drizzle.__drizzle_migrations') is not null as known`);
     if (!rows[0].known) return allMigrations(directory).map(({ file }) => ({ file, destroys: [] }));
-    const applied = await client.query('select max(created_at)::float8 as latest from drizzle.__drizzle_migrations');
-    const { latest } = applied.rows[0] as { latest: number | null };
-    const pending = allMigrations(directory).filter(({ when }) => latest === null || when > latest);
-    return pending.map(({ file, destroys }) => ({ file, destroys: latest === null ? [] : destroys }));
+    const applied = await client.query('select created_at::float8 as time from drizzle.__drizzle_migrations');
+    const times = new Set(applied.rows.map(({ time }) => time));
+    const pending = allMigrations(directory).filter(({ when }) => !times.has(when));
+    return pending.map(({ file, destroys }) => ({ file, destroys: times.size === 0 ? [] : destroys }));
   } finally {
     await client.end();
   }

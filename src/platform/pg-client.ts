@@ -2,22 +2,22 @@ import pg from 'pg';
 import { toDbError } from '../db.ts';
 import type { Log } from '../deps.ts';
 
-/** Milliseconds that a connection gets to be opened, TLS and password included. */
+/** Milliseconds for opening a connection, TLS and authentication included. */
 const CONNECT_MS = 5000;
-/** Milliseconds that a cancelled statement gets to report what became of it. */
+/** Milliseconds that a cancelled statement gets to report its outcome. */
 export const CANCEL_GRACE_MS = 1000;
-/** Milliseconds of silence after which the kernel asks whether the other side still lives. */
+/** Milliseconds of silence after which the kernel sends keep-alive probes. */
 const KEEP_ALIVE_MS = 10_000;
-/** The SQLSTATE of a write where nothing can be written. */
+/** The SQLSTATE of a write in a read-only transaction. */
 const READ_ONLY = '25006';
-/** Milliseconds that a connection is kept on which nothing can be written. */
+/** Milliseconds that a read-only connection is kept. */
 const READ_ONLY_MS = 1000;
 
 type Clients = { Client: new (config?: pg.ClientConfig) => pg.Client; destroyAll(): void };
 
 /**
- * Makes clients that wait for nobody: TCP keep-alive, a limit to connecting, and an `end` that says goodbye and closes
- * the socket, answer or not. `destroyAll` breaks off what is left of them, connecting or at work.
+ * Creates clients that never wait for ever: TCP keep-alive, a limit to connecting, and an `end` that closes the socket
+ * without waiting for the server. `destroyAll` destroys all that are left.
  */
 export function pgClients(url: string, name: string): Clients {
   const alive = new Set<pg.Client>();
@@ -39,11 +39,11 @@ export function pgClients(url: string, name: string): Clients {
         clearTimeout(timer);
         alive.delete(this);
       });
-      // Without a listener a connection that breaks would end the process: whoever uses it hears of it anyway.
+      // Without a listener, a broken connection would end the process. Its user gets the error anyway.
       this.on('error', () => {});
     }
 
-    // pg itself would go on waiting for the other side to close.
+    // pg would wait for the other side to close.
     override end(): Promise<void>;
     override end(callback: (error: Error) => void): void;
     override end(callback?: (error: Error) => void): unknown {
@@ -55,7 +55,7 @@ export function pgClients(url: string, name: string): Clients {
   return { Client, destroyAll: () => alive.forEach(destroy) };
 }
 
-/** What `work` comes to on this connection, if it does within `ms`: past that the connection is destroyed. */
+/** Awaits `work` on a connection for up to `ms`, then destroys the connection. */
 export async function attempt<T>(client: pg.Client, ms: number, work: Promise<T>): Promise<T> {
   const timer = setTimeout(destroy, ms, client);
   try {
@@ -65,7 +65,7 @@ export async function attempt<T>(client: pg.Client, ms: number, work: Promise<T>
   }
 }
 
-// pg writes each message by itself, four to a statement: most of what a statement costs.
+// pg writes each of a statement's four messages separately, which is most of a statement's cost.
 function oneWritePerTurn(connection: pg.Connection & Wire): void {
   let messages: Buffer[] = [];
   const flush = () => {
@@ -79,19 +79,19 @@ function oneWritePerTurn(connection: pg.Connection & Wire): void {
   };
 }
 
-/** Breaks a connection off, with an error: pg then rejects whatever waits on it, its opening included. */
+/** Destroys a connection with an error. pg then rejects everything that waits on it, connecting included. */
 export function destroy(client: pg.Client): void {
   client.connection.stream.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }));
 }
 
-/** What pg keeps of a session and knows of the protocol, and its types do not tell. */
+/** Parts of pg that its types do not declare. */
 type Session = { processID: number; secretKey: number };
 export const sessionOf = (client: pg.Client) => client as pg.Client & Session;
 type Wire = { startup(): void; cancel(processID: number, secretKey: number): void; _send(message: Buffer): void };
 
 /**
- * Asks the server to cancel what `target` is at: the protocol's own request, which names a session by a secret, sent
- * on `client`, a new one, in place of a log-in. Rejects where it could not be sent.
+ * Asks the server to cancel the current statement of `target`, by the protocol's CancelRequest on the new connection
+ * `client`. Rejects if it could not be sent.
  */
 export async function requestCancel(client: pg.Client, target: pg.Client): Promise<void> {
   const { processID, secretKey } = sessionOf(target);
@@ -101,13 +101,13 @@ export async function requestCancel(client: pg.Client, target: pg.Client): Promi
     asked = true;
     wire.cancel(processID, secretKey);
   };
-  // The server's answer is to close, which to pg is a failure to connect.
+  // The server answers by closing, which pg takes for a failure to connect.
   await client.connect().catch((error) => {
     if (!asked) throw error;
   });
 }
 
-/** Whether a connection failed because nothing was heard on it, be it our limit or the kernel's. */
+/** Whether a connection failed by a time-out, ours or the kernel's. */
 function isSilence(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === 'ETIMEDOUT';
 }
@@ -139,10 +139,9 @@ export function outageLog(log: Log, what: string): { lost(error: unknown): void;
 }
 
 /**
- * Knows which connections may be believed to live, and to be of use. They die together and without a word: after one
- * kept silent, only those heard since are trusted. One that is read-only may stay so when the database is not any more:
- * it is trusted for a second, or until another turns out otherwise. An outage is one line when it begins, and one when
- * it is over.
+ * Tracks which connections can be trusted. Connections tend to die together and silently: after one time-out, only those
+ * that answered since are trusted. A connection may stay read-only after the database has become writable: it is trusted
+ * for a second, or until another one is writable. Logs one line when an outage begins, and one when it ends.
  */
 export function connectionTrust(log: Log) {
   const outage = outageLog(log, 'database');
@@ -166,18 +165,18 @@ export function connectionTrust(log: Log) {
       else writableAt = performance.now();
     },
     trusts,
-    /** How many answers there were, on any connection. */
+    /** The number of answers on any connection. */
     answers: () => answers,
-    /** A connection that could not be opened. */
+    /** Notes that a connection could not be opened. */
     refused: outage.lost,
-    /** An answer, be it an error. */
+    /** Notes an answer, which may be an error. */
     heard(client: pg.Client, error?: pg.DatabaseError | null): void {
       if (error?.code === READ_ONLY) readOnly.add(client);
       answers++;
       heardAfter.set(client, silences);
       outage.back();
     },
-    /** A connection that broke. One that nobody trusts any more tells nothing new. */
+    /** Notes that a connection broke. Ignored if the connection was not trusted any more. */
     lost(client: pg.Client, error: unknown): void {
       if (!trusts(client)) return;
       if (isSilence(error)) silences++;

@@ -2,20 +2,20 @@ import type pg from 'pg';
 import { toDbError } from '../db.ts';
 import { attempt, sessionOf } from './pg-client.ts';
 
-/** Milliseconds for which a pooler that has no connection for us is waited for. */
+/** Milliseconds to wait for a pooler that has no free connection. */
 const WAIT_MS = 2000;
-/** Connections beside the first: of a pooler with several processes, which do not share, one comes to have two. */
+/** Further connections: if the pooler has several processes, one of them gets at least two. */
 const OTHERS = 4;
 
 /**
- * Whether `first` has a session of its own, as it has not where a pooler lends connections for a transaction at a time.
- * No is certain; yes is as good as certain, of a pooler that is idle and of one that is busy. Rejects with a DbError.
+ * Whether `first` has a session of its own, which it does not behind a pooler in transaction mode. False is certain, true
+ * is nearly certain, whether the pooler is idle or busy. Rejects with a DbError.
  */
 export async function hasSession(first: pg.Client, makeClient: () => pg.Client): Promise<boolean> {
   const backend = await attempt(first, WAIT_MS, backendOf(first)).catch((error) => {
     throw toDbError(error);
   });
-  // Nothing is in between, where the session's key names its backend.
+  // The session's key names its backend: there is no pooler.
   if (backend === sessionOf(first).processID) return true;
   const clients = [first];
   const owners = new Map([[backend, first]]);
@@ -33,10 +33,10 @@ export async function hasSession(first: pg.Client, makeClient: () => pg.Client):
       if (await isAnothers(client)) return false;
     }
     for (const client of clients) if (await isAnothers(client)) return false;
-    // Each had one backend, and kept it.
+    // Each connection kept its backend.
     return owners.size === clients.length;
   } catch {
-    // In transaction mode there would have been a connection: all of these are idle.
+    // In transaction mode there would have been a free connection: all of these are idle.
     return true;
   } finally {
     for (const client of clients.slice(1)) void client.end();

@@ -1,18 +1,18 @@
 import type { buildConnector } from 'undici/index.js';
 import Pool from 'undici/lib/dispatcher/pool.js';
 
-/** Origins with connections kept open at most; past it the one longest unused is given up. */
+/** How many origins have open connections. Beyond it, the least recently used one is closed. */
 const MAX_ORIGINS = 500;
 const KEEP_ALIVE_MS = 4000;
 const KEEP_ALIVE_MAX_MS = 30_000;
 
 type Options = {
   connect: buildConnector.connector;
-  /** Requests beyond it wait for one to end, within their time. */
+  /** Further requests wait for one to end, within their time limit. */
   connectionsPerOrigin: number;
 };
 
-/** A pool of connections for each origin, made when it is first asked for; `close` breaks them all off. */
+/** Creates a connection pool per origin, on first use. `close` destroys all of them. */
 export function createPools({ connect, connectionsPerOrigin }: Options) {
   const pools = new Map<string, Pool>();
 
@@ -23,7 +23,7 @@ export function createPools({ connect, connectionsPerOrigin }: Options) {
       allowH2: false,
       keepAliveTimeout: KEEP_ALIVE_MS,
       keepAliveMaxTimeout: KEEP_ALIVE_MAX_MS,
-      // The sender's timer covers everything, and once.
+      // The sender has one timer for the whole request.
       headersTimeout: 0,
       bodyTimeout: 0,
     });
@@ -32,14 +32,14 @@ export function createPools({ connect, connectionsPerOrigin }: Options) {
   function giveUpOldest(): void {
     const [origin, pool] = pools.entries().next().value as [string, Pool];
     pools.delete(origin);
-    // What is under way there still ends as it would.
+    // Requests under way on it are not interrupted.
     void pool.close();
   }
 
   return {
     of(origin: string): Pool {
       const pool = pools.get(origin) ?? newPool(origin);
-      // The map is in order of use.
+      // The map is ordered by use.
       pools.delete(origin);
       pools.set(origin, pool);
       if (pools.size > MAX_ORIGINS) giveUpOldest();

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { TIMESTAMPTZ, timestamptz } from '../db.ts';
 
-/** What pg's types do not tell of its connections. */
+/** Parts of pg's connections that its types do not declare. */
 type Wire = pg.Connection & {
   parsedStatements: Record<string, string>;
   submittedNamedStatements: Record<string, string>;
@@ -20,10 +20,10 @@ type Row = Record<string, unknown>;
 /** Gets the rows of each statement once all are committed, or why one failed, and with it all. */
 type Callback = (error: Error | null, rows: Row[][]) => void;
 
-/** What the rows of each statement look like, as each connection was told: a prepared statement's never change. */
+/** The row descriptions of prepared statements, per connection. They never change. */
 const columnsOf = new WeakMap<Wire, Map<string, Column[]>>();
 
-// pg pipelines its own queries alone.
+// pg pipelines only queries of its own class.
 const PgQuery = pg.Query as unknown as new (text: string) => object;
 
 /**

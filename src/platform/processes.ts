@@ -3,9 +3,9 @@ import { kill } from 'node:process';
 import type { Log } from '../deps.ts';
 import type { FromWorker, ToWorker } from './worker.ts';
 
-/** Replacements that may end one after the other before they listen. */
+/** How many replacements in a row may exit before they listen. */
 const FAILURES_MAX = 5;
-/** Milliseconds before the second try to replace a worker; each further one waits twice as long. */
+/** Milliseconds before a worker is replaced for the second time. It doubles with each further failure. */
 const BACKOFF_MS = 500;
 
 type Options = {
@@ -13,16 +13,16 @@ type Options = {
   /** Starts a worker, with a channel for messages. */
   fork: (slot: number) => ChildProcess;
   log: Log;
-  /** Called once for each worker that is gone, unless all were told to stop. */
+  /** Called once for each worker that exited without being stopped. */
   onDeath: (pid: number) => void;
 };
 
-/** What workers told by process id, and how many said nothing. */
+/** What workers reported, by process id, and how many did not answer. */
 export type Scraped = { answers: Map<number, object[]>; silent: number };
 type Child = { slot: number; process: ChildProcess; pid: number; up: boolean };
 type Question = { awaited: Set<Child>; answers: Map<number, object[]>; done: () => void };
 
-/** Keeps `count` workers alive: one that dies is replaced at once, one that died before it listened after a while. */
+/** Keeps `count` workers alive. Replaces one that dies at once, or, if it died before it listened, after a delay. */
 export function keepProcesses({ count, fork, log, onDeath }: Options) {
   const children = new Map<number, Child>();
   const questions = new Map<number, Question>();
@@ -34,9 +34,9 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
   let clean = true;
   let failures = 0;
   let asked = 0;
-  /** Who was first to answer the last scrape, and so does answer. */
+  /** The worker that answered the last scrape first: it is known to be responsive. */
   let quickest: number | undefined;
-  // Nobody need be waiting for them.
+  // They may have no handler.
   for (const { promise } of [listening, broken]) promise.catch(() => {});
 
   function start(slot: number): void {
@@ -47,7 +47,7 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
     log.info('worker started', { worker: child.pid });
     process.on('message', (message) => hear(child, message as FromWorker));
     process.on('exit', (code, signal) => ended(child, code, signal));
-    // One that could not be started at all has no exit.
+    // A worker that could not be started has no exit event.
     process.on('error', (error: NodeJS.ErrnoException) => process.pid ?? ended(child, null, error.code ?? error.name));
   }
 
@@ -68,7 +68,7 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
     children.delete(child.slot);
     for (const question of questions.values()) settle(child, question);
     if (stopping) {
-      // One that had not got as far as to hear signals is ended by them.
+      // A worker that does not handle signals yet is ended by them.
       clean &&= code === 0 || (!child.up && (signal === 'SIGTERM' || signal === 'SIGINT'));
       if (children.size === 0) gone.resolve(clean);
       return;
@@ -76,13 +76,13 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
     log.error('worker died', { worker: child.pid, code, signal });
     onDeath(child.pid);
     if (child.up) start(child.slot);
-    else if (!complete) listening.reject(new Error('a worker ended before it listened'));
+    else if (!complete) listening.reject(new Error('a worker exited before it listened'));
     else startLater(child.slot);
   }
 
   function startLater(slot: number): void {
     failures++;
-    if (failures === FAILURES_MAX) broken.reject(new Error(`${failures} workers in a row ended before they listened`));
+    if (failures === FAILURES_MAX) broken.reject(new Error(`${failures} workers in a row exited before they listened`));
     else setTimeout(start, BACKOFF_MS * 2 ** (failures - 1), slot);
   }
 
@@ -94,23 +94,23 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
     start: () => {
       for (let slot = 0; slot < count; slot++) start(slot);
     },
-    /** Resolves with the URL once all listen for the first time; rejects when one of them ends before. */
+    /** Resolves with the URL once all workers listen. Rejects if one exits before. */
     listening: listening.promise,
-    /** Rejects once replacing has failed too often. */
+    /** Rejects once too many replacements have failed. */
     broken: broken.promise,
-    /** Tells all to stop in order. Resolves when the last is gone, with whether each ended as it should. */
+    /** Stops all workers in order. Resolves when all have exited, with whether each exited cleanly. */
     stop: (): Promise<boolean> => {
       stopping = true;
       if (children.size === 0) gone.resolve(clean);
       for (const child of children.values()) signal(child, 'SIGTERM');
       return gone.promise;
     },
-    /** Ends all at once. */
+    /** Kills all workers. */
     kill: (): void => {
       stopping = true;
       for (const child of children.values()) signal(child, 'SIGKILL');
     },
-    /** The metrics of each worker that answers within `ms`, by process id; what is the same in all is one's to tell. */
+    /** Returns the metrics of each worker that answers within `ms`. Only one reports what is the same in all. */
     scrape: async (ms: number): Promise<Scraped> => {
       const up = [...children.values()].filter((child) => child.up);
       const answers = new Map<number, object[]>();
@@ -129,18 +129,18 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
   };
 }
 
-/** By its id: on Deno, a child that was sent a signal by its own `kill` has no exit code. */
+/** Signals a child by its process id: on Deno, a child signaled by its own `kill` has no exit code. */
 function signal({ pid }: Child, name: NodeJS.Signals): void {
   try {
-    // Of one that could not be started there is no id, and 0 would be this process with all its group.
+    // A child that could not be started has no id, and 0 would be this process's group.
     if (pid > 0) kill(pid, name);
   } catch (error) {
-    // Gone, and its exit is about to be told.
+    // It is gone: its exit event follows.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 
-/** Sends what may be lost: that the other side is gone is told otherwise. */
+/** Sends a message that may be lost. That the other side is gone is noticed elsewhere. */
 function send({ process }: Child, message: ToWorker): void {
   if (process.connected) process.send(message, undefined, undefined, () => {});
 }

@@ -3,7 +3,7 @@ import { problems } from '../http/problem.ts';
 
 export type Refusal = { status: number; title: string; headers: Record<string, string>; body: string };
 
-/** A problem for what never reaches the app, as the app would say it; of the request nothing is known. */
+/** Creates the problem for a request that never reaches the app, in the app's format. */
 export function refusal(code: ErrorCode): Refusal {
   const { status, title, example } = problems[code];
   const requestId = crypto.randomUUID();
@@ -20,8 +20,8 @@ export function refusal(code: ErrorCode): Refusal {
 }
 
 /**
- * The answer to a request of which no URL can be made, or that can be read in two ways. It ends the connection: where the
- * next request begins is as uncertain (RFC 9112, section 6.1).
+ * The response to a request without a valid URL, or an ambiguous one. It closes the connection, because the start of the
+ * next request is uncertain, too (RFC 9112, section 6.1).
  */
 export function malformedRequest(): Response {
   const { status, headers, body } = refusal('malformed-request');

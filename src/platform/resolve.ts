@@ -5,31 +5,30 @@ import { SendError } from '../dispatcher/channels/send.ts';
 import { hostsFile } from './hosts-file.ts';
 
 /**
- * The addresses of a host name, IPv4 first, at least one, each of them one that webhooks may reach. Rejects with
- * SendError.
+ * Resolves a host name to at least one address, IPv4 first, all of which webhooks may reach. Rejects with SendError.
  */
 export type Resolve = (hostname: string) => Promise<LookupAddress[]>;
 
 type Options = {
   allowPrivate: boolean;
-  /** How long a look-up may take, from when it begins. */
+  /** Milliseconds that a look-up may take, from its start. */
   limitMs: number;
-  /** For tests: in place of what the system is configured with. */
+  /** For tests: name servers in place of the system's. */
   servers?: string[];
   hosts?: (name: string) => string[] | undefined;
   now?: () => number;
-  /** Look-ups under way at most; what is beyond it waits for one to end. */
+  /** How many look-ups may be under way. Further ones wait. */
   mostUnderWay?: number;
 };
 
 const MOST_UNDER_WAY = 250;
-/** How long a failure stands, and how many are remembered. */
+/** How long failures are cached in milliseconds, and how many. */
 const FAILURE_MS = 5000;
 const MAX_FAILURES = 1000;
-/** How many addresses of each family are of use: a name server may list thousands. */
+/** How many addresses of each family are used: a name server may list thousands. */
 const MAX_PER_FAMILY = 4;
 
-/** Looks names up without the threads that the rest of the process needs for that; each name once for all who ask. */
+/** Creates a resolver that does not use the thread pool. Concurrent look-ups of the same name are one. */
 export function createResolver({ allowPrivate, limitMs, servers, hosts, now, mostUnderWay }: Options): Resolve {
   const inHostsFile = hosts ?? hostsFile();
   const clock = now ?? (() => performance.now());
@@ -72,7 +71,7 @@ export function createResolver({ allowPrivate, limitMs, servers, hosts, now, mos
 }
 
 async function ask(name: string, limitMs: number, servers: string[] | undefined): Promise<string[]> {
-  // One for each look-up: it is cancelled alone, caches nothing, and knows the system's name servers as they are now.
+  // One Resolver per look-up: it can be cancelled alone, caches nothing, and reads the current name servers.
   const resolver = new promises.Resolver({ timeout: Math.ceil(limitMs / 4), tries: 3 });
   if (servers) resolver.setServers(servers);
   const timer = setTimeout(() => resolver.cancel(), limitMs);
@@ -84,7 +83,7 @@ async function ask(name: string, limitMs: number, servers: string[] | undefined)
   throw new SendError('name does not resolve', { cause: cause?.reason });
 }
 
-/** Lets so many pieces of work run at once, the others in the order in which they came. */
+/** Limits how many tasks run at a time. The others wait, first come, first served. */
 function slots(free: number): <T>(work: () => Promise<T>) => Promise<T> {
   const waiting: (() => void)[] = [];
   return async (work) => {

@@ -1,21 +1,21 @@
 import { base64url } from 'jose';
 import type { SecretBox } from '../deps.ts';
 
-/** Opened texts remembered at most; past it the oldest is forgotten. */
+/** How many opened texts are cached. Beyond it, the oldest is dropped. */
 const MAX_OPENED = 10_000;
 
 type Key = { id: string; key: Awaited<ReturnType<typeof crypto.subtle.importKey>> };
 
 /**
- * AES-256-GCM, with WebCrypto alone. Keys are 32 bytes in base64; the old ones only open. A sealed text is
- * `v1.<key id>.<nonce>.<ciphertext>`, its first two parts authenticated. Throws for a key of another length.
+ * Seals by AES-256-GCM, with WebCrypto. Keys are 32 bytes in base64; old keys only open. A sealed text is
+ * `v1.<key id>.<nonce>.<ciphertext>`; the first two parts are authenticated. Throws for a key of another length.
  */
 export function createSecretBox(key: string, oldKeys: readonly string[] = []): SecretBox {
   const raw = [key, ...oldKeys].map(keyBytes);
   const opened = new Map<string, string>();
   let keys: Key[] | undefined;
 
-  // Only what is settled is kept: on Workers a request must not wait for another one's promise.
+  // Caches results, not promises: on Workers a request must not await another request's promise.
   async function importedKeys(): Promise<Key[]> {
     keys ??= await Promise.all(raw.map(importKey));
     return keys;
@@ -44,7 +44,7 @@ async function decrypt(sealed: string, keys: readonly Key[]): Promise<string> {
   const [version, id = '', nonce = '', text = '', ...rest] = sealed.split('.');
   if (version !== 'v1' || rest.length > 0) throw new Error('not a sealed text of a known version');
   const key = keys.find((candidate) => candidate.id === id)?.key;
-  if (!key) throw new Error('sealed with a key that is not known here');
+  if (!key) throw new Error('sealed with an unknown key');
   try {
     const algorithm = cipher(id, fromBase64Url(nonce));
     return new TextDecoder().decode(await crypto.subtle.decrypt(algorithm, key, fromBase64Url(text)));
@@ -69,7 +69,7 @@ function keyBytes(base64: string): Uint8Array<ArrayBuffer> {
   return raw;
 }
 
-// Copied, as WebCrypto's types refuse what might be shared memory.
+// Copied: WebCrypto's types refuse arrays that may be on shared memory.
 function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(base64url.decode(text));
 }

@@ -3,7 +3,7 @@ import { readSome, type Send, SendError, withinTime } from '../dispatcher/channe
 
 type Options = { allowPrivate: boolean; timeoutMs: number };
 
-/** `Send` over fetch, for Cloudflare Workers, whose network itself keeps fetch off private addresses. */
+/** `Send` by fetch, for Cloudflare Workers, whose network keeps fetch away from private addresses. */
 export function fetchSend({ allowPrivate, timeoutMs }: Options): Send {
   return ({ url, headers, body }) =>
     withinTime(timeoutMs, async (limit) => {

@@ -8,16 +8,16 @@ type Options = {
   allowPrivate: boolean;
   timeoutMs: number;
   connectionsPerOrigin: number;
-  /** Name servers, for tests, in place of what the system is configured with. */
+  /** For tests: name servers in place of the system's. */
   servers?: string[];
 };
 
-/** Parsed URLs remembered at most: parsing one costs as much as signing. */
+/** How many parsed URLs are cached: parsing one costs as much as signing. */
 const MAX_TARGETS = 10_000;
 
 type Target = { origin: string; path: string };
 
-/** `Send` for Node, Deno and Bun: keeps connections open, and checks the very address that it connects to. */
+/** `Send` for Node, Deno and Bun. Keeps connections open, and checks the address that it connects to. */
 export function undiciSend(options: Options): { send: Send; close(): Promise<void> } {
   const { timeoutMs, connectionsPerOrigin } = options;
   const pools = createPools({ connect: guardedConnector(options), connectionsPerOrigin });
@@ -55,7 +55,7 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
         controller?.abort(error);
       }
 
-      // The time is for the whole answer: a body that is still coming is no success.
+      // The time limit includes the body: one that is still arriving is no success.
       const timer = setTimeout(() => {
         answer = undefined;
         cut(new SendError('timed out'));
@@ -65,7 +65,7 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
       pools.of(origin).dispatch(request, {
         onRequestStart: (started) => {
           controller = started;
-          // Given up while it waited for a connection: it must not be sent any more.
+          // Timed out while it waited for a connection: it must not be sent any more.
           if (over) started.abort(new SendError('timed out'));
         },
         onResponseStart: (_, status, { 'retry-after': retryAfter }) => {
@@ -78,7 +78,7 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
         },
         onResponseEnd: () => {
           clearTimeout(timer);
-          // undici frees the connection with setImmediate: after that, whatever is sent because of this can have it.
+          // undici frees the connection by setImmediate. Resolve after that, so that the next request can use it.
           process.nextTick(setImmediate, end);
         },
         onResponseError: (_, error) => end(error),

@@ -7,21 +7,21 @@ type Options = {
   port: number;
   readTimeoutMs: number;
   idleTimeoutMs: number;
-  /** Connections at a time; Node alone can refuse those beyond it. */
+  /** How many connections may be open. Only Node can refuse further ones. */
   maxConnections: number;
-  /** Whether other processes listen on the port, too. Node needs no telling: its cluster knows. */
+  /** Whether other processes listen on the port, too. Not used on Node, where cluster shares it. */
   reusePort: boolean;
   log: Log;
 };
 
-/** A runtime's HTTP server around a fetch handler. */
+/** A runtime's HTTP server for a fetch handler. */
 export type CreateServer = (options: Options) => {
-  /** Returns the URL; rejects where the address cannot be bound. */
+  /** Binds the address and returns the URL. Rejects if it cannot be bound. */
   listen(): Promise<string>;
-  /** Rejects when the server breaks while running. */
+  /** Rejects when the running server fails. */
   broken: Promise<never>;
-  /** From now on each connection closes with its next answer, so that few are left when the listener closes. */
+  /** From now on, closes each connection after its next response, so that few are left when the listener closes. */
   drain(): void;
-  /** Takes no new connections, lets requests finish and resolves when the last connection is gone. */
+  /** Closes the listener, lets requests finish, and resolves when the last connection is closed. */
   close(): Promise<void>;
 };

@@ -3,59 +3,59 @@ import { canceled, DbError, toDbError, withoutAnswer } from '../db.ts';
 import { CANCEL_GRACE_MS, type connectionTrust, destroy } from './pg-client.ts';
 import { PreparedQuery, type Sent } from './prepared-query.ts';
 
-/** Milliseconds that a statement may take before those that come after it are sent elsewhere. */
+/** Milliseconds after which a statement is slow: later ones go to another connection. */
 const STALL_MS = 25;
-/** Milliseconds that a connection is kept while somebody waits for one of their own. */
+/** Milliseconds that a connection is kept while another statement waits for its own. */
 const TURN_MS = 50;
-/** Statements of one kind that may wait to be sent; past it, they fail at once. */
+/** How many statements of one kind may wait to be sent. Further ones fail at once. */
 export const MAX_WAITING = 4000;
 
 type Limits = {
   /** Statements under way on one connection. */
   depth: number;
-  /** Connections that are open at a time, not counting those that are held up. */
+  /** How many connections are used, not counting those blocked by a slow statement. */
   connections: number;
-  /** Whether the statements write, so that what became of each matters. */
+  /** Whether the statements write, so that the outcome of each matters. */
   writes: boolean;
 };
 
-/** Where connections come from, and who hears how they fare. */
+/** The pool that lends connections, and the tracker of their health. */
 type Host = Pick<ReturnType<typeof connectionTrust>, 'trusts' | 'heard' | 'lost'> & {
   checkOut(): Promise<pg.PoolClient>;
-  /** Whether somebody waits for a connection. */
+  /** Whether another statement waits for a connection. */
   contended(): boolean;
   cancel(client: pg.Client): Promise<void>;
 };
 
-/** A statement that somebody waits for. */
+/** A statement that was submitted. */
 type Item = {
   sent: Sent;
   signal: AbortSignal;
   resolve(rows: unknown[]): void;
   reject(error: DbError): void;
   onAbort(): void;
-  /** The connection that it went out on. */
+  /** The connection that it was sent on. */
   on: Shared | undefined;
   settled: boolean;
   repeated: boolean;
   late: ReturnType<typeof setTimeout> | undefined;
 };
 
-/** A connection while statements share it. */
+/** A shared connection. */
 type Shared = {
   client: pg.PoolClient;
-  /** In the order in which they were sent, which is that of the answers. */
+  /** In the order sent, which is the order of the answers. */
   underWay: Item[];
   since: number;
-  /** Since when the server has been at the first of them. */
+  /** Since when the server has worked on the first one. */
   headSince: number;
   /** Takes no more statements. */
   retired: boolean;
-  /** Is closed in the end, and not given back. */
+  /** To be destroyed instead of returned to the pool. */
   spoiled: boolean;
-  /** A cancellation was asked for, and hits whatever the connection is at when it arrives. */
+  /** A cancellation was requested. It hits the statement that is current when it arrives. */
   canceled: boolean;
-  /** The server said that it hangs up: what it had not begun then, it never will. */
+  /** The server announced that it closes the connection: statements it had not started will never run. */
   told: boolean;
 };
 
@@ -68,16 +68,16 @@ type State = Limits &
   };
 
 /**
- * Runs statements on connections that they share: each is sent without waiting for the answers to those before it, and
- * each is a transaction of its own, so that an error concerns no other. Where one takes long, those that come after it
- * go elsewhere. The pool has a connection back as soon as nothing is under way on it.
+ * Runs statements on shared connections by pipelining: each is sent without waiting for earlier answers. Each is a
+ * transaction of its own, so that an error affects no other. If one is slow, later ones use another connection. A
+ * connection returns to the pool as soon as nothing is under way on it.
  */
 export function sharedConnections(limits: Limits, host: Host) {
   const state: State = { ...limits, ...host, open: [], waiting: [], opening: false, looksAgain: false };
   return (sent: Sent, signal: AbortSignal): Promise<unknown[]> =>
     new Promise((resolve, reject) => {
       if (signal.aborted) reject(canceled());
-      else if (state.waiting.length >= MAX_WAITING) reject(new DbError('unavailable', 'too many statements wait'));
+      else if (state.waiting.length >= MAX_WAITING) reject(new DbError('unavailable', 'too many waiting statements'));
       else {
         const onAbort = () => abort(state, item);
         const fresh = { on: undefined, settled: false, repeated: false, late: undefined };
@@ -98,7 +98,7 @@ function sendWaiting(state: State): void {
   }
 }
 
-/** The first connection with room, so that few are open. */
+/** Returns the first connection with room, so that few are used. */
 function pick({ open, depth, trusts, contended }: State): Shared | undefined {
   const now = performance.now();
   for (const shared of open) {
@@ -124,7 +124,7 @@ function openAnother(state: State): void {
   );
 }
 
-// Nobody tells when a statement begins to take long.
+// No event says that a statement has become slow, so that a timer checks.
 function lookAgain(state: State): void {
   if (state.looksAgain) return;
   state.looksAgain = true;
@@ -174,7 +174,7 @@ function answered(state: State, shared: Shared, item: Item, error: Error | null,
   sendWaiting(state);
 }
 
-/** Whether the statement never ran, and through no fault of its own: another's cancellation came late, or none prepared it. */
+/** Whether the statement did not run, for a reason outside of it: a late cancellation of another, or an unprepared name. */
 function isOthers(shared: Shared, { repeated, settled, signal }: Item, error: Error): boolean {
   if (!(error instanceof pg.DatabaseError) || repeated || settled || signal.aborted) return false;
   return error.code === '26000' || (error.code === '57014' && shared.canceled);
@@ -213,14 +213,14 @@ function abort(state: State, item: Item): void {
     settle(item, canceled());
     return;
   }
-  // Of a statement that changes nothing, nothing need be found out.
+  // A read has no outcome to wait for.
   if (!writes) settle(item, canceled());
   else item.late = setTimeout(settle, CANCEL_GRACE_MS, item, new DbError('unknown', 'canceled, and no answer in time'));
   shared.retired = true;
   if (shared.underWay[0] === item) cancelHead(state, shared, item);
 }
 
-/** The server is asked to cancel what it is at; where it says nothing to that, the connection is given up. */
+/** Asks the server to cancel the current statement. Without an answer, destroys the connection. */
 function cancelHead({ cancel }: State, shared: Shared, head: Item): void {
   Object.assign(shared, { retired: true, spoiled: true, canceled: true });
   void cancel(shared.client);
@@ -231,6 +231,6 @@ function giveBack({ open }: State, shared: Shared): void {
   const index = open.indexOf(shared);
   if (index < 0) return;
   open.splice(index, 1);
-  // A cancellation that comes late must not hit whoever has the connection next.
+  // A late cancellation must not hit the connection's next user.
   shared.client.release(shared.spoiled);
 }

@@ -1,15 +1,15 @@
 import { hash } from 'node:crypto';
 import type { Sign } from '../dispatcher/channels/sign.ts';
 
-/** SHA-256's, in bytes. */
+/** The block size of SHA-256 in bytes. */
 const BLOCK = 64;
 
-/** The key, as RFC 2104 has it before the content and before the content's hash, with room for the latter. */
+/** The inner and outer padded keys of RFC 2104; the outer one has room for the inner hash. */
 type Padded = { inner: Buffer; outer: Buffer };
 
 /**
- * HMAC by RFC 2104 on Node's one-shot hash: WebCrypto goes through the thread pool, and createHmac makes a native object
- * for each signature, which takes longer than the hashing.
+ * Computes HMAC (RFC 2104) with Node's one-shot hash. WebCrypto uses the thread pool, and createHmac creates a native
+ * object for each signature, which takes longer than hashing.
  */
 export function nodeSign(): Sign {
   const padded = new WeakMap<Uint8Array, Padded>();
@@ -27,7 +27,7 @@ export function nodeSign(): Sign {
   };
 }
 
-// None of it from Node's pool of small buffers, which share their memory.
+// Not from Node's pool of small buffers, which share memory.
 function pad(key: Uint8Array): Padded {
   const inner = Buffer.alloc(BLOCK);
   inner.set(key.length > BLOCK ? hash('sha256', key, 'buffer') : key);

@@ -1,24 +1,24 @@
-/** Copies of one signal come within this many milliseconds: a terminal or a supervisor tells the whole group, npm passes it on. */
+/** Milliseconds within which copies of a signal arrive: a terminal signals the whole process group, and npm forwards it. */
 const SAME_MS = 500;
 
 type Heard = {
   /** Called with the name of the first signal. */
   first(signal: string): void;
-  /** Called for each later one that is not a copy of the first. */
+  /** Called for each later signal that is not a copy of the first. */
   second(): void;
 };
 
 export type Signals = {
-  /** From now on these are called. */
+  /** Sets the functions to call from now on. */
   tell(heard: Heard): void;
 };
 
-/** Hears SIGTERM and SIGINT from now on; until told else, the first ends the process with exit 0, as nothing has begun. */
+/** Handles SIGTERM and SIGINT from now on. Until `tell` is called, the first one exits with 0, as nothing has started. */
 export function hearSignals(): Signals {
   let heard: Heard = { first: () => process.exit(0), second: () => process.exit(1) };
   let first: { signal: string; at: number } | undefined;
 
-  // One listener for all: Deno hands the first signal on to a listener that was added while it was told.
+  // One listener: Deno also calls listeners that are added while a signal is handled.
   const onSignal = (signal: string) => {
     if (!first) {
       first = { signal, at: performance.now() };

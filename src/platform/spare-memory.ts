@@ -3,18 +3,18 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 const EVERY_MS = 10_000;
-/** Looks that a collection is not repeated for: five minutes. */
+/** How many checks to skip after a collection: five minutes. */
 const LOOKS_BETWEEN = 30;
-/** Bytes beyond what is in use that are left to V8, which may need them again. */
+/** Unused bytes that V8 may keep. */
 const SPARE_MAX = 64 * 1024 * 1024;
-/** Of its time that a process may be at work and still have a moment to stand still, some 400 ms. */
+/** The utilization up to which a process can afford a pause of about 400 ms. */
 const IDLE_BELOW = 0.05;
 
 const v8 = { unusedBytes, utilization: utilizations(), collect: collectAll };
 
 /**
- * Gives back the memory of a peak once it is over. V8 keeps the pages that it has freed, for ever, unless it runs out of
- * memory: 500 clients that asked for much at once left 200 MiB of them.
+ * Returns memory to the system after a peak. V8 keeps freed pages for ever, unless it runs out of memory: 500 clients with
+ * large responses left 200 MiB.
  */
 export function giveBackSpareMemory({ unusedBytes, utilization, collect } = v8): void {
   let kept = unusedBytes();
@@ -26,7 +26,7 @@ export function giveBackSpareMemory({ unusedBytes, utilization, collect } = v8):
     if (utilization() > IDLE_BELOW || looks < LOOKS_BETWEEN || unused < kept + SPARE_MAX) return;
     collect();
     looks = 0;
-    // What is unused all the same is not V8's, and another collection would give back none of it.
+    // What is still unused is not V8's: another collection would not return it.
     kept = unusedBytes();
   }, EVERY_MS).unref();
 }
@@ -36,7 +36,7 @@ function unusedBytes(): number {
   return rss - heapTotal - external;
 }
 
-/** Each call returns how much of the time since the last one was work, from 0 to 1. */
+/** Returns a function that returns the utilization since its last call, from 0 to 1. */
 function utilizations(): () => number {
   let before = performance.eventLoopUtilization();
   return () => {
@@ -47,7 +47,7 @@ function utilizations(): () => number {
   };
 }
 
-/** As V8 does before it would run out of memory. */
+/** Collects garbage as V8 does before it runs out of memory. */
 function collectAll(): void {
   setFlagsFromString('--expose-gc');
   const gc = runInNewContext('gc') as (options: object) => void;

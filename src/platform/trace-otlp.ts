@@ -1,19 +1,19 @@
 import type { Log, Span } from '../deps.ts';
 
 type Options = {
-  /** As OTEL_EXPORTER_OTLP_ENDPOINT has it: `/v1/traces` is added. */
+  /** The value of OTEL_EXPORTER_OTLP_ENDPOINT, without `/v1/traces`. */
   endpoint: string;
   log: Log;
 };
 
 const EXPORT_EVERY_MS = 1000;
 const EXPORT_TIMEOUT_MS = 5000;
-/** Spans that wait at most; past it the newest are dropped, as tracing must never hold up a request. */
+/** How many spans may wait. Beyond it, new ones are dropped: tracing must never delay a request. */
 const MAX_WAITING = 4096;
 const SERVER = 2;
 const ERROR = 2;
 
-/** Exports spans by OTLP over HTTP with JSON bodies, in batches. What cannot be delivered is dropped, with a log line. */
+/** Exports spans by OTLP over HTTP with JSON, in batches. Spans that cannot be exported are dropped, with a log line. */
 export function otlpTrace({ endpoint, log }: Options) {
   const url = `${endpoint.replace(/(?<!\/)\/+$/, '')}/v1/traces`;
   let waiting: Span[] = [];

@@ -1,4 +1,4 @@
-// The two files of undici that we load, which its types do not name.
+// Two files of undici that its types do not declare.
 declare module 'undici/lib/core/connect.js' {
   export { buildConnector as default } from 'undici/index.js';
 }

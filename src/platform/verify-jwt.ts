@@ -6,24 +6,24 @@ import { type KeySetOptions, remoteKeySet } from './key-set.ts';
 
 /** Seconds by which clocks may differ. */
 const CLOCK_TOLERANCE_S = 30;
-/** How long a token that was verified once is taken at its word: how late a withdrawn key may be noticed. */
+/** Milliseconds that a verified token is cached: a revoked key is noticed that late. */
 const REMEMBERED_MS = 60_000;
-/** Tokens remembered at most; past it the oldest is forgotten. */
+/** How many tokens are cached. Beyond it, the oldest is dropped. */
 const MAX_REMEMBERED = 1000;
-/** Characters that a subject may have. */
+/** The maximum length of a subject, in characters. */
 const MAX_SUBJECT = 255;
 
 type Expected = { issuer?: string | undefined; audience?: string | undefined };
 type Settings = Expected & { secret?: string | undefined; jwksUrl?: string | undefined };
 type Verified = { principal: Principal; exp: number | undefined };
 
-/** The verifier that the configuration asks for. On Workers `background` is `waitUntil`. */
+/** Creates the configured verifier. On Workers, `background` is `waitUntil`. */
 export function createVerifier(settings: Settings, log: Log, background?: KeySetOptions['background']): Verifier {
   if (settings.jwksUrl === undefined) return secretVerifier(settings.secret as string, settings);
   return keySetVerifier(settings.jwksUrl, { ...settings, log, ...(background && { background }) });
 }
 
-/** Verifies HS256 tokens and no others. `secret` has at least 32 bytes. */
+/** Verifies HS256 tokens only. `secret` has at least 32 bytes. */
 export function secretVerifier(secret: string, expected: Expected, now = Date.now): Verifier {
   const bytes = new TextEncoder().encode(secret);
   let key: Awaited<ReturnType<typeof crypto.subtle.importKey>> | undefined;
@@ -34,7 +34,7 @@ export function secretVerifier(secret: string, expected: Expected, now = Date.no
   return verifier(theKey, ['HS256'], expected, now);
 }
 
-/** Verifies RS256, ES256 and EdDSA tokens with the keys at `jwksUrl`. Where several keys fit, a token names its own. */
+/** Verifies RS256, ES256 and EdDSA tokens with the keys at `jwksUrl`. If several keys fit, a token must name its key. */
 export function keySetVerifier(
   jwksUrl: string,
   {
@@ -66,7 +66,7 @@ function verifier(
       throw error instanceof AppError ? error : invalidToken(whyRefused(error));
     });
     if (typeof payload.sub !== 'string' || payload.sub === '') throw invalidToken('the token has no subject');
-    // A quota and idempotency keys are kept by subject: as long as OpenID Connect has it, and such that Postgres can hold it.
+    // Quotas and idempotency keys are stored by subject: limited as in OpenID Connect, and to what Postgres can store.
     if (payload.sub.length > MAX_SUBJECT || payload.sub.includes('\0') || !payload.sub.isWellFormed()) {
       throw invalidToken('the claim sub of the token is not acceptable');
     }
@@ -76,7 +76,7 @@ function verifier(
   return remembering(verify, now);
 }
 
-/** Spares a token that comes again the cryptography, not its end. */
+/** Caches verified tokens. Their expiry is still checked. */
 function remembering(verify: (token: string) => Promise<Verified>, now: () => number): Verifier {
   const known = new Map<string, { principal: Principal; until: number }>();
   return async (token) => {

@@ -1,48 +1,48 @@
 import type { Limiter } from '../deps.ts';
 import type { MemoryLimiter } from './limiter-memory.ts';
 
-/** What a worker finds in its environment: which one it is, of how many, and the primary's process id. */
+/** The environment variable of a worker: its index, their number, and the primary's process id. */
 const WORKER = 'KEELSON_WORKER';
-/** Milliseconds between looks at whether the primary lives. */
+/** Milliseconds between checks of whether the primary is alive. */
 const LOOK_MS = 500;
-/** Milliseconds between what a worker tells the others of its rate limits, times the number of processes. */
+/** Milliseconds between a worker's reports of its rate limits, times the number of processes. */
 const SHARE_MS = 10;
 
-/** What the primary sends; `queue` asks for what is the same in every process. */
+/** A message from the primary. `queue` asks for metrics that are the same in every process. */
 export type ToWorker = { scrape: number; queue: boolean } | { taken: Taken };
-/** What a worker sends. */
+/** A message from a worker. */
 export type FromWorker = { listening: string } | { scraped: number; metrics: object[] } | { taken: Taken };
-/** How often each key of the rate limit was taken from. */
+/** How many requests were counted, by key of the rate limit. */
 type Taken = [key: string, times: number][];
 
-/** A process of several behind one port, as it sees the one that started it. */
+/** A worker's side of its primary. */
 export type Worker = {
-  /** Which one it is, from 0; whoever replaces it is the same. */
+  /** Its index, from 0. A replacement has the same. */
   slot: number;
-  /** Of how many. */
+  /** The number of workers. */
   count: number;
   /** Resolves with the reason to stop when the primary is gone. */
   orphaned: Promise<string>;
-  /** Tells the primary that this one listens. */
+  /** Tells the primary that this worker listens. */
   listening(url: string): void;
-  /** Answers scrapes with what `collect` returns; with `queue`, what belongs to the database is part of it. */
+  /** Answers scrapes with the result of `collect`; with `queue`, the database's metrics are included. */
   onScrape(collect: (queue: boolean) => Promise<object[]>): void;
-  /** The limiter, as the processes share it: what one takes the others hear of a moment later. */
+  /** Shares a limiter between processes: each hears of the others' counts a moment later. */
   share(limiter: MemoryLimiter): Limiter;
 };
 
 export const workerVariable = (slot: number, count: number) => ({ [WORKER]: `${slot}/${count}/${process.pid}` });
 
-/** Undefined where this process is the only one. */
+/** Returns undefined if this process is the only one. */
 export function thisWorker(): Worker | undefined {
   const [slot, count, primary] = (process.env[WORKER] ?? '').split('/').map(Number);
   if (slot === undefined || count === undefined || !process.send) return undefined;
   const send = (message: FromWorker) => {
-    // A primary that has gone is told of by `orphaned`.
+    // `orphaned` reports that the primary is gone.
     if (process.connected) process.send?.(message, undefined, undefined, () => {});
   };
   const hearing: ((message: ToWorker) => void)[] = [];
-  // One listener, whatever is heard: without any the channel would not be watched, and its end not noticed.
+  // Always a listener: without one, the channel is not watched, and its end is not noticed.
   process.on('message', (message: ToWorker) => {
     for (const hear of hearing) hear(message);
   });
@@ -53,7 +53,7 @@ export function thisWorker(): Worker | undefined {
     orphaned: new Promise((resolve) => {
       const tell = () => resolve('the primary is gone');
       process.once('disconnect', tell);
-      // Deno does not tell of a channel that ends while a message is on its way.
+      // Deno reports no end of a channel while a message is on its way.
       setInterval(() => process.ppid !== primary && tell(), LOOK_MS).unref();
     }),
     listening: (url) => send({ listening: url }),

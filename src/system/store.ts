@@ -3,7 +3,7 @@ import journal from '../../drizzle/meta/_journal.json' with { type: 'json' };
 import { type Db, DbError, statement } from '../db.ts';
 import { keyIdsOf, webhookEndpoints } from '../outbox/schema.ts';
 
-const LATEST = Math.max(...journal.entries.map((entry) => entry.when));
+const MIGRATIONS = journal.entries.map((entry) => entry.when).join();
 
 /**
  * What a database is to this code. `schemaIsCurrent`: it has every migration that this code was built with; later ones
@@ -15,7 +15,7 @@ export type State = { schemaIsCurrent: boolean; writable: boolean; keysOpen: boo
 
 // What is not sealed, and so names no key, needs none. Past the oldest endpoints others are looked at only while the
 // keys have opened nothing.
-const state = statement<{ latest: string; keyIds: string; oldest: number; keysOpen: boolean }, State>(
+const state = statement<{ migrations: string; keyIds: string; oldest: number; keysOpen: boolean }, State>(
   'system.state',
   ($) => {
     const known = sql`string_to_array(',' || ${$.keyIds}::text, ',')`;
@@ -23,8 +23,9 @@ const state = statement<{ latest: string; keyIds: string; oldest: number; keysOp
     with oldest as materialized (
       select ${keyIdsOf(sql`e`)} as ids from ${webhookEndpoints} e order by id limit ${$.oldest}::int
     )
-    select (
-        select coalesce(max(created_at) >= ${$.latest}::bigint, false) from drizzle.__drizzle_migrations
+    select not exists (
+        select unnest(string_to_array(${$.migrations}::text, ',')::bigint[])
+        except select created_at from drizzle.__drizzle_migrations
       ) as "schemaIsCurrent",
       current_setting('transaction_read_only') = 'off' as writable,
       case when ${$.keysOpen}::boolean or exists (select from oldest where ids && ${known}) or not exists (select from oldest) then true
@@ -46,7 +47,7 @@ export async function stateOf(
   signal: AbortSignal,
 ): Promise<State> {
   try {
-    const [row] = await db.run(state, { latest: String(LATEST), keyIds: keyIds.join(), oldest, keysOpen }, signal);
+    const [row] = await db.run(state, { migrations: MIGRATIONS, keyIds: keyIds.join(), oldest, keysOpen }, signal);
     if (!row) throw new Error('system.state returned no row');
     return row;
   } catch (error) {

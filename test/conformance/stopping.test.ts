@@ -36,7 +36,7 @@ for (const [runtime, command] of Object.entries(COMMANDS)) {
       await untilUnderWay(service);
 
       service.process.kill('SIGTERM');
-      await service.line(({ msg }) => msg === 'not ready any more');
+      await service.line(({ msg }) => msg === 'not ready');
       await idle.closed;
       await refused(port);
       await busy.ask(body.slice(5), /"version":1/);
@@ -62,7 +62,7 @@ for (const [runtime, command] of Object.entries(COMMANDS)) {
       busy.socket.write(`${more.join('')}\r\n{`);
       await untilUnderWay(service);
       service.process.kill('SIGINT');
-      await service.line(({ msg }) => msg === 'not ready any more');
+      await service.line(({ msg }) => msg === 'not ready');
       service.process.kill('SIGTERM');
       assert.equal(await service.exited, 1);
     });

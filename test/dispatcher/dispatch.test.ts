@@ -419,6 +419,6 @@ onEveryDatabase('dispatcher', (db) => {
     });
     await drain();
     assert.deepEqual([(await stateOf(db, id)).status, attempts], ['sent', 1]);
-    assert.ok(log.lines.some(({ msg }) => msg === 'dispatcher cannot settle'));
+    assert.ok(log.lines.some(({ msg }) => msg === 'settlement failed'));
   });
 });

@@ -215,7 +215,7 @@ test('an endpoint that is deleted or disabled is not called; one that is paused 
 
 test('a secret that cannot be opened sends nothing, and says so to the dispatcher alone', async () => {
   const foreign = await createSecretBox(randomBytes(32).toString('base64')).seal(secret);
-  await assert.rejects(attempt({}, { endpoint: { secrets: [foreign] } }), /a key that is not known here/);
+  await assert.rejects(attempt({}, { endpoint: { secrets: [foreign] } }), /an unknown key/);
   const noSecret = await secrets.seal('swordfish');
   await assert.rejects(attempt({}, { endpoint: { secrets: [noSecret] } }), (error: Error) => {
     return error.message.includes('must start with whsec_') && !error.message.includes('swordfish');

@@ -383,7 +383,7 @@ test('a key server, a collector and a provider that cannot be reached are told o
     const { ask, answers } = asker(service);
     const bearer = token({ header: { alg: 'RS256', kid: canary(`a key id beside ${JWKS_URL.length}`) } });
     assert.equal((await ask('GET', USERS, { Authorization: `Bearer ${bearer}` })).status, 503);
-    await service.line(({ msg }) => msg === 'cannot load the key set');
+    await service.line(({ msg }) => msg === 'JWKS fetch failed');
     await service.line(({ msg }) => msg === 'traces not exported');
     assert.equal(await service.stop(), 0);
     assert.deepEqual(config.seenIn(service.output() + answers()), []);

@@ -335,7 +335,7 @@ describe('stopping', () => {
     assert.notEqual(before.headers.connection, 'close');
 
     const exited = service.stop();
-    await service.line(({ msg }) => msg === 'not ready any more');
+    await service.line(({ msg }) => msg === 'not ready');
     const draining = await get(agent, `${service.url}/ready`);
     assert.equal(draining.reused, true);
     assert.equal(draining.status, 503);
@@ -378,7 +378,7 @@ describe('stopping', () => {
     const stuck = assert.rejects(post(service.url));
     await blocked(database.name);
     service.process.kill('SIGTERM');
-    await service.line(({ msg }) => msg === 'not ready any more');
+    await service.line(({ msg }) => msg === 'not ready');
     assert.equal(await service.stop('SIGINT'), 1);
     assert.equal(service.lines.at(-1)?.msg, 'stopped at once');
     await stuck;

@@ -137,7 +137,7 @@ describe('several processes', { concurrency: 2 }, () => {
     );
 
     service.process.kill('SIGTERM');
-    await nth(service, 'not ready any more', 2);
+    await nth(service, 'not ready', 2);
     for (let i = 0; i < 4; i++) assert.equal((await ask(service, '/ready')).status, 503);
     assert.equal(await service.exited, 0, service.output());
     for (const step of ['requests finished, listener closed', 'dispatcher stopped', 'database closed']) {
@@ -243,7 +243,7 @@ describe('several processes', { concurrency: 2 }, () => {
     const service = await start(t);
     await stuckRequest(t, service);
     service.process.kill('SIGINT');
-    await nth(service, 'not ready any more', 2);
+    await nth(service, 'not ready', 2);
     assert.equal(await service.stop('SIGTERM'), 1);
     assert.equal(service.lines.at(-1)?.msg, 'stopped at once');
     await Promise.all(workersOf(service).map(isGone));
@@ -294,7 +294,7 @@ describe('several processes', { concurrency: 2 }, () => {
     const refused = await ended(t, { DATABASE_URL: 'pglite:db' });
     assert.deepEqual(
       refused.lines.map(({ problems }) => problems),
-      [['PROCESSES must be 1 with the embedded database, which one process alone can open']],
+      [['PROCESSES must be 1 with the embedded database, which only one process can open']],
     );
     const one = await startService({ DATABASE_URL: 'pglite:db', PROCESSES: 'auto' });
     t.after(() => killAll(one));

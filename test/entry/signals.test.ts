@@ -136,7 +136,7 @@ test('who presses Ctrl-C again does not wait for what is under way', async (t) =
   busy.write(`POST /api/v1/users HTTP/1.1\r\n${head.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n{`);
   await untilUnderWay(service);
   type(service, CTRL_C);
-  await service.line(({ msg }) => msg === 'not ready any more');
+  await service.line(({ msg }) => msg === 'not ready');
   const again = setInterval(type, 100, service, CTRL_C);
   t.after(() => clearInterval(again));
   assert.equal(await service.exited, 1, service.output());

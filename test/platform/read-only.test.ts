@@ -148,7 +148,7 @@ describe('a database that is read-only', { timeout: 60_000 }, () => {
     const began = performance.now();
     assertProblem(await call('POST', '/api/v1/users', newUser()), 503, 'unavailable');
     assert.equal((await call('GET', '/ready')).status, 503);
-    const isClaim = ({ msg }: LogLine) => msg === 'dispatcher cannot claim';
+    const isClaim = ({ msg }: LogLine) => msg === 'claim failed';
     await service.line(() => service.lines.filter(isClaim).length === 4);
     const errors = service.lines.filter(({ level, msg }) => level === 'error' && msg.startsWith('dispatcher'));
     const seconds = (performance.now() - began) / 1000;

@@ -208,7 +208,7 @@ test('while the key server is down known keys keep working for days, and it is a
   }
   assert.deepEqual(
     log.lines.map(({ level, msg }) => [level, msg]),
-    Array.from({ length: 3 }, () => ['warn', 'cannot load the key set']),
+    Array.from({ length: 3 }, () => ['warn', 'JWKS fetch failed']),
   );
   server.answer = keys(rotated);
   clock.now += 30 * SECOND;

@@ -27,7 +27,7 @@ export type Service = {
 /** What the log says of an orderly stop, in order. */
 export const STOP_STEPS = [
   'stopping',
-  'not ready any more',
+  'not ready',
   'requests finished, listener closed',
   'dispatcher stopped',
   'metrics listener closed',

@@ -2,20 +2,20 @@ import ipaddr from 'ipaddr.js';
 
 const MAX_LENGTH = 2048;
 
-/** Public by their range, and yet the way to a cloud's metadata: Azure's. The other clouds' are in private ranges. */
+/** Azure's metadata service, which has a public address. Those of other clouds are in private ranges. */
 const METADATA = new Set(['168.63.129.16']);
 
 const LOCAL_NAME = /(^|\.)(localhost|local|localdomain|internal|home\.arpa)$/;
 
-/** Whether an address is one of the public internet. What is not an address in its usual spelling is not. */
+/** Whether an IP address is public. False for anything that is not an address in canonical form. */
 export function isPublicAddress(ip: string): boolean {
   if (ipaddr.IPv4.isValidFourPartDecimal(ip)) return isPublicV4(ipaddr.IPv4.parse(ip));
   if (!ip.includes(':') || ip.includes('%') || !ipaddr.IPv6.isValid(ip)) return false;
-  // The library takes ::1.2.3.4 for ::ffff:1.2.3.4.
+  // ipaddr.js parses ::1.2.3.4 as ::ffff:1.2.3.4.
   if (/^::[\d.]+$/.test(ip)) return false;
   const address = ipaddr.IPv6.parse(ip);
   if (address.isIPv4MappedAddress()) return isPublicV4(address.toIPv4Address());
-  // Only 2000::/3 is given out; beyond it lie old ways to write a private IPv4 address, such as ::127.0.0.1.
+  // Only 2000::/3 is allocated. Others include old forms of private IPv4 addresses, such as ::127.0.0.1.
   return ((address.parts[0] as number) & 0xe000) === 0x2000 && address.range() === 'unicast';
 }
 
@@ -24,12 +24,12 @@ function isPublicV4(address: ipaddr.IPv4): boolean {
 }
 
 /**
- * Why a webhook may not be sent to this URL, in words for the client that asks for it; undefined if it may. Says
- * nothing of where a name leads: that is checked when it is connected to.
+ * Returns why a webhook may not use this URL, as a message for the client, or undefined if it may. Does not resolve
+ * names: the address is checked on connecting.
  */
 export function checkWebhookUrl(text: string, { allowPrivate }: { allowPrivate: boolean }): string | undefined {
   if (text.length > MAX_LENGTH) return `must be at most ${MAX_LENGTH} characters`;
-  // URL drops some of these, so that what is kept would not be what is called.
+  // `new URL` drops some of these: the URL called would not be the one stored.
   if (/[\s\p{Cc}]/u.test(text)) return 'must not contain spaces or control characters';
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url) return 'must be a URL';
@@ -42,7 +42,7 @@ export function checkWebhookUrl(text: string, { allowPrivate }: { allowPrivate: 
   return undefined;
 }
 
-/** Takes the host as URL writes it: lower case, percent-decoded, IPv4 as four decimals, IPv6 in brackets. */
+/** Expects a host as `URL` normalizes it: lower case, percent-decoded, IPv4 as four decimals, IPv6 in brackets. */
 function isPublicHost(hostname: string): boolean {
   const host = hostname.replace(/(?<!\.)\.+$/, '');
   if (host.startsWith('[')) return isPublicAddress(host.slice(1, -1));

@@ -1,14 +1,14 @@
 import type { Delivery } from '../claims.ts';
 
 /**
- * Delivers one notification once. Never rejects: what goes wrong is a failed attempt, told in `error`, which clients
- * see and which therefore holds nothing internal. Ends in time by itself. A repeat carries the same id.
+ * Makes one attempt to deliver a notification, within its own time limit. A failed attempt resolves with an `error`,
+ * which clients see: it must not contain anything internal. A retry has the same id. Rejects only for a defect.
  */
 export type Channel = (delivery: Delivery) => Promise<Attempt>;
 
 /**
- * `status` is the receiver's HTTP status, where there was one. A `final` failure is not retried; a `blameless` one is
- * no fault of the receiver's.
+ * `status` is the receiver's HTTP status, if there was a response. A `final` failure is not retried. A `blameless` one
+ * does not count against the endpoint.
  */
 export type Attempt =
   | { ok: true; status: number | null }

@@ -3,7 +3,7 @@ import type { Channel } from './channel.ts';
 
 type Mail = { subject: string; text: string };
 
-/** What is written to someone about an event; `data` is what the webhook for it would carry. */
+/** Writes the email for an event, from the body that its webhook would have. */
 export function mailFor(body: string): Mail {
   const { type, data } = JSON.parse(body) as { type: string; data: Record<string, unknown> };
   if (type === 'user.created') {
@@ -15,7 +15,7 @@ export function mailFor(body: string): Mail {
   return { subject: type, text: `${lines.join('\n')}\n` };
 }
 
-/** Writes a line to the log in place of an email, without the address. */
+/** Logs a line, without the address, in place of sending an email. */
 export function logEmail(log: Log): Channel {
   return async ({ id, type, body }) => {
     log.info('email', { notificationId: id, type, subject: mailFor(body).subject });

@@ -5,11 +5,11 @@ import { readSome, toSendError, withinTime } from './send.ts';
 
 type Options = { apiKey: string; url: string; from: string; fetch?: typeof fetch; timeoutMs: number };
 
-/** Client errors that are over once the provider, or the operator's account with it, is well again. */
+/** Client errors that go away when the provider, or the operator's account with it, works again. */
 const WORTH_A_RETRY = new Set([401, 403, 408, 429]);
 
 /**
- * Resend's API. The notification's id is the idempotency key, so that a repeat within Resend's 24 hours is one email.
+ * Sends email through Resend. The notification's id is the idempotency key: Resend sends retries within 24 hours once.
  */
 export function resendEmail({ apiKey, url, from, fetch: request = fetch, timeoutMs }: Options): Channel {
   return async ({ id, body, recipient }) => {
@@ -22,7 +22,7 @@ export function resendEmail({ apiKey, url, from, fetch: request = fetch, timeout
             authorization: `Bearer ${apiKey}`,
             'content-type': 'application/json',
             'idempotency-key': id,
-            // Resend turns away whoever sends none, which fetch on Workers would.
+            // Resend requires one, and fetch on Workers sends none by default.
             'user-agent': 'Keelson/1',
           },
           body: JSON.stringify({ from, to: [recipient], ...mailFor(body) }),
@@ -46,7 +46,7 @@ function attemptOf({ status, headers }: Response, answer: string): Attempt {
   return { ok: false, status, error, retryAfterMs: retryAfterMs(headers.get('retry-after'), Date.now()) };
 }
 
-/** The other 409 says that the key was used for another mail: it will never be any better. */
+/** Any other 409 says that the key was used for another email, which a retry does not change. */
 function isStillUnderWay(answer: string): boolean {
   return /"concurrent_idempotent_requests"/.test(answer);
 }

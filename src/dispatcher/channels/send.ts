@@ -1,23 +1,23 @@
 /**
- * Sends one POST and reads at most 16 KB of the answer; redirects are answers like any other, and are not followed.
- * The status decides, however long the answer is or wherever it breaks off, but its end, or its first 16 KB, must come
- * in time. Rejects with SendError where it does not, and where the address is one that webhooks may not reach.
+ * Sends one POST and reads at most 16 KB of the response. Does not follow redirects. The status counts even if the body
+ * is longer or breaks off, but its end, or the first 16 KB, must arrive within the time limit. Rejects with SendError if
+ * it does not, and if webhooks may not reach the address.
  */
 export type Send = (request: SendRequest) => Promise<Answer>;
 
 export type SendRequest = { url: string; headers: Record<string, string>; body: string };
-/** `retryAfter` is the header's value. */
+/** `retryAfter` is the value of the Retry-After header. */
 export type Answer = { status: number; retryAfter: string | null };
 
-/** How much of an answer's body is read. */
+/** How much of a response body is read. */
 export const MAX_ANSWER_BYTES = 16 * 1024;
 
-/** Why there was no answer. Clients see the message: it is one of a few short texts, and holds nothing internal. */
+/** Why there was no response. Clients see the message: it is one of a few short texts, with nothing internal. */
 export class SendError extends Error {
   override readonly name = 'SendError';
 }
 
-/** What runtimes call the ways in which a request fails: error codes, or, where they give none, pieces of a message. */
+/** How runtimes name the failures of a request: by error codes, or, if there is none, by parts of a message. */
 const REASONS: [RegExp, string][] = [
   [/ENOTFOUND|ENODATA|EAI_|dns error/, 'name does not resolve'],
   [/ECONNREFUSED|ConnectionRefused|Connection refused/, 'connection refused'],
@@ -32,7 +32,7 @@ const REASONS: [RegExp, string][] = [
   [/ECONNRESET|EPIPE|UND_ERR_SOCKET|ConnectionClosed|connection (closed|lost|reset)/i, 'connection closed'],
 ];
 
-/** Puts a runtime's error in words that clients may see; the error itself stays on as the cause, for the log. */
+/** Turns a runtime's error into one that clients may see. The original is its `cause`, for the log. */
 export function toSendError(error: unknown): SendError {
   if (error instanceof SendError) return error;
   const text = chainOf(error).join('\n');
@@ -40,7 +40,7 @@ export function toSendError(error: unknown): SendError {
   return new SendError(reason, { cause: error });
 }
 
-/** Codes alone where there are any: messages quote host names, which may say anything. */
+/** Returns error codes only, if there are any: messages quote host names, which may contain any text. */
 function chainOf(error: unknown): string[] {
   const codes: string[] = [];
   const messages: string[] = [];
@@ -55,7 +55,7 @@ function chainOf(error: unknown): string[] {
   return codes.length > 0 ? codes : messages;
 }
 
-/** Runs `work` with a signal that aborts after `timeoutMs`. Rejects with a SendError, which says what went wrong. */
+/** Runs `work` with a signal that aborts after `timeoutMs`. Rejects with a SendError. */
 export async function withinTime<T>(timeoutMs: number, work: (limit: AbortSignal) => Promise<T>): Promise<T> {
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(new SendError('timed out')), timeoutMs);
@@ -69,8 +69,8 @@ export async function withinTime<T>(timeoutMs: number, work: (limit: AbortSignal
 }
 
 /**
- * Reads an answer's body, so that the connection can be used again, but no further than is worth it. One that breaks
- * off is taken as far as it came: the status has been read.
+ * Reads a response body up to 16 KB, so that the connection can be reused. Returns what arrived if the body breaks off:
+ * the status is known by then.
  */
 export async function readSome({ body }: Response): Promise<string> {
   if (!body) return '';
@@ -86,7 +86,7 @@ export async function readSome({ body }: Response): Promise<string> {
     }
     await reader.cancel();
   } catch {
-    // As above.
+    // The body broke off.
   }
   return text;
 }

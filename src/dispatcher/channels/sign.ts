@@ -1,9 +1,9 @@
-/** HMAC-SHA256 in base64. Called for every delivery with the same array for the same key, so that it can be cached. */
+/** Computes HMAC-SHA256 in base64. The same key is always the same array, so that implementations can cache by it. */
 export type Sign = (key: Uint8Array<ArrayBuffer>, content: string) => string | Promise<string>;
 
 const algorithm = { name: 'HMAC', hash: 'SHA-256' };
 
-/** With WebCrypto alone, for every runtime. */
+/** Signs with WebCrypto, which every runtime has. */
 export function webCryptoSign(): Sign {
   const imported = new WeakMap<Uint8Array, Awaited<ReturnType<typeof crypto.subtle.importKey>>>();
   return async (key, content) => {

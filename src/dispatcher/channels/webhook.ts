@@ -7,10 +7,10 @@ import type { Sign } from './sign.ts';
 type WebhookDeps = { send: Send; secrets: Pick<SecretBox, 'open'>; now: () => Date; sign: Sign };
 
 const PREFIX = 'whsec_';
-/** Keys remembered at most; past it the oldest is forgotten. */
+/** How many keys are cached. Beyond it, the oldest is dropped. */
 const MAX_KEYS = 10_000;
 
-/** Standard Webhooks 1.0.0. A secret that cannot be opened is a defect of ours, and rejects: the dispatcher logs it. */
+/** Delivers by Standard Webhooks 1.0.0. Rejects if a secret does not open: a defect, which the dispatcher logs. */
 export function webhookChannel({ send, secrets, now, sign }: WebhookDeps): Channel {
   const keys = new Map<string, Uint8Array<ArrayBuffer>>();
 
@@ -53,7 +53,7 @@ function attemptOf({ status, retryAfter }: Answer, now: () => Date): Attempt {
   if (status >= 200 && status < 300) return { ok: true, status };
   if (status >= 300 && status < 400) return { ok: false, status, error: 'redirect refused' };
   const error = `HTTP ${status}`;
-  // Gone: the receiver wants no more of it.
+  // 410 Gone: the receiver has unsubscribed.
   if (status === 410) return { ok: false, status, error, final: true };
   return { ok: false, status, error, retryAfterMs: retryAfterMs(retryAfter, now().getTime()) };
 }
