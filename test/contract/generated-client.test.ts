@@ -32,7 +32,7 @@ do {
 
 const { data, error } = await client.POST('/api/v1/webhook-endpoints', {
   params: { header: { 'Idempotency-Key': crypto.randomUUID() } },
-  body: { url: endpoints[0]!.url, events: [] },
+  body: { url: endpoints[0]!.url, events: [], description: '' },
 });
 console.log(JSON.stringify({ urls: endpoints.map(({ url }) => url), made: data?.id ?? null, title: error?.title }));
 `;
