@@ -108,7 +108,7 @@ describe('safe retries and lost updates', () => {
     }
   });
 
-  test('100 concurrent read-modify-write loops with If-Match on one endpoint lose no update', async () => {
+  test('100 concurrent read-modify-write loops with If-Match on one item lose no update', async () => {
     const client = createClient(service.url, { token: token() });
     const { id } = await client.webhookEndpoints.create({ ...newEndpoint(), description: '0' });
     const increment = async (): Promise<WebhookEndpoint> => {
