@@ -3,7 +3,7 @@ import { ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { signToken } from './sign-token.ts';
 
-const USAGE = 'usage: npm run token -- --sub alice --scope "users:read users:write"';
+const USAGE = 'usage: npm run token -- --sub alice --scope "webhooks:read webhooks:write"';
 
 try {
   const { values } = parseArgs({ options: { sub: { type: 'string' }, scope: { type: 'string', default: '' } } });
