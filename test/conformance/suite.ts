@@ -1,5 +1,4 @@
 import { errors } from './errors.ts';
-import { resources } from './resources.ts';
 import { system } from './system.ts';
 import type { Target } from './target.ts';
 import { users } from './users.ts';
@@ -9,7 +8,6 @@ import { words } from './words.ts';
 /** Everything a client may rely on, over HTTP, knowing nothing of the runtime behind the URL. */
 export function conformance(target: () => Target): void {
   system(target);
-  resources(target);
   users(target);
   errors(target);
   webhooks(target);

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { type Hook, type Sink, startSink } from '../support/sink.ts';
-import { resource } from './resources.ts';
+import { assertSigned, type Hook, type Sink, startSink } from '../support/sink.ts';
+import { resource } from './resource.ts';
 import { assertProblem, type Call, caller, type Target, unique, uniqueEmail } from './target.ts';
-import { assertSigned } from './webhooks.ts';
 
 const USERS = '/api/v1/users';
 const HOOKS = '/api/v1/webhook-endpoints';

@@ -7,12 +7,7 @@ import { userOperations } from './users.ts';
 type Around = (operation: string, ask: () => Promise<Answer>) => Promise<Answer>;
 
 /** Asks one operation, by its name. */
-export type Ask = (
-  operation: string,
-  path: string,
-  body?: unknown,
-  headers?: Record<string, string>,
-) => Promise<Answer>;
+type Ask = (operation: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Answer>;
 
 /** Operations that touch no data. */
 export const DATALESS = ['GET /health', 'GET /openapi.json', 'GET /docs'];

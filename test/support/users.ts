@@ -1,5 +1,6 @@
-import { unique, uniqueEmail } from '../conformance/target.ts';
-import type { Ask } from './operations.ts';
+import { type Answer, unique, uniqueEmail } from '../conformance/target.ts';
+
+type Ask = (operation: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Answer>;
 
 /** For `everyOperation`: those of users. */
 export async function userOperations(ask: Ask): Promise<void> {

@@ -1,9 +1,9 @@
 // What the migrations do to users that are there already.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TURKISH } from '../support/databases.ts';
 import { before } from '../support/migrations.ts';
 import { query } from '../support/postgres-server.ts';
+import { TURKISH } from './turkish.ts';
 
 test('emails: two users of one address are named by their ids, and nothing is changed until there is one', async (t) => {
   const { name, text, migrate, close } = await before('emails', TURKISH);

@@ -1,22 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { assertProblem, type Call, caller, newEndpoint, type Target, unique } from './target.ts';
+import { assertProblem, type Call, caller, type Target, unique } from './target.ts';
 
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 /** A collection: where it is, something new as POST takes it, and a change of that as PUT takes it. */
-export type Resource<T extends object> = { path: string; make: () => T; change: (body: T) => T };
-
-const endpoints: Resource<ReturnType<typeof newEndpoint>> = {
-  path: '/api/v1/webhook-endpoints',
-  make: newEndpoint,
-  change: (body) => ({ ...body, description: 'Changed' }),
-};
-
-export function resources(target: () => Target): void {
-  resource(target, endpoints);
-}
+type Resource<T extends object> = { path: string; make: () => T; change: (body: T) => T };
 
 /** What a client may rely on of every collection alike. */
 export function resource<T extends object>(target: () => Target, { path: list, make, change }: Resource<T>): void {
