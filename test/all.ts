@@ -1,4 +1,4 @@
-// Everything CI checks, in order of cost; or, given test files, those alone: npm test -- test/users/store.test.ts
+// Everything CI checks, in order of cost; or, given test files, those alone: npm test -- test/client.test.ts
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { join } from 'node:path';

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { createClient, Problem, type User } from '../src/client.ts';
-import { unique, uniqueEmail } from './conformance/target.ts';
+import { createClient, Problem, type WebhookEndpoint } from '../src/client.ts';
+import { newEndpoint, newNotice, unique } from './conformance/target.ts';
 import { createDatabase } from './support/databases.ts';
 import { query } from './support/postgres-server.ts';
 import { type Service, startService } from './support/service.ts';
@@ -61,42 +61,49 @@ describe('the typed client', () => {
   });
 
   const client = (options = {}) => createClient(service.url, { token: token(), ...options });
-  const count = async (email: string) =>
-    (await query(database.name, 'select count(*)::int as count from users where email = $1', [email]))[0]?.count;
-  const told = async (id: string) =>
-    (await query(database.name, 'select count(*)::int as count from notifications where user_id = $1', [id]))[0]?.count;
+  const count = async (url: string) =>
+    (await query(database.name, 'select count(*)::int as n from webhook_endpoints where url = $1', [url]))[0]?.n;
+  const told = async (email: string) =>
+    (await query(database.name, 'select count(*)::int as n from notifications where recipient = $1', [email]))[0]?.n;
 
   /** A client behind a proxy that does `fate` to each request. */
   async function behind(fate: (count: number, request: IncomingMessage) => Fate, options = {}) {
     const proxy = await startProxy(service.url, fate);
-    const { users } = createClient(proxy.url, { token: token(), ...options });
-    return { users, seen: proxy.seen, close: proxy.close };
+    const { webhookEndpoints, notifications } = createClient(proxy.url, { token: token(), ...options });
+    return { webhookEndpoints, notifications, seen: proxy.seen, close: proxy.close };
   }
 
-  test('a user is created, read, replaced, found and removed, with the types of the app', async () => {
-    const { users } = client();
-    const email = uniqueEmail();
-    const user: User = await users.create({ email, name: 'Ada' });
-    assert.deepEqual(await users.get(user.id), user);
-    // @ts-expect-error: a user has no such member
-    assert.equal(user.nonsense, undefined);
-    // @ts-expect-error: a user needs a name
-    await assert.rejects(users.create({ email: uniqueEmail() }), Problem);
+  test('an endpoint is created, read, replaced, found and removed, with the types of the app', async () => {
+    const { webhookEndpoints } = client();
+    const { secret: _, ...endpoint } = await webhookEndpoints.create(newEndpoint());
+    const read: WebhookEndpoint = await webhookEndpoints.get(endpoint.id);
+    assert.deepEqual(read, endpoint);
+    // @ts-expect-error: an endpoint has no such member
+    assert.equal(endpoint.nonsense, undefined);
+    // @ts-expect-error: an endpoint needs events
+    await assert.rejects(webhookEndpoints.create({ url: 'https://example.com/' }), Problem);
 
-    const changed = await users.replace(user.id, { email, name: 'Countess' }, { version: user.version });
+    const change = { ...newEndpoint(), description: 'Another' };
+    const changed = await webhookEndpoints.replace(endpoint.id, change, { version: endpoint.version });
     assert.equal(changed.version, 2);
-    const found: User[] = (await users.page({ email })).data;
-    assert.deepEqual(found, [changed]);
-    await users.remove(user.id, { version: changed.version });
-    await assert.rejects(users.get(user.id), (error) => error instanceof Problem && error.code === 'not-found');
+    const found: WebhookEndpoint[] = (await webhookEndpoints.page({ limit: 100 })).data;
+    assert.deepEqual(
+      found.find(({ id }) => id === endpoint.id),
+      changed,
+    );
+    await webhookEndpoints.remove(endpoint.id, { version: changed.version });
+    await assert.rejects(
+      webhookEndpoints.get(endpoint.id),
+      (error) => error instanceof Problem && error.code === 'not-found',
+    );
   });
 
   test('every item of a list comes once and in order, however many pages it takes', async () => {
-    const { users } = client();
+    const { webhookEndpoints } = client();
     const mine: string[] = [];
-    for (let i = 0; i < 7; i++) mine.push((await users.create({ email: uniqueEmail(), name: 'x' })).id);
+    for (let i = 0; i < 7; i++) mine.push((await webhookEndpoints.create(newEndpoint())).id);
     const seen: string[] = [];
-    for await (const { id } of users.list({ limit: 2 })) seen.push(id);
+    for await (const { id } of webhookEndpoints.list({ limit: 2 })) seen.push(id);
     assert.deepEqual(
       seen.filter((id) => mine.includes(id)),
       mine,
@@ -105,7 +112,7 @@ describe('the typed client', () => {
   });
 
   test('endpoints and notifications have all their operations', async () => {
-    const { users, webhookEndpoints, notifications } = client();
+    const { webhookEndpoints, notifications } = client();
     const made = await webhookEndpoints.create({ url: 'http://127.0.0.1:9/', events: ['nothing.ever'] });
     assert.match(made.secret, /^whsec_/);
     const rotated = await webhookEndpoints.rotateSecret(made.id);
@@ -117,12 +124,11 @@ describe('the typed client', () => {
     assert.equal(asked.type, 'webhook.test');
     await webhookEndpoints.remove(made.id);
 
-    const { id: userId } = await users.create({ email: uniqueEmail(), name: 'x' });
     const type = `test.t${unique()}`;
-    const told = await notifications.create({ userId, type, data: { any: ['thing'] } });
+    const told = await notifications.create({ ...newNotice(), type, data: { any: ['thing'] } });
     assert.equal((await notifications.get(told.id)).type, type);
     const types: string[] = [];
-    for await (const each of notifications.list({ userId, channel: 'email' })) types.push(each.type);
+    for await (const each of notifications.list({ channel: 'email' })) types.push(each.type);
     assert.ok(types.includes(type));
     for (const verb of ['redrive', 'cancel'] as const) {
       await assert.rejects(notifications[verb](SOME_ID), ({ status }: Problem) => status === 404);
@@ -130,16 +136,16 @@ describe('the typed client', () => {
   });
 
   test('a problem is an error that says all that the answer said', async () => {
-    const { users } = client();
-    const bad = await users.create({ email: 'nope', name: '' }).catch((error) => error);
+    const { webhookEndpoints } = client();
+    const bad = await webhookEndpoints.create({ url: '', events: [] }).catch((error) => error);
     assert.ok(bad instanceof Problem);
     assert.equal(bad.code, 'validation-failed');
     assert.equal(bad.status, 422);
     assert.equal(bad.uncertain, false);
     assert.match(bad.requestId ?? '', /^[\w-]+$/);
-    assert.deepEqual(bad.errors.map((error) => 'pointer' in error && error.pointer).sort(), ['#/email', '#/name']);
+    assert.deepEqual(bad.errors.map((error) => 'pointer' in error && error.pointer).sort(), ['#/events', '#/url']);
     const anonymous = await createClient(service.url, { token: 'nonsense' })
-      .users.get(SOME_ID)
+      .webhookEndpoints.get(SOME_ID)
       .catch((error) => error);
     assert.equal(anonymous.code, 'unauthorized');
   });
@@ -147,49 +153,55 @@ describe('the typed client', () => {
   test('a token that expires can be had anew for each request', async () => {
     let asked = 0;
     const fresh = async () => token({ claims: { sub: `renewed-${++asked}` } });
-    const { users } = client({ token: fresh });
-    await users.page();
-    await users.page();
+    const { webhookEndpoints } = client({ token: fresh });
+    await webhookEndpoints.page();
+    await webhookEndpoints.page();
     assert.equal(asked, 2);
   });
 
-  test('an answer that is lost after the commit, whole or in part, leads to one user and one set of notifications', async (t) => {
+  test('an answer that is lost after the commit, whole or in part, leads to one effect', async (t) => {
     for (const fate of ['drop', 'cut'] as const) {
       const lossy = await behind((n) => (n <= 2 ? fate : 'pass'));
       t.after(lossy.close);
-      const email = uniqueEmail();
-      const user = await lossy.users.create({ email, name: 'Once' });
-      assert.equal(user.email, email);
-      assert.equal(lossy.seen.length, 3);
-      assert.equal(new Set(lossy.seen.map(({ headers }) => headers['idempotency-key'])).size, 1);
-      assert.equal(await count(email), 1);
-      assert.equal(await told(user.id), 1);
-      const another = await lossy.users.create({ email: uniqueEmail(), name: 'Other' });
-      assert.notEqual(another.id, user.id);
+      const keys = () => new Set(lossy.seen.map(({ headers }) => headers['idempotency-key'])).size;
+      const body = newEndpoint();
+      const endpoint = await lossy.webhookEndpoints.create(body);
+      assert.equal(endpoint.url, body.url);
+      assert.deepEqual([lossy.seen.length, keys()], [3, 1]);
+      assert.equal(await count(body.url), 1);
+      const another = await lossy.webhookEndpoints.create(newEndpoint());
+      assert.notEqual(another.id, endpoint.id);
+
+      const also = await behind((n) => (n <= 2 ? fate : 'pass'));
+      t.after(also.close);
+      const notice = newNotice();
+      await also.notifications.create(notice);
+      assert.equal(also.seen.length, 3);
+      assert.equal(await told(notice.email), 1);
     }
   });
 
   test('an answer to a change that is lost is not taken for the change of another', async (t) => {
-    const user = await client().users.create({ email: uniqueEmail(), name: 'Once' });
+    const { id, version } = await client().webhookEndpoints.create(newEndpoint());
     const lossy = await behind((n) => (n % 2 === 1 ? 'drop' : 'pass'));
     t.after(lossy.close);
-    const { email, version } = user;
-    const conflict = await lossy.users.replace(user.id, { email, name: 'Mine' }, { version }).catch((error) => error);
+    const change = { ...newEndpoint(), description: 'Only mine' };
+    const conflict = await lossy.webhookEndpoints.replace(id, change, { version }).catch((error) => error);
     assert.equal(conflict.code, 'precondition-failed');
     assert.equal(conflict.uncertain, true);
-    assert.equal((await client().users.get(user.id)).name, 'Mine');
-    await lossy.users.remove(user.id);
-    await assert.rejects(client().users.get(user.id), ({ status }: Problem) => status === 404);
+    assert.equal((await client().webhookEndpoints.get(id)).description, 'Only mine');
+    await lossy.webhookEndpoints.remove(id);
+    await assert.rejects(client().webhookEndpoints.get(id), ({ status }: Problem) => status === 404);
   });
 
   test('what might have an effect twice is not repeated', async (t) => {
-    const user = await client().users.create({ email: uniqueEmail(), name: 'Once' });
+    const { id } = await client().webhookEndpoints.create(newEndpoint());
     const lossy = await behind(() => 'drop');
     t.after(lossy.close);
-    const put = lossy.users.replace(user.id, { email: user.email, name: 'Twice' });
+    const put = lossy.webhookEndpoints.replace(id, newEndpoint());
     await assert.rejects(put, TypeError);
     assert.equal(lossy.seen.length, 1);
-    await assert.rejects(lossy.users.get(user.id), TypeError);
+    await assert.rejects(lossy.webhookEndpoints.get(id), TypeError);
     assert.equal(lossy.seen.length, 1 + 4);
   });
 
@@ -202,13 +214,13 @@ describe('the typed client', () => {
       const once = await behind((n) => (n === 1 ? busy(status, '1') : 'pass'));
       t.after(once.close);
       const begun = performance.now();
-      await once.users.create({ email: uniqueEmail(), name: 'Patient' });
+      await once.webhookEndpoints.create(newEndpoint());
       const took = performance.now() - begun;
       assert.ok(took >= 1000, `${took} ms`);
     }
     const never = await behind(() => busy(503, '3600'));
     t.after(never.close);
-    const error = await never.users.page().catch((problem) => problem);
+    const error = await never.webhookEndpoints.page().catch((problem) => problem);
     assert.equal(error.code, 'unavailable');
     assert.equal(never.seen.length, 1);
   });
@@ -217,19 +229,19 @@ describe('the typed client', () => {
     const lossy = await behind(() => 'drop', { retries: 1000 });
     t.after(lossy.close);
     const controller = new AbortController();
-    const call = lossy.users.get(SOME_ID, { signal: controller.signal });
+    const call = lossy.webhookEndpoints.get(SOME_ID, { signal: controller.signal });
     setImmediate(() => controller.abort(new Error('enough')));
     await assert.rejects(call, /enough|abort/);
     const seen = lossy.seen.length;
     const gone = AbortSignal.abort(new Error('at once'));
-    await assert.rejects(lossy.users.get(SOME_ID, { signal: gone }), /at once/);
+    await assert.rejects(lossy.webhookEndpoints.get(SOME_ID, { signal: gone }), /at once/);
     assert.equal(lossy.seen.length, seen);
   });
 
   test('an answer that is no problem, such as that of a proxy, is a Problem all the same', async (t) => {
     const odd = await behind(() => (response) => void response.writeHead(404).end('<h1>Not here</h1>'));
     t.after(odd.close);
-    const error = await odd.users.get(SOME_ID).catch((problem) => problem);
+    const error = await odd.webhookEndpoints.get(SOME_ID).catch((problem) => problem);
     assert.ok(error instanceof Problem);
     assert.deepEqual([error.status, error.type, error.code], [404, 'about:blank', undefined]);
   });

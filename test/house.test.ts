@@ -106,18 +106,18 @@ test('the first of several processes loads none of the app and no database drive
 
 test('each rule refuses what breaks it', () => {
   const planted: [path: string, line: string, rule: RegExp][] = [
-    ['users/store.ts', "import { NotificationView } from '../notifications/schema.ts';", /down, never up/],
+    ['notifications/store.ts', "import { viewOf } from '../webhook-endpoints/schema.ts';", /down, never up/],
     ['outbox/enqueue.ts', "import type { Delivery } from '../dispatcher/claims.ts';", /down, never up/],
-    ['http/auth.ts', "import {\n  users,\n} from '../users/schema.ts';", /down, never up/],
+    ['http/auth.ts', "import {\n  notifications,\n} from '../notifications/schema.ts';", /down, never up/],
     ['dispatcher/dispatch.ts', "import { app } from '../app.ts';", /down, never up/],
     ['platform/log.ts', "const main = await import('../entry/main.ts');", /down, never up/],
     ['teams/store.ts', "import type { Db } from '../db.ts';", /no floor/],
-    ['webhook-endpoints/store.ts', "import { findUser } from '../users/store.ts';", /another's store/],
+    ['webhook-endpoints/store.ts', "import { findNotification } from '../notifications/store.ts';", /another's store/],
     ['dispatcher/lanes.ts', "import { hash } from 'node:crypto';", /no runtime/],
-    ['users/routes.ts', "import pg from 'pg';", /no driver/],
+    ['notifications/routes.ts', "import pg from 'pg';", /no driver/],
     ['dispatcher/channels/webhook.ts', "import { Pool } from 'undici/index.js';", /no driver/],
     ['dispatcher/dispatch.ts', "import { sql } from 'drizzle-orm';", /SQL stays/],
-    ['platform/log.ts', "import { createUser } from '../users/store.ts';", /knows its port/],
+    ['platform/log.ts', "import { createNotification } from '../notifications/store.ts';", /knows its port/],
   ];
   for (const [path, line, rule] of planted) {
     const [found, ...others] = violations({ [path]: line });

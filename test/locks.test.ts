@@ -1,72 +1,20 @@
 // Every statement that locks rows, against all the others, on one small set of rows: none may deadlock.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { type Db, DbError } from '../src/db.ts';
+import { test } from 'node:test';
+import { DbError } from '../src/db.ts';
 import { extendLeases } from '../src/dispatcher/claims.ts';
 import { pruneNotifications } from '../src/dispatcher/housekeeping.ts';
 import type { Settlement } from '../src/dispatcher/settlements.ts';
 import { pruneIdempotencyKeys } from '../src/idempotency/reserve-key.ts';
+import { newNotice } from './conformance/target.ts';
 import { apiOn } from './support/api.ts';
-import { openTestPostgres } from './support/databases.ts';
+import { chance, ROUNDS, slowDatabase, WORKERS } from './support/deadlocks.ts';
 import { inTime } from './support/deps.ts';
 import { execute, rowsOf } from './support/notifications.ts';
-import { query } from './support/postgres-server.ts';
 import { claim, settle as settleHeld } from './support/queue.ts';
 
-const WORKERS = 8;
-const ROUNDS = 60;
-
-// What takes microseconds takes milliseconds here, so that statements meet half-way: every row that is written, and an
-// index that comes before the one of email addresses.
-const DAWDLE = `
-  create function dawdle() returns trigger language plpgsql as $$
-  begin
-    perform pg_sleep(random() * 0.004);
-    return coalesce(new, old);
-  end $$;
-  create function slowly(text) returns text immutable language plpgsql as $$
-  begin
-    perform pg_sleep(random() * 0.004);
-    return $1;
-  end $$;
-  ${['users', 'webhook_endpoints', 'deliveries', 'outcomes', 'idempotency_keys']
-    .map(
-      (table) =>
-        `create trigger dawdle before insert or update or delete on ${table} for each row execute function dawdle();`,
-    )
-    .join('')}
-  create index slow_email on users (slowly(email));
-  drop index users_email_caseless, users_email_unique;
-  create unique index users_email_caseless on users (lower(email collate "C"));`;
-
-let database: Awaited<ReturnType<typeof openTestPostgres>>;
-let deadlocks: string[];
-let watched: Db;
-before(async () => {
-  database = await openTestPostgres(WORKERS);
-  // Postgres looks for a deadlock once a lock was waited for so long.
-  await query('postgres', `alter database ${database.name} set deadlock_timeout = '20ms'`);
-  await query(database.name, DAWDLE);
-  deadlocks = [];
-  watched = {
-    ...database.db,
-    run: (statement, values, signal) =>
-      database.db.run(statement, values, signal).catch((error) => {
-        if (error instanceof DbError && error.sqlState === '40P01') deadlocks.push(statement.name);
-        throw error;
-      }),
-  };
-});
-after(() => database.close());
-
-/** A source of chance that gives the same again. */
-function chance(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
-    return Math.floor((state / 2 ** 31) * below);
-  };
-}
+const slow = slowDatabase();
+const { watched, assertNone } = slow;
 
 /** `work` in as many workers at once, each so many rounds. What is refused for a reason of its own is no matter. */
 async function stress(work: (pick: (below: number) => number) => Promise<unknown>): Promise<void> {
@@ -79,36 +27,11 @@ async function stress(work: (pick: (below: number) => number) => Promise<unknown
     }
   };
   await Promise.all(Array.from({ length: WORKERS }, worker));
-  assert.deepEqual(deadlocks.splice(0), []);
+  assertNone();
 }
 
-test('users that change to each other’s addresses at the same moment do not deadlock', async () => {
-  const call = apiOn(watched);
-  const emails = ['a@example.com', 'b@example.com', 'c@example.com'];
-  const make = async (email: string) => (await call('POST', '/users', { body: { email, name: 'x' } })).json.id;
-  const ids: string[] = await Promise.all(emails.map(make));
-  const seen = new Set<number>();
-  const pick = chance(1);
-  for (let round = 0; round < ROUNDS; round++) {
-    const body = () => ({ email: [...emails, 'd@example.com'][pick(4)], name: 'x' });
-    const answers = await Promise.all([
-      ...ids.map((id) => call('PUT', `/users/${id}`, { body: body() })),
-      call('POST', '/users', { body: body(), key: `k${pick(3)}` }),
-    ]);
-    for (const { status } of answers) seen.add(status);
-    const made = answers.at(-1);
-    if (made?.status === 201) await call('DELETE', `/users/${made.json.id}`);
-  }
-  assert.deepEqual(deadlocks.splice(0), []);
-  assert.deepEqual(
-    [...seen].filter((status) => ![200, 201, 409, 422].includes(status)),
-    [],
-  );
-  assert.ok(seen.has(200) && seen.has(409), 'some got what they wanted');
-});
-
 test('changes of endpoints, deliveries, redrives, cancellations and prunings do not deadlock', async () => {
-  const { db } = database;
+  const db = slow.db();
   const call = apiOn(watched);
   const body = { url: 'https://example.com/', events: ['*'] };
   const hooks: string[] = [];
@@ -146,7 +69,7 @@ test('changes of endpoints, deliveries, redrives, cancellations and prunings do 
       () => call('POST', `${path}/test`, key),
       () => call('POST', `${path}/test`),
       () => call('POST', `${path}/rotate-secret`, key),
-      () => call('POST', '/users', { body: { email: `${pick(2 ** 30)}@example.com`, name: 'x' } }),
+      () => call('POST', '/notifications', { body: newNotice() }),
       () => settle(pick),
       () => settle(pick),
       () => settle(pick),

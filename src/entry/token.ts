@@ -4,7 +4,7 @@ import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
 import { signToken } from './sign-token.ts';
 
-const USAGE = 'usage: npm run token -- --sub alice --scope "users:read users:write"';
+const USAGE = 'usage: npm run token -- --sub alice --scope "webhooks:read webhooks:write"';
 
 try {
   const { values } = parseArgs({ options: { sub: { type: 'string' }, scope: { type: 'string', default: '' } } });

@@ -4,7 +4,7 @@ import { networkOf } from './client-network.ts';
 import type { Env } from './context.ts';
 import { refuse } from './rate-limit.ts';
 
-/** Names a route's scope beside its definition: `middleware: scope('users:read')`. */
+/** Names a route's scope beside its definition: `middleware: scope('webhooks:read')`. */
 export const scope = (needed: string) =>
   createMiddleware<Env>(async (c, next) => {
     if (!c.get('principal').scopes.has(needed)) {

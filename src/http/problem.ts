@@ -56,14 +56,14 @@ export const problems: Record<ErrorCode, Problem> = {
     title: 'Insufficient scope',
     meaning: 'The token is valid, but does not carry the scope that this operation needs.',
     remedy: 'Ask for a token with the scope that the WWW-Authenticate header names.',
-    example: { detail: 'This needs a token with the scope users:write.' },
+    example: { detail: 'This needs a token with the scope webhooks:write.' },
   },
   'not-found': {
     status: 404,
     title: 'Not found',
     meaning: 'Nothing is here: the path does not exist, or no resource has this id.',
     remedy: 'Check the path and the id. A resource that was deleted does not come back.',
-    example: { detail: 'There is no such user.' },
+    example: { detail: 'There is no such webhook endpoint.' },
   },
   'method-not-allowed': {
     status: 405,
@@ -98,7 +98,7 @@ export const problems: Record<ErrorCode, Problem> = {
     title: 'Precondition failed',
     meaning: 'The resource has changed since the version that If-Match names.',
     remedy: 'GET the resource again, apply your change to what it is now, and send its new ETag.',
-    example: { detail: 'The user has changed since that version.' },
+    example: { detail: 'The endpoint has changed since that version.' },
   },
   'content-too-large': {
     status: 413,
@@ -183,7 +183,7 @@ export const problems: Record<ErrorCode, Problem> = {
 /** A problem as a client might see it. */
 export function exampleOf(code: ErrorCode) {
   const { status, title, example } = problems[code];
-  const instance = '/api/v1/users/019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f';
+  const instance = '/api/v1/webhook-endpoints/019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f';
   const requestId = '0d4a35ea-3a4b-4f0c-9d6a-2b8e0c0f2f5e';
   return { type: `/problems/${code}`, title, status, instance, requestId, ...example };
 }

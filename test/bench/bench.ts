@@ -13,7 +13,7 @@ import { countStatements } from './statements.ts';
 import { printBench } from './tables.ts';
 
 const FILE = join(import.meta.dirname, 'results.json');
-const USERS = 100_000;
+const ROWS = 100_000;
 const JOBS = 20_000;
 const load = { connections: 32, warmUpSeconds: 1, seconds: 2, rounds: 3 };
 
@@ -25,7 +25,7 @@ try {
       edge: () => measureEdge(),
       starts: () => measureStarts(),
       latency: () => measureLatency({ count: 100 }),
-      routes: (postgres) => measureRoutes({ postgres, users: USERS, settings: ['1', 'auto'], load }),
+      routes: (postgres) => measureRoutes({ postgres, among: ROWS, settings: ['1', 'auto'], load }),
       drain: (postgres) => measureDrain({ postgres, due: JOBS }),
       wideDrain: (postgres) => measureDrain({ postgres, due: JOBS, env: WIDE }),
     },

@@ -2,6 +2,7 @@
 import { round } from './figures.ts';
 import type { Point } from './growth.ts';
 import { type Chart, markdownTable } from './markdown.ts';
+import { NAME } from './measured.ts';
 import { micros, percent, whole } from './tables.ts';
 
 export type GrowthData = Record<string, Point[]>;
@@ -17,11 +18,11 @@ const perSecond: Figure = { y: 'requests/s', of: ({ perSecond }) => Number(perSe
 
 const GROWTHS: Growth[] = [
   {
-    part: 'users',
-    title: 'Users',
-    x: 'users',
+    part: NAME,
+    title: `${NAME[0]?.toUpperCase()}${NAME.slice(1)}`,
+    x: NAME,
     text: 'Reads and writes go by an index. A tenfold table costs a level of it at most.',
-    figures: { users: cpu },
+    figures: { [NAME]: cpu },
   },
   {
     part: 'pages',

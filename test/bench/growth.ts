@@ -13,9 +13,10 @@ import { cpuMs } from '../support/processes.ts';
 import { measureDrain, WIDE } from './drain.ts';
 import { conditions, median, round } from './figures.ts';
 import { type Ask, type Load, load } from './load.ts';
+import { CREATE, EVENT, LIST, NAME, READ } from './measured.ts';
 import { type Part, runParts } from './parts.ts';
-import { getUsers, HTTP_ONLY, listUsers, pagePaths, post } from './routes.ts';
-import { historyBytes, queueDue, seedEndpoints, seedFinished, seedUsers, settleDown } from './seed.ts';
+import { HTTP_ONLY, listPages, pagePaths, post, readRows } from './routes.ts';
+import { historyBytes, queueDue, seedEndpoints, seedFinished, seedRows, settleDown } from './seed.ts';
 import { type Server, startServer } from './server.ts';
 
 type Postgres = { pid: number };
@@ -31,27 +32,27 @@ const BATCH = 100;
 const how: Load = { connections: 32, warmUpSeconds: 1, seconds: 2, rounds: 3 };
 
 const measures: Record<string, (postgres: Postgres) => Promise<Point[]>> = {
-  users: (postgres) =>
+  [NAME]: (postgres) =>
     overSizes(
       [1e4, 1e5, 1e6],
-      (database, users) => seedUsers(database.name, users),
+      (database, rows) => seedRows(database.name, rows),
       async (server, database, x) => [
-        { x, series: 'GET /users/{id}', ...(await load(server, postgres, await getUsers(database.name), how)) },
-        { x, series: 'GET /users', ...(await load(server, postgres, await listUsers(server), how)) },
-        { x, series: 'POST /users', ...(await load(server, postgres, post, how)) },
+        { x, series: READ, ...(await load(server, postgres, await readRows(database.name), how)) },
+        { x, series: LIST, ...(await load(server, postgres, await listPages(server), how)) },
+        { x, series: CREATE, ...(await load(server, postgres, post, how)) },
       ],
     ),
 
   pages: (postgres) =>
     overSizes(
       [1e5],
-      (database, users) => seedUsers(database.name, users),
+      (database, rows) => seedRows(database.name, rows),
       async (server) => {
         const paths = await pagePaths(server, 1000);
         const points: Point[] = [];
         for (const x of [1, 10, 100, 1000]) {
           const ask: Ask = { paths: [paths[x - 1] as string] };
-          points.push({ x, series: 'GET /users', ...(await load(server, postgres, ask, how)) });
+          points.push({ x, series: LIST, ...(await load(server, postgres, ask, how)) });
         }
         return points;
       },
@@ -99,33 +100,33 @@ const measures: Record<string, (postgres: Postgres) => Promise<Point[]>> = {
     overSizes(
       [1, 10, 100, 1000, 10_000],
       async (database, endpoints) => {
-        await seedEndpoints(database.name, 'user.created', 1);
+        await seedEndpoints(database.name, EVENT, 1);
         if (endpoints > 1) await seedEndpoints(database.name, 'nothing.ever', endpoints - 1);
       },
       async (server, _, x) => [
-        { x, series: 'POST /users, one endpoint told', ...(await load(server, postgres, post, how)) },
+        { x, series: `${CREATE}, one endpoint told`, ...(await load(server, postgres, post, how)) },
       ],
     ),
 
   told: (postgres) =>
     overSizes(
       [1, 10, 100],
-      (database, endpoints) => seedEndpoints(database.name, 'user.created', endpoints),
+      (database, endpoints) => seedEndpoints(database.name, EVENT, endpoints),
       async (server, _, x) => [
-        { x, series: 'POST /users, all endpoints told', ...(await load(server, postgres, post, how)) },
+        { x, series: `${CREATE}, all endpoints told`, ...(await load(server, postgres, post, how)) },
       ],
     ),
 
   connections: (postgres) =>
     overSizes(
       [1e5],
-      (database, users) => seedUsers(database.name, users),
+      (database, rows) => seedRows(database.name, rows),
       async (server, database) => {
-        const ask = await getUsers(database.name);
+        const ask = await readRows(database.name);
         const points: Point[] = [];
         for (const connections of [1, 8, 32, 128, 512]) {
           const figures = await load(server, postgres, ask, { ...how, connections });
-          points.push({ x: connections, series: 'GET /users/{id}', ...figures });
+          points.push({ x: connections, series: READ, ...figures });
         }
         return points;
       },
@@ -135,10 +136,10 @@ const measures: Record<string, (postgres: Postgres) => Promise<Point[]>> = {
     const database = await createDatabase();
     const points: Point[] = [];
     try {
-      await seedUsers(database.name, 1e5);
+      await seedRows(database.name, 1e5);
       for (const x of [1, 2, 4]) {
         const server = await startServer(database.url, { ...HTTP_ONLY, PROCESSES: String(x) });
-        const asks = { 'GET /users/{id}': await getUsers(database.name), 'POST /users': post };
+        const asks = { [READ]: await readRows(database.name), [CREATE]: post };
         for (const [series, ask] of Object.entries(asks)) {
           points.push({ x, series, ...(await load(server, postgres, ask, { ...how, connections: 64 })) });
         }

@@ -6,26 +6,27 @@ import { startService } from '../support/service.ts';
 import { startSink } from '../support/sink.ts';
 import { headers } from '../support/tokens.ts';
 import { spread } from './figures.ts';
+import { BODY, EVENT, MADE, NAME, PATH } from './measured.ts';
 import { register } from './seed.ts';
 
 const WARM_UP = 20;
 
-/** Users made one by one; milliseconds until the webhook is at the sink, from three moments. */
+/** Rows made one by one; milliseconds until the webhook is at the sink, from three moments. */
 export async function measureLatency({ count = 200, everyMs = 50 } = {}) {
   const database = await createDatabase();
   const sink = await startSink();
   const service = await startService({ DATABASE_URL: database.url, RATE_LIMIT_MAX: '1000000' });
   try {
-    await register(service, sink.url('/'), 'user.created');
+    await register(service, sink.url('/'), EVENT);
     const asked: number[] = [];
     const answered: number[] = [];
     for (let i = 0; i < WARM_UP + count; i++) {
       const next = pass(everyMs);
       asked.push(performance.now());
-      const body = JSON.stringify({ email: `user-${i}@example.com`, name: 'Grace' });
-      const made = await fetch(`${service.url}/api/v1/users`, { method: 'POST', headers: headers(), body });
+      const body = BODY.replace('{unique}', `latency-${i}`);
+      const made = await fetch(service.url + PATH, { method: 'POST', headers: headers(), body });
       answered.push(performance.now());
-      if (made.status !== 201) throw new Error(await made.text());
+      if (made.status !== MADE) throw new Error(await made.text());
       await made.arrayBuffer();
       await next;
     }
@@ -60,7 +61,7 @@ if (import.meta.main) {
   const postgres = await startPostgres({ durable: true });
   try {
     const { count, everyMs, ...waits } = await measureLatency();
-    console.log(`${count} users, one every ${everyMs} ms; milliseconds until the webhook is at the sink, from`);
+    console.log(`${count} ${NAME}, one every ${everyMs} ms; milliseconds until the webhook is at the sink, from`);
     console.table(waits);
   } finally {
     await postgres.stop();

@@ -1,13 +1,15 @@
 // The arithmetic of "Past one machine": what the template's placeholders stand for.
 import type { GrowthData } from './growth-section.ts';
+import { CREATE, LIST, READ } from './measured.ts';
 import type { BenchData } from './tables.ts';
 import { percent } from './tables.ts';
 
 const TIMES = 100;
 /** Of the requests; and of the cores, how much is in use. */
-const MIX = { 'GET /users/{id}': 0.8, 'GET /users': 0.15, 'POST /users': 0.05 };
+const WRITES = 0.05;
+const MIX = { [READ]: 0.8, [LIST]: 0.15, [CREATE]: WRITES };
 const IN_USE = 0.5;
-/** A creation tells the user by email and one endpoint by webhook. */
+/** A creation tells someone by email and one endpoint by webhook. */
 const DELIVERIES_PER_POST = 2;
 
 // What one object delivers to receivers that take 100 ms, and how many there may be (README, config.ts).
@@ -37,7 +39,7 @@ export function pastOneMachine(cores: number, bench: BenchData, growth: GrowthDa
 
   const perMachine = (cores * IN_USE * 1000) / (serverMs + postgresMs);
   const total = TIMES * perMachine;
-  const posts = total * MIX['POST /users'];
+  const posts = total * WRITES;
   const deliveries = posts * DELIVERIES_PER_POST;
   const objects = deliveries / OBJECT_PER_SECOND;
   const postgresCores = (total * postgresMs) / 1000;
@@ -77,7 +79,7 @@ export function pastOneMachine(cores: number, bench: BenchData, growth: GrowthDa
     connectionsAt: about((TIMES * MAX_CONNECTIONS) / connections),
     workersRequests: about(perMonth(PRICES.requests)),
     workersCpu: about(perMonth(serverMs * PRICES.cpuMs)),
-    rings: about(perMonth(MIX['POST /users'] * PRICES.rings)),
+    rings: about(perMonth(WRITES * PRICES.rings)),
     neonCompute: about(computeUnits * 730 * PRICES.computeHour),
     neonStorage: about(historyGb * PRICES.gbMonth),
     breakEven: about(MACHINE_PER_MONTH / (MONTH_S * PRICES.requests)),

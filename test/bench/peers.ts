@@ -1,6 +1,7 @@
 // What the peers' harness measured of services and dispatchers beside each other, as Markdown and charts.
 import { median } from './figures.ts';
 import { type Chart, markdownTable } from './markdown.ts';
+import { NAME } from './measured.ts';
 import { micros, whole } from './tables.ts';
 
 const OURS = 'keelson';
@@ -49,7 +50,7 @@ export function httpSection(peers: PeersHttp): Section {
   ]);
 
   const markdown = [
-    `${options.connections} connections on ${machineOf(peers)}; ${whole(options.rows)} users; ${options.rounds} rounds of ${options.seconds} s, each service in turn; ${versionsOf(peers)}; ${dayOf(peers.at)}. Medians. A ratio is taken within a round, against what ran beside it.`,
+    `${options.connections} connections on ${machineOf(peers)}; ${whole(options.rows)} ${NAME}; ${options.rounds} rounds of ${options.seconds} s, each service in turn; ${versionsOf(peers)}; ${dayOf(peers.at)}. Medians. A ratio is taken within a round, against what ran beside it.`,
     'Requests per second. Above 1, this service answers more:',
     markdownTable(
       head('req/s'),

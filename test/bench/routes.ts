@@ -3,11 +3,11 @@ import { residentMib } from '../support/processes.ts';
 import { headers } from '../support/tokens.ts';
 import { round } from './figures.ts';
 import { type Ask, type Figures, type Load, load } from './load.ts';
-import { seedUsers, someUsers } from './seed.ts';
+import { BODY, CREATE, LIST, MADE, PATH, READ } from './measured.ts';
+import { seedRows, someIds } from './seed.ts';
 import { type Server, startServer } from './server.ts';
 
-const USERS = '/api/v1/users';
-const PAGE = `${USERS}?limit=20`;
+const PAGE = `${PATH}?limit=20`;
 /** Pages that lists are asked for. */
 const PAGES = 50;
 
@@ -16,20 +16,20 @@ export const HTTP_ONLY = { DISPATCH_ENABLED: 'false' };
 
 export const post: Ask = {
   method: 'POST',
-  paths: [USERS],
-  body: '{"email":"{unique}@bench.test","name":"Bench User"}',
-  ok: 201,
+  paths: [PATH],
+  body: BODY,
+  ok: MADE,
 };
 
-export async function getUsers(database: string): Promise<Ask> {
-  return { paths: (await someUsers(database)).map((id) => `${USERS}/${id}`) };
+export async function readRows(database: string): Promise<Ask> {
+  return { paths: (await someIds(database)).map((id) => `${PATH}/${id}`) };
 }
 
-export async function listUsers(server: Server): Promise<Ask> {
+export async function listPages(server: Server): Promise<Ask> {
   return { paths: await pagePaths(server, PAGES) };
 }
 
-/** The paths of the first `count` pages of 20 users, or of as many as there are. */
+/** The paths of the first `count` pages of 20, or of as many as there are. */
 export async function pagePaths({ url }: Server, count: number): Promise<string[]> {
   const paths = [PAGE];
   while (paths.length < count) {
@@ -42,24 +42,24 @@ export async function pagePaths({ url }: Server, count: number): Promise<string[
 }
 
 type Row = { route: string; setting: string } & Figures;
-type Options = { postgres: { pid: number }; users: number; settings: string[]; load?: Load };
+type Options = { postgres: { pid: number }; among: number; settings: string[]; load?: Load };
 
-/** What each route costs among so many users, at each setting of PROCESSES, and memory at rest. */
-export async function measureRoutes({ postgres, users, settings, load: how = {} }: Options) {
+/** What each route costs `among` so many rows, at each setting of PROCESSES, and memory at rest. */
+export async function measureRoutes({ postgres, among, settings, load: how = {} }: Options) {
   const database = await createDatabase();
   const rows: Row[] = [];
   const atRest: { setting: string; mib: number }[] = [];
   try {
-    await seedUsers(database.name, users);
+    await seedRows(database.name, among);
     for (const setting of settings) {
       const server = await startServer(database.url, { ...HTTP_ONLY, PROCESSES: setting });
       try {
         atRest.push({ setting, mib: round(residentMib(server.pid), 1) });
         const asks: Record<string, Ask> = {
           'GET /health': { paths: ['/health'] },
-          'GET /users/{id}': await getUsers(database.name),
-          'GET /users': await listUsers(server),
-          'POST /users': post,
+          [READ]: await readRows(database.name),
+          [LIST]: await listPages(server),
+          [CREATE]: post,
         };
         for (const [route, ask] of Object.entries(asks)) {
           rows.push({ route, setting, ...(await load(server, postgres, ask, how)) });
@@ -68,7 +68,7 @@ export async function measureRoutes({ postgres, users, settings, load: how = {} 
         await server.stop();
       }
     }
-    return { users, atRest, rows };
+    return { among, atRest, rows };
   } finally {
     await database.drop();
   }

@@ -12,6 +12,7 @@ import { COMMANDS } from '../support/runtimes.ts';
 import { startService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
 import { median } from './figures.ts';
+import { BODY, PATH, READ } from './measured.ts';
 
 type Running = { url: string; pid: number; stop(): Promise<unknown> };
 type Row = { runtime: string; tests: string; startMs: number; perSecond: number; mib: number };
@@ -52,7 +53,7 @@ try {
     await running.stop();
     rows.push({ runtime, tests, startMs: median(times), perSecond, mib });
   }
-  console.log('| runtime | conformance | start-up | GET /users/{id} | memory under load |');
+  console.log(`| runtime | conformance | start-up | ${READ} | memory under load |`);
   console.log('| --- | --- | --- | --- | --- |');
   for (const { runtime, tests, startMs, perSecond, mib } of rows) {
     console.log(
@@ -81,14 +82,14 @@ async function conformanceOf(runtime: string): Promise<string> {
   return `${count('pass')} of ${count('tests')}`;
 }
 
-/** wrk's clients ask for one user over and over, first to warm up. */
+/** wrk's clients ask for one row over and over, first to warm up. */
 async function load({ url, pid }: Running): Promise<{ perSecond: number; mib: number }> {
-  const body = JSON.stringify({ email: `load-${crypto.randomUUID()}@example.com`, name: 'Load' });
-  const made = await fetch(`${url}/api/v1/users`, { method: 'POST', headers: headers(), body });
+  const body = BODY.replace('{unique}', crypto.randomUUID());
+  const made = await fetch(url + PATH, { method: 'POST', headers: headers(), body });
   const { id } = (await made.json()) as { id: string };
   const wrk = async (seconds: number) => {
     const header = `Authorization: ${headers().Authorization}`;
-    const args = ['-t1', '-c50', `-d${seconds}s`, '-H', header, `${url}/api/v1/users/${id}`];
+    const args = ['-t1', '-c50', `-d${seconds}s`, '-H', header, `${url}${PATH}/${id}`];
     const { stdout } = await promisify(execFile)('wrk', args);
     if (/Non-2xx/.test(stdout)) throw new Error(stdout);
     return Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1]);

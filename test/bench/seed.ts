@@ -3,8 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { query } from '../support/postgres-server.ts';
 import { headers } from '../support/tokens.ts';
+import { TABLE } from './measured.ts';
 
-const USERS = readFileSync(join(import.meta.dirname, 'http.sql'), 'utf8');
+const ROWS = readFileSync(join(import.meta.dirname, 'http.sql'), 'utf8');
 
 /** As long as a small event is. */
 const BODY = `json_build_object('data', repeat('x', 280))::text`;
@@ -40,9 +41,9 @@ const ENDPOINTS = `
   insert into webhook_endpoints (id, url, events, secret, created_at, updated_at)
   select uuid_v7(), 'https://example.com/', array[$1], 'sealed', now(), now() from generate_series(1, $2::int)`;
 
-/** `count` users, in a database that has none yet. */
-export async function seedUsers(database: string, count: number): Promise<void> {
-  await query(database, USERS.replaceAll(':rows', String(count)));
+/** `count` rows of what is measured, in a database that has none yet. */
+export async function seedRows(database: string, count: number): Promise<void> {
+  await query(database, ROWS.replaceAll(':rows', String(count)));
   await settleDown(database);
 }
 
@@ -76,9 +77,9 @@ export async function settleDown(database: string): Promise<void> {
   await query(database, 'checkpoint');
 }
 
-/** Ids of some users, at random. */
-export async function someUsers(database: string, count = 2000): Promise<string[]> {
-  const rows = await query(database, 'select id from users order by random() limit $1', [count]);
+/** Ids of some of them, at random. */
+export async function someIds(database: string, count = 2000): Promise<string[]> {
+  const rows = await query(database, `select id from ${TABLE} order by random() limit $1`, [count]);
   return rows.map(({ id }) => String(id));
 }
 

@@ -1,6 +1,7 @@
 import type { Drain } from './drain.ts';
 import type { measureEdge } from './edge.ts';
 import type { measureLatency } from './latency.ts';
+import { NAME } from './measured.ts';
 import type { Part } from './parts.ts';
 import type { measureRoutes } from './routes.ts';
 import type { measureStarts } from './starts.ts';
@@ -31,7 +32,7 @@ export function benchTables({ routes, drain, wideDrain, latency, statements, edg
   const tables: Table[] = [];
   if (routes) {
     tables.push({
-      title: `Requests among ${whole(routes.users)} users, by the setting of PROCESSES`,
+      title: `Requests among ${whole(routes.among)} ${NAME}, by the setting of PROCESSES`,
       head: ['route', 'processes', 'req/s', 'p50 ms', 'p99 ms', 'server CPU µs', 'Postgres CPU µs', 'MiB', 'others'],
       rows: routes.rows.map((row) => [
         row.route,
@@ -59,7 +60,7 @@ export function benchTables({ routes, drain, wideDrain, latency, statements, edg
   if (latency) {
     const { count, everyMs, ...waits } = latency;
     tables.push({
-      title: `Milliseconds until a webhook is at its receiver; ${count} users made, one every ${everyMs} ms`,
+      title: `Milliseconds until a webhook is at its receiver; ${count} ${NAME} made, one every ${everyMs} ms`,
       head: ['counted from', 'p50', 'p99', 'max'],
       rows: Object.entries(waits).map(([from, { p50, p99, max }]) => [
         from,

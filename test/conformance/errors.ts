@@ -8,12 +8,15 @@ import {
   answerOf,
   assertProblem,
   caller,
+  newEndpoint,
+  newNotice,
   TARGET_ENV,
   type Target,
   unique,
-  uniqueEmail,
 } from './target.ts';
 
+const HOOKS = '/api/v1/webhook-endpoints';
+const NOTIFICATIONS = '/api/v1/notifications';
 const SOME_ID = '01900000-0000-7000-8000-000000000000';
 
 function inChunks(text: string): ReadableStream<Uint8Array> {
@@ -23,7 +26,7 @@ function inChunks(text: string): ReadableStream<Uint8Array> {
 export function errors(target: () => Target): void {
   describe('bad input', () => {
     const call = caller(target);
-    const post = (raw: string, headers = {}) => call('POST', '/api/v1/users', { raw, headers });
+    const post = (raw: string, headers = {}) => call('POST', HOOKS, { raw, headers });
 
     test('what is not JSON is refused', async () => {
       for (const raw of ['{', '', '{"a":1}}', 'null,', "{'a':1}"]) {
@@ -32,12 +35,12 @@ export function errors(target: () => Target): void {
     });
 
     test('a body that is not UTF-8 is refused', async () => {
-      const body = Buffer.from(JSON.stringify({ email: uniqueEmail(), name: 'é' }), 'latin1');
-      assertProblem(await call('POST', '/api/v1/users', { raw: new Blob([body]).stream() }), 400, 'malformed-json');
+      const body = Buffer.from(JSON.stringify({ ...newEndpoint(), description: 'é' }), 'latin1');
+      assertProblem(await call('POST', HOOKS, { raw: new Blob([body]).stream() }), 400, 'malformed-json');
     });
 
     test('a body that is not declared as JSON is refused', async () => {
-      const body = JSON.stringify({ email: uniqueEmail(), name: 'x' });
+      const body = JSON.stringify(newEndpoint());
       for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/xml']) {
         assertProblem(await post(body, { 'Content-Type': type }), 415, 'unsupported-media-type');
       }
@@ -46,18 +49,18 @@ export function errors(target: () => Target): void {
     });
 
     test('a body over the limit is refused, whether its length is told or not', async () => {
-      const large = JSON.stringify({ email: uniqueEmail(), name: 'x'.repeat(1_000_000) });
+      const large = JSON.stringify({ ...newEndpoint(), description: 'x'.repeat(1_000_000) });
       assertProblem(await post(large), 413, 'content-too-large');
-      assertProblem(await call('POST', '/api/v1/users', { raw: inChunks(large) }), 413, 'content-too-large');
-      const small = JSON.stringify({ email: uniqueEmail(), name: 'x'.repeat(200) });
-      assert.equal((await call('POST', '/api/v1/users', { raw: inChunks(small) })).status, 201);
+      assertProblem(await call('POST', HOOKS, { raw: inChunks(large) }), 413, 'content-too-large');
+      const small = JSON.stringify({ ...newEndpoint(), description: 'x'.repeat(200) });
+      assert.equal((await call('POST', HOOKS, { raw: inChunks(small) })).status, 201);
     });
 
     test('every member that is not acceptable is named by a pointer', async () => {
-      const answer = await post(JSON.stringify({ email: 'nope', extra: 1, 'a/b~c d': 2 }));
+      const answer = await post(JSON.stringify({ url: 7, extra: 1, 'a/b~c d': 2 }));
       assertProblem(answer, 422, 'validation-failed');
       const pointers = answer.json.errors.map((error: { pointer: string }) => error.pointer).sort();
-      assert.deepEqual(pointers, ['#/a~1b~0c%20d', '#/email', '#/extra', '#/name']);
+      assert.deepEqual(pointers, ['#/a~1b~0c%20d', '#/events', '#/extra', '#/url']);
       for (const { detail } of answer.json.errors) assert.ok(detail.length > 0);
       for (const raw of ['null', '[]', '"text"', '7']) {
         const whole = await post(raw);
@@ -67,19 +70,20 @@ export function errors(target: () => Target): void {
     });
 
     test('values that no database should see are refused', async () => {
-      const bad: [Record<string, unknown>, string][] = [
-        [{ email: uniqueEmail(), name: 'a\0b' }, '#/name'],
-        [{ email: uniqueEmail(), name: '\ud800' }, '#/name'],
-        [{ email: uniqueEmail(), name: '' }, '#/name'],
-        [{ email: uniqueEmail(), name: 'x'.repeat(201) }, '#/name'],
-        [{ email: uniqueEmail(), name: 7 }, '#/name'],
-        [{ email: uniqueEmail(), name: null }, '#/name'],
-        [{ email: `${'a'.repeat(388)}@example.com`, name: 'x' }, '#/email'],
-        [{ email: 'a\0@example.com', name: 'x' }, '#/email'],
-        [{ email: ['a@example.com'], name: 'x' }, '#/email'],
+      const [hook, notice] = [newEndpoint(), newNotice()];
+      const bad: [path: string, body: Record<string, unknown>, pointer: string][] = [
+        [HOOKS, { ...hook, description: 'a\0b' }, '#/description'],
+        [HOOKS, { ...hook, description: '\ud800' }, '#/description'],
+        [HOOKS, { ...hook, url: '' }, '#/url'],
+        [HOOKS, { ...hook, description: 'x'.repeat(501) }, '#/description'],
+        [HOOKS, { ...hook, description: 7 }, '#/description'],
+        [HOOKS, { ...hook, description: null }, '#/description'],
+        [NOTIFICATIONS, { ...notice, email: `${'a'.repeat(388)}@example.com` }, '#/email'],
+        [NOTIFICATIONS, { ...notice, email: 'a\0@example.com' }, '#/email'],
+        [NOTIFICATIONS, { ...notice, email: ['a@example.com'] }, '#/email'],
       ];
-      for (const [body, pointer] of bad) {
-        const answer = await call('POST', '/api/v1/users', { body });
+      for (const [path, body, pointer] of bad) {
+        const answer = await call('POST', path, { body });
         assertProblem(answer, 422, 'validation-failed');
         assert.ok(
           answer.json.errors.every((error: { pointer: string }) => error.pointer === pointer),
@@ -90,36 +94,28 @@ export function errors(target: () => Target): void {
 
     test('every query parameter that is not acceptable is named', async () => {
       for (const limit of ['0', '-1', '101', '1e9', '1000000000', '1.5', 'ten', '', '%00']) {
-        const answer = await call('GET', `/api/v1/users?limit=${limit}`);
+        const answer = await call('GET', `${HOOKS}?limit=${limit}`);
         assertProblem(answer, 422, 'validation-failed');
         assert.deepEqual(
           answer.json.errors.map((error: { parameter: string }) => error.parameter),
           ['limit'],
         );
       }
-      const all = await call('GET', '/api/v1/users?limit=0&email=nope&unknown=1');
+      const all = await call('GET', `${NOTIFICATIONS}?limit=0&channel=nope&unknown=1`);
       const parameters = new Set(all.json.errors.map((error: { parameter: string }) => error.parameter));
-      assert.deepEqual([...parameters].sort(), ['email', 'limit', 'unknown']);
-      assertProblem(await call('GET', '/api/v1/users?email=%00@x.yz'), 422, 'validation-failed');
-      assertProblem(await call('GET', '/api/v1/users?limit=1&limit=2'), 422, 'validation-failed');
+      assert.deepEqual([...parameters].sort(), ['channel', 'limit', 'unknown']);
+      assertProblem(await call('GET', `${NOTIFICATIONS}?channel=%00`), 422, 'validation-failed');
+      assertProblem(await call('GET', `${HOOKS}?limit=1&limit=2`), 422, 'validation-failed');
     });
 
     test('an id that is no UUID, or of nobody, is not found', async () => {
       for (const id of ['1', 'x', SOME_ID, `${SOME_ID}0`, '%00', 'a%2Fb', '..%2f..%2fhealth', '%E0%A4%A']) {
-        assertProblem(await call('GET', `/api/v1/users/${id}`), 404, 'not-found');
+        assertProblem(await call('GET', `${HOOKS}/${id}`), 404, 'not-found');
       }
     });
 
     test('an unknown path is not found, with or without a token', async () => {
-      for (const path of [
-        '/',
-        '/nope',
-        '/api',
-        '/api/v1',
-        '/api/v1/nope',
-        '/api/v1/users/',
-        `/api/v1/users/${SOME_ID}/x`,
-      ]) {
+      for (const path of ['/', '/nope', '/api', '/api/v1', '/api/v1/nope', `${HOOKS}/`, `${HOOKS}/${SOME_ID}/x`]) {
         assertProblem(await call('GET', path), 404, 'not-found');
         assertProblem(await answerOf(await fetch(new URL(path, target().url))), 404, 'not-found');
       }
@@ -127,10 +123,10 @@ export function errors(target: () => Target): void {
 
     test('a wrong method is told which ones there are', async () => {
       const cases: [string, string, string[]][] = [
-        ['DELETE', '/api/v1/users', ['GET', 'HEAD', 'POST']],
-        ['PATCH', `/api/v1/users/${SOME_ID}`, ['DELETE', 'GET', 'HEAD', 'PUT']],
+        ['DELETE', HOOKS, ['GET', 'HEAD', 'POST']],
+        ['PATCH', `${HOOKS}/${SOME_ID}`, ['DELETE', 'GET', 'HEAD', 'PUT']],
         ['POST', '/health', ['GET', 'HEAD']],
-        ['OPTIONS', '/api/v1/users', ['GET', 'HEAD', 'POST']],
+        ['OPTIONS', HOOKS, ['GET', 'HEAD', 'POST']],
       ];
       for (const [method, path, allowed] of cases) {
         const answer = await call(method, path);
@@ -143,7 +139,7 @@ export function errors(target: () => Target): void {
   describe('tokens', () => {
     const get = async (authorization?: string) =>
       answerOf(
-        await fetch(new URL('/api/v1/users?limit=1', target().url), {
+        await fetch(new URL(`${HOOKS}?limit=1`, target().url), {
           headers: authorization === undefined ? {} : { Authorization: authorization },
         }),
       );
@@ -188,15 +184,15 @@ export function errors(target: () => Target): void {
 
     test('a missing scope is forbidden, and named', async () => {
       const call = caller(target);
-      const answer = await call('POST', '/api/v1/users', {
-        body: { email: uniqueEmail(), name: 'x' },
-        scope: 'users:read',
+      const answer = await call('POST', HOOKS, {
+        body: newEndpoint(),
+        scope: 'webhooks:read',
       });
       assertProblem(answer, 403, 'insufficient-scope');
       const header = answer.headers.get('www-authenticate');
-      assert.equal(header, 'Bearer error="insufficient_scope", scope="users:write"');
-      assertProblem(await call('GET', '/api/v1/users', { scope: '' }), 403, 'insufficient-scope');
-      assertProblem(await call('GET', '/api/v1/users', { scope: 'users:reader' }), 403, 'insufficient-scope');
+      assert.equal(header, 'Bearer error="insufficient_scope", scope="webhooks:write"');
+      assertProblem(await call('GET', HOOKS, { scope: '' }), 403, 'insufficient-scope');
+      assertProblem(await call('GET', HOOKS, { scope: 'webhooks:reader' }), 403, 'insufficient-scope');
     });
   });
 
@@ -204,10 +200,10 @@ export function errors(target: () => Target): void {
     test('a request whose body does not come is ended at the deadline', async () => {
       const call = caller(target);
       const never = new ReadableStream({
-        start: (controller) => controller.enqueue(new TextEncoder().encode('{"email":')),
+        start: (controller) => controller.enqueue(new TextEncoder().encode('{"url":')),
       });
       const start = performance.now();
-      const answer = await call('POST', '/api/v1/users', { raw: never });
+      const answer = await call('POST', HOOKS, { raw: never });
       const took = performance.now() - start;
       assertProblem(answer, 504, 'timeout');
       const deadline = Number(TARGET_ENV.REQUEST_TIMEOUT_MS);
@@ -231,7 +227,7 @@ export function errors(target: () => Target): void {
       const { last, before } = await untilRefused(() => {
         const call = caller(target, `greedy-${unique()}`);
         return async () => {
-          const answer = await call('GET', '/api/v1/users?limit=1');
+          const answer = await call('GET', `${HOOKS}?limit=1`);
           const policy = `"default";q=${max};w=${TARGET_ENV.RATE_LIMIT_WINDOW_S}`;
           assert.equal(answer.headers.get('ratelimit-policy'), policy);
           return answer;
@@ -244,14 +240,14 @@ export function errors(target: () => Target): void {
       const known = /^"default";r=(\d+);t=(\d+)$/.exec(last.headers.get('ratelimit') ?? '"default";r=0;t=0');
       assert.equal(known?.[1], '0');
       assert.ok(retryAfter >= Number(known?.[2]));
-      assert.equal((await caller(target)('GET', '/api/v1/users?limit=1')).status, 200);
+      assert.equal((await caller(target)('GET', `${HOOKS}?limit=1`)).status, 200);
     });
 
     test('a client that guesses tokens is refused, and a good token behind the same address never is', async () => {
       const from = async (address: string, authorization = 'Bearer wrong') => {
         // What the runtimes' proxies write.
         const where = { 'X-Forwarded-For': `192.0.2.1, ${address}`, 'CF-Connecting-IP': address };
-        const url = new URL('/api/v1/users?limit=1', target().url);
+        const url = new URL(`${HOOKS}?limit=1`, target().url);
         return answerOf(await fetch(url, { headers: { ...where, Authorization: authorization } }));
       };
       let network = '';

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { answerOf, assertProblem, caller, type Target, uniqueEmail } from './target.ts';
+import { answerOf, assertProblem, caller, newEndpoint, type Target } from './target.ts';
+
+const HOOKS = '/api/v1/webhook-endpoints';
 
 export function system(target: () => Target): void {
   const get = async (path: string, headers: Record<string, string> = {}) =>
@@ -36,7 +38,7 @@ export function system(target: () => Target): void {
 
     test('carries security headers, and no banner', async () => {
       const call = caller(target);
-      for (const answer of [await get('/health'), await get('/nope'), await call('GET', '/api/v1/users?limit=1')]) {
+      for (const answer of [await get('/health'), await get('/nope'), await call('GET', `${HOOKS}?limit=1`)]) {
         assert.equal(answer.headers.get('x-content-type-options'), 'nosniff');
         assert.match(answer.headers.get('content-security-policy') ?? '', /default-src 'none'/);
         assert.ok(answer.headers.get('referrer-policy'));
@@ -49,17 +51,14 @@ export function system(target: () => Target): void {
 
     test('is JSON from the API whatever the client would rather have', async () => {
       const call = caller(target);
-      const made = await call('POST', '/api/v1/users', {
-        body: { email: uniqueEmail(), name: 'Plain' },
-        headers: { Accept: 'text/html' },
-      });
+      const made = await call('POST', HOOKS, { body: newEndpoint(), headers: { Accept: 'text/html' } });
       assert.match(made.headers.get('content-type') ?? '', /^application\/json/);
       assertProblem(await call('GET', '/api/v1/nope', { headers: { Accept: 'text/html' } }), 404, 'not-found');
     });
 
     test('to HEAD has the headers of GET and no body', async () => {
       const call = caller(target);
-      const head = await call('HEAD', '/api/v1/users?limit=1');
+      const head = await call('HEAD', `${HOOKS}?limit=1`);
       assert.equal(head.status, 200);
       assert.equal(head.text, '');
       assert.match(head.headers.get('content-type') ?? '', /^application\/json/);

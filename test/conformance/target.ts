@@ -74,7 +74,17 @@ async function descriptionFrom(origin: string): Promise<Description | undefined>
 }
 
 export const unique = (): string => randomBytes(8).toString('hex');
-export const uniqueEmail = (): string => `user-${unique()}@example.com`;
+export const uniqueEmail = (): string => `someone-${unique()}@example.com`;
+
+/** A webhook endpoint as POST takes it, subscribed to what never happens. */
+export const newEndpoint = () => ({
+  url: `https://example.com/${unique()}`,
+  events: ['nothing.ever'],
+  description: 'Mine',
+});
+
+/** A notification to an address, as POST takes it. */
+export const newNotice = () => ({ email: uniqueEmail(), type: 'order.sent', data: {} });
 
 /** Asserts that `answer` is the problem `name`, whole and well-formed. */
 export function assertProblem(answer: Answer, status: number, name: string): void {

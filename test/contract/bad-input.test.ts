@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
-import { assertProblem, caller, unique, uniqueEmail } from '../conformance/target.ts';
+import { assertProblem, caller, newEndpoint, newNotice, unique } from '../conformance/target.ts';
 import { createDatabase } from '../support/databases.ts';
+import { query } from '../support/postgres-server.ts';
 import { type Service, startService } from '../support/service.ts';
 import { token } from '../support/tokens.ts';
 
+const HOOKS = '/api/v1/webhook-endpoints';
 const SOME_ID = '01900000-0000-7000-8000-000000000000';
 const AUTHORIZATION = `Authorization: Bearer ${token()}`;
 
@@ -45,7 +47,7 @@ describe('requests that few clients send', () => {
 
   test('a header of 20 KB is refused with a problem, whichever it is, and the next request is served', async () => {
     for (const name of ['X-Anything', 'Authorization', 'Idempotency-Key', 'If-Match', 'Cookie']) {
-      const answer = await rawProblem(['GET /api/v1/users HTTP/1.1', `${name}: ${'x'.repeat(20_000)}`]);
+      const answer = await rawProblem([`GET ${HOOKS} HTTP/1.1`, `${name}: ${'x'.repeat(20_000)}`]);
       assertProblem(answer as never, 431, 'headers-too-large');
       assert.equal((await fetch(new URL(answer.json.type, service.url))).status, 200);
     }
@@ -65,11 +67,11 @@ describe('requests that few clients send', () => {
 
   test('what is no request waits for the answers that are due before it', async () => {
     const post = () => {
-      const body = JSON.stringify({ email: uniqueEmail(), name: 'Due' });
-      const head = ['POST /api/v1/users HTTP/1.1', 'Host: x', AUTHORIZATION, 'Content-Type: application/json'];
+      const body = JSON.stringify(newEndpoint());
+      const head = [`POST ${HOOKS} HTTP/1.1`, 'Host: x', AUTHORIZATION, 'Content-Type: application/json'];
       return `${head.join('\r\n')}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
     };
-    const badChunk = `POST /api/v1/users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`;
+    const badChunk = `POST ${HOOKS} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`;
     for (const [said, statuses] of [
       [`${post()}nonsense\r\n\r\n`, [201, 400]],
       [`${post()}}`, [201, 400]],
@@ -86,16 +88,14 @@ describe('requests that few clients send', () => {
   });
 
   test('a header sent twice is no way around what one of them says', async () => {
-    const { id, email } = (
-      await caller(() => service)('POST', '/api/v1/users', { body: { email: uniqueEmail(), name: 'x' } })
-    ).json;
-    const body = JSON.stringify({ email, name: 'Twice' });
+    const { id } = (await caller(() => service)('POST', HOOKS, { body: newEndpoint() })).json;
+    const body = JSON.stringify({ ...newEndpoint(), description: 'Twice' });
     const send = (method: string, path: string, ...lines: string[]) =>
       raw(
         [`${method} ${path} HTTP/1.1`, ...lines, 'Content-Type: application/json', `Content-Length: ${body.length}`],
         body,
       );
-    const [path, list] = [`/api/v1/users/${id}`, '/api/v1/users'];
+    const [path, list] = [`${HOOKS}/${id}`, HOOKS];
     const [one, two] = [`Idempotency-Key: "${unique()}"`, `Idempotency-Key: "${unique()}"`];
     assert.equal((await send('POST', list, AUTHORIZATION, one, two)).status, 400);
     assert.equal((await send('PUT', path, AUTHORIZATION, 'If-Match: "8"', 'If-Match: "9"')).status, 412);
@@ -108,71 +108,60 @@ describe('requests that few clients send', () => {
   test('an encoded slash is part of a name, never a way to another path', async () => {
     const call = caller(() => service);
     for (const path of [
-      '/api/v1/users%2F',
-      `/api/v1/users%2f${SOME_ID}`,
-      '/api/v1%2Fusers',
-      '/api/v1/users/..%2f..%2fhealth',
-      '/api%2fv1/users',
+      `${HOOKS}%2F`,
+      `${HOOKS}%2f${SOME_ID}`,
+      '/api/v1%2Fwebhook-endpoints',
+      `${HOOKS}/..%2f..%2fhealth`,
+      '/api%2fv1/webhook-endpoints',
       '/problems/..%2fhealth',
     ]) {
       const answer = await rawProblem([`GET ${path} HTTP/1.1`, AUTHORIZATION]);
       assertProblem(answer as never, 404, 'not-found');
     }
-    assertProblem(await call('GET', `/api/v1/users/${SOME_ID}%2F`), 404, 'not-found');
+    assertProblem(await call('GET', `${HOOKS}/${SOME_ID}%2F`), 404, 'not-found');
   });
 
   test('an If-Match that is weak matches nothing, one that is nonsense is refused, and neither changes anything', async () => {
     const call = caller(() => service);
-    const hook = { url: 'http://127.0.0.1:9/', events: ['nothing.ever'] };
-    const user = { email: uniqueEmail(), name: 'x' };
-    for (const [list, body] of [
-      ['/api/v1/users', user],
-      ['/api/v1/webhook-endpoints', hook],
-    ] as const) {
-      const { id } = (await call('POST', list, { body })).json;
-      const path = `${list}/${id}`;
-      for (const method of ['PUT', 'DELETE']) {
-        const send = (tag: string) =>
-          call(method, path, { headers: { 'If-Match': tag }, ...(method === 'PUT' && { body }) });
-        for (const tag of ['W/"1"', '"2"', '"1x"', '"-1"', '"99999999999999999999"', '""']) {
-          assertProblem(await send(tag), 412, 'precondition-failed');
-        }
-        for (const tag of ['1', '"1', '', '"1" "2"', '*, "1"'])
-          assertProblem(await send(tag), 422, 'validation-failed');
+    const body = newEndpoint();
+    const { id } = (await call('POST', HOOKS, { body })).json;
+    const path = `${HOOKS}/${id}`;
+    for (const method of ['PUT', 'DELETE']) {
+      const send = (tag: string) =>
+        call(method, path, { headers: { 'If-Match': tag }, ...(method === 'PUT' && { body }) });
+      for (const tag of ['W/"1"', '"2"', '"1x"', '"-1"', '"99999999999999999999"', '""']) {
+        assertProblem(await send(tag), 412, 'precondition-failed');
       }
-      assert.equal((await call('GET', path)).json.version, 1);
+      for (const tag of ['1', '"1', '', '"1" "2"', '*, "1"']) assertProblem(await send(tag), 422, 'validation-failed');
     }
+    assert.equal((await call('GET', path)).json.version, 1);
   });
 
   test('the API answers in JSON whatever is asked for', async () => {
     const call = caller(() => service);
     for (const Accept of ['text/html', 'application/xml;q=1, */*;q=0', 'nonsense', '']) {
-      const { id } = (
-        await call('POST', '/api/v1/users', { body: { email: uniqueEmail(), name: 'x' }, headers: { Accept } })
-      ).json;
-      for (const path of ['/api/v1/users', `/api/v1/users/${id}`, '/openapi.json']) {
+      const { id } = (await call('POST', HOOKS, { body: newEndpoint(), headers: { Accept } })).json;
+      for (const path of [HOOKS, `${HOOKS}/${id}`, '/openapi.json']) {
         assert.match(
           (await call('GET', path, { headers: { Accept } })).headers.get('content-type') ?? '',
           /^application\/json/,
         );
       }
-      assertProblem(await call('GET', `/api/v1/users/${SOME_ID}`, { headers: { Accept } }), 404, 'not-found');
+      assertProblem(await call('GET', `${HOOKS}/${SOME_ID}`, { headers: { Accept } }), 404, 'not-found');
     }
   });
 
   test('every route has HEAD where it has GET, and names its methods to OPTIONS and to those that it lacks', async () => {
     const call = caller(() => service);
     const { paths } = (await call('GET', '/openapi.json')).json;
-    const ids: Record<string, string> = { name: 'not-found' };
+    // Of a resource that is not here: what is not found has the same methods.
+    const ids: Record<string, string> = {};
     const post = async (path: string, body: object) => (await call('POST', path, { body })).json.id as string;
-    ids['/api/v1/users'] = await post('/api/v1/users', { email: uniqueEmail(), name: 'x' });
-    const hook = { url: 'http://127.0.0.1:9/', events: ['nothing.ever'] };
-    ids['/api/v1/webhook-endpoints'] = await post('/api/v1/webhook-endpoints', hook);
-    const notification = { userId: ids['/api/v1/users'], type: 'a.b', data: {} };
-    ids['/api/v1/notifications'] = await post('/api/v1/notifications', notification);
+    ids[HOOKS] = await post(HOOKS, newEndpoint());
+    ids['/api/v1/notifications'] = await post('/api/v1/notifications', newNotice());
     for (const [template, item] of Object.entries<object>(paths)) {
       const collection = template.replace(/\/\{.*/, '');
-      const path = template.replace('{id}', () => ids[collection] as string).replace('{name}', 'not-found');
+      const path = template.replace('{id}', () => ids[collection] ?? SOME_ID).replace('{name}', 'not-found');
       const methods = Object.keys(item).map((method) => method.toUpperCase());
       const allowed = [...methods, ...(methods.includes('GET') ? ['HEAD'] : [])].sort();
       if (methods.includes('GET')) {
@@ -196,11 +185,11 @@ describe('requests that few clients send', () => {
   });
 
   test('a client that goes away while its body is awaited leaves nothing behind', async () => {
-    const [email, id] = [uniqueEmail(), unique()];
-    const body = JSON.stringify({ email, name: 'Gone' });
+    const id = unique();
+    const body = JSON.stringify({ ...newNotice(), type: `test.t${id}` });
     const socket = connect(Number(new URL(service.url).port), '127.0.0.1');
     const head = [
-      'POST /api/v1/users HTTP/1.1',
+      'POST /api/v1/notifications HTTP/1.1',
       'Host: x',
       `X-Request-Id: ${id}`,
       AUTHORIZATION,
@@ -211,43 +200,40 @@ describe('requests that few clients send', () => {
     );
     const { status } = await service.line(({ msg, requestId }) => msg === 'request' && requestId === id);
     assert.ok(Number(status) >= 400);
-    const { data } = (await caller(() => service)('GET', `/api/v1/users?email=${email}`)).json;
-    assert.deepEqual(data, []);
+    assert.deepEqual(await query(database.name, 'select from messages where type = $1', [`test.t${id}`]), []);
   });
 
   describe('what the fuzz once found', () => {
     const post = (path: string, raw: string) => caller(() => service)('POST', path, { raw });
 
     test('a member named by half of a surrogate pair is refused, not a 500', async () => {
-      const answer = await post('/api/v1/users', '{"email":"a@example.com","name":"x","\\ud800":1}');
+      const answer = await post(HOOKS, '{"url":"https://example.com/","events":["*"],"\\ud800":1}');
       assertProblem(answer, 422, 'validation-failed');
       assert.equal(answer.json.errors[0].pointer, '#/%EF%BF%BD');
     });
 
     test('a path that is no URI is named in the problem as one that is', async () => {
-      const answer = await rawProblem(['GET /api/v1/users/%E0%A4%A|^[] HTTP/1.1', AUTHORIZATION]);
+      const answer = await rawProblem([`GET ${HOOKS}/%E0%A4%A|^[] HTTP/1.1`, AUTHORIZATION]);
       assertProblem(answer as never, 404, 'not-found');
       assert.doesNotMatch(answer.json.instance, /%(?![0-9a-f]{2})|[|^[\]]/i);
     });
 
     test('lengths are counted in characters, as the description does, not in halves of them', async () => {
-      const body = (count: number) => ({ email: uniqueEmail(), name: '\u{1F600}'.repeat(count) });
+      const body = (count: number) => ({ ...newEndpoint(), description: '\u{1F600}'.repeat(count) });
       const call = caller(() => service);
-      assert.equal((await call('POST', '/api/v1/users', { body: body(200) })).status, 201);
-      assertProblem(await call('POST', '/api/v1/users', { body: body(201) }), 422, 'validation-failed');
+      assert.equal((await call('POST', HOOKS, { body: body(500) })).status, 201);
+      assertProblem(await call('POST', HOOKS, { body: body(501) }), 422, 'validation-failed');
     });
 
     test("a host's label that ends in a hyphen is no part of an email address", async () => {
-      const answer = await post('/api/v1/users', '{"email":"a@b-.example","name":"x"}');
+      const answer = await post('/api/v1/notifications', '{"email":"a@b-.example","type":"a.b","data":{}}');
       assertProblem(answer, 422, 'validation-failed');
     });
 
     test('data that is nested deeper than anyone can follow is refused, not a 500', async () => {
-      const call = caller(() => service);
-      const { id } = (await call('POST', '/api/v1/users', { body: { email: uniqueEmail(), name: 'x' } })).json;
       const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth);
       const send = (depth: number) =>
-        post('/api/v1/notifications', `{"userId":"${id}","type":"a.b","data":{"deep":${nested(depth)}}}`);
+        post('/api/v1/notifications', `{"email":"a@example.com","type":"a.b","data":{"deep":${nested(depth)}}}`);
       assert.equal((await send(50)).status, 202);
       for (const depth of [1000, 5000, 30_000]) assertProblem(await send(depth), 422, 'validation-failed');
     });

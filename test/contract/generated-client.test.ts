@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { caller, uniqueEmail } from '../conformance/target.ts';
+import { caller, newEndpoint } from '../conformance/target.ts';
 import { createDatabase } from '../support/databases.ts';
 import { type Service, startService } from '../support/service.ts';
 import { token } from '../support/tokens.ts';
@@ -16,25 +16,25 @@ const CLIENT = `
 import createClient from 'openapi-fetch';
 import type { components, paths } from './api.ts';
 
-type User = components['schemas']['User'];
+type Endpoint = components['schemas']['WebhookEndpoint'];
 
 const [url, token] = process.argv.slice(2) as [string, string];
 const client = createClient<paths>({ baseUrl: url, headers: { Authorization: 'Bearer ' + token } });
 
-const users: User[] = [];
+const endpoints: Endpoint[] = [];
 let cursor: string | undefined;
 do {
-  const { data, error } = await client.GET('/api/v1/users', { params: { query: { limit: 2, ...(cursor && { cursor }) } } });
+  const { data, error } = await client.GET('/api/v1/webhook-endpoints', { params: { query: { limit: 2, ...(cursor && { cursor }) } } });
   if (error) throw new Error(error.detail);
-  users.push(...data.data);
+  endpoints.push(...data.data);
   cursor = data.nextCursor ?? undefined;
 } while (cursor);
 
-const { data, error } = await client.POST('/api/v1/users', {
+const { data, error } = await client.POST('/api/v1/webhook-endpoints', {
   params: { header: { 'Idempotency-Key': crypto.randomUUID() } },
-  body: { email: users[0]!.email, name: 'Again' },
+  body: { url: endpoints[0]!.url, events: [], description: '' },
 });
-console.log(JSON.stringify({ emails: users.map(({ email }) => email), made: data?.id ?? null, title: error?.title }));
+console.log(JSON.stringify({ urls: endpoints.map(({ url }) => url), made: data?.id ?? null, title: error?.title }));
 `;
 
 const TSCONFIG = {
@@ -74,12 +74,12 @@ describe("a client made from the description by others' tools", () => {
     return stdout;
   }
 
-  test('compiles, pages through the users, and sees a problem as one', async () => {
+  test('compiles, pages through a list, and sees a problem as one', async () => {
     const call = caller(() => service);
-    const emails: string[] = [];
+    const urls: string[] = [];
     for (let i = 0; i < 5; i++) {
-      const made = await call('POST', '/api/v1/users', { body: { email: uniqueEmail(), name: `User ${i}` } });
-      emails.push(made.json.email);
+      const made = await call('POST', '/api/v1/webhook-endpoints', { body: newEndpoint() });
+      urls.push(made.json.url);
     }
 
     symlinkSync(modules, join(directory, 'node_modules'));
@@ -92,9 +92,9 @@ describe("a client made from the description by others' tools", () => {
     run(join(modules, 'typescript/bin/tsc'), '-p', '.');
 
     const seen = JSON.parse(run('client.ts', service.url, token()));
-    assert.deepEqual(seen, { emails, made: null, title: 'Email already taken' });
+    assert.deepEqual(seen, { urls, made: null, title: 'Validation failed' });
 
-    writeFileSync(join(directory, 'client.ts'), CLIENT.replace('name:', 'nam:'));
+    writeFileSync(join(directory, 'client.ts'), CLIENT.replace('events:', 'event:'));
     const { status } = spawnSync(process.execPath, [join(modules, 'typescript/bin/tsc'), '-p', '.'], {
       cwd: directory,
     });

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
-import { createClient, Problem, type User } from '../../src/client.ts';
-import { type Answer, assertProblem, caller, unique, uniqueEmail } from '../conformance/target.ts';
+import { createClient, Problem, type WebhookEndpoint } from '../../src/client.ts';
+import { type Answer, assertProblem, caller, newEndpoint, newNotice, unique } from '../conformance/target.ts';
 import { createDatabase } from '../support/databases.ts';
 import { freePort, query } from '../support/postgres-server.ts';
 import { type Service, spawnService, startService } from '../support/service.ts';
@@ -11,7 +11,7 @@ import { type Sink, startSink } from '../support/sink.ts';
 import { token } from '../support/tokens.ts';
 
 const MANY = 200;
-const USERS = '/api/v1/users';
+const NOTIFICATIONS = '/api/v1/notifications';
 const HOOKS = '/api/v1/webhook-endpoints';
 
 describe('safe retries and lost updates', () => {
@@ -27,7 +27,7 @@ describe('safe retries and lost updates', () => {
     service = await startService(env());
     sink = await startSink();
     const url = sink.url('/hook');
-    const made = await caller(() => service)('POST', HOOKS, { body: { url, events: ['user.created'] } });
+    const made = await caller(() => service)('POST', HOOKS, { body: { url, events: [newNotice().type] } });
     assert.equal(made.status, 201, made.text);
   });
   after(async () => {
@@ -36,27 +36,43 @@ describe('safe retries and lost updates', () => {
     await database.drop();
   });
 
-  const users = async (email: string) =>
-    (await query(database.name, 'select id from users where email = $1', [email])).map(({ id }) => id as string);
-  /** Channels of what was queued because of a user: a welcome by email, and the endpoint's webhook. */
-  const told = async (id: string) =>
-    (await query(database.name, 'select channel from notifications where user_id = $1 order by channel', [id])).map(
-      ({ channel }) => channel,
-    );
+  const endpoints = async (url: string) =>
+    (await query(database.name, 'select id from webhook_endpoints where url = $1', [url])).map(({ id }) => id);
+  /** What was queued with an email to this address: that, and the endpoint's webhook. */
+  const told = async (email: string) =>
+    (
+      await query(
+        database.name,
+        `select n.channel, case n.channel when 'email' then n.id end as id from notifications n
+         where n.message_id in (select message_id from notifications where recipient = $1) order by n.channel`,
+        [email],
+      )
+    ).map(({ channel, id }) => [channel, id]);
+  const onceTold = (id: unknown) => [
+    ['email', id],
+    ['webhook', null],
+  ];
 
-  test(`${MANY} concurrent POSTs with one key: one user, one set of notifications, ${MANY} equal answers`, async () => {
-    const call = caller(() => service);
-    const body = { email: uniqueEmail(), name: 'Once' };
-    const headers = { 'Idempotency-Key': unique() };
-    const answers = await Promise.all(Array.from({ length: MANY }, () => call('POST', USERS, { body, headers })));
-    const whole = ({ status, text, headers }: Answer) => [status, text, headers.get('location'), headers.get('etag')];
-    for (const answer of answers) assert.deepEqual(whole(answer), whole(answers[0] as Answer));
-    assert.equal(answers[0]?.status, 201);
-    const replayed = answers.filter((answer) => answer.headers.get('idempotent-replayed') === 'true');
-    assert.equal(replayed.length, MANY - 1);
-    assert.deepEqual(await users(body.email), [answers[0]?.json.id]);
-    assert.deepEqual(await told(answers[0]?.json.id), ['email', 'webhook']);
-  });
+  for (const [path, status] of [
+    [HOOKS, 201],
+    [NOTIFICATIONS, 202],
+  ] as const) {
+    test(`${MANY} concurrent POSTs to ${path} with one key: one effect, ${MANY} equal answers`, async () => {
+      const call = caller(() => service);
+      const [endpoint, notice] = [newEndpoint(), newNotice()];
+      const body = path === HOOKS ? endpoint : notice;
+      const headers = { 'Idempotency-Key': unique() };
+      const answers = await Promise.all(Array.from({ length: MANY }, () => call('POST', path, { body, headers })));
+      const whole = ({ status, text, headers }: Answer) => [status, text, headers.get('location'), headers.get('etag')];
+      for (const answer of answers) assert.deepEqual(whole(answer), whole(answers[0] as Answer));
+      assert.equal(answers[0]?.status, status);
+      const replayed = answers.filter((answer) => answer.headers.get('idempotent-replayed') === 'true');
+      assert.equal(replayed.length, MANY - 1);
+      const id = answers[0]?.json.id;
+      if (path === HOOKS) assert.deepEqual(await endpoints(endpoint.url), [id]);
+      else assert.deepEqual(await told(notice.email), onceTold(id));
+    });
+  }
 
   test('the same with the process killed in the middle and the clients retrying', async (t) => {
     // Two rounds at least, so that the kill falls differently: before, among and after the answers.
@@ -64,7 +80,7 @@ describe('safe retries and lost updates', () => {
       const port = await freePort();
       let running = await startService({ ...env(), PORT: String(port) });
       t.after(() => running.stop('SIGKILL'));
-      const email = uniqueEmail();
+      const [endpoint, notice] = [newEndpoint(), newNotice()];
       const idempotencyKey = unique();
       const client = createClient(`http://127.0.0.1:${port}`, { token: token(), retries: 8 });
       let answered = 0;
@@ -72,31 +88,34 @@ describe('safe retries and lost updates', () => {
       const reached = new Promise<void>((resolve) => {
         enough = resolve;
       });
-      const calls = Array.from({ length: MANY }, async () => {
-        const user = await client.users.create({ email, name: 'Once' }, { idempotencyKey });
+      const calls = Array.from({ length: MANY }, async (_, i) => {
+        const { webhookEndpoints, notifications } = client;
+        const made = await (i % 2
+          ? webhookEndpoints.create(endpoint, { idempotencyKey })
+          : notifications.create(notice, { idempotencyKey }));
         if (++answered >= answersBeforeTheKill) enough();
-        return user;
+        return made;
       });
       if (answersBeforeTheKill > 0) await reached;
       running.process.kill('SIGKILL');
       await once(running.process, 'exit');
       running = spawnService({ ...env(), PORT: String(port) });
       const made = await Promise.all(calls);
-      for (const user of made) assert.deepEqual(user, made[0]);
-      assert.deepEqual(await users(email), [made[0]?.id]);
-      assert.deepEqual(await told(made[0]?.id as string), ['email', 'webhook']);
+      for (const [i, one] of made.entries()) assert.deepEqual(one, made[i % 2]);
+      assert.deepEqual(await endpoints(endpoint.url), [made[1]?.id]);
+      assert.deepEqual(await told(notice.email), onceTold(made[0]?.id));
       await running.stop();
     }
   });
 
-  test('100 concurrent read-modify-write loops with If-Match on one user lose no update', async () => {
+  test('100 concurrent read-modify-write loops with If-Match on one item lose no update', async () => {
     const client = createClient(service.url, { token: token() });
-    const { id, email } = await client.users.create({ email: uniqueEmail(), name: '0' });
-    const increment = async (): Promise<User> => {
+    const { id } = await client.webhookEndpoints.create({ ...newEndpoint(), description: '0' });
+    const increment = async (): Promise<WebhookEndpoint> => {
       for (;;) {
-        const { name, version } = await client.users.get(id);
-        const next = { email, name: String(Number(name) + 1) };
-        const done = await client.users.replace(id, next, { version }).catch((error) => {
+        const { description, version } = await client.webhookEndpoints.get(id);
+        const next = { ...newEndpoint(), description: String(Number(description) + 1) };
+        const done = await client.webhookEndpoints.replace(id, next, { version }).catch((error) => {
           if (error instanceof Problem && error.code === 'precondition-failed') return undefined;
           throw error;
         });
@@ -104,8 +123,8 @@ describe('safe retries and lost updates', () => {
       }
     };
     const done = await Promise.all(Array.from({ length: 100 }, increment));
-    const last = await client.users.get(id);
-    assert.equal(last.name, '100');
+    const last = await client.webhookEndpoints.get(id);
+    assert.equal(last.description, '100');
     assert.equal(last.version, 101);
     assert.equal(new Set(done.map(({ version }) => version)).size, 100);
   });
@@ -113,26 +132,19 @@ describe('safe retries and lost updates', () => {
   test('a key is one of its subject and of its route', async () => {
     const [one, other] = [caller(() => service), caller(() => service)];
     const headers = { 'Idempotency-Key': unique() };
-    const made: string[] = [];
-    for (const call of [one, other]) {
-      const body = { email: uniqueEmail(), name: 'Same key' };
-      const answer = await call('POST', USERS, { body, headers });
-      assert.equal(answer.status, 201);
-      made.push(answer.json.id);
-    }
-    const [userId] = made;
-    const notified = { userId, type: 'a.b', data: {} };
     const hook = { url: sink.url('/elsewhere'), events: ['nothing.ever'] };
-    assert.equal((await one('POST', '/api/v1/notifications', { body: notified, headers })).status, 202);
     const first = await one('POST', HOOKS, { body: hook, headers });
-    assert.equal(first.status, 201);
+    const theirs = await other('POST', HOOKS, { body: newEndpoint(), headers });
+    for (const { status } of [first, theirs]) assert.equal(status, 201);
+    assert.notEqual(theirs.json.id, first.json.id);
+    assert.equal((await one('POST', NOTIFICATIONS, { body: newNotice(), headers })).status, 202);
     const second = await one('POST', HOOKS, { body: hook });
     for (const { json } of [first, second]) {
       const tested = await one('POST', `${HOOKS}/${json.id}/test`, { headers });
       assert.equal(tested.headers.get('idempotent-replayed'), null);
       assert.equal(tested.json.endpointId, json.id);
     }
-    const reused = await one('POST', USERS, { body: { email: uniqueEmail(), name: 'x' }, headers });
+    const reused = await one('POST', HOOKS, { body: newEndpoint(), headers });
     assertProblem(reused, 422, 'idempotency-key-reused');
   });
 });

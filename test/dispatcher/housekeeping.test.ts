@@ -5,7 +5,7 @@ import type { Db } from '../../src/db.ts';
 import { pruneNotifications } from '../../src/dispatcher/housekeeping.ts';
 import { pruneIdempotencyKeys } from '../../src/idempotency/reserve-key.ts';
 import { redriveNotification } from '../../src/notifications/store.ts';
-import { createUser } from '../../src/users/store.ts';
+import { createEndpoint } from '../../src/webhook-endpoints/store.ts';
 import { connectTo, onEveryDatabase, openTestPostgres, untilBlocked } from '../support/databases.ts';
 import { inTime, noDb } from '../support/deps.ts';
 import { execute, rowsOf } from '../support/notifications.ts';
@@ -57,7 +57,8 @@ const left = (db: Db) =>
             (select count(*) from outcomes)::int as outcomes, (select count(*) from attempts)::int as attempts`,
   ).then(([row]) => row);
 
-const truncate = 'truncate messages, notifications, deliveries, attempts, outcomes, idempotency_keys, users';
+const truncate =
+  'truncate messages, notifications, deliveries, attempts, outcomes, idempotency_keys, webhook_endpoints';
 
 onEveryDatabase('pruning', (db) => {
   beforeEach(() => execute(db, truncate));
@@ -196,27 +197,25 @@ describe('pruning beside others', async () => {
   });
 
   test('an idempotency key that is taken over at the moment of a pruning is kept', async () => {
-    const user = (email: string) => ({
-      id: crypto.randomUUID(),
-      email,
-      name: 'Someone',
+    const endpoint = (url: string) => ({
+      ...{ id: crypto.randomUUID(), url, events: '["a.b"]', description: '', secret: 'sealed' },
       createdAt: new Date().toISOString(),
       updatedAt: new Date().toISOString(),
-      ...{ keySubject: 's', keyRoute: 'r', key: 'k', keyInput: 'f', keyResponse: email },
+      ...{ keySubject: 's', keyRoute: 'r', key: 'k', keyInput: 'f', keyResponse: url },
       keyHolder: crypto.randomUUID(),
     });
-    await createUser(db, user('one@example.com'), signal);
+    await createEndpoint(db, endpoint('one'), signal);
     await execute(db, `update idempotency_keys set created_at = now() - interval '25 hours'`);
     const taker = await connectTo(name);
     await taker.text('begin');
-    assert.equal((await createUser(taker.db, user('two@example.com'), signal)).fresh, true);
+    assert.equal((await createEndpoint(taker.db, endpoint('two'), signal)).fresh, true);
     const pruned = pruneIdempotencyKeys(db, 100, inTime());
     await untilBlocked(name, pruned);
     await taker.text('commit');
     await taker.close();
     await pruned;
-    const again = await createUser(db, user('two@example.com'), signal);
-    assert.deepEqual([again.fresh, again.response], [false, 'two@example.com']);
+    const again = await createEndpoint(db, endpoint('two'), signal);
+    assert.deepEqual([again.fresh, again.response], [false, 'two']);
   });
 });
 

@@ -77,8 +77,8 @@ function delivery(own: Partial<Delivery> = {}): Delivery {
     id: crypto.randomUUID(),
     lease: crypto.randomUUID(),
     attempt: 1,
-    type: 'user.created',
-    body: JSON.stringify({ type: 'user.created', data: { name: 'Ada' } }),
+    type: 'order.sent',
+    body: JSON.stringify({ type: 'order.sent', data: { name: 'Ada' } }),
     channel: 'email',
     recipient: 'ada@example.com',
     endpointId: null,
@@ -100,8 +100,8 @@ test('an email reaches its recipient, and a repeat of the notification is still 
   assert.deepEqual(JSON.parse(sent.get(welcome.id)?.payload as string), {
     from: 'Keelson <hello@example.com>',
     to: ['ada@example.com'],
-    subject: 'Welcome',
-    text: 'Hello Ada,\n\nyour account has been created.\n',
+    subject: 'order.sent',
+    text: 'name: Ada\n',
   });
   assert.deepEqual(
     headers.map((each) => [each.authorization, each['idempotency-key'], each['user-agent']]),
@@ -123,7 +123,7 @@ test('the same notification with another text is given up, not sent twice', asyn
   const { url, sent } = await resend();
   const first = delivery();
   await channelTo(url)(first);
-  const other = { ...first, body: JSON.stringify({ type: 'user.created', data: { name: 'Eve' } }) };
+  const other = { ...first, body: JSON.stringify({ type: 'order.sent', data: { name: 'Eve' } }) };
   const result = await channelTo(url)(other);
   assert.deepEqual(result, { ok: false, status: 409, error: 'HTTP 409', final: true });
   assert.equal(sent.size, 1);

@@ -32,12 +32,12 @@ type Endpoint = NonNullable<Delivery['endpoint']>;
 
 async function delivery(endpoint: Partial<Endpoint> | null = {}): Promise<Delivery> {
   const body =
-    '{"type":"user.created","timestamp":"2026-11-20T10:00:00.000Z","data":{"name":"Zoë 🦊 \\u0000 </script>"}}';
+    '{"type":"order.sent","timestamp":"2026-11-20T10:00:00.000Z","data":{"name":"Zoë 🦊 \\u0000 </script>"}}';
   return {
     id: '019a9f00-0000-7000-8000-000000000001',
     lease: '00000000-0000-4000-8000-000000000000',
     attempt: 1,
-    type: 'user.created',
+    type: 'order.sent',
     body,
     channel: 'webhook',
     recipient: null,

@@ -57,8 +57,8 @@ describe('deploy', () => {
     const journal = JSON.parse(readFileSync(journalFile, 'utf8'));
     journal.entries.push({ idx: journal.entries.length, when: Date.now() + 1e6, tag: '9999_drop' });
     writeFileSync(journalFile, JSON.stringify(journal));
-    writeFileSync(join(directory, '9999_drop.sql'), 'create table a (b int);\nalter table users drop column name;');
-    const destroys = ['alter table users drop column name'];
+    writeFileSync(join(directory, '9999_drop.sql'), 'create table a (b int);\nalter table messages drop column type;');
+    const destroys = ['alter table messages drop column type'];
     assert.deepEqual(await pendingMigrations(database.url, directory), [{ file: '9999_drop.sql', destroys }]);
     const fresh = await pendingMigrations(databaseUrl('postgres'), directory);
     assert.equal(fresh.length, journal.entries.length);
@@ -70,7 +70,7 @@ describe('deploy', () => {
 
   test('tells what loses data from what does not', () => {
     const lose = [
-      'DROP TABLE "users" CASCADE',
+      'DROP TABLE "messages" CASCADE',
       'alter table "a" drop column "b"',
       'truncate a',
       'delete from a',
@@ -83,7 +83,7 @@ describe('deploy', () => {
       'create table t (id int)',
       'drop index i',
       'alter table a add column b text',
-      '-- drop table users',
+      '-- drop table messages',
       '/* truncate a */ select 1',
       'create function f() returns void language plpgsql as $$ begin delete from a; end $$',
       'alter table a add constraint c foreign key (b) references d (id) on delete cascade',

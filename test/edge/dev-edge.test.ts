@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { newNotice } from '../conformance/target.ts';
 import { freePort } from '../support/postgres-server.ts';
 import { startSink } from '../support/sink.ts';
 
@@ -48,9 +49,9 @@ test('dev:edge serves, delivers within a second, fires its cron trigger, and lea
   const headers = { Authorization: await said(/'Authorization: (Bearer \S+)'/), 'Content-Type': 'application/json' };
   const post = (path: string, body: unknown) =>
     fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) });
-  const hook = await post('/api/v1/webhook-endpoints', { url: sink.url('/hook'), events: ['user.created'] });
+  const hook = await post('/api/v1/webhook-endpoints', { url: sink.url('/hook'), events: ['order.sent'] });
   assert.equal(hook.status, 201, await hook.text());
-  assert.equal((await post('/api/v1/users', { email: 'ada@example.com', name: 'Ada' })).status, 201);
+  assert.equal((await post('/api/v1/notifications', newNotice())).status, 202);
   const [told] = await sink.received('/hook');
   assert.ok(told?.headers['webhook-signature']);
   assert.match(hook.headers.get('ratelimit-policy') ?? '', /q=7;/);

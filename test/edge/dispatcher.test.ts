@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { type Call, caller, unique, uniqueEmail } from '../conformance/target.ts';
+import { type Call, caller, newNotice, unique } from '../conformance/target.ts';
 import { query } from '../support/postgres-server.ts';
 import { type Sink, startSink } from '../support/sink.ts';
 import { startWorkers, type Workers, workersHarness } from '../support/workerd.ts';
@@ -40,9 +40,9 @@ describe('the dispatcher on Workers', () => {
   after(() => workers.close());
 
   it('delivers without waiting for the cron trigger, then leaves the database alone', async () => {
-    const hook = await endpoint(call, 'user.created');
-    const body = { email: uniqueEmail(), name: 'Ada' };
-    assert.equal((await call('POST', '/api/v1/users', { body })).status, 201);
+    const body = newNotice();
+    const hook = await endpoint(call, body.type);
+    assert.equal((await call('POST', '/api/v1/notifications', { body })).status, 202);
     await sink.received(hook.path);
     await until(async () => (await queued(workers)) === 0);
     await untilQuiet(workers);

@@ -4,7 +4,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { assertProblem, type Call, caller, uniqueEmail } from '../conformance/target.ts';
+import { assertProblem, type Call, caller, newEndpoint } from '../conformance/target.ts';
 import { query } from '../support/postgres-server.ts';
 import { startWorkers, workersHarness } from '../support/workerd.ts';
 
@@ -50,11 +50,11 @@ describe('the API on Workers while Neon is ill', () => {
   for (const [what, [listener, [status, ofRead]]] of Object.entries(faults)) {
     it(`says ${status} to a read, and that a write is unknown, when it ${what}`, async () => {
       answer = listener;
-      const read = await call('GET', '/api/v1/users?limit=1');
+      const read = await call('GET', '/api/v1/webhook-endpoints?limit=1');
       assertProblem(read, status, ofRead);
       if (status === 503) assert.ok(Number(read.headers.get('retry-after')) > 0);
-      const body = { email: uniqueEmail(), name: 'Ada' };
-      assertProblem(await call('POST', '/api/v1/users', { body }), 504, 'outcome-unknown');
+      const body = newEndpoint();
+      assertProblem(await call('POST', '/api/v1/webhook-endpoints', { body }), 504, 'outcome-unknown');
       assert.equal((await call('GET', '/ready')).status, 503);
       assert.equal((await call('GET', '/health')).status, 200);
     });

@@ -28,11 +28,12 @@ describe('the service in workerd', async () => {
     const text = await response.text();
     return { response, body: text && JSON.parse(text), roundTrips: endpoint.requests() - before };
   }
-  const create = (email: string, more: Record<string, string> = {}) =>
-    ask('/api/v1/users', {
+  const HOOKS = '/api/v1/webhook-endpoints';
+  const create = (url: string, more: Record<string, string> = {}) =>
+    ask(HOOKS, {
       method: 'POST',
       headers: { ...headers(), ...more },
-      body: JSON.stringify({ email, name: 'Ada' }),
+      body: JSON.stringify({ url, events: ['nothing.ever'] }),
     });
 
   it('answers /health without the database and /ready with it', async () => {
@@ -47,8 +48,8 @@ describe('the service in workerd', async () => {
     assert.equal(ready.roundTrips, 1);
   });
 
-  it('creates a user in one round trip, and shows it', async () => {
-    const created = await create('ada@example.com', { 'X-Request-Id': 'from-the-client' });
+  it('creates an endpoint in one round trip, and shows it', async () => {
+    const created = await create('https://example.com/ada', { 'X-Request-Id': 'from-the-client' });
     assert.equal(created.response.status, 201);
     assert.equal(created.roundTrips, 1);
     assert.equal(created.response.headers.get('etag'), '"1"');
@@ -60,35 +61,39 @@ describe('the service in workerd', async () => {
     const read = await ask(path);
     assert.equal(read.response.status, 200);
     assert.equal(read.roundTrips, 1);
-    assert.deepEqual(read.body, created.body);
+    const { secret: _, ...shown } = created.body;
+    assert.deepEqual(read.body, shown);
     assert.match(read.body.createdAt, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
-    const stored = await query(database.name, 'select email, name from users where id = $1', [read.body.id]);
-    assert.deepEqual(stored, [{ email: 'ada@example.com', name: 'Ada' }]);
+    const stored = await query(database.name, 'select url, events from webhook_endpoints where id = $1', [
+      read.body.id,
+    ]);
+    assert.deepEqual(stored, [{ url: 'https://example.com/ada', events: ['nothing.ever'] }]);
   });
 
   it('replays an idempotent create', async () => {
     const key = { 'Idempotency-Key': '"once"' };
-    const first = await create('once@example.com', key);
-    const again = await create('once@example.com', key);
+    const first = await create('https://example.com/once', key);
+    const again = await create('https://example.com/once', key);
     assert.deepEqual([first.response.status, again.response.status], [201, 201]);
     assert.deepEqual(again.body, first.body);
     assert.equal(again.response.headers.get('idempotent-replayed'), 'true');
     assert.equal(again.roundTrips, 1);
   });
 
-  it('tells a taken email as a problem', async () => {
-    await create('taken@example.com');
-    const { response, body } = await create('TAKEN@example.com');
-    assert.equal(response.status, 409);
+  it('tells a used Idempotency-Key as a problem', async () => {
+    const key = { 'Idempotency-Key': '"twice"' };
+    await create('https://example.com/one', key);
+    const { response, body } = await create('https://example.com/other', key);
+    assert.equal(response.status, 422);
     assert.equal(response.headers.get('content-type'), 'application/problem+json');
-    assert.equal(body.status, 409);
+    assert.equal(body.status, 422);
     assert.equal(body.requestId, response.headers.get('x-request-id'));
   });
 
   it('refuses a bad token without asking the database', async () => {
     const bad = { Authorization: `Bearer ${token({ secret: 'another secret of more than 32 bytes, surely' })}` };
     const before = endpoint.requests();
-    const response = await server.fetch('/api/v1/users', { headers: bad });
+    const response = await server.fetch(HOOKS, { headers: bad });
     assert.equal(response.status, 401);
     assert.match(response.headers.get('www-authenticate') ?? '', /^Bearer error="invalid_token"/);
     await response.text();
@@ -97,11 +102,11 @@ describe('the service in workerd', async () => {
 
   it('writes nothing after a 504', async () => {
     const locked = await createLock(database.url);
-    const { response } = await create('late@example.com');
+    const { response } = await create('https://example.com/late');
     assert.equal(response.status, 504);
     await locked.release();
     await new Promise((resolve) => setTimeout(resolve, 200));
-    assert.deepEqual(await query(database.name, `select 1 from users where email = 'late@example.com'`), []);
+    assert.deepEqual(await query(database.name, `select 1 from webhook_endpoints where url ~ 'late'`), []);
   });
 
   it('logs JSON lines without a newline of their own', async () => {
@@ -109,7 +114,7 @@ describe('the service in workerd', async () => {
     const requests = lines.filter((line) => line.includes('"msg":"request"')).map((line) => JSON.parse(line));
     assert.ok(requests.length > 0);
     assert.ok(requests.every(({ status, path }) => status && path));
-    assert.ok(!lines.some((line) => line.includes('@example.com')));
+    assert.ok(!lines.some((line) => line.includes('https://example.com/')));
   });
 });
 
@@ -128,11 +133,11 @@ describe('a Worker with a bad configuration', () => {
   });
 });
 
-/** Holds users against writers. */
+/** Holds endpoints against writers. */
 async function createLock(url: string): Promise<{ release(): Promise<void> }> {
   const { default: pg } = await import('pg');
   const client = new pg.Client({ connectionString: url });
   await client.connect();
-  await client.query('begin; lock table users in exclusive mode');
+  await client.query('begin; lock table webhook_endpoints in exclusive mode');
   return { release: () => client.end() };
 }

@@ -129,7 +129,6 @@ async function assertNoneSeen({ service, config, client, sink, answers }: Awaite
   assert.deepEqual(config.seenIn(JSON.stringify(hooks)), [], 'webhooks');
 }
 
-const USERS = '/api/v1/users';
 const HOOKS = '/api/v1/webhook-endpoints';
 const TOLD = '/api/v1/notifications';
 const NOBODY = '01900000-0000-7000-8000-000000000000';
@@ -141,32 +140,28 @@ test('whatever a client sends and however it is refused, nothing of it and no se
   const hookUrl = () => sink.url(`/hook/${canary('the path of a URL')}?key=${canary('the query of a URL')}`);
 
   // Well-formed.
-  const person = { email: `${canary('an email address')}@example.com`, name: canary('a name') };
-  const made = await ask('POST', USERS, { ...good, 'Idempotency-Key': canary('an Idempotency-Key') }, person);
-  assert.equal(made.status, 201);
-  const userId = made.json.id;
+  const person = { email: `${canary('an email address')}@example.com`, data: { name: canary('a name') } };
+  const notice = { ...person, type: 'order.sent' };
+  const made = await ask('POST', TOLD, { ...good, 'Idempotency-Key': canary('an Idempotency-Key') }, notice);
+  assert.equal(made.status, 202);
   const hook = { url: hookUrl(), events: ['*'], description: canary('a description') };
   const hooked = await ask('POST', HOOKS, good, hook);
   assert.equal(hooked.status, 201);
   client.add('a webhook secret', hooked.json.secret);
   const rotated = await ask('POST', `${HOOKS}/${hooked.json.id}/rotate-secret`, good);
   client.add('a rotated webhook secret', rotated.json.secret);
-  assert.equal(
-    (await ask('PUT', `${HOOKS}/${hooked.json.id}`, good, { ...hook, url: `${hook.url}&more` })).status,
-    200,
-  );
-  assert.equal((await ask('PUT', `${USERS}/${userId}`, good, { ...person, name: canary('another name') })).status, 200);
+  const own = `${HOOKS}/${hooked.json.id}`;
+  const change = { ...hook, url: `${hook.url}&more`, description: canary('another description') };
+  assert.equal((await ask('PUT', own, good, change)).status, 200);
   const data = { [canary('a key of data')]: canary('a value of data') };
-  assert.equal((await ask('POST', TOLD, good, { userId, type: 'order.sent', data })).status, 202);
+  assert.equal((await ask('POST', TOLD, good, { ...notice, data })).status, 202);
   assert.equal((await ask('POST', `${HOOKS}/${hooked.json.id}/test`, good)).status, 202);
-  assert.equal((await ask('GET', `${USERS}?email=${person.email}`, good)).status, 200);
 
   // Refused, each for its reason.
   const word = (what: string) => ({ [canary(`a member's name, ${what}`)]: canary(`a member, ${what}`) });
   const expected: [status: number, method: string, path: string, headers: Env, body?: unknown][] = [
-    [409, 'POST', USERS, good, { ...person, email: person.email.toUpperCase() }],
-    [422, 'POST', USERS, { ...good, 'Idempotency-Key': 'k' }, { ...person, email: canary('no email address') }],
-    [422, 'POST', USERS, good, word('of a user')],
+    [409, 'POST', `${TOLD}/${made.json.id}/redrive`, good],
+    [422, 'POST', TOLD, { ...good, 'Idempotency-Key': 'k' }, { ...notice, email: canary('no email address') }],
     [422, 'POST', HOOKS, good, { url: `ftp://${canary('a URL that is refused')}`, events: [canary('no event!')] }],
     [422, 'POST', HOOKS, good, word('of an endpoint')],
     [
@@ -174,41 +169,41 @@ test('whatever a client sends and however it is refused, nothing of it and no se
       'POST',
       TOLD,
       good,
-      { userId: canary('no user id'), type: `No ${canary('event type')}`, data: canary('no data') },
+      { email: canary('no address'), type: `No ${canary('event type')}`, data: canary('no data') },
     ],
     [422, 'POST', TOLD, good, word('of a notification')],
-    [422, 'PUT', `${USERS}/${userId}`, good, word('of a change')],
-    [404, 'PUT', `${USERS}/${NOBODY}`, good, { email: `${canary('email of nobody')}@example.com`, name: 'x' }],
-    [422, 'POST', TOLD, good, { userId: NOBODY, type: 'order.sent', data: { x: canary('data for nobody') } }],
-    [400, 'POST', USERS, good, `{"email": "${canary('malformed JSON')}`],
-    [413, 'POST', USERS, good, canary('a long body').repeat(5000)],
+    [422, 'PUT', own, good, word('of a change')],
+    [404, 'PUT', `${HOOKS}/${NOBODY}`, good, { ...hook, description: canary('description of nothing') }],
+    [422, 'POST', TOLD, good, { type: 'order.sent', data: { x: canary('data for nobody') } }],
+    [400, 'POST', HOOKS, good, `{"url": "${canary('malformed JSON')}`],
+    [413, 'POST', HOOKS, good, canary('a long body').repeat(5000)],
     [
       415,
       'POST',
-      USERS,
+      HOOKS,
       { ...good, 'Content-Type': `text/${canary('a content type')}` },
       canary('a body of another type'),
     ],
-    [412, 'PUT', `${USERS}/${userId}`, { ...good, 'If-Match': `"${canary('an If-Match')}"` }, person],
-    [400, 'POST', USERS, { ...good, 'Idempotency-Key': `"${canary('a malformed Idempotency-Key')}` }, person],
-    [422, 'POST', USERS, { ...good, 'Idempotency-Key': client.add('a key used again', 'key-used-again') }, { name: 1 }],
-    [401, 'GET', USERS, { Authorization: `Bearer ${canary('a token that is none')}` }],
-    [401, 'GET', USERS, { Authorization: `Basic ${canary('a password')}` }],
-    [401, 'GET', USERS, { Authorization: canary('a scheme') }],
-    [401, 'GET', USERS, headers({ claims: { sub: canary('the subject of a forged token') } })],
-    [403, 'GET', USERS, headers({ secret, claims: { scope: canary('a scope') } })],
+    [412, 'PUT', own, { ...good, 'If-Match': `"${canary('an If-Match')}"` }, hook],
+    [400, 'POST', HOOKS, { ...good, 'Idempotency-Key': `"${canary('a malformed Idempotency-Key')}` }, hook],
+    [422, 'POST', HOOKS, { ...good, 'Idempotency-Key': client.add('a key used again', 'key-used-again') }, { url: 1 }],
+    [401, 'GET', HOOKS, { Authorization: `Bearer ${canary('a token that is none')}` }],
+    [401, 'GET', HOOKS, { Authorization: `Basic ${canary('a password')}` }],
+    [401, 'GET', HOOKS, { Authorization: canary('a scheme') }],
+    [401, 'GET', HOOKS, headers({ claims: { sub: canary('the subject of a forged token') } })],
+    [403, 'GET', HOOKS, headers({ secret, claims: { scope: canary('a scope') } })],
     [404, 'GET', `/nowhere?x=${canary('the query of an unknown path')}`, good],
-    [405, 'PATCH', `${USERS}?x=${canary('the query of a wrong method')}`, good],
-    [422, 'GET', `${USERS}?email=${canary('email in a query')}`, good],
-    [422, 'GET', `${USERS}?limit=${canary('limit')}&${canary('an unknown parameter')}=${canary('its value')}`, good],
-    [400, 'GET', `${USERS}?cursor=${canary('a cursor')}`, good],
+    [405, 'PATCH', `${HOOKS}?x=${canary('the query of a wrong method')}`, good],
+    [422, 'GET', `${HOOKS}?email=${canary('email in a query')}`, good],
+    [422, 'GET', `${HOOKS}?limit=${canary('limit')}&${canary('an unknown parameter')}=${canary('its value')}`, good],
+    [400, 'GET', `${HOOKS}?cursor=${canary('a cursor')}`, good],
     [
       422,
       'GET',
-      `${TOLD}?status=${canary('a status')}&userId=${canary('a user id')}&channel=${canary('a channel')}`,
+      `${TOLD}?status=${canary('a status')}&email=${canary('an email in a query')}&channel=${canary('a channel')}`,
       good,
     ],
-    [200, 'GET', USERS, { ...headers({ secret, claims: { sub: `${canary('an address as subject')}@example.com` } }) }],
+    [200, 'GET', HOOKS, { ...headers({ secret, claims: { sub: `${canary('an address as subject')}@example.com` } }) }],
   ];
   const others = [
     'Cookie',
@@ -225,7 +220,7 @@ test('whatever a client sends and however it is refused, nothing of it and no se
   expected.push([
     200,
     'GET',
-    USERS,
+    HOOKS,
     { ...good, ...strange, 'X-Request-Id': `not well-formed: ${canary('X-Request-Id')}` },
   ]);
   for (const [status, method, path, own, body] of expected) {
@@ -247,7 +242,7 @@ test('what looks like a token, a secret or an address in a path is told nowhere'
     client.add(`${what}: its claims`, claims);
     return `eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.${claims}.${signature}`;
   };
-  for (const where of ['/', '/api/v1/', `${USERS}/`, `${HOOKS}/`, `${TOLD}/`, '/problems/']) {
+  for (const where of ['/', '/api/v1/', `${HOOKS}/`, `${HOOKS}/`, `${TOLD}/`, '/problems/']) {
     for (const own of [good, {}]) {
       const from = `${where} ${'Authorization' in own ? 'with' : 'without'} a token`;
       await ask('GET', where + jwt(`a token in ${from}`), own);
@@ -264,22 +259,27 @@ test('a database that fails, and a secret that does not open, tell nothing of wh
   const { client, good, ask, database, proxy, service } = house;
   const { canary } = client;
   const create = (name: string) =>
-    ask('POST', USERS, good, {
-      email: `${canary(`the address of ${name}`)}@example.com`,
-      name: `${name} ${canary(name)}`,
+    ask('POST', TOLD, good, {
+      email: `${name}-${canary(`the address of ${name}`)}@example.com`,
+      type: 'order.sent',
+      data: { text: `${name} ${canary(name)}` },
     });
 
   const sql = (text: string, values?: unknown[]) => query(database.name, text, values);
-  await sql(`alter table users add constraint refused check (name !~ '^refused')`);
+  await sql(`alter table messages add constraint refused check (body !~ 'refused ')`);
+  await sql(`alter table notifications add constraint unwanted check (recipient !~ '^unwanted')`);
   await sql(`create function complain() returns trigger language plpgsql as
-    $$ begin raise exception 'bad: % %', new.email, new.name; end $$`);
-  await sql(`create trigger complains before insert on users for each row when (new.name ~ '^complained')
+    $$ begin raise exception 'bad: %', new; end $$`);
+  await sql(`create trigger complains before insert on messages for each row when (new.body ~ 'complained ')
+    execute function complain()`);
+  await sql(`create trigger grumbles before insert on notifications for each row when (new.recipient ~ '^grumbled')
     execute function complain()`);
   await sql(`create function convert() returns trigger language plpgsql as
-    $$ begin new.version = new.name::int; return new; end $$`);
-  await sql(`create trigger converts before insert on users for each row when (new.name ~ '^converted')
+    $$ begin new.created_at = new.recipient::timestamptz; return new; end $$`);
+  await sql(`create trigger converts before insert on notifications for each row when (new.recipient ~ '^converted')
     execute function convert()`);
-  for (const name of ['refused', 'complained', 'converted']) assert.equal((await create(name)).status, 500, name);
+  for (const name of ['refused', 'unwanted', 'complained', 'grumbled', 'converted'])
+    assert.equal((await create(name)).status, 500, name);
 
   const hooked = await ask('POST', HOOKS, good, { url: 'http://127.0.0.1:1/', events: ['a.b'] });
   const path = `${HOOKS}/${hooked.json.id}`;
@@ -293,14 +293,14 @@ test('a database that fails, and a secret that does not open, tell nothing of wh
   }
 
   const locked = await connectTo(database.name);
-  await locked.text('begin; lock table users in access exclusive mode');
+  await locked.text('begin; lock table idempotency_keys in access exclusive mode');
   assert.equal((await create('late')).status, 504);
   await locked.close();
   proxy.goDead();
   proxy.blackHole(true);
   assert.equal((await create('unanswered')).status, 504);
   proxy.blackHole(false);
-  await sql('alter table users rename to people');
+  await sql('alter table idempotency_keys rename to elsewhere');
   assert.equal((await create('nowhere')).status, 500);
   await query('postgres', `alter database ${database.name} allow_connections false`);
   proxy.cut();
@@ -354,14 +354,14 @@ test('receivers, an email provider and a collector that fail, whatever they answ
       response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
     });
     const email = `${canary(`an address, ${status}`)}@example.com`;
-    const { json: user } = await ask('POST', USERS, good, { email, name: canary(`a name, ${status}`) });
-    const { json } = await ask('GET', `${TOLD}?userId=${user.id}&channel=email`, good);
-    await service.line(({ notificationId, level }) => notificationId === json.data[0].id && level === 'warn');
+    const notice = { email, type: 'order.sent', data: { name: canary(`a name, ${status}`) } };
+    const { json } = await ask('POST', TOLD, good, notice);
+    await service.line(({ notificationId, level }) => notificationId === json.id && level === 'warn');
   }
 
   const refused = (base: string | undefined) => answers(at(base, '/v1/traces'), 500);
   refused(env.OTEL_EXPORTER_OTLP_ENDPOINT);
-  await ask('GET', USERS, good);
+  await ask('GET', HOOKS, good);
   await service.line(({ msg }) => msg === 'traces refused');
   await assertNoneSeen(house);
 });
@@ -382,7 +382,7 @@ test('a key server, a collector and a provider that cannot be reached are told o
     t.after(() => service.stop('SIGKILL'));
     const { ask, answers } = asker(service);
     const bearer = token({ header: { alg: 'RS256', kid: canary(`a key id beside ${JWKS_URL.length}`) } });
-    assert.equal((await ask('GET', USERS, { Authorization: `Bearer ${bearer}` })).status, 503);
+    assert.equal((await ask('GET', HOOKS, { Authorization: `Bearer ${bearer}` })).status, 503);
     await service.line(({ msg }) => msg === 'JWKS fetch failed');
     await service.line(({ msg }) => msg === 'traces not exported');
     assert.equal(await service.stop(), 0);

@@ -10,7 +10,7 @@ import { headers, token } from '../support/tokens.ts';
 const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
 const METHOD = 'MFKQRGKYQRTWJUPDILPZIOLALASW';
 const AUTHORIZATION = `Authorization: Bearer ${token()}`;
-const BODY = JSON.stringify({ email: `${SECRET}@example.com`, name: SECRET, [SECRET]: SECRET });
+const BODY = JSON.stringify({ url: `https://${SECRET}.example/`, events: [SECRET], [SECRET]: SECRET });
 
 /** The same secret wherever a client can write it; the status where every runtime has the same, else none of a failure. */
 const REQUESTS: [lines: string[], status?: number][] = [
@@ -22,15 +22,15 @@ const REQUESTS: [lines: string[], status?: number][] = [
   [[`GET http://[${SECRET}/${SECRET} HTTP/1.1`, 'Host: x']],
   [[`GET ${SECRET} HTTP/1.1`, 'Host: x'], 400],
   [[`${METHOD} / HTTP/1.1`, 'Host: x']],
-  [[`GET /api/v1/users?cursor=${SECRET} HTTP/1.1`, 'Host: x', AUTHORIZATION], 400],
-  [[`GET /api/v1/users HTTP/1.1`, 'Host: x', `Authorization: Bearer ${SECRET}`], 401],
+  [[`GET /api/v1/webhook-endpoints?cursor=${SECRET} HTTP/1.1`, 'Host: x', AUTHORIZATION], 400],
+  [[`GET /api/v1/webhook-endpoints HTTP/1.1`, 'Host: x', `Authorization: Bearer ${SECRET}`], 401],
   [
     [`GET /health HTTP/1.1`, 'Host: x', `X-Request-Id: ${SECRET}`, `traceparent: 00-${SECRET}`, `Cookie: ${SECRET}`],
     200,
   ],
   [
     [
-      'POST /api/v1/users HTTP/1.1',
+      'POST /api/v1/webhook-endpoints HTTP/1.1',
       'Host: x',
       AUTHORIZATION,
       `Idempotency-Key: ${SECRET}`,
@@ -54,7 +54,7 @@ for (const [runtime, command] of Object.entries(COMMANDS)) {
       const got = Number(answer.split(' ')[1]);
       assert.ok(status === undefined ? !(got >= 500) : got === status, `${lines.join(', ')}: ${answer.slice(0, 200)}`);
     }
-    const call = await fetch(`${service.url}/api/v1/users/${SECRET}`, {
+    const call = await fetch(`${service.url}/api/v1/webhook-endpoints/${SECRET}`, {
       headers: headers({ claims: { sub: SECRET } }),
     });
     assert.equal(call.status, 404);

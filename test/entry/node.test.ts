@@ -10,6 +10,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { newNotice, uniqueEmail } from '../conformance/target.ts';
 import { ownDatabase } from '../support/databases.ts';
 import { SECRET } from '../support/deps.ts';
 import { databaseUrl, freePort, query } from '../support/postgres-server.ts';
@@ -61,25 +62,19 @@ async function printed(service: Service, what: RegExp): Promise<string> {
 
 const messageOf = (line: LogLine) => (line.error as { message: string }).message;
 
-let count = 0;
-const newEmail = () => `someone-${process.pid}-${++count}@example.com`;
+const NOTIFICATIONS = '/api/v1/notifications';
 
-const post = (url: string, email = newEmail(), more: RequestInit = {}) =>
-  fetch(`${url}/api/v1/users`, {
-    method: 'POST',
-    headers: headers(),
-    body: JSON.stringify({ email, name: 'Ada' }),
-    ...more,
-  });
+const post = (url: string, email = uniqueEmail()) =>
+  fetch(url + NOTIFICATIONS, { method: 'POST', headers: headers(), body: JSON.stringify({ ...newNotice(), email }) });
 
-/** Holds `users` against readers and writers. */
-async function lockUsers(t: TestContext, url: string): Promise<{ release(): Promise<void> }> {
+/** Holds what a POST and a GET of notifications need, and dispatchers do not while they have nothing to tell of. */
+async function lockTables(t: TestContext, url: string): Promise<{ release(): Promise<void> }> {
   const client = new pg.Client({ connectionString: url, application_name: 'test-lock' });
   // Its database may be dropped under it.
   client.on('error', () => {});
   t.after(() => client.end());
   await client.connect();
-  await client.query('begin; lock table users in access exclusive mode');
+  await client.query('begin; lock table idempotency_keys, attempts in access exclusive mode');
   return { release: async () => void (await client.query('commit')) };
 }
 
@@ -158,15 +153,14 @@ async function taken(t: TestContext): Promise<number> {
 }
 
 describe('a fresh folder with no configuration', () => {
-  test('the printed curl creates a user, whose welcome is sent before any tick, and nothing personal is logged', async (t) => {
+  test('the printed curl works, what it queues is sent before any tick, and nothing personal is logged', async (t) => {
     const service = await start(t, { JWT_SECRET: '', DISPATCH_INTERVAL_MS: '3600000' });
     const curl = await printed(service, /^curl .*$/m);
     assert.match(service.output(), new RegExp(`^Keelson is listening on ${service.url}$`, 'm'));
     assert.match(service.output(), new RegExp(`^Documentation: ${service.url}/docs$`, 'm'));
 
     const { stdout } = await run('sh', ['-c', curl]);
-    assert.match(stdout, /^HTTP\/1\.1 201 /);
-    assert.match(JSON.parse(stdout.slice(stdout.indexOf('\r\n\r\n'))).email, /^ada-[0-9a-f]{8}@example\.com$/);
+    assert.match(stdout, /^HTTP\/1\.1 20[12] /);
     await service.line(({ msg }) => msg === 'notification sent');
     assert.equal(await service.stop(), 0);
     for (const line of service.lines) {
@@ -186,7 +180,7 @@ describe('a fresh folder with no configuration', () => {
     const { id } = (await made.json()) as { id: string };
     assert.equal(await first.stop('SIGKILL'), 'SIGKILL');
     const next = await start(t, { DATABASE_URL });
-    const kept = await fetch(`${next.url}/api/v1/users/${id}`, { headers: headers() });
+    const kept = await fetch(`${next.url}${NOTIFICATIONS}/${id}`, { headers: headers() });
     assert.equal(kept.status, 200);
     assert.equal(await next.stop(), 0);
     assert.ok(!existsSync(`${directory}.lock`), 'an orderly stop gives the directory back');
@@ -302,11 +296,11 @@ describe('stopping', () => {
         }
       };
       let n = 0;
-      const load = setInterval(() => underWay.push(ask(n++ % 5 === 0 ? '/api/v1/users' : '/health')), 20);
+      const load = setInterval(() => underWay.push(ask(n++ % 5 === 0 ? NOTIFICATIONS : '/health')), 20);
       t.after(() => clearInterval(load));
 
       await delay(300);
-      const lock = await lockUsers(t, database.url);
+      const lock = await lockTables(t, database.url);
       await blocked(database.name, 5);
       const exited = service.stop('SIGTERM').then((code) => ({ code, at: performance.now() }));
       await delay(1500);
@@ -374,7 +368,7 @@ describe('stopping', () => {
   test('a second signal ends it at once', async (t) => {
     const database = await ownDatabase(t);
     const service = await start(t, { DATABASE_URL: database.url });
-    await lockUsers(t, database.url);
+    await lockTables(t, database.url);
     const stuck = assert.rejects(post(service.url));
     await blocked(database.name);
     service.process.kill('SIGTERM');
@@ -420,8 +414,8 @@ describe('the deadline', () => {
   test('cancels a statement that waits for a lock: nothing of it is left, in the server or in the table', async (t) => {
     const database = await ownDatabase(t);
     const service = await start(t, { DATABASE_URL: database.url, DATABASE_POOL_MAX: '3', REQUEST_TIMEOUT_MS });
-    const lock = await lockUsers(t, database.url);
-    const email = newEmail();
+    const lock = await lockTables(t, database.url);
+    const email = uniqueEmail();
     // More than the pool holds: those that wait for a connection are ended too.
     const answers = await Promise.all(Array.from({ length: 8 }, () => timed(post(service.url, email))));
     for (const { status, ms } of answers) {
@@ -430,14 +424,14 @@ describe('the deadline', () => {
     }
     await until('no statement at work', async () => (await atWork(database.name)).length === 0);
     await lock.release();
-    assert.equal(await countOf(database.name, 'users'), 0);
+    assert.equal(await countOf(database.name, 'notifications'), 0);
     const again = await Promise.all(Array.from({ length: 8 }, () => post(service.url)));
     assert.deepEqual(
       again.map(({ status }) => status),
-      Array(8).fill(201),
+      Array(8).fill(202),
     );
-    assert.equal((await post(service.url, email)).status, 201);
-    assert.equal(await countOf(database.name, 'users'), 9);
+    assert.equal((await post(service.url, email)).status, 202);
+    assert.equal(await countOf(database.name, 'notifications'), 9);
     assert.equal(await service.stop(), 0);
   });
 
@@ -446,17 +440,17 @@ describe('the deadline', () => {
     await query(
       database.name,
       `create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(30); return new; end $$;
-       create trigger dawdle before insert on users for each row execute function dawdle()`,
+       create trigger dawdle before insert on notifications for each row execute function dawdle()`,
     );
     const service = await start(t, { DATABASE_URL: database.url, REQUEST_TIMEOUT_MS });
     const { status, ms } = await timed(post(service.url));
     assert.equal(status, 504);
     assert.ok(ms > 900, `${ms} ms`);
     await until('no statement at work', async () => (await atWork(database.name)).length === 0);
-    await query(database.name, 'drop trigger dawdle on users');
-    assert.equal(await countOf(database.name, 'users'), 0);
+    await query(database.name, 'drop trigger dawdle on notifications');
+    assert.equal(await countOf(database.name, 'notifications'), 0);
     assert.equal(await countOf(database.name, 'deliveries'), 0);
-    assert.equal((await post(service.url)).status, 201);
+    assert.equal((await post(service.url)).status, 202);
   });
 
   test("a statement that is done leaves its connection's next one alone", async (t) => {
@@ -464,11 +458,11 @@ describe('the deadline', () => {
     const service = await start(t, { DATABASE_URL: database.url, DATABASE_POOL_MAX: '1', DISPATCH_ENABLED: 'false' });
     // /ready allows itself one second, which passes while the request after it is at work.
     assert.equal((await fetch(`${service.url}/ready`)).status, 200);
-    const lock = await lockUsers(t, database.url);
+    const lock = await lockTables(t, database.url);
     const made = timed(post(service.url));
     await delay(1500);
     await lock.release();
-    assert.equal((await made).status, 201);
+    assert.equal((await made).status, 202);
   });
 });
 
@@ -479,12 +473,12 @@ describe('the database goes away and comes back', () => {
     assert.ok(Number(response.headers.get('retry-after')) >= 1);
   }
   const recovered = (service: Service) =>
-    until('a request that succeeds', async () => (await post(service.url)).status === 201);
+    until('a request that succeeds', async () => (await post(service.url)).status === 202);
 
   test('requests are told to come again, the process lives, and goes on when it is back', async (t) => {
     const database = await ownDatabase(t);
     const service = await start(t, { DATABASE_URL: database.url });
-    assert.equal((await post(service.url)).status, 201);
+    assert.equal((await post(service.url)).status, 202);
     // It waits until they are gone: what is sent to one that is going has an unknown outcome.
     const terminate = `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${database.name}'`;
     await query('postgres', `alter database ${database.name} allow_connections false`);
@@ -518,8 +512,8 @@ describe('the database goes away and comes back', () => {
       [() => proxy.cut(), assertUnknown],
     ];
     for (const [breakOff, assertAnswer] of breaks) {
-      const lock = await lockUsers(t, database.url);
-      const emails = [newEmail(), newEmail(), newEmail()];
+      const lock = await lockTables(t, database.url);
+      const emails = [uniqueEmail(), uniqueEmail(), uniqueEmail()];
       const answers = emails.map((email) => post(service.url, email));
       await until('three requests', async () => /^http_requests_in_flight 3$/m.test(await scrape(service)));
       // One that still waits for a connection is not done, whatever breaks.
@@ -539,10 +533,10 @@ describe('metrics', () => {
     const database = await ownDatabase(t);
     const service = await start(t, { DATABASE_URL: database.url, DATABASE_POOL_MAX: '7' });
     const { id } = (await (await post(service.url)).json()) as { id: string };
-    await (await fetch(`${service.url}/api/v1/users/${id}`, { headers: headers() })).text();
+    await (await fetch(`${service.url}${NOTIFICATIONS}/${id}`, { headers: headers() })).text();
     await (await fetch(`${service.url}/api/v1/nope/${id}`, { headers: headers() })).text();
     await service.line(({ msg }) => msg === 'notification sent');
-    const lock = await lockUsers(t, database.url);
+    const lock = await lockTables(t, database.url);
     const waiting = post(service.url);
     await blocked(database.name);
     const text = await scrape(service);
@@ -551,11 +545,11 @@ describe('metrics', () => {
 
     assert.match(
       text,
-      /^http_request_duration_seconds_count\{method="GET",route="\/api\/v1\/users\/:id",status="200"\} 1$/m,
+      /^http_request_duration_seconds_count\{method="GET",route="\/api\/v1\/notifications\/:id",status="200"\} 1$/m,
     );
     assert.match(
       text,
-      /^http_request_duration_seconds_count\{method="POST",route="\/api\/v1\/users",status="201"\} 1$/m,
+      /^http_request_duration_seconds_count\{method="POST",route="\/api\/v1\/notifications",status="202"\} 1$/m,
     );
     assert.match(text, /^http_request_duration_seconds_count\{method="GET",route="unmatched",status="404"\} 1$/m);
     assert.match(text, /^http_requests_in_flight 1$/m);
@@ -570,7 +564,7 @@ describe('metrics', () => {
     assert.match(text, /^dispatcher_ticks_total [1-9]/m);
     assert.match(text, /^dispatcher_tick_errors_total 0$/m);
     assert.match(text, /^process_cpu_seconds_total /m);
-    assert.ok(!text.includes(id), 'an id would be a label of its own for each user');
+    assert.ok(!text.includes(id), 'an id would be a label of its own for each resource');
 
     assert.equal((await fetch(`${service.url}/metrics`)).status, 404);
     assert.equal((await fetch(new URL('/health', await metricsUrl(service)))).status, 404);
@@ -597,7 +591,7 @@ describe('the log', () => {
     const service = await start(t, { DATABASE_URL: (await ownDatabase(t)).url });
     const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
     const authorized = headers({ claims: { sub: 'alice' } });
-    await fetch(`${service.url}/api/v1/users?email=${encodeURIComponent('some.one@example.com')}`, {
+    await fetch(`${service.url}/api/v1/webhook-endpoints?cursor=${encodeURIComponent('some.one@example.com')}`, {
       headers: { ...authorized, 'X-Request-Id': 'mine', traceparent: `00-${traceId}-00f067aa0ba902b7-01` },
     });
     const line = await service.line(({ requestId }) => requestId === 'mine');
@@ -605,18 +599,18 @@ describe('the log', () => {
     assert.match(time as string, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
     assert.ok((durationMs as number) > 0 && (durationMs as number) < 5000);
     const request = { level: 'info', msg: 'request', requestId: 'mine', traceId, method: 'GET' };
-    assert.deepEqual(rest, { ...request, path: '/api/v1/users', status: 200, sub: 'alice' });
+    assert.deepEqual(rest, { ...request, path: '/api/v1/webhook-endpoints', status: 400, sub: 'alice' });
 
-    await fetch(`${service.url}/api/v1/users/some.one@example.com`, {
+    await fetch(`${service.url}/api/v1/webhook-endpoints/some.one@example.com`, {
       headers: { ...headers({ claims: { sub: 'some.one@example.com' } }), 'X-Request-Id': 'personal' },
     });
     const personal = await service.line(({ requestId }) => requestId === 'personal');
-    assert.equal(personal.path, '/api/v1/users/[redacted]');
+    assert.equal(personal.path, '/api/v1/webhook-endpoints/[redacted]');
     assert.equal(personal.sub, '[redacted]');
     assert.equal(personal.status, 404);
     assert.match(personal.traceId as string, /^[0-9a-f]{32}$/);
 
-    const escaped = `${service.url}/api/v1/users/some.one%40example.com`;
+    const escaped = `${service.url}/api/v1/webhook-endpoints/some.one%40example.com`;
     const unauthorized = { Authorization: `Bearer ${token({ secret: 'x'.repeat(40) })}`, 'X-Request-Id': 'escaped' };
     await fetch(escaped, { headers: { ...unauthorized, traceparent: '00-nonsense-01' } });
     const refused = await service.line(({ requestId }) => requestId === 'escaped');
@@ -632,7 +626,7 @@ describe('the log', () => {
 
   test('LOG_LEVEL=error keeps request lines out of it', async (t) => {
     const service = await startQuietly(t, { DATABASE_URL: (await ownDatabase(t)).url, LOG_LEVEL: 'error' });
-    assert.equal((await post(service.url)).status, 201);
+    assert.equal((await post(service.url)).status, 202);
     assert.equal(await service.stop(), 0);
     assert.deepEqual(service.lines, []);
   });
@@ -657,7 +651,7 @@ describe('settings', () => {
   test('DISPATCH_ENABLED=false leaves notifications to another process', async (t) => {
     const database = await ownDatabase(t);
     const service = await start(t, { DATABASE_URL: database.url, DISPATCH_ENABLED: 'false' });
-    assert.equal((await post(service.url)).status, 201);
+    assert.equal((await post(service.url)).status, 202);
     assert.equal(await service.stop(), 0);
     assert.ok(!service.lines.some(({ msg }) => msg.startsWith('notification')));
     assert.equal(await countOf(database.name, 'deliveries'), 1);
@@ -672,7 +666,7 @@ describe('settings', () => {
       DATABASE_URL: (await ownDatabase(t)).url,
       SECRETS_KEY: Buffer.alloc(32, 7).toString('base64'),
     });
-    assert.equal((await post(service.url)).status, 201);
+    assert.equal((await post(service.url)).status, 202);
     assert.equal(await service.stop(), 0);
     assert.doesNotMatch(service.output(), TOKEN);
     assert.doesNotMatch(service.output(), /curl/);

@@ -6,11 +6,14 @@ import { createServer } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as pass } from 'node:timers/promises';
 import pg from 'pg';
+import { newNotice } from '../conformance/target.ts';
 import { ownDatabase } from '../support/databases.ts';
 import { databaseUrl, query } from '../support/postgres-server.ts';
 import { COMMANDS } from '../support/runtimes.ts';
 import { type LogLine, type Service, spawnService, startService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
+
+const NOTIFICATIONS = '/api/v1/notifications';
 
 type Env = Record<string, string>;
 
@@ -60,12 +63,11 @@ async function isGone(pid: number): Promise<void> {
 }
 
 let count = 0;
-const newEmail = () => `someone-${process.pid}-${++count}@example.com`;
 
 type Got = { status: number; left: number; requestId: string };
 
 /** A request, on a connection of its own unless an agent says else. */
-function ask(service: Service, path = '/api/v1/users', { agent = false as Agent | false, sub = 'tester' } = {}) {
+function ask(service: Service, path = NOTIFICATIONS, { agent = false as Agent | false, sub = 'tester' } = {}) {
   const requestId = `r-${process.pid}-${++count}`;
   return new Promise<Got>((resolve, reject) => {
     const own = { ...headers({ claims: { sub } }), 'X-Request-Id': requestId };
@@ -83,11 +85,7 @@ const answeredBy = async (service: Service, { requestId }: Got) =>
   (await service.line((line) => line.msg === 'request' && line.requestId === requestId)).pid as number;
 
 const post = (service: Service) =>
-  fetch(`${service.url}/api/v1/users`, {
-    method: 'POST',
-    headers: headers(),
-    body: JSON.stringify({ email: newEmail(), name: 'Ada' }),
-  });
+  fetch(service.url + NOTIFICATIONS, { method: 'POST', headers: headers(), body: JSON.stringify(newNotice()) });
 
 async function scrape(service: Service): Promise<string> {
   const { url } = await service.line(({ msg }) => msg === 'metrics listening');
@@ -109,7 +107,7 @@ async function stuckRequest(t: TestContext, service: Service & { database: strin
   client.on('error', () => {});
   t.after(() => client.end());
   await client.connect();
-  await client.query('begin; lock table users in access exclusive mode');
+  await client.query('begin; lock table idempotency_keys in access exclusive mode');
   post(service).catch(() => {});
   const waiting = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
   while ((await query('postgres', waiting.replace('current_database()', `'${service.database}'`))).length === 0);
@@ -126,7 +124,7 @@ describe('several processes', { concurrency: 2 }, () => {
     for (let i = 0; i < 200 && pids.size < 2; i++) {
       const requestId = `welcome-${i}`;
       const own = { Authorization: `Bearer ${bearer}`, 'X-Request-Id': requestId, Connection: 'close' };
-      assert.equal((await fetch(`${service.url}/api/v1/users`, { headers: own })).status, 200);
+      assert.equal((await fetch(service.url + NOTIFICATIONS, { headers: own })).status, 200);
       pids.add(await answeredBy(service, { status: 200, left: 0, requestId }));
     }
     assert.deepEqual([...pids].sort(), workersOf(service).sort());
@@ -156,7 +154,7 @@ describe('several processes', { concurrency: 2 }, () => {
   test('are one in /metrics, whose counters do not fall when a process dies and is replaced', async (t) => {
     const service = await start(t);
     const made = await Promise.all(Array.from({ length: 10 }, () => post(service)));
-    for (const { status } of made) assert.equal(status, 201);
+    for (const { status } of made) assert.equal(status, 202);
     await nth(service, 'notification sent', 10);
     const by = new Set(of(service, 'request').map(({ pid }) => pid));
     assert.equal(by.size, 2, 'both have answered');
@@ -173,7 +171,7 @@ describe('several processes', { concurrency: 2 }, () => {
     const died = await service.line(({ msg }) => msg === 'worker died');
     assert.deepEqual([died.worker, died.code, died.signal], [victim, null, 'SIGKILL']);
     assert.equal(totalOf(await scrape(service), requests), 10);
-    assert.equal((await post(service)).status, 201, 'the other one goes on');
+    assert.equal((await post(service)).status, 202, 'the other one goes on');
     await nth(service, 'worker listening', 3);
     const [, , replacement] = workersOf(service);
     const now: number[] = [];
@@ -190,11 +188,11 @@ describe('several processes', { concurrency: 2 }, () => {
     t.after(() => agent.destroy());
     const sub = 'limited';
     const kept: Got[] = [];
-    for (let i = 0; i < 100; i++) kept.push(await ask(service, '/api/v1/users', { agent, sub }));
+    for (let i = 0; i < 100; i++) kept.push(await ask(service, NOTIFICATIONS, { agent, sub }));
     const pid = await answeredBy(service, kept[0] as Got);
     for (let own = 1, left = 1000; left > 1000 - 100 - own; ) {
       assert.ok(own < 300, 'the other has never heard');
-      const got = await ask(service, '/api/v1/users', { sub });
+      const got = await ask(service, NOTIFICATIONS, { sub });
       if ((await answeredBy(service, got)) === pid) continue;
       left = got.left;
       own++;
@@ -205,7 +203,7 @@ describe('several processes', { concurrency: 2 }, () => {
   test('one that hangs is left out of /metrics, and killed when the time to stop has passed', async (t) => {
     const stopping = { SHUTDOWN_TIMEOUT_MS: '1500', REQUEST_TIMEOUT_MS: '1000' };
     const service = await start(t, { ...stopping, DISPATCH_ENABLED: 'false' });
-    for (let i = 0; i < 3; i++) assert.equal((await post(service)).status, 201);
+    for (let i = 0; i < 3; i++) assert.equal((await post(service)).status, 202);
     // Of the database, and so not added up.
     assert.match(await scrape(service), /^notifications\{status="pending"\} 3$/m);
     const [hung, other] = workersOf(service) as [number, number];

@@ -133,7 +133,9 @@ test('who presses Ctrl-C again does not wait for what is under way', async (t) =
   const busy = connect(Number(port), hostname).on('error', () => {});
   t.after(() => busy.destroy());
   const head = Object.entries({ ...headers(), Host: 'x', 'Content-Length': '9' });
-  busy.write(`POST /api/v1/users HTTP/1.1\r\n${head.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n{`);
+  busy.write(
+    `POST /api/v1/webhook-endpoints HTTP/1.1\r\n${head.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n{`,
+  );
   await untilUnderWay(service);
   type(service, CTRL_C);
   await service.line(({ msg }) => msg === 'not ready');

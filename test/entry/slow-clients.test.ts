@@ -14,7 +14,7 @@ const DOCUMENT = 'GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n';
 const LAST = 'GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
 const HALF_HEAD = 'GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ';
 const HALF_BODY = [
-  'POST /api/v1/users HTTP/1.1',
+  'POST /api/v1/webhook-endpoints HTTP/1.1',
   'Host: x',
   `Authorization: Bearer ${token()}`,
   'Content-Type: application/json',

@@ -25,14 +25,14 @@ function tokenCommand(t: TestContext, args: string[], env: Record<string, string
 
 test('prints a token that works, and nothing else', async (t) => {
   const env = { JWT_SECRET: SECRET, JWT_ISSUER: 'https://issuer.example', JWT_AUDIENCE: 'keelson' };
-  const args = ['--sub', 'alice', '--scope', 'users:read users:write'];
+  const args = ['--sub', 'alice', '--scope', 'webhooks:read webhooks:write'];
   const { code, stdout, stderr } = await tokenCommand(t, args, env);
   assert.deepEqual([code, stderr], [0, '']);
   assert.match(stdout, /^[\w-]+\.[\w-]+\.[\w-]+\n$/);
   const verify = secretVerifier(SECRET, { issuer: 'https://issuer.example', audience: 'keelson' });
   const { sub, scopes } = await verify(stdout.trim());
   assert.equal(sub, 'alice');
-  assert.deepEqual([...scopes], ['users:read', 'users:write']);
+  assert.deepEqual([...scopes], ['webhooks:read', 'webhooks:write']);
 });
 
 test('uses the secret that the service generates in a fresh folder', async (t) => {
@@ -45,7 +45,7 @@ test('uses the secret that the service generates in a fresh folder', async (t) =
 test('says how it is used, and why it cannot be', async (t) => {
   const wrong: [args: string[], env: Record<string, string>, why: RegExp][] = [
     [[], {}, /^usage: npm run token -- --sub/],
-    [['--scope', 'users:read'], {}, /^usage: /],
+    [['--scope', 'webhooks:read'], {}, /^usage: /],
     [['--nope'], {}, /--nope/],
     [['--sub', 'a'], { JWKS_URL: 'https://issuer.example/keys' }, /JWKS_URL/],
     [['--sub', 'a'], { JWT_SECRET: 'tooshort', PORT: 'x' }, /^(PORT .*\nJWT_SECRET|JWT_SECRET .*\nPORT) .*\n$/],

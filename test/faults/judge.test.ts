@@ -19,7 +19,13 @@ const once = (kind: Wish['kind'], mark: string, id: string | undefined, ...answe
   answers,
 });
 
-/** Everything as it should be after a user was created, and two others changed and deleted. */
+const endpoint = (mark: string, description = mark) => ({
+  id: `id of ${mark}`,
+  url: `https://example.com/${mark}`,
+  description,
+});
+
+/** Everything as it should be after endpoints were created, changed and deleted, and notifications sent. */
 function sound() {
   const wishes = [
     created('a'),
@@ -28,32 +34,25 @@ function sound() {
     once('update once', 'b2', 'id of b', answer(200)),
     once('delete once', 'c2', 'id of c', answer(204)),
     once('notify', 'n', 'id of n', answer(504, 'outcome-unknown'), answer(202)),
+    once('notify once', 'm', 'id of m', answer(202)),
     once('read', 'r', 'id of a', answer(200, '', 'id of a')),
     once('create once', 'd', undefined, answer(504, 'timeout')),
+    once('notify once', 'o', undefined, answer(504, 'timeout')),
   ];
-  const truth: Truth = { users: [], messages: [], notifications: [], queued: 0 };
+  const truth: Truth = { endpoints: [], messages: [], notifications: [], queued: 0 };
   const hooks: Hook[] = [];
-  const tell = (type: string, subject: string, email: string | null, emails: number) => {
-    const messageId = `${type} ${subject}`;
-    truth.messages.push({ id: messageId, type, subject, email });
-    for (let i = 0; i < emails; i++) {
-      truth.notifications.push({ id: `${messageId} email`, messageId, channel: 'email', url: null, status: 'sent' });
-    }
+  for (const mark of ['n', 'm']) {
+    const messageId = `message ${mark}`;
+    truth.messages.push({ id: messageId, mark });
+    truth.notifications.push({ id: `${messageId} email`, messageId, channel: 'email', url: null, status: 'sent' });
     for (const path of ['/0', '/1']) {
       const id = `${messageId} ${path}`;
       const url = `http://127.0.0.1:1${path}`;
       truth.notifications.push({ id, messageId, channel: 'webhook', url, status: 'sent' });
       hooks.push({ at: 0, path, headers: { 'webhook-id': id }, body: '' });
     }
-  };
-  for (const mark of ['a', 'b', 'c']) tell('user.created', `id of ${mark}`, `${mark}@example.com`, 1);
-  tell('user.updated', 'id of b', 'b2@example.com', 0);
-  tell('user.deleted', 'id of c', 'c@example.com', 0);
-  tell('fault.event', 'n', null, 1);
-  truth.users.push(
-    { id: 'id of a', email: 'a@example.com', name: 'a' },
-    { id: 'id of b', email: 'b2@example.com', name: 'b2' },
-  );
+  }
+  truth.endpoints.push(endpoint('a'), endpoint('b', 'b2'));
   return { wishes, truth, hooks };
 }
 
@@ -63,30 +62,36 @@ const replace = (wishes: Wish[], at: number, answers: Wish['answers']) =>
   void wishes.splice(at, 1, { ...(wishes[at] as Wish), answers });
 
 const defects: Record<string, (found: Case) => void> = {
-  'an accepted user is not there': ({ truth }) => without(truth.users, 0),
-  'nobody was told of an accepted user': ({ truth }) => without(truth.messages, 0),
-  'an accepted change did not happen': ({ truth }) => void Object.assign(truth.users[1] as object, { name: 'b' }),
-  'a deleted user is still there': ({ truth }) =>
-    void truth.users.push({ id: 'id of c', email: 'c@example.com', name: 'c' }),
+  'an accepted endpoint is not there': ({ truth }) => without(truth.endpoints, 0),
+  'an endpoint was created twice': ({ truth }) =>
+    void truth.endpoints.push({ ...endpoint('a'), id: 'another id of a' }),
+  'an accepted notification is not there': ({ truth }) => without(truth.messages, 0),
+  'an accepted change did not happen': ({ truth }) =>
+    void Object.assign(truth.endpoints[1] as object, { description: 'b' }),
+  'a deleted endpoint is still there': ({ truth }) => void truth.endpoints.push(endpoint('c')),
   'a change was written after a timeout': ({ wishes }) => replace(wishes, 3, [answer(504, 'timeout')]),
   'a deletion was written after unavailable': ({ wishes }) => replace(wishes, 4, [answer(503, 'unavailable')]),
-  'a creation was written after a timeout': ({ truth }) =>
-    void truth.users.push({ id: 'id of d', email: 'd@example.com', name: 'd' }),
-  'a creation was told of after a timeout': ({ truth }) =>
-    void truth.messages.push({ id: 'm', type: 'user.created', subject: 'id of d', email: 'd@example.com' }),
-  'half of a write of unknown outcome is there': ({ wishes, truth }) => {
-    replace(wishes, 3, [answer(504, 'outcome-unknown')]);
-    without(truth.messages, 3);
+  'a creation was written after a timeout': ({ truth }) => void truth.endpoints.push(endpoint('d')),
+  'a notification was queued after a timeout': ({ truth }) => {
+    truth.messages.push({ id: 'message o', mark: 'o' });
+    for (const each of truth.notifications.slice(0, 3)) truth.notifications.push({ ...each, messageId: 'message o' });
   },
-  'one effect is told twice': ({ truth }) =>
-    void truth.messages.push({ ...(truth.messages[5] as Truth['messages'][0]) }),
+  'half of a write of unknown outcome is there': ({ wishes, truth, hooks }) => {
+    replace(wishes, 6, [answer(504, 'outcome-unknown')]);
+    truth.notifications.splice(3);
+    hooks.splice(2);
+  },
+  'one effect is there twice': ({ truth }) => {
+    truth.messages.push({ id: 'again', mark: 'n' });
+    for (const each of truth.notifications.slice(0, 3)) truth.notifications.push({ ...each, messageId: 'again' });
+  },
   'a careful client was never accepted': ({ wishes }) => replace(wishes, 5, [answer(503, 'unavailable')]),
-  'an answer is a 500': ({ wishes }) => replace(wishes, 6, [answer(500, 'internal')]),
-  'a read says not found': ({ wishes }) => replace(wishes, 6, [answer(404, 'not-found')]),
-  'a read is of another user': ({ wishes }) => replace(wishes, 6, [answer(200, '', 'id of b')]),
-  'a read has an unknown outcome': ({ wishes }) => replace(wishes, 6, [answer(504, 'outcome-unknown')]),
-  'a request got no answer': ({ wishes }) => replace(wishes, 6, [answer(0)]),
-  'a request hung': ({ wishes }) => replace(wishes, 6, [answer(-1)]),
+  'an answer is a 500': ({ wishes }) => replace(wishes, 7, [answer(500, 'internal')]),
+  'a read says not found': ({ wishes }) => replace(wishes, 7, [answer(404, 'not-found')]),
+  'a read is of another endpoint': ({ wishes }) => replace(wishes, 7, [answer(200, '', 'id of b')]),
+  'a read has an unknown outcome': ({ wishes }) => replace(wishes, 7, [answer(504, 'outcome-unknown')]),
+  'a request got no answer': ({ wishes }) => replace(wishes, 7, [answer(0)]),
+  'a request hung': ({ wishes }) => replace(wishes, 7, [answer(-1)]),
   'an email is missing': ({ truth }) => without(truth.notifications, 0),
   'a webhook is missing': ({ truth }) => without(truth.notifications, 1),
   'a notification is dead': ({ truth }) => void Object.assign(truth.notifications[1] as object, { status: 'dead' }),
@@ -102,7 +107,7 @@ const defects: Record<string, (found: Case) => void> = {
 describe('the judge', () => {
   test('finds nothing where all is as it should be', () => {
     const { wishes, truth, hooks } = sound();
-    assert.deepEqual(judge(wishes, truth, hooks, false), { accepted: 6, lost: [], repeated: 0, untrue: [] });
+    assert.deepEqual(judge(wishes, truth, hooks, false), { accepted: 7, lost: [], repeated: 0, untrue: [] });
   });
 
   test('counts a webhook that came twice, which may be', () => {
@@ -125,7 +130,7 @@ describe('the judge', () => {
       [-1, 1],
     ] as const) {
       const { wishes, truth, hooks } = sound();
-      replace(wishes, 6, [answer(status)]);
+      replace(wishes, 7, [answer(status)]);
       assert.equal(judge(wishes, truth, hooks, true).untrue.length, faults);
     }
   });

@@ -4,24 +4,22 @@ import type { Fault } from './fault.ts';
 import type { Answer, Wish } from './load.ts';
 import type { Seen } from './probe.ts';
 
-/** Good endpoints, at the paths /0, /1 …, which are told of everything that the clients do. */
+/** Good endpoints, at the paths /0, /1 …, which are told of every notification. */
 export const ENDPOINTS = 2;
 
-type User = { id: string; email: string; name: string };
-/** `subject` is the user's id, or the mark of what was notified; `email` is the user's. */
-type Message = { id: string; type: string; subject: string; email: string | null };
+/** One that a client made: its URL ends in the mark of its creation, its description is that of its last change. */
+type Endpoint = { id: string; url: string; description: string };
+type Message = { id: string; mark: string };
 type Notification = { id: string; messageId: string; channel: string; url: string | null; status: string };
-export type Truth = { users: User[]; messages: Message[]; notifications: Notification[]; queued: number };
+export type Truth = { endpoints: Endpoint[]; messages: Message[]; notifications: Notification[]; queued: number };
 
 /** Each line says what was wrong, and of what. */
 export type Verdict = { accepted: number; lost: string[]; repeated: number; untrue: string[] };
 
 /** What is there, in one look. */
 export const TRUTH = {
-  users: 'select id, email, name from users',
-  messages: `select id, type, coalesce(body::json->'data'->>'mark', body::json->'data'->>'id') as subject,
-      body::json->'data'->>'email' as email
-    from messages where type like 'user.%' or type = 'fault.event'`,
+  endpoints: `select id, url, description from webhook_endpoints where url like 'https://example.com/%'`,
+  messages: `select id, body::json->'data'->>'mark' as mark from messages where type = 'fault.event'`,
   notifications: `select n.id, n.message_id as "messageId", n.channel, e.url, coalesce(o.status, 'pending') as status
     from notifications n left join outcomes o on o.notification_id = n.id left join webhook_endpoints e on e.id = n.endpoint_id`,
   queued: 'select count(*)::int as queued from deliveries',
@@ -31,6 +29,7 @@ const ACCEPTED: Record<Wish['kind'], number> = {
   create: 201,
   'create once': 201,
   notify: 202,
+  'notify once': 202,
   'update once': 200,
   'delete once': 204,
   read: 200,
@@ -53,38 +52,31 @@ export function judge(wishes: Wish[], truth: Truth, hooks: Hook[], drops: boolea
 const lastOf = ({ answers }: Wish) => answers.at(-1) as Answer;
 const isAccepted = (wish: Wish) => lastOf(wish).status === ACCEPTED[wish.kind];
 
-/** `stands`: the effect is in the table; `told`: how many messages tell of it. */
-type Effect = { stands: boolean; told: number };
+/** `stands`: the effect is there; `times`: how often, where it could be more than once. */
+type Effect = { stands: boolean; times: number };
 
 /** What there is of each wish. */
-function effectsOf(wishes: Wish[], { users, messages }: Truth): (wish: Wish) => Effect {
-  const byId = new Map(users.map((user) => [user.id, user]));
-  const emails = new Set(users.map(({ email }) => email));
-  const bySubject = Map.groupBy(messages, ({ type, subject }) => `${type} ${subject}`);
-  const created = Map.groupBy(
-    messages.filter(({ type }) => type === 'user.created'),
-    ({ email }) => email,
-  );
-  const changing = new Set(
-    wishes.filter(({ kind }) => / once/.test(kind) && kind !== 'create once').map(({ id }) => id),
-  );
-  const told = (type: string, subject: string | undefined) => bySubject.get(`${type} ${subject}`)?.length ?? 0;
+function effectsOf(wishes: Wish[], { endpoints, messages }: Truth): (wish: Wish) => Effect {
+  const byId = new Map(endpoints.map((endpoint) => [endpoint.id, endpoint]));
+  const created = Map.groupBy(endpoints, ({ url }) => url);
+  const told = Map.groupBy(messages, ({ mark }) => mark);
+  const ending = new Set(wishes.filter(({ kind }) => kind === 'delete once').map(({ id }) => id));
+  const happened = (times = 0): Effect => ({ stands: times > 0, times });
 
-  return ({ kind, mark, id }) => {
-    const user = byId.get(id ?? '');
-    if (kind === 'notify') return { stands: told('fault.event', mark) > 0, told: told('fault.event', mark) };
-    if (kind === 'update once') return { stands: user?.name === mark, told: told('user.updated', id) };
-    if (kind === 'delete once') return { stands: user === undefined, told: told('user.deleted', id) };
-    if (kind === 'read') return { stands: true, told: 1 };
-    const email = `${mark}@example.com`;
-    const messages = created.get(email)?.length ?? 0;
-    // One that somebody meant to change since is known by what was said of it.
-    const stands = changing.has(id) ? messages > 0 : emails.has(email);
-    return { stands, told: messages };
+  return (wish) => {
+    const { kind, mark, id } = wish;
+    const endpoint = byId.get(id ?? '');
+    if (kind === 'read') return happened(1);
+    if (kind === 'notify' || kind === 'notify once') return happened(told.get(mark)?.length);
+    if (kind === 'update once') return happened(endpoint?.description === mark ? 1 : 0);
+    if (kind === 'delete once') return happened(endpoint ? 0 : 1);
+    const { length = 0 } = created.get(`https://example.com/${mark}`) ?? [];
+    // Of one that somebody meant to delete since, nothing tells any more.
+    return happened(length === 0 && ending.has(id) ? 1 : length);
   };
 }
 
-function judgeWish(wish: Wish, { stands, told }: Effect, drops: boolean): { lost: string[]; untrue: string[] } {
+function judgeWish(wish: Wish, { stands, times }: Effect, drops: boolean): { lost: string[]; untrue: string[] } {
   const { kind, mark, id, answers } = wish;
   const last = lastOf(wish);
   const what = `${kind} ${mark} (${answers.map(({ status, problem }) => problem || status).join(', ')})`;
@@ -94,13 +86,11 @@ function judgeWish(wish: Wish, { stands, told }: Effect, drops: boolean): { lost
   const isCareful = kind === 'create' || kind === 'notify';
   if (isCareful && !isAccepted(wish)) untrue.push(`${what}: never accepted`);
   if (isAccepted(wish) && !stands) lost.push(`${what}: not there`);
-  if (told > 1) untrue.push(`${what}: told ${told} times`);
-  // Whatever the client heard: the effect and what tells of it are there together, or not at all.
-  if (stands !== told > 0) lost.push(`${what}: ${stands ? 'there, and nobody was told' : 'told, and not there'}`);
-  if (!isCareful && NOT_DONE.includes(last.problem) && kind !== 'read' && (stands || told > 0)) {
+  if (times > 1) untrue.push(`${what}: there ${times} times`);
+  if (!isCareful && NOT_DONE.includes(last.problem) && kind !== 'read' && stands) {
     untrue.push(`${what}: written all the same`);
   }
-  if (kind === 'read' && last.status === 200 && last.id !== id) untrue.push(`${what}: another user`);
+  if (kind === 'read' && last.status === 200 && last.id !== id) untrue.push(`${what}: another endpoint`);
   return { lost, untrue };
 }
 
@@ -118,14 +108,14 @@ function judgeDeliveries({ messages, notifications, queued }: Truth, hooks: Hook
   const arrived = new Set(hooks.map(({ headers, path }) => arrivalOf(headers['webhook-id'], path)));
   const queuedFor = new Set<string>();
   const recipients = Map.groupBy(notifications, ({ messageId }) => messageId);
-  for (const { id, type, subject } of messages) {
-    const what = `${type} ${subject}`;
+  // Whatever the client heard: an event and all that tell of it are there together, or not at all.
+  for (const { id, mark } of messages) {
+    const what = `notification ${mark}`;
     const all = recipients.get(id) ?? [];
     const webhooks = all.filter(({ channel }) => channel === 'webhook');
     const paths = new Set(webhooks.map(({ url }) => new URL(url ?? 'none:').pathname));
     if (webhooks.length !== ENDPOINTS || paths.size !== ENDPOINTS) lost.push(`${what}: ${webhooks.length} webhooks`);
-    const emails = type === 'user.created' || type === 'fault.event' ? 1 : 0;
-    if (all.length - webhooks.length !== emails) lost.push(`${what}: ${all.length - webhooks.length} emails`);
+    if (all.length - webhooks.length !== 1) lost.push(`${what}: ${all.length - webhooks.length} emails`);
     for (const { id, channel, url, status } of all) {
       if (status !== 'sent') lost.push(`${what}: ${channel} ${id} is ${status}`);
       if (channel !== 'webhook') continue;

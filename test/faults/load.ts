@@ -13,8 +13,8 @@ export type Answer = { at: number; doneAt: number; status: number; problem: stri
  * other asks once.
  */
 export type Wish = {
-  kind: 'create' | 'create once' | 'notify' | 'update once' | 'delete once' | 'read';
-  /** The email, name or id that tells its effect apart. */
+  kind: 'notify' | 'notify once' | 'create' | 'create once' | 'update once' | 'delete once' | 'read';
+  /** The word in a URL, a description or an event's data that tells its effect apart. */
   mark: string;
   id: string | undefined;
   answers: Answer[];
@@ -22,7 +22,7 @@ export type Wish = {
 
 export type Load = {
   wishes: Wish[];
-  /** Resolves with the time at which a careful client's write was accepted that was first asked for after `at`. */
+  /** Resolves with a careful client's notification that was accepted, and first asked for after `at`. */
   acceptedAfter(at: number): Promise<Wish>;
   /** Asks for nothing new; resolves once every wish has been answered for good. */
   stop(): Promise<void>;
@@ -34,6 +34,9 @@ const PATIENCE_MS = 12_000;
 const GIVE_UP_MS = 60_000;
 const AGAIN_MS = 100;
 
+const HOOKS = '/api/v1/webhook-endpoints';
+const NOTIFICATIONS = '/api/v1/notifications';
+
 // For longer than any step of a clock.
 const AUTHORIZED = headers({ claims: { exp: Math.floor(Date.now() / 1000) + 100_000 } });
 
@@ -42,7 +45,7 @@ export function startLoad(url: string, perSecond: number, random: () => number):
   const agent = new Agent({ connections: 64, keepAliveTimeout: 4000 });
   const wishes: Wish[] = [];
   const under = new Set<Promise<void>>();
-  /** Users to read and to notify; and those that one client changes once, so that their end tells what became of it. */
+  /** Endpoints to read; and those that one client changes once, so that their end tells what became of it. */
   const kept: string[] = [];
   const spare: string[] = [];
   const ending = new AbortController();
@@ -89,27 +92,31 @@ export function startLoad(url: string, perSecond: number, random: () => number):
     const roll = random();
     const wish: Wish = { kind: 'read', mark, id: undefined, answers: [] };
     wishes.push(wish);
-    const user = { email: `${mark}@example.com`, name: mark };
+    const endpoint = { url: `https://example.com/${mark}`, events: ['nothing.ever'], description: mark };
+    const notice = { email: `${mark}@example.com`, type: 'fault.event', data: { mark } };
     const known = kept[Math.floor(random() * kept.length)];
     const own = roll >= 0.7 && roll < 0.82 ? spare.shift() : undefined;
     if (own !== undefined) {
       wish.kind = roll < 0.78 ? 'update once' : 'delete once';
       wish.id = own;
-      const path = `/api/v1/users/${own}`;
-      await (roll < 0.78 ? ask(wish, 'PUT', path, user) : ask(wish, 'DELETE', path));
-    } else if (roll < 0.35 || known === undefined) {
-      wish.kind = 'create';
-      await untilAccepted(wish, '/api/v1/users', user, 201);
-      if (wish.id) (random() < 0.5 ? kept : spare).push(wish.id);
-    } else if (roll < 0.55) {
-      wish.kind = 'create once';
-      wish.id = (await ask(wish, 'POST', '/api/v1/users', user)).id;
-    } else if (roll < 0.7) {
+      const path = `${HOOKS}/${own}`;
+      await (roll < 0.78 ? ask(wish, 'PUT', path, endpoint) : ask(wish, 'DELETE', path));
+    } else if (roll < 0.3) {
       wish.kind = 'notify';
-      await untilAccepted(wish, '/api/v1/notifications', { userId: known, type: 'fault.event', data: { mark } }, 202);
+      await untilAccepted(wish, NOTIFICATIONS, notice, 202);
+    } else if (roll < 0.45) {
+      wish.kind = 'notify once';
+      wish.id = (await ask(wish, 'POST', NOTIFICATIONS, notice)).id;
+    } else if (roll < 0.6 || known === undefined) {
+      wish.kind = 'create';
+      await untilAccepted(wish, HOOKS, endpoint, 201);
+      if (wish.id) (random() < 0.5 ? kept : spare).push(wish.id);
+    } else if (roll < 0.7) {
+      wish.kind = 'create once';
+      wish.id = (await ask(wish, 'POST', HOOKS, endpoint)).id;
     } else {
       wish.id = known;
-      await ask(wish, 'GET', `/api/v1/users/${known}`);
+      await ask(wish, 'GET', `${HOOKS}/${known}`);
     }
     changed();
   }
@@ -131,7 +138,7 @@ export function startLoad(url: string, perSecond: number, random: () => number):
       until(() =>
         wishes.find(({ kind, answers: [first, ...others] }) => {
           const last = others.at(-1) ?? first;
-          return kind === 'create' && first && first.at >= at && last?.status === 201;
+          return kind === 'notify' && first && first.at >= at && last?.status === 202;
         }),
       ),
     async stop() {

@@ -125,8 +125,8 @@ export async function strike(
 /** When everything went on after the fault was over at `until`; infinity where it never did. */
 async function recovery({ sink }: World, load: Load, probe: Probe, until: number): Promise<number> {
   const never = pass(GIVE_UP_MS, Number.POSITIVE_INFINITY, { ref: false });
-  const written = load.acceptedAfter(until).then(async ({ id, answers }) => {
-    const arrived = await sink.first(({ body }) => body.includes(id as string));
+  const written = load.acceptedAfter(until).then(async ({ mark, answers }) => {
+    const arrived = await sink.first(({ body }) => body.includes(mark));
     return Math.max(arrived.at, answers.at(-1)?.doneAt ?? 0);
   });
   const all = [probe.readyAfter(until), probe.aliveAfter(until), written];
@@ -144,11 +144,11 @@ async function untilSettled(world: World): Promise<void> {
 }
 
 async function truthOf(world: World): Promise<Truth> {
-  const users = (await world.query(TRUTH.users)) as Truth['users'];
+  const endpoints = (await world.query(TRUTH.endpoints)) as Truth['endpoints'];
   const messages = (await world.query(TRUTH.messages)) as Truth['messages'];
   const notifications = (await world.query(TRUTH.notifications)) as Truth['notifications'];
   const [row] = await world.query(TRUTH.queued);
-  return { users, messages, notifications, queued: Number(row?.queued) };
+  return { endpoints, messages, notifications, queued: Number(row?.queued) };
 }
 
 export const worst = ({ recoveries }: Row) => Math.max(...recoveries);

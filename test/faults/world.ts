@@ -166,7 +166,7 @@ async function queryEmbedded(directory: string, sql: string): Promise<Record<str
 
 async function addEndpoints({ url, sink }: World): Promise<void> {
   for (let i = 0; i < ENDPOINTS; i++) {
-    await registerEndpoint(url, sink.url(`/${i}`), ['user.created', 'user.updated', 'user.deleted', 'fault.event']);
+    await registerEndpoint(url, sink.url(`/${i}`), ['fault.event']);
   }
 }
 

@@ -4,7 +4,7 @@ import { app } from '../../src/app.ts';
 import { noDb, recordingLog, testDeps } from '../support/deps.ts';
 import { headers, token } from '../support/tokens.ts';
 
-const USER = '/api/v1/users';
+const HOOKS = '/api/v1/webhook-endpoints';
 const ID = '019D2F7E-3c00-7c9a-9f40-5d1c2b3a4e5f';
 const WHSEC = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
 const db = { ...noDb, run: async () => [] };
@@ -23,9 +23,9 @@ async function lineOf(path: string, init: RequestInit = {}) {
 
 describe('the line of a request', () => {
   test('has the path of what is served, and of what a client mistyped', async () => {
-    const paths = [`${USER}/${ID}`, `${USER}/42`, '/health', '/docs/app.css', '/openapi.json', '/', '/wp-login.php'];
+    const paths = [`${HOOKS}/${ID}`, `${HOOKS}/42`, '/health', '/docs/app.css', '/openapi.json', '/', '/wp-login.php'];
     for (const path of paths) assert.equal((await lineOf(path)).fields.path, path);
-    assert.equal((await lineOf(`${USER}?email=a@example.com`)).fields.path, USER);
+    assert.equal((await lineOf(`${HOOKS}?cursor=a@example.com`)).fields.path, HOOKS);
   });
 
   test('has no token, secret or address that a client wrote into the path, however it is encoded', async () => {
@@ -34,7 +34,7 @@ describe('the line of a request', () => {
     const once = (text: string) => twice(text).replaceAll('%25', '%');
     for (const secret of [jwt, WHSEC, `Bearer ${jwt}`, 'ada@example.com', 'sk-live-4eC39HqLyjWDarjtT1zdp7dc']) {
       for (const written of [secret, encodeURIComponent(secret), once(secret), twice(secret)]) {
-        for (const path of [`/${written}`, `${USER}/${written}`, `/a/${written}/b`, `${USER};t=${written}`]) {
+        for (const path of [`/${written}`, `${HOOKS}/${written}`, `/a/${written}/b`, `${HOOKS};t=${written}`]) {
           const { fields, all } = await lineOf(path);
           assert.ok((fields.path as string).split('/').includes('[redacted]'), `${fields.path}`);
           for (const hidden of [secret, written, secret.slice(8, 20)]) assert.ok(!all.includes(hidden), all);
@@ -46,12 +46,12 @@ describe('the line of a request', () => {
   test('has no subject that may be an address or a secret', async () => {
     const jwt = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl';
     for (const sub of ['ada@example.com', 'ada%40example.com', WHSEC, jwt, `Bearer ${jwt}`, 'bearer abc']) {
-      const { fields, all } = await lineOf(USER, { headers: headers({ claims: { sub } }) });
+      const { fields, all } = await lineOf(HOOKS, { headers: headers({ claims: { sub } }) });
       assert.equal(fields.sub, '[redacted]');
       assert.ok(!all.includes(sub));
     }
-    for (const sub of ['alice', 'auth0|5f7c8ec7', 'https://issuer.example/users/7', 'service:billing']) {
-      assert.equal((await lineOf(USER, { headers: headers({ claims: { sub } }) })).fields.sub, sub);
+    for (const sub of ['alice', 'auth0|5f7c8ec7', 'https://issuer.example/people/7', 'service:billing']) {
+      assert.equal((await lineOf(HOOKS, { headers: headers({ claims: { sub } }) })).fields.sub, sub);
     }
   });
 
@@ -80,7 +80,7 @@ describe('the line of a request', () => {
   });
 
   test('calls a method that a client made up _OTHER, and so do the metrics', async () => {
-    const { fields, all, measured } = await lineOf(USER, { method: 'WHSEC_MFKQ9R8G' });
+    const { fields, all, measured } = await lineOf(HOOKS, { method: 'WHSEC_MFKQ9R8G' });
     assert.equal(fields.method, '_OTHER');
     assert.deepEqual(measured, ['_OTHER']);
     assert.ok(!all.includes('WHSEC'));

@@ -60,7 +60,9 @@ describe('a client that nobody knows yet is counted by', () => {
       const statuses: number[] = [];
       for (const clientAddress of [...spellings, ...spellings, ...spellings, ...spellings]) {
         const init = { headers: { Authorization: 'Bearer wrong' } };
-        statuses.push((await app.request('/api/v1/users', init, testDeps({ limiter, clientAddress }))).status);
+        statuses.push(
+          (await app.request('/api/v1/webhook-endpoints', init, testDeps({ limiter, clientAddress }))).status,
+        );
       }
       assert.deepEqual(statuses.slice(0, 4), [401, 401, 401, 429], network);
       assert.ok(statuses.slice(3).every((status) => status === 429));
@@ -71,7 +73,7 @@ describe('a client that nobody knows yet is counted by', () => {
     const keys: string[] = [];
     const limiter = { ...memoryLimiter(3, 60), take: async (key: string) => ({ allowed: keys.push(key) < 9 }) };
     const deps = testDeps({ limiter, clientAddress: '2001:db8::1', db: { ...noDb, run: async () => [] } });
-    for (const init of [{ headers: headers() }, {}]) await app.request('/api/v1/users', init, deps);
+    for (const init of [{ headers: headers() }, {}]) await app.request('/api/v1/webhook-endpoints', init, deps);
     assert.deepEqual(keys, ['sub:tester', 'address:2001:db8:0:0::/64']);
   });
 });

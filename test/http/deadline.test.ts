@@ -14,8 +14,12 @@ const { settings } = testDeps();
 const soon = { settings: { ...settings, requestTimeoutMs: 50 } };
 
 const create = (db: Db) => {
-  const body = JSON.stringify({ email: 'someone@example.com', name: 'Someone' });
-  return app.request('/api/v1/users', { method: 'POST', headers: headers(), body }, testDeps({ ...soon, db }));
+  const body = JSON.stringify({ url: 'https://example.com/', events: ['nothing.ever'] });
+  return app.request(
+    '/api/v1/webhook-endpoints',
+    { method: 'POST', headers: headers(), body },
+    testDeps({ ...soon, db }),
+  );
 };
 
 /** A database that does `then` once the deadline has passed. */
@@ -62,7 +66,7 @@ describe('past the deadline', () => {
     const db = afterAbort(() => {
       throw new DbError('unknown', 'no answer to the statement');
     });
-    const response = await app.request('/api/v1/users', { headers: headers() }, testDeps({ ...soon, db }));
+    const response = await app.request('/api/v1/webhook-endpoints', { headers: headers() }, testDeps({ ...soon, db }));
     assert.equal(response.status, 504);
     assert.match(((await response.json()) as { type: string }).type, /\/problems\/timeout$/);
   });
@@ -72,7 +76,7 @@ describe('past the deadline', () => {
       afterAbort(({ keyResponse }) => [{ fresh: true, same: true, response: keyResponse }]),
     );
     assert.equal(response.status, 201);
-    assert.equal(((await response.json()) as { email: string }).email, 'someone@example.com');
+    assert.equal(((await response.json()) as { url: string }).url, 'https://example.com/');
   });
 
   for (const [method, problem] of [

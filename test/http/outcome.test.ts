@@ -10,7 +10,7 @@ import { openNeon } from '../../src/platform/db-neon.ts';
 import { openPglite } from '../../src/platform/db-pglite.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
-import { uniqueEmail } from '../conformance/target.ts';
+import { newEndpoint, newNotice } from '../conformance/target.ts';
 import { apiOn } from '../support/api.ts';
 import { connectTo, createDatabase, openProxied, ownDatabase } from '../support/databases.ts';
 import { noDb, silent } from '../support/deps.ts';
@@ -18,36 +18,37 @@ import { noPgbouncer, startPgbouncer } from '../support/pgbouncer.ts';
 import { freePort, query, startPostgres } from '../support/postgres-server.ts';
 
 const TIMEOUT_MS = 400;
-const EMAIL = 'new@example.com';
+const HOOKS = '/webhook-endpoints';
+const KEY = 'the-key';
 
 type Api = ReturnType<typeof apiOn>;
 type Method = 'POST' | 'PUT' | 'DELETE';
 /** POST goes over shared connections, the others over one of their own. */
 const METHODS: Method[] = ['POST', 'PUT', 'DELETE'];
 
-/** A user to be changed or deleted, and what is asked for; `ask` again is the same request under the same key. */
+/** An endpoint to be changed or deleted, and what is asked for; `ask` again is the same request under the same key. */
 async function asked(database: string, api: Api, method: Method) {
-  const email = uniqueEmail();
-  const columns = '(id, email, name, created_at, updated_at)';
-  const values = `values (uuid_v7(), '${email}', 'Old', now(), now()) returning id`;
-  const id = (await query(database, `insert into users ${columns} ${values}`))[0]?.id;
-  const body = { email: EMAIL, name: 'New' };
+  const columns = '(id, url, events, description, secret, created_at, updated_at)';
+  const values = `values (uuid_v7(), 'https://example.com/', '{a.b}', 'Old', 'sealed', now(), now()) returning id`;
+  const id = (await query(database, `insert into webhook_endpoints ${columns} ${values}`))[0]?.id;
+  const body = { ...newEndpoint(), description: 'New' };
   const requests = {
-    POST: () => api('POST', '/users', { body, key: 'the-key' }),
-    PUT: () => api('PUT', `/users/${id}`, { body: { ...body, email } }),
-    DELETE: () => api('DELETE', `/users/${id}`),
+    POST: () => api('POST', HOOKS, { body, key: KEY }),
+    PUT: () => api('PUT', `${HOOKS}/${id}`, { body }),
+    DELETE: () => api('DELETE', `${HOOKS}/${id}`),
   };
   // What each of them is when it has taken effect, once.
   const effects = {
-    POST: `select count(*)::int as n from users where email = '${EMAIL}'`,
-    PUT: `select count(*)::int as n from users where id = '${id}' and name = 'New'`,
-    DELETE: `select 1 - count(*)::int as n from users where id = '${id}'`,
+    POST: `select count(*)::int as n from webhook_endpoints where url = '${body.url}'`,
+    PUT: `select count(*)::int as n from webhook_endpoints where id = '${id}' and description = 'New'`,
+    DELETE: `select 1 - count(*)::int as n from webhook_endpoints where id = '${id}'`,
   };
   // A write to it waits for as long as this is under way.
   const locks = {
-    POST: `insert into users ${columns} values (uuid_v7(), '${EMAIL}', 'Rival', now(), now())`,
-    PUT: `select from users where id = '${id}' for update`,
-    DELETE: `select from users where id = '${id}' for update`,
+    POST: `insert into idempotency_keys (subject, route, key, fingerprint, holder, response, created_at)
+           values ('tester', 'POST /api/v1${HOOKS}', '${KEY}', '', uuid_v7(), '', now())`,
+    PUT: `select from webhook_endpoints where id = '${id}' for update`,
+    DELETE: `select from webhook_endpoints where id = '${id}' for update`,
   };
   return {
     ask: requests[method],
@@ -108,7 +109,7 @@ async function onProxied(t: TestContext, method: Method) {
   const { name } = proxied.database;
   const api = apiOn(proxied.db, TIMEOUT_MS);
   // Connections are there, and their statements prepared.
-  await api('POST', '/users', { body: { email: uniqueEmail(), name: 'First' } });
+  await api('POST', HOOKS, { body: newEndpoint() });
   return { ...proxied, name, api, what: await asked(name, api, method) };
 }
 
@@ -140,9 +141,9 @@ for (const method of METHODS) {
       const { name, what, api, proxy } = await onProxied(t, method);
       const before = await asked(name, api, 'PUT');
       await isCanceled(t, name, before);
-      assert.equal((await api('GET', '/users')).status, 200);
+      assert.equal((await api('GET', HOOKS)).status, 200);
       proxy.goDead();
-      assert.equal((await api('GET', '/users')).status, 504);
+      assert.equal((await api('GET', HOOKS)).status, 504);
       await isCanceled(t, name, what);
     });
 
@@ -318,7 +319,7 @@ describe('a whole server', { timeout: 120_000, skip: process.platform !== 'linux
   for (const method of METHODS) {
     test(`that is frozen leaves a ${method} unknown, and it is done once when it goes on`, async (t) => {
       const { name, api, what } = await setUp(t, method);
-      await api('POST', '/users', { body: { email: uniqueEmail(), name: 'First' } });
+      await api('POST', HOOKS, { body: newEndpoint() });
       server.freeze();
       const first = await what.ask();
       server.thaw();
@@ -357,9 +358,9 @@ for (const [what, run] of Object.entries({
   test(`a write that ${what} rings the dispatchers, as it may have queued something`, async () => {
     let rings = 0;
     const api = apiOn({ ...noDb, run }, 1, { wake: () => void rings++ });
-    assert.equal(said(await api('POST', '/users', { body: { email: EMAIL, name: 'New' } })), '504 outcome-unknown');
+    assert.equal(said(await api('POST', '/notifications', { body: newNotice() })), '504 outcome-unknown');
     assert.equal(rings, 1);
-    await api('GET', `/users/019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f`);
+    await api('GET', `${HOOKS}/019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f`);
     assert.equal(rings, 1);
   });
 }
@@ -368,14 +369,9 @@ test('in this process a deadline that passes while others are at work is told as
   const { db, close } = await openPglite('memory://');
   t.after(close);
   const api = apiOn(db, 1);
-  const answers = await Promise.all(
-    Array.from({ length: 50 }, (_, i) => api('POST', '/users', { body: { email: `${i}@example.com`, name: 'Ada' } })),
-  );
-  const { json } = await apiOn(db)('GET', '/users?limit=100');
+  const answers = await Promise.all(Array.from({ length: 50 }, () => api('POST', HOOKS, { body: newEndpoint() })));
+  const { json } = await apiOn(db)('GET', `${HOOKS}?limit=100`);
   const done = answers.filter(({ status }) => status === 201);
-  assert.deepEqual(
-    json.data.map(({ email }: { email: string }) => email).sort(),
-    done.map(({ json }) => json.email).sort(),
-  );
+  assert.deepEqual(json.data.map(({ url }: { url: string }) => url).sort(), done.map(({ json }) => json.url).sort());
   assert.deepEqual(new Set(answers.map(said)), new Set(done.length > 0 ? ['201', '504 timeout'] : ['504 timeout']));
 });

@@ -7,7 +7,7 @@ import { readCursor, writeCursor } from '../../src/http/page.ts';
 import { noDb, testDeps } from '../support/deps.ts';
 import { headers } from '../support/tokens.ts';
 
-const SCOPE = '/api/v1/users{}';
+const SCOPE = '/api/v1/webhook-endpoints{}';
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 
 describe('a cursor', () => {
@@ -36,7 +36,7 @@ describe('a cursor', () => {
 
   test('of another list, or of other filters, is refused', () => {
     const cursor = writeCursor(uuidv7(), SCOPE);
-    for (const scope of ['/api/v1/webhook-endpoints{}', '/api/v1/users{"email":"a@b.cd"}', '']) {
+    for (const scope of ['/api/v1/notifications{}', '/api/v1/webhook-endpoints{"channel":"email"}', '']) {
       assert.equal(readCursor(cursor, scope), undefined);
     }
   });
@@ -45,13 +45,15 @@ describe('a cursor', () => {
 describe('a page', () => {
   const rows = Array.from({ length: 5 }, (_, i) => ({
     id: uuidv7(),
-    email: `u${i}@example.com`,
-    name: 'U',
+    url: `https://example.com/${i}`,
+    events: ['nothing.ever'],
+    description: '',
+    status: 'enabled',
     version: 1,
     createdAt: new Date(i),
     updatedAt: new Date(i),
   }));
-  /** Five users, as the list statement would find them. */
+  /** Five endpoints, as the list statement would find them. */
   const db: Db = {
     ...noDb,
     run: async (_, values) => {
@@ -61,7 +63,7 @@ describe('a page', () => {
     },
   };
   const get = async (query: string) => {
-    const response = await app.request(`/api/v1/users${query}`, { headers: headers() }, testDeps({ db }));
+    const response = await app.request(`/api/v1/webhook-endpoints${query}`, { headers: headers() }, testDeps({ db }));
     const body = (await response.json()) as { data: { id: string }[]; nextCursor: string | null };
     return { response, ...body };
   };

@@ -11,7 +11,7 @@ const failing = (error: unknown): Db => ({ ...noDb, run: () => Promise.reject(er
 
 async function list(own: Partial<Deps>) {
   const log = recordingLog();
-  const response = await app.request('/api/v1/users', { headers: headers() }, testDeps({ log, ...own }));
+  const response = await app.request('/api/v1/webhook-endpoints', { headers: headers() }, testDeps({ log, ...own }));
   const text = await response.text();
   const failures = log.lines.filter(({ level }) => level === 'error');
   return { response, text, problem: JSON.parse(text) as Record<string, unknown>, failures, lines: log.lines };
@@ -161,9 +161,9 @@ describe('what Postgres says', () => {
 
   async function answer(method: string, code: string): Promise<string> {
     const db = failing(toDbError(Object.assign(new Error('said so'), { code, severity: 'ERROR' })));
-    const body = JSON.stringify({ email: 'someone@example.com', name: 'Someone' });
+    const body = JSON.stringify({ url: 'https://example.com/', events: ['nothing.ever'] });
     const init = { method, headers: headers(), ...(method === 'POST' && { body }) };
-    const response = await app.request('/api/v1/users', init, testDeps({ db }));
+    const response = await app.request('/api/v1/webhook-endpoints', init, testDeps({ db }));
     assert.equal(response.headers.has('retry-after'), response.status === 503);
     return `${response.status} ${((await response.json()) as { type: string }).type.split('/').at(-1)}`;
   }

@@ -7,7 +7,7 @@ import { headers } from '../support/tokens.ts';
 describe('while more is under way than there is room for', () => {
   test('requests are told when to come again, and probes are answered', async () => {
     const deps = testDeps({ underWay: { count: 5000 } });
-    for (const path of ['/api/v1/users', '/openapi.json', '/docs', '/nowhere']) {
+    for (const path of ['/api/v1/webhook-endpoints', '/openapi.json', '/docs', '/nowhere']) {
       const response = await app.request(path, { headers: headers() }, deps);
       assert.equal(response.status, 503, path);
       assert.equal(response.headers.get('retry-after'), '1');
@@ -23,7 +23,7 @@ describe('while more is under way than there is room for', () => {
 
   test('a request is under way until it is answered, whatever the answer', async () => {
     const deps = testDeps();
-    for (const path of ['/health', '/ready', '/api/v1/users', '/nowhere']) {
+    for (const path of ['/health', '/ready', '/api/v1/webhook-endpoints', '/nowhere']) {
       const answer = app.request(path, { headers: headers() }, deps);
       assert.equal(deps.underWay.count, 1, path);
       await answer;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { newNotice } from '../conformance/target.ts';
 import { apiOn } from '../support/api.ts';
 import { onEveryDatabase } from '../support/databases.ts';
 import { execute, rowsOf } from '../support/notifications.ts';
@@ -7,12 +8,10 @@ import { execute, rowsOf } from '../support/notifications.ts';
 onEveryDatabase('notifications', (db) => {
   test('what a POST answers is what GET shows, to the millisecond, every time', async () => {
     const call = apiOn(db);
-    const user = { email: 'ada@example.com', name: 'Ada' };
-    const { id: userId } = (await call('POST', '/users', { body: user })).json;
     const hook = { url: 'https://example.com/', events: ['nothing.ever'] };
     const { id } = (await call('POST', '/webhook-endpoints', { body: hook })).json;
     for (let i = 0; i < 100; i++) {
-      const body = { userId, type: 'order.sent', data: {} };
+      const body = newNotice();
       const [path, options] = i % 2 ? ['/notifications', { body }] : [`/webhook-endpoints/${id}/test`, {}];
       const { status, headers, json } = await call('POST', path, { ...options, ...(i % 4 < 2 && { key: `key-${i}` }) });
       assert.equal(status, 202);
@@ -32,15 +31,15 @@ onEveryDatabase('notifications', (db) => {
 
   test('a queued notification knows the bytes of its body, and again when it is redriven', async () => {
     const call = apiOn(db);
-    const user = { email: 'zoe@example.com', name: 'Zoë 🦊' };
-    const { id: userId } = (await call('POST', '/users', { body: user })).json;
-    const body = { userId, type: 'order.sent', data: { text: 'Zoë 🦊'.repeat(100) } };
+    const hook = { url: 'https://example.com/', events: ['order.paid'] };
+    assert.equal((await call('POST', '/webhook-endpoints', { body: hook })).status, 201);
+    const body = { ...newNotice(), type: 'order.paid', data: { text: 'Zoë 🦊'.repeat(100) } };
     const { id } = (await call('POST', '/notifications', { body })).json;
     const sizes = () =>
       rowsOf<{ bytes: number; is: number }>(
         db,
         `select d.bytes, octet_length(m.body) as is from deliveries d join notifications n on n.id = d.notification_id
-         join messages m on m.id = n.message_id where n.user_id = '${userId}'`,
+         join messages m on m.id = n.message_id where m.type = 'order.paid'`,
       );
     const before = await sizes();
     assert.equal(before.length, 2);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
-import { uniqueEmail } from '../conformance/target.ts';
+import { newEndpoint, newNotice } from '../conformance/target.ts';
 import { createDatabase } from '../support/databases.ts';
 import { type Description, describedBy, type Operation } from '../support/described.ts';
 import { type Service, startService } from '../support/service.ts';
@@ -61,22 +61,31 @@ function headersOf(headers: IncomingHttpHeaders): Headers {
 const AUTHORIZED: [string, string] = ['Authorization', `Bearer ${token()}`];
 const JSON_TYPE: [string, string] = ['Content-Type', 'application/json'];
 
-/** Something to act on: ids by collection, made when they are first needed and again when they were deleted. */
+/** Something to act on: ids by collection, looked for or made when they are first needed, and again when they were deleted. */
 const ids = new Map<string, string>();
 
 async function idUnder(collection: string): Promise<string> {
   const known = ids.get(collection);
   if (known) return known;
-  const bodies: Record<string, () => Promise<object>> = {
-    '/api/v1/users': async () => ({ email: uniqueEmail(), name: 'Ada' }),
-    '/api/v1/webhook-endpoints': async () => ({ url: 'http://127.0.0.1:9/', events: ['nothing.ever'] }),
-    '/api/v1/notifications': async () => ({ userId: await idUnder('/api/v1/users'), type: 'a.b', data: {} }),
-  };
-  const body = Buffer.from(JSON.stringify(await bodies[collection]?.()));
-  const made = await send({ method: 'POST', path: collection, headers: [AUTHORIZED, JSON_TYPE], body });
-  const { id } = made.json as { id: string };
+  const listed = await send({ method: 'GET', path: `${collection}?limit=1`, headers: [AUTHORIZED] });
+  const [first] = (listed.json as { data: { id: string }[] }).data;
+  const { id } = first ?? (await made(collection));
   ids.set(collection, id);
   return id;
+}
+
+/** Made as the description shows it, where nothing else is said here. */
+async function made(collection: string): Promise<{ id: string }> {
+  const own: Record<string, object> = {
+    '/api/v1/webhook-endpoints': newEndpoint(),
+    '/api/v1/notifications': newNotice(),
+  };
+  const post = description.operations.find(({ method, path }) => method === 'POST' && path === collection);
+  const example = () => (description.resolve(post?.body) as { examples: [object] }).examples[0];
+  const body = Buffer.from(JSON.stringify(own[collection] ?? example()));
+  const { json, text } = await send({ method: 'POST', path: collection, headers: [AUTHORIZED, JSON_TYPE], body });
+  assert.ok((json as { id?: string }).id, text);
+  return json as { id: string };
 }
 
 const EXISTING = '{existing}';

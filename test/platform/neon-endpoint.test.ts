@@ -43,20 +43,19 @@ describe('the Neon endpoint', async () => {
   });
 
   it('runs a batch in one transaction', async () => {
-    const insert = (name: string) => ({
-      query: `insert into users (id, email, name, created_at, updated_at)
-        values (gen_random_uuid(), $1, 'n', now(), now())`,
-      params: [name],
+    const insert = (n: number) => ({
+      query: `insert into messages (id, type, body, created_at) values ($1, 'a.b', '{}', now())`,
+      params: [`00000000-0000-7000-8000-00000000000${n}`],
     });
-    const failed = await post({ queries: [insert('one@x.test'), insert('one@x.test')] });
+    const failed = await post({ queries: [insert(1), insert(1)] });
     assert.deepEqual([failed.status, failed.body.code], [400, '23505']);
-    assert.equal(failed.body.constraint, 'users_email_unique');
-    const count = { query: 'select count(*), current_setting($1) from users', params: ['transaction_isolation'] };
+    assert.equal(failed.body.constraint, 'messages_pkey');
+    const count = { query: 'select count(*), current_setting($1) from messages', params: ['transaction_isolation'] };
     const serializable = { ...common, 'Neon-Batch-Isolation-Level': 'Serializable' };
-    const { body } = await post({ queries: [count, insert('two@x.test'), count] }, serializable);
+    const { body } = await post({ queries: [count, insert(2), count] }, serializable);
     const rows = (body.results as { rows: unknown[] }[]).map((result) => result.rows);
     assert.deepEqual(rows, [[['0', 'serializable']], [], [['1', 'serializable']]]);
-    const readOnly = await post({ queries: [insert('three@x.test')] }, { ...common, 'Neon-Batch-Read-Only': 'true' });
+    const readOnly = await post({ queries: [insert(3)] }, { ...common, 'Neon-Batch-Read-Only': 'true' });
     assert.equal(readOnly.body.code, '25006');
   });
 });

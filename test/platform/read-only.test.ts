@@ -7,7 +7,7 @@ import { openNeon } from '../../src/platform/db-neon.ts';
 import { openPglite } from '../../src/platform/db-pglite.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
-import { assertProblem, caller, uniqueEmail } from '../conformance/target.ts';
+import { assertProblem, caller, newEndpoint, newNotice } from '../conformance/target.ts';
 import { apiOn } from '../support/api.ts';
 import { createDatabase, openProxied, ownDatabase } from '../support/databases.ts';
 import { silent, testDeps } from '../support/deps.ts';
@@ -15,7 +15,7 @@ import { query, startPostgres } from '../support/postgres-server.ts';
 import { type LogLine, startService } from '../support/service.ts';
 import { startSink } from '../support/sink.ts';
 
-const newUser = () => ({ body: { email: uniqueEmail(), name: 'Ada' } });
+const HOOKS = '/webhook-endpoints';
 
 /** The API on `db`, and whether it is ready. */
 function serviceOn(db: Db) {
@@ -30,21 +30,21 @@ function serviceOn(db: Db) {
     /** Every kind of write is refused as something that will pass, and reads go on. */
     async refusesWrites(id: string) {
       for (const [method, path] of [
-        ['POST', '/users'],
-        ['PUT', `/users/${id}`],
-        ['DELETE', `/users/${id}`],
+        ['POST', HOOKS],
+        ['PUT', `${HOOKS}/${id}`],
+        ['DELETE', `${HOOKS}/${id}`],
       ] as const) {
-        const { status, headers, json } = await api(method, path, method === 'DELETE' ? {} : newUser());
+        const { status, headers, json } = await api(method, path, method === 'DELETE' ? {} : { body: newEndpoint() });
         assert.equal(status, 503, `${method}: ${JSON.stringify(json)}`);
         assert.match(json.type, /\/problems\/unavailable$/);
         assert.match(headers.get('retry-after') ?? '', /^[1-9]\d*$/);
       }
-      assert.equal((await api('GET', `/users/${id}`)).status, 200);
+      assert.equal((await api('GET', `${HOOKS}/${id}`)).status, 200);
       assert.equal(await ready(), 503);
     },
     /** Many at once, so that every connection is used. */
     async takesWrites(n = 320) {
-      const answers = await Promise.all(Array.from({ length: n }, () => api('POST', '/users', newUser())));
+      const answers = await Promise.all(Array.from({ length: n }, () => api('POST', HOOKS, { body: newEndpoint() })));
       assert.deepEqual(
         answers.filter(({ status }) => status !== 201),
         [],
@@ -69,16 +69,16 @@ const writable = (name: string) => query('postgres', `alter database ${name} res
 async function onProxied(t: TestContext) {
   const proxied = await openProxied(t, { statementTimeoutMs: 5000 });
   const service = serviceOn(proxied.db);
-  const user = (await service.api('POST', '/users', newUser())).json;
-  return { ...proxied, ...service, user, name: proxied.database.name };
+  const hook = (await service.api('POST', HOOKS, { body: newEndpoint() })).json;
+  return { ...proxied, ...service, hook, name: proxied.database.name };
 }
 
 describe('a database that is read-only', { timeout: 60_000 }, () => {
   test('is unavailable to writes and not ready; when it is over, every write is taken', async (t) => {
-    const { name, user, refusesWrites, takesWrites, untilReady, api } = await onProxied(t);
+    const { name, hook, refusesWrites, takesWrites, untilReady, api } = await onProxied(t);
     await readOnly(name);
-    await Promise.all(Array.from({ length: 50 }, () => api('POST', '/users', newUser())));
-    await refusesWrites(user.id);
+    await Promise.all(Array.from({ length: 50 }, () => api('POST', HOOKS, { body: newEndpoint() })));
+    await refusesWrites(hook.id);
     await writable(name);
     await untilReady();
     await takesWrites();
@@ -90,7 +90,7 @@ describe('a database that is read-only', { timeout: 60_000 }, () => {
     const session = { name: 'test.readOnly', shares: undefined, params: () => [] };
     const text = 'set session characteristics as transaction read only';
     await db.run({ ...session, text }, {}, AbortSignal.timeout(5000));
-    assert.equal((await api('POST', '/users', newUser())).status, 503);
+    assert.equal((await api('POST', HOOKS, { body: newEndpoint() })).status, 503);
     await takesWrites(50);
   });
 
@@ -100,7 +100,7 @@ describe('a database that is read-only', { timeout: 60_000 }, () => {
     const began = performance.now();
     const before = proxy.accepted();
     for (let i = 0; i < 20; i++) {
-      await Promise.all(Array.from({ length: 50 }, () => api('POST', '/users', newUser())));
+      await Promise.all(Array.from({ length: 50 }, () => api('POST', HOOKS, { body: newEndpoint() })));
     }
     const seconds = Math.ceil((performance.now() - began) / 1000);
     const opened = proxy.accepted() - before;
@@ -112,22 +112,22 @@ describe('a database that is read-only', { timeout: 60_000 }, () => {
     const endpoint = await startNeonEndpoint({ backend: postgresBackend(database.url) });
     t.after(() => endpoint.close());
     const service = serviceOn(openNeon({ url: database.url, fetchEndpoint: endpoint.url }).db);
-    const user = (await service.api('POST', '/users', newUser())).json;
+    const hook = (await service.api('POST', HOOKS, { body: newEndpoint() })).json;
     await readOnly(database.name);
-    await service.refusesWrites(user.id);
+    await service.refusesWrites(hook.id);
   });
 
   test('is no different in this process', async (t) => {
     const { db, close } = await openPglite('memory://');
     t.after(close);
     const { api, refusesWrites, takesWrites, untilReady } = serviceOn(db);
-    const user = (await api('POST', '/users', newUser())).json;
+    const hook = (await api('POST', HOOKS, { body: newEndpoint() })).json;
     const set = (to: string) => {
       const text = `select set_config('default_transaction_read_only', '${to}', false)`;
       return db.run({ name: 'test.set', shares: undefined, text, params: () => [] }, {}, AbortSignal.timeout(5000));
     };
     await set('on');
-    await refusesWrites(user.id);
+    await refusesWrites(hook.id);
     await set('off');
     await untilReady();
     await takesWrites(10);
@@ -142,11 +142,11 @@ describe('a database that is read-only', { timeout: 60_000 }, () => {
     const call = caller(() => service);
     const body = { url: sink.url('/hook'), events: ['*'] };
     assert.equal((await call('POST', '/api/v1/webhook-endpoints', { body })).status, 201);
-    await call('POST', '/api/v1/users', newUser());
+    await call('POST', '/api/v1/notifications', { body: newNotice() });
     await sink.received('/hook', 1);
     await readOnly(database.name);
     const began = performance.now();
-    assertProblem(await call('POST', '/api/v1/users', newUser()), 503, 'unavailable');
+    assertProblem(await call('POST', '/api/v1/notifications', { body: newNotice() }), 503, 'unavailable');
     assert.equal((await call('GET', '/ready')).status, 503);
     const isClaim = ({ msg }: LogLine) => msg === 'claim failed';
     await service.line(() => service.lines.filter(isClaim).length === 4);
@@ -155,7 +155,7 @@ describe('a database that is read-only', { timeout: 60_000 }, () => {
     assert.ok(errors.length <= 3 + 2 * seconds, `${errors.length} lines in ${seconds} s`);
     await writable(database.name);
     while ((await call('GET', '/ready')).status !== 200);
-    assert.equal((await call('POST', '/api/v1/users', newUser())).status, 201);
+    assert.equal((await call('POST', '/api/v1/notifications', { body: newNotice() })).status, 202);
     await sink.received('/hook', 2);
     assert.equal(await service.stop(), 0, service.output());
   });
@@ -171,13 +171,16 @@ test('a standby serves reads and is not ready, until it is promoted', { timeout:
     process.env.TEST_POSTGRES_URL = usual;
   });
   const { name, url } = await createDatabase();
-  const values = `values (uuid_v7(), 'ada@example.com', 'Ada', now(), now()) returning id`;
-  const [user] = await query(name, `insert into users (id, email, name, created_at, updated_at) ${values}`);
+  const [hook] = await query(
+    name,
+    `insert into webhook_endpoints (id, url, events, secret, created_at, updated_at)
+     values (uuid_v7(), 'https://example.com/', '{a.b}', 'sealed', now(), now()) returning id`,
+  );
   await server.restartAsStandby();
   const open = openPostgres({ url, poolMax: 10, statementTimeoutMs: 5000, log: silent });
   close = open.close;
   const { refusesWrites, takesWrites, untilReady } = serviceOn(open.db);
-  await refusesWrites(String(user?.id));
+  await refusesWrites(String(hook?.id));
   await query('postgres', 'select pg_promote()');
   await untilReady();
   await takesWrites(50);

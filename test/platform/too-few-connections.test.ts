@@ -6,7 +6,7 @@ import { sql } from 'drizzle-orm';
 import pg from 'pg';
 import { statement } from '../../src/db.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
-import { uniqueEmail } from '../conformance/target.ts';
+import { newEndpoint } from '../conformance/target.ts';
 import { apiOn } from '../support/api.ts';
 import { ownDatabase } from '../support/databases.ts';
 import { recordingLog } from '../support/deps.ts';
@@ -14,7 +14,7 @@ import { query } from '../support/postgres-server.ts';
 import { spawnService } from '../support/service.ts';
 
 const sleep = statement<object, unknown>('test.sleep', () => sql`select pg_sleep(0.02)`);
-const newUser = () => ({ body: { email: uniqueEmail(), name: 'Ada' } });
+const HOOKS = '/webhook-endpoints';
 
 /** A database, and a role that may do everything there, over so many connections. */
 async function withLimit(t: TestContext, limit: number) {
@@ -50,11 +50,11 @@ async function setUp(t: TestContext, limit: number) {
 describe('too few connections', { timeout: 60_000 }, () => {
   test('requests wait for one that exists, whatever they are', async (t) => {
     const { api, statuses, stats, log } = await setUp(t, 2);
-    const { id } = (await api('POST', '/users', newUser())).json;
+    const { id } = (await api('POST', HOOKS, { body: newEndpoint() })).json;
     const answers = await Promise.all([
-      statuses(40, () => api('POST', '/users', newUser())),
-      statuses(40, () => api('PUT', `/users/${id}`, newUser())),
-      statuses(40, () => api('GET', `/users/${id}`)),
+      statuses(40, () => api('POST', HOOKS, { body: newEndpoint() })),
+      statuses(40, () => api('PUT', `${HOOKS}/${id}`, { body: newEndpoint() })),
+      statuses(40, () => api('GET', `${HOOKS}/${id}`)),
       statuses(40, () => api('GET', '/notifications')),
     ]);
     assert.deepEqual(
@@ -70,8 +70,8 @@ describe('too few connections', { timeout: 60_000 }, () => {
 
   test('are no longer waited for when there are more again', async (t) => {
     const { db, api, statuses, stats, setLimit } = await setUp(t, 1);
-    const { id } = (await api('POST', '/users', newUser())).json;
-    const many = () => statuses(40, () => api('PUT', `/users/${id}`, newUser()));
+    const { id } = (await api('POST', HOOKS, { body: newEndpoint() })).json;
+    const many = () => statuses(40, () => api('PUT', `${HOOKS}/${id}`, { body: newEndpoint() }));
     assert.deepEqual(new Set(await many()), new Set([200]));
     assert.equal(stats().total, 1);
     await setLimit(-1);
@@ -86,7 +86,7 @@ describe('too few connections', { timeout: 60_000 }, () => {
     await other.connect();
     const asked = () =>
       Promise.all([
-        statuses(20, () => api('POST', '/users', newUser())),
+        statuses(20, () => api('POST', HOOKS, { body: newEndpoint() })),
         statuses(20, () => api('GET', '/notifications')),
       ]);
     assert.deepEqual(new Set((await asked()).flat()), new Set([503]));

@@ -32,7 +32,7 @@ const rotated = await signer('ES256', 'rotated');
 
 /** A token that is good for an hour by `at`; no two are alike, so that none is remembered. */
 function tokenOf(by: Signer, at: number, claims: JWTPayload = {}, header: { kid?: string } = { kid: by.kid }) {
-  const payload = { sub: 'alice', scope: 'users:read', exp: at / 1000 + 3600, jti: crypto.randomUUID(), ...claims };
+  const payload = { sub: 'alice', scope: 'webhooks:read', exp: at / 1000 + 3600, jti: crypto.randomUUID(), ...claims };
   return new SignJWT(payload).setProtectedHeader({ alg: by.alg, ...header }).sign(by.privateKey);
 }
 
@@ -98,7 +98,7 @@ function refused(result: Promise<unknown>, code: ErrorCode, detail?: string): Pr
 test('tokens signed with RS256, ES256 and EdDSA are accepted, and the keys fetched once for all of them', async () => {
   const { send, server } = await setup(keys(rsa, ec, ed));
   const all = await Promise.all([rsa, ec, ed].flatMap((by) => Array.from({ length: 20 }, () => send(by))));
-  for (const { sub, scopes } of all) assert.deepEqual([sub, [...scopes]], ['alice', ['users:read']]);
+  for (const { sub, scopes } of all) assert.deepEqual([sub, [...scopes]], ['alice', ['webhooks:read']]);
   assert.equal(server.hits, 1);
 });
 

@@ -51,12 +51,10 @@ export async function killRounds({ rounds, perRound, seed }: Options): Promise<R
   const anyone = () => services[Math.floor(random() * services.length)] as Service;
   const startedAt = performance.now();
   try {
-    const userId = await prepare(anyone(), sink.url);
+    await prepare(anyone(), sink.url);
     const kills: Kill[] = [];
     for (let round = 0; round < rounds; round++) {
-      const asked = Array.from({ length: perRound / ENDPOINTS }, (_, i) =>
-        ask(anyone, userId, `${seed}-${round}-${i}`),
-      );
+      const asked = Array.from({ length: perRound / ENDPOINTS }, (_, i) => ask(anyone, `${seed}-${round}-${i}`));
       const accepted = Promise.all(asked);
       await pass(random() * ROUND_MS);
       const [victim] = services.splice(Math.floor(random() * services.length), 1) as [Service];
@@ -122,21 +120,18 @@ async function startRecorder(random: () => number) {
   };
 }
 
-/** Registers the endpoints, and a user to be told. */
-async function prepare({ url }: Service, sink: string): Promise<string> {
+/** Registers the endpoints. */
+async function prepare({ url }: Service, sink: string): Promise<void> {
   for (let i = 0; i < ENDPOINTS; i++) {
     const body = JSON.stringify({ url: `${sink}/${i}`, events: ['soak.event'] });
     const made = await fetch(`${url}/api/v1/webhook-endpoints`, { method: 'POST', headers: headers(), body });
     assert.equal(made.status, 201);
   }
-  const body = JSON.stringify({ email: 'soak@example.com', name: 'Soak' });
-  const made = await fetch(`${url}/api/v1/users`, { method: 'POST', headers: headers(), body });
-  return ((await made.json()) as { id: string }).id;
 }
 
 /** Asks as a careful client does: again, elsewhere and under the same key, where there was no answer. */
-async function ask(anyone: () => Service, userId: string, key: string): Promise<void> {
-  const body = JSON.stringify({ userId, type: 'soak.event', data: { key, text: 'x'.repeat(200) } });
+async function ask(anyone: () => Service, key: string): Promise<void> {
+  const body = JSON.stringify({ email: 'soak@example.com', type: 'soak.event', data: { key, text: 'x'.repeat(200) } });
   const init = { method: 'POST', headers: { ...headers(), 'Idempotency-Key': `"${key}"` }, body };
   let refusal = 'nobody answers';
   for (let tries = 0; tries < 20; tries++) {

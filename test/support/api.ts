@@ -7,8 +7,6 @@ import { headers } from './tokens.ts';
 // biome-ignore lint/suspicious/noExplicitAny: what a server answers has no type until a test has looked at it
 type Json = any;
 
-export type Api = ReturnType<typeof apiOn>;
-
 /** Calls the app itself, without a server, on `db`; `own` is what a test is about. */
 export function apiOn(db: Db, requestTimeoutMs = 5000, own: Partial<Deps> = {}) {
   const deps = testDeps({ db, settings: { ...testDeps().settings, requestTimeoutMs }, ...own });

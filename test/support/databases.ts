@@ -12,9 +12,6 @@ import { databaseUrl, query, TEMPLATE } from './postgres-server.ts';
 import { startProxy } from './proxy.ts';
 import { selfSigned } from './self-signed.ts';
 
-/** For `createDatabase`: a database in whose language I is no upper case of i. */
-export const TURKISH = `template template0 encoding 'UTF8' locale 'C' locale_provider icu icu_locale 'tr-TR'`;
-
 /** Makes a migrated Postgres database for this test alone, or one `as` is told, with nothing in it; `drop` it afterwards. */
 export async function createDatabase(
   as = `template ${TEMPLATE}`,

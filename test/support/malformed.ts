@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 /** Bytes as characters of Latin-1. Where `status` is not given, any answer but a 5xx will do. */
 export type Raw = { what: string; text: string; status?: number };
 
-const BODY = '{"email":"raw@example.com","name":"Raw"}';
+const BODY = '{"url":"https://example.com/raw","events":["nothing.ever"]}';
 const LENGTH = `Content-Length: ${BODY.length}`;
 
 const head = (...lines: string[]) => `${lines.join('\r\n')}\r\n\r\n`;
@@ -14,7 +14,13 @@ const target = (text: string) => head(`GET ${text} HTTP/1.1`, 'Host: x');
 /** The known ones; those that write do so with `authorization`, a whole header line. */
 export function malformed(authorization: string): Raw[] {
   const post = (lines: string[], body: string) =>
-    head('POST /api/v1/users HTTP/1.1', 'Host: x', authorization, 'Content-Type: application/json', ...lines) + body;
+    head(
+      'POST /api/v1/webhook-endpoints HTTP/1.1',
+      'Host: x',
+      authorization,
+      'Content-Type: application/json',
+      ...lines,
+    ) + body;
   const chunked = (body: string) => post(['Transfer-Encoding: chunked'], body);
   const refused = (texts: Record<string, string>) =>
     Object.entries(texts).map(([what, text]) => ({ what, text, status: 400 }));
@@ -85,8 +91,8 @@ export function malformed(authorization: string): Raw[] {
       'Expect: 100-continue': post(['Expect: 100-continue', LENGTH], BODY),
       'an unknown expectation': post(['Expect: the-unexpected', LENGTH], BODY),
       'an unknown expectation of a GET': get('Expect: 200-ok'),
-      'a target with half a percent': target('/api/v1/users/%zz'),
-      'a query with half a percent': target('/api/v1/users?email=%zz&cursor=%E0%A4'),
+      'a target with half a percent': target('/api/v1/webhook-endpoints/%zz'),
+      'a query with half a percent': target('/api/v1/webhook-endpoints?limit=%zz&cursor=%E0%A4'),
       'a target that is not UTF-8': target('/problems/%ff%fe'),
       'a target of 15 KB': target(`/${'x'.repeat(15_000)}`),
       'a target of 100 KB': target(`/${'x'.repeat(100_000)}`),
@@ -98,7 +104,7 @@ export function malformed(authorization: string): Raw[] {
       ...Object.fromEntries(
         ['TRACE', 'TRACK', 'PROPFIND', 'PURGE', 'QUERY'].map((method) => [
           method,
-          head(`${method} /api/v1/users HTTP/1.1`, 'Host: x', authorization),
+          head(`${method} /api/v1/webhook-endpoints HTTP/1.1`, 'Host: x', authorization),
         ]),
       ),
       'TRACE with a body': `${head('TRACE /health HTTP/1.1', 'Host: x', 'Content-Length: 2')}{}`,
@@ -156,9 +162,15 @@ export function randomlyMalformed(random: () => number, authorization: string): 
   const oneOf = <T>(values: readonly T[]): T => values[below(values.length)] as T;
   const sound = [
     get(),
-    head('GET /api/v1/users?limit=2 HTTP/1.1', 'Host: x', authorization),
-    head('POST /api/v1/users HTTP/1.1', 'Host: x', authorization, 'Content-Type: application/json', LENGTH) + BODY,
-    `${head('PUT /api/v1/users/x HTTP/1.1', 'Host: x', authorization, 'Transfer-Encoding: chunked')}2\r\n{}\r\n0\r\n\r\n`,
+    head('GET /api/v1/webhook-endpoints?limit=2 HTTP/1.1', 'Host: x', authorization),
+    head(
+      'POST /api/v1/webhook-endpoints HTTP/1.1',
+      'Host: x',
+      authorization,
+      'Content-Type: application/json',
+      LENGTH,
+    ) + BODY,
+    `${head('PUT /api/v1/webhook-endpoints/x HTTP/1.1', 'Host: x', authorization, 'Transfer-Encoding: chunked')}2\r\n{}\r\n0\r\n\r\n`,
     get() + get(),
   ];
   const wrongs: ((text: string) => string)[] = [

@@ -1,9 +1,13 @@
 // Every operation of the API, once, each so that it goes well: what it costs is counted around it.
 import assert from 'node:assert/strict';
-import { type Answer, type Call, unique, uniqueEmail } from '../conformance/target.ts';
+import { type Answer, type Call, newEndpoint, newNotice, unique } from '../conformance/target.ts';
 import { query } from './postgres-server.ts';
+import { userOperations } from './users.ts';
 
 type Around = (operation: string, ask: () => Promise<Answer>) => Promise<Answer>;
+
+/** Asks one operation, by its name. */
+type Ask = (operation: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Answer>;
 
 /** Operations that touch no data. */
 export const DATALESS = ['GET /health', 'GET /openapi.json', 'GET /docs'];
@@ -18,35 +22,27 @@ const DIE = `
 export async function everyOperation(call: Call, database: string, around: Around): Promise<void> {
   const seen = new Set<string>();
 
-  async function ask(operation: string, path: string, body?: unknown, headers = {}): Promise<Answer> {
+  const ask: Ask = async (operation, path, body, headers = {}) => {
     const method = operation.split(' ')[0] as string;
     const answer = await around(operation, () => call(method, path, { ...(body !== undefined && { body }), headers }));
     assert.ok(answer.status < 300, `${operation}: ${answer.text}`);
     seen.add(operation);
     return answer;
-  }
+  };
 
   for (const operation of DATALESS) await ask(operation, operation.split(' ')[1] as string);
   await ask('GET /ready', '/ready');
-  const users = '/api/v1/users';
-  const user = { email: uniqueEmail(), name: 'Ada' };
   const key = { 'Idempotency-Key': unique() };
   const hooks = '/api/v1/webhook-endpoints';
-  const hook = { url: 'https://example.com/hook', events: ['*'] };
+  const hook = { ...newEndpoint(), events: ['*'] };
   const hookId = (await ask(`POST ${hooks}`, hooks, hook, key)).json.id;
   await ask(`GET ${hooks}`, hooks);
   await ask(`GET ${hooks}/{id}`, `${hooks}/${hookId}`);
   await ask(`PUT ${hooks}/{id}`, `${hooks}/${hookId}`, hook, { 'If-Match': '"1"' });
   await ask(`POST ${hooks}/{id}/rotate-secret`, `${hooks}/${hookId}/rotate-secret`);
 
-  const userId = (await ask(`POST ${users}`, users, user, key)).json.id;
-  await ask(`GET ${users}`, `${users}?limit=1`);
-  await ask(`GET ${users}/{id}`, `${users}/${userId}`);
-  await ask(`PUT ${users}/{id}`, `${users}/${userId}`, user, { 'If-Match': '"1"' });
-
   const told = '/api/v1/notifications';
-  const notice = { userId, type: 'order.sent', data: {} };
-  await ask(`POST ${told}`, told, notice, key);
+  await ask(`POST ${told}`, told, newNotice(), key);
   const { id } = (await ask(`POST ${hooks}/{id}/test`, `${hooks}/${hookId}/test`)).json;
   await ask(`GET ${told}`, `${told}?status=pending`);
   await ask(`GET ${told}/{id}`, `${told}/${id}`);
@@ -54,7 +50,7 @@ export async function everyOperation(call: Call, database: string, around: Aroun
   await ask(`POST ${told}/{id}/redrive`, `${told}/${id}/redrive`);
   await ask(`POST ${told}/{id}/cancel`, `${told}/${id}/cancel`);
   await ask(`DELETE ${hooks}/{id}`, `${hooks}/${hookId}`);
-  await ask(`DELETE ${users}/{id}`, `${users}/${userId}`);
+  await userOperations(ask);
 
   const { paths } = (await call('GET', '/openapi.json')).json as { paths: Record<string, object> };
   for (const [path, methods] of Object.entries(paths)) {

@@ -1,6 +1,9 @@
+import assert from 'node:assert/strict';
+import { createHmac, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Webhook } from 'standardwebhooks';
 import { waiters } from './until.ts';
 
 export type Hook = { at: number; path: string; headers: IncomingHttpHeaders; body: string };
@@ -60,4 +63,14 @@ export async function startSink(): Promise<Sink> {
       await once(server, 'close');
     },
   };
+}
+
+/** Checks a webhook's signature by the reference library, and by hand. */
+export function assertSigned({ headers, body }: Hook, secret: string): void {
+  new Webhook(secret).verify(body, headers as Record<string, string>);
+  const key = Buffer.from(secret.slice('whsec_'.length), 'base64');
+  const content = `${headers['webhook-id']}.${headers['webhook-timestamp']}.${body}`;
+  const expected = createHmac('sha256', key).update(content).digest();
+  const given = String(headers['webhook-signature']).split(' ');
+  assert.ok(given.some((each) => timingSafeEqual(Buffer.from(each.replace(/^v1,/, ''), 'base64'), expected)));
 }

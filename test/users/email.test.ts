@@ -5,9 +5,10 @@ import { openPglite } from '../../src/platform/db-pglite.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import { migratePostgres } from '../../src/platform/migrate.ts';
 import type { OpenDb } from '../../src/platform/open-db.ts';
-import { type Api, apiOn } from '../support/api.ts';
-import { createDatabase, openTestPostgres, TURKISH } from '../support/databases.ts';
+import { apiOn } from '../support/api.ts';
+import { createDatabase, openTestPostgres } from '../support/databases.ts';
 import { silent } from '../support/deps.ts';
+import { TURKISH } from './turkish.ts';
 
 async function openTurkish(): Promise<OpenDb> {
   const database = await createDatabase(TURKISH);
@@ -29,7 +30,7 @@ const databases = {
 for (const [title, open] of Object.entries(databases)) {
   describe(`an email address on ${title}`, () => {
     let database: OpenDb;
-    let api: Api;
+    let api: ReturnType<typeof apiOn>;
     before(async () => {
       database = await open();
       api = apiOn(database.db);

@@ -71,22 +71,22 @@ const SECRETS = [SECRET, SECRETS_KEY, DATABASE_PASSWORD];
 async function sing({ url, services }: World): Promise<string[]> {
   const email = `${CANARY}-${Math.random()}@example.com`;
   const id = '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f';
+  const hook = { url: `http://127.0.0.1:9/${CANARY}?${CANARY}`, events: ['nothing.ever'], description: CANARY };
   const requests: [method: string, path: string, own?: Record<string, string>, body?: unknown][] = [
-    ['GET', `/api/v1/users/whsec_${CANARY}`],
+    ['GET', `/api/v1/webhook-endpoints/whsec_${CANARY}`],
     ['GET', `/eyJ${CANARY}.e30.${CANARY}`],
-    ['GET', `/api/v1/users?email=${email}&cursor=${CANARY}&${CANARY}=${CANARY}`],
-    ['GET', '/api/v1/users', { Authorization: `Bearer ${CANARY}` }],
-    ['GET', '/api/v1/users', { 'X-Request-Id': `whsec_${CANARY}`, traceparent: CANARY, 'User-Agent': CANARY }],
-    ['POST', '/api/v1/users', { 'Idempotency-Key': `"${CANARY}-${Math.random()}"` }, { email, name: CANARY }],
-    ['POST', '/api/v1/users', {}, { email: CANARY, name: 1, [CANARY]: CANARY }],
-    ['PUT', `/api/v1/users/${id}`, { 'If-Match': `"${CANARY}"` }, { email, name: CANARY }],
+    ['GET', `/api/v1/notifications?email=${email}&cursor=${CANARY}&${CANARY}=${CANARY}`],
+    ['GET', '/api/v1/webhook-endpoints', { Authorization: `Bearer ${CANARY}` }],
     [
-      'POST',
+      'GET',
       '/api/v1/webhook-endpoints',
-      {},
-      { url: `http://127.0.0.1:9/${CANARY}?${CANARY}`, events: ['nothing.ever'] },
+      { 'X-Request-Id': `whsec_${CANARY}`, traceparent: CANARY, 'User-Agent': CANARY },
     ],
-    ['POST', '/api/v1/notifications', {}, { userId: id, type: 'fault.event', data: { [CANARY]: CANARY } }],
+    ['POST', '/api/v1/webhook-endpoints', { 'Idempotency-Key': `"${CANARY}-${Math.random()}"` }, hook],
+    ['POST', '/api/v1/webhook-endpoints', {}, { url: CANARY, events: 1, [CANARY]: CANARY }],
+    ['PUT', `/api/v1/webhook-endpoints/${id}`, { 'If-Match': `"${CANARY}"` }, hook],
+    ['POST', '/api/v1/notifications', {}, { email, type: 'nothing.ever', data: { [CANARY]: CANARY } }],
+    ['POST', '/api/v1/notifications', {}, { email: CANARY, type: 'fault.event', data: { [CANARY]: CANARY } }],
   ];
   for (const [method, path, own, body] of requests) {
     const init = {
@@ -118,7 +118,7 @@ const endless = (what: string, first: string, options: Parameters<typeof untilCu
 });
 
 const HALF_A_POST = [
-  'POST /api/v1/users HTTP/1.1',
+  'POST /api/v1/webhook-endpoints HTTP/1.1',
   'Host: x',
   'Content-Length: 1000',
   ...Object.entries(headers()).map((field) => field.join(': ')),
@@ -199,7 +199,7 @@ export const clientFaults: Fault[] = [
       const guess = async (end: number) => {
         while (performance.now() < end || (refused === 0 && guesses < 2 * GUESSES)) {
           guesses++;
-          const answer = await fetch(`${url}/api/v1/users`, { headers: wrong });
+          const answer = await fetch(`${url}/api/v1/webhook-endpoints`, { headers: wrong });
           await answer.arrayBuffer();
           if (answer.status === 429) refused++;
         }

@@ -112,7 +112,7 @@ export const postgresFaults: Fault[] = [
       try {
         await client.query('begin isolation level repeatable read');
         await client.query('select count(*) from deliveries');
-        await client.query('select 1 from users order by created_at desc limit 5 for update');
+        await client.query('select 1 from webhook_endpoints order by created_at desc limit 5 for update');
         await pass(holdMs);
         await client.query('rollback');
       } finally {
