@@ -2,9 +2,8 @@ import { is, Placeholder, type SQL, sql } from 'drizzle-orm';
 import { CasingCache } from 'drizzle-orm/casing';
 import { timestamp } from 'drizzle-orm/pg-core';
 
-/** A value bound to a statement. Times go and come as RFC 3339 text, lists and objects go as JSON text: on every driver. */
+/** A value as drivers are given it. Times go and come as RFC 3339 text: on every driver. */
 type Value = string | number | boolean | null;
-type Values = Record<string, Value>;
 
 /**
  * Which statements share a connection with others of their kind, many of them under way at a time, where the driver
@@ -79,12 +78,12 @@ const postgres = {
  * SQL that may name its parameters as `$.name`, compiled when it first runs: a cold start needs few of them.
  * `name` is what Postgres prepares it under: unique, and changed when the text means something else.
  */
-export function statement<V extends Values | object, R>(
+export function statement<V extends object, R>(
   name: string,
   build: ($: Params<V>) => SQL,
   shares?: Sharing,
 ): Statement<V, R> {
-  let compiled: { text: string; readers: ((values: V) => Value)[] } | undefined;
+  let compiled: { text: string; readers: ((values: V) => unknown)[] } | undefined;
   const compile = () => {
     compiled ??= compileSql(build(namedParams<V>()));
     return compiled;
@@ -95,16 +94,21 @@ export function statement<V extends Values | object, R>(
     get text() {
       return compile().text;
     },
-    params: (values) => compile().readers.map((read) => read(values)),
+    params: (values) => compile().readers.map((read) => asValue(read(values))),
   };
 }
 
 function compileSql<V>(query: SQL) {
   const { sql: text, params } = query.toQuery(postgres);
   const readers = params.map((param) =>
-    is(param, Placeholder) ? (values: V) => values[param.name as keyof V] as Value : () => param as Value,
+    is(param, Placeholder) ? (values: V): unknown => values[param.name as keyof V] : () => param,
   );
   return { text, readers };
+}
+
+// A list or an object is bound as JSON text.
+function asValue(value: unknown): Value {
+  return typeof value === 'object' && value !== null ? JSON.stringify(value) : (value as Value);
 }
 
 /** A placeholder for each value that a statement takes. */

@@ -46,3 +46,48 @@ export const id = (message = 'must be an id') => z.string(message).toLowerCase()
 
 /** A time as the API shows it: RFC 3339, UTC, milliseconds. */
 export const time = () => z.iso.datetime({ precision: 3 });
+
+/** A time as clients send it: RFC 3339 with any offset, in the years that Postgres and RFC 3339 share. */
+export const instant = (message = 'must be an RFC 3339 time, such as 2026-11-22T10:00:00Z') =>
+  z.iso
+    .datetime({ offset: true, error: message })
+    .transform((value) => new Date(value).toISOString())
+    .refine((value) => /^(?!0000)\d{4}-/.test(value), message)
+    .meta({ type: 'string', format: 'date-time' });
+
+/** A whole number of 32 bits, as Postgres's integer. */
+export const integer = (message = 'must be a whole number from -2147483648 to 2147483647') =>
+  z.int32(message).meta({ type: 'integer', minimum: -2_147_483_648, maximum: 2_147_483_647 });
+
+/** Levels of arrays and objects: what nobody can follow, not even JSON.stringify, is refused. */
+const MAX_DEPTH = 100;
+
+function isWithin(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  return depth > 0 && Object.values(value).every((inner) => isWithin(inner, depth - 1));
+}
+
+/** Where members are called `__proto__`: many a receiver would drop one, or take it for something else. */
+function protosIn(value: unknown, path: string[] = []): string[][] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([name, inner]) => {
+    const at = [...path, name];
+    return name === '__proto__' ? [at] : protosIn(inner, at);
+  });
+}
+
+const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** A JSON object of at most `max` bytes, as it was parsed: a z.record would drop some names before they are refused. */
+export const json = (max: number) =>
+  z
+    .custom<Record<string, unknown>>(isObject, { error: 'must be an object', abort: true })
+    .refine((value) => isWithin(value, MAX_DEPTH), { error: `must be at most ${MAX_DEPTH} levels deep`, abort: true })
+    .superRefine((value, { addIssue }) => {
+      for (const path of protosIn(value)) addIssue({ code: 'custom', path, message: 'must not be called __proto__' });
+    })
+    .refine(
+      (value) => new TextEncoder().encode(JSON.stringify(value)).length <= max,
+      `must be at most ${max} bytes of JSON`,
+    )
+    .meta({ type: 'object', additionalProperties: {} });

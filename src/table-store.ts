@@ -1,4 +1,6 @@
 import { getTableName, type SQL, sql } from 'drizzle-orm';
+import type { PgColumn } from 'drizzle-orm/pg-core';
+import { getTableColumns } from 'drizzle-orm/utils';
 import { type Db, type Params, statement } from './db.ts';
 import { AppError } from './errors.ts';
 import type { ReservationRow, ReservationValues } from './idempotency/reserve-key.ts';
@@ -25,7 +27,32 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
     'reads',
   );
 
+  const columns = getTableColumns(table) as Record<string, PgColumn>;
+  /** The columns of the view but for those that are kept otherwise, with the values of the same names. */
+  const given = ($: object, except: string[]) =>
+    view.keys
+      .filter((key) => !except.includes(key))
+      .map((key) => ({ name: (columns[key] as PgColumn).name, value: cast($, key, columns[key] as PgColumn) }));
+
   return {
+    /** `(id, name, …) select …`: the columns of a new row, and their values. The version is 1 by default. */
+    values($: object): SQL {
+      const list = given($, ['version']);
+      return sql`(${commas(list.map(({ name }) => sql.identifier(name)))}) select ${commas(list.map(({ value }) => value))}`;
+    },
+
+    /** `name = …, version = version + 1, updated_at = …`: what PUT replaces in the row `alias`. */
+    assignments($: object, alias: string): SQL {
+      const list = given($, ['id', 'version', 'createdAt', 'updatedAt']);
+      const replaced = list.map(({ name, value }) => sql`${sql.identifier(name)} = ${value}`);
+      const now = ($ as Params<{ now: string }>).now;
+      return commas([
+        ...replaced,
+        sql`version = ${sql.identifier(alias)}.version + 1`,
+        sql`updated_at = ${now}::timestamptz`,
+      ]);
+    },
+
     /** Throws AppError `not-found`. */
     async find(db: Db, id: string, signal: AbortSignal): Promise<R> {
       const [row] = await db.run(find, { id }, signal);
@@ -75,6 +102,15 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
       };
     },
   };
+}
+
+const commas = (parts: Parameters<typeof sql.join>[0]): SQL => sql.join(parts, sql`, `);
+
+// JSON comes as text, which a parameter of type json would be encoded in once more.
+function cast($: object, key: string, column: PgColumn): SQL {
+  const value = ($ as Record<string, unknown>)[key];
+  const type = sql.raw(column.getSQLType());
+  return column.columnType === 'PgJson' ? sql`(${value}::text)::${type}` : sql`${value}::${type}`;
 }
 
 /**

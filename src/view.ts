@@ -8,6 +8,7 @@ import { lazy, time } from './fields.ts';
 /** What the API shows of a table's rows, as a schema and as SQL: both are made from the table's columns. */
 export type View<R> = {
   readonly table: PgTable;
+  readonly keys: readonly string[];
   readonly schema: () => z.ZodObject;
   /** What the OpenAPI document shows. */
   readonly example: object;
@@ -18,23 +19,28 @@ export type View<R> = {
   readonly row?: R;
 };
 
-/**
- * A view named `name` of the columns `keys`, in this order. `example` holds what the document shows for the columns
- * that not every resource has; `schemas` replaces the schema that follows from a column's type.
- */
+type Options<K> = {
+  /** The columns that are shown, all unless given, in this order. */
+  only?: readonly K[];
+  /** What the document shows for the columns that not every resource has. */
+  example: Record<string, unknown>;
+  /** In place of the schemas that follow from the types of columns. */
+  schemas?: Record<string, () => z.ZodType>;
+};
+
+/** A view of `table` that the document calls `name`. */
 export function view<T extends PgTable, K extends keyof T['$inferSelect'] & string>(
   name: string,
   table: T,
-  keys: readonly K[],
-  example: Record<string, unknown>,
-  schemas: Partial<Record<K, () => z.ZodType>> = {},
+  { only, example, schemas = {} }: Options<K>,
 ): View<Pick<T['$inferSelect'], K>> {
   const columns = getTableColumns(table) as Record<string, PgColumn>;
-  const column = (key: string) => columns[key] as PgColumn;
-  const pairs = keys.map((key) => [key, column(key)] as const);
+  const keys = only ?? (Object.keys(columns) as K[]);
+  const pairs = keys.map((key) => [key, columns[key] as PgColumn] as const);
   const whole = { ...common(keys), ...example };
   return {
     table,
+    keys,
     example: whole,
     schema: lazy(() =>
       z
@@ -89,6 +95,8 @@ function schemaOfType(column: PgColumn): z.ZodType {
       return z.boolean();
     case 'PgTimestampString':
       return time();
+    case 'PgJson':
+      return z.looseObject({});
     case 'PgArray':
       return z.array(schemaOfType((column as unknown as PgArray<never, never>).baseColumn as PgColumn));
     default:

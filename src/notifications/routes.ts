@@ -69,9 +69,9 @@ export const notificationsRoutes = router()
   })
   .post('/', create, validate('json', NotificationInput), async (c) => {
     const input = c.req.valid('json');
-    const { userId = null, email = null, type, data } = input;
+    const { userId = null, email = null } = input;
     const reservation = reservationOf<Notification, 202>(c, input);
-    const values = { ...reservation, id: uuidv7(), userId, email, type, data: JSON.stringify(data) };
+    const values = { ...input, ...reservation, id: uuidv7(), userId, email };
     const row = await createNotification(c.env.db, values, c.get('signal'));
     c.env.wake();
     return answerWith(c, reservation, row);

@@ -106,7 +106,7 @@ export async function listNotifications(
   return db.run(listFor(filters), { before: after ?? AFTER_ALL, limit: limit + 1, userId }, signal);
 }
 
-type NewNotification = { id: string; userId: string | null; email: string | null; type: string; data: string };
+type NewNotification = { id: string; userId: string | null; email: string | null; type: string; data: object };
 
 const buildCreate = ($: Params<NewNotification & ReservationValues>) => {
   const precondition = sql`exists (select from recipient)`;

@@ -10,7 +10,8 @@ import { deliveries, messages, notifications, webhookEndpoints } from './schema.
 export type Event = {
   from: SQL;
   type: SQL;
-  userId: SQL;
+  /** The user that it is about, if any. */
+  userId?: SQL;
   data: SQL;
   email?: SQL;
   only?: SQL;
@@ -25,7 +26,7 @@ const made = sql`date_trunc('milliseconds', now())`;
  * The CTEs `told`, `message`, `notification` and `queued`: splice them into the statement that makes the change, and
  * the change and its notifications commit together. Ring `wake` afterwards.
  */
-export function enqueue({ from, type, userId, data, email, only, emailId, webhookId }: Event): SQL {
+export function enqueue({ from, type, userId = sql`null::uuid`, data, email, only, emailId, webhookId }: Event): SQL {
   const newId = sql`uuid_v7()`;
   const subscribed = sql`e.status <> 'disabled' and e.events && array[${type}, '*']`;
   const byEmail = email && sql`union all select ${emailId ?? newId}, 'email', null, ${email}, ${userId} from ${from}`;

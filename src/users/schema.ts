@@ -37,7 +37,8 @@ export const UserInput = lazy(() =>
 export type UserInput = Of<typeof UserInput>;
 
 /** What the API shows. */
-export const UserView = view('User', users, ['id', 'email', 'name', 'version', 'createdAt', 'updatedAt'], example, {
-  email: () => z.string().meta({ format: 'email' }),
+export const UserView = view('User', users, {
+  example,
+  schemas: { email: () => z.string().meta({ format: 'email' }) },
 });
 export type User = NonNullable<typeof UserView.row>;

@@ -36,10 +36,7 @@ export const createUser = creating<Omit<User, 'version'>>(
   'users.create',
   ($) => sql`
     with ${reserveKey($)}, changed as (
-      insert into ${users} (id, email, name, created_at, updated_at)
-      select ${$.id}::uuid, ${$.email}::text, ${$.name}::text, ${$.createdAt}::timestamptz, ${$.updatedAt}::timestamptz
-      from reservation where fresh
-      returning *
+      insert into ${users} ${store.values($)} from reservation where fresh returning *
     ), ${enqueue({ ...event, type: sql`'user.created'`, email: sql`changed.email` })}
     select fresh, same, response from reservation`,
 );
@@ -48,10 +45,7 @@ export const createUser = creating<Omit<User, 'version'>>(
 export const updateUser = store.conditional<UserInput & { now: string }>(
   'update',
   ($) => sql`changed as (
-      update ${users} u
-      set email = ${$.email}::text, name = ${$.name}::text, version = u.version + 1, updated_at = ${$.now}::timestamptz
-      from matching where u.id = matching.id
-      returning u.*
+      update ${users} u set ${store.assignments($, 'u')} from matching where u.id = matching.id returning u.*
     ), ${enqueue({ ...event, type: sql`'user.updated'` })}`,
   ($) => sql`${caseless(users.email)} = ${caseless(sql`${$.email}::text`)}`,
 );

@@ -99,16 +99,16 @@ export const webhookEndpointsRoutes = router()
     const input = allowed(c, c.req.valid('json'));
     const row = { ...newRow(c, { ...input, status: 'enabled' as const }), secret: await newSecret(c) };
     const reservation = reservationOf(c, input, created(c, row));
-    const values = { ...row, ...reservation, events: JSON.stringify(input.events) };
-    return answerWith(c, reservation, await createEndpoint(c.env.db, values, c.get('signal')), revealed(c));
+    const stored = await createEndpoint(c.env.db, { ...row, ...reservation }, c.get('signal'));
+    return answerWith(c, reservation, stored, revealed(c));
   })
   .get('/:id', operation.read(endpoints), byId, async (c) =>
     conditional(c, await findEndpoint(c.env.db, c.req.valid('param').id, c.get('signal'))),
   )
   .put('/:id', replace, byId, validate('json', WebhookEndpointInput), async (c) => {
     const input = allowed(c, c.req.valid('json'));
-    const values = { ...c.req.valid('param'), ...input, events: JSON.stringify(input.events), ...writeOf(c) };
-    const endpoint = await updateEndpoint(c.env.db, values, c.get('signal'));
+    const change = { ...c.req.valid('param'), ...input, ...writeOf(c) };
+    const endpoint = await updateEndpoint(c.env.db, change, c.get('signal'));
     c.env.wake(endpoint.id);
     return withEtag(c, endpoint);
   })

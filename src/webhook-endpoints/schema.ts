@@ -23,12 +23,10 @@ export const WebhookEndpointInput = lazy(() =>
 export type WebhookEndpointInput = Of<typeof WebhookEndpointInput>;
 
 /** What the API shows. */
-export const WebhookEndpointView = view(
-  'WebhookEndpoint',
-  webhookEndpoints,
-  ['id', 'url', 'events', 'description', 'status', 'version', 'createdAt', 'updatedAt'],
-  { ...example, status: 'enabled' },
-);
+export const WebhookEndpointView = view('WebhookEndpoint', webhookEndpoints, {
+  only: ['id', 'url', 'events', 'description', 'status', 'version', 'createdAt', 'updatedAt'],
+  example: { ...example, status: 'enabled' },
+});
 export type WebhookEndpoint = NonNullable<typeof WebhookEndpointView.row>;
 
 /** With the secret, which only POST and rotation show. */

@@ -11,13 +11,12 @@ const store = tableStore(WebhookEndpointView, 'webhook endpoint');
 export const findEndpoint = store.find;
 export const listEndpoints = store.list;
 
-/** As a statement takes it: `events` is a JSON array. */
-type Values = Omit<WebhookEndpointInput, 'events'> & { events: string };
-
 const eventsOf = (json: unknown) => sql`array(select json_array_elements_text((${json}::text)::json))`;
 
 /** `secret` is sealed. */
-export const createEndpoint = creating<Values & { id: string; secret: string; createdAt: string; updatedAt: string }>(
+export const createEndpoint = creating<
+  WebhookEndpointInput & { id: string; secret: string; createdAt: string; updatedAt: string }
+>(
   'webhook_endpoints.create',
   ($) => sql`
     with ${reserveKey($)}, made as (
@@ -30,7 +29,7 @@ export const createEndpoint = creating<Values & { id: string; secret: string; cr
 );
 
 /** Enables the endpoint again, too. */
-export const updateEndpoint = store.conditional<Values & { now: string }>(
+export const updateEndpoint = store.conditional<WebhookEndpointInput & { now: string }>(
   'update',
   ($) => sql`changed as (
       update ${webhookEndpoints} e
@@ -112,7 +111,6 @@ const buildTest = ($: Params<{ id: string; notificationId: string } & Reservatio
   const event = {
     from: sql`asked`,
     type: sql`'webhook.test'`,
-    userId: sql`null::uuid`,
     data: sql`json_build_object('endpointId', asked.id)`,
     only: sql`e.id = asked.id`,
     webhookId: sql`${$.notificationId}::uuid`,

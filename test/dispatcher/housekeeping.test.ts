@@ -198,7 +198,7 @@ describe('pruning beside others', async () => {
 
   test('an idempotency key that is taken over at the moment of a pruning is kept', async () => {
     const endpoint = (url: string) => ({
-      ...{ id: crypto.randomUUID(), url, events: '["a.b"]', description: '', secret: 'sealed' },
+      ...{ id: crypto.randomUUID(), url, events: ['a.b'], description: '', secret: 'sealed' },
       createdAt: new Date().toISOString(),
       updatedAt: new Date().toISOString(),
       ...{ keySubject: 's', keyRoute: 'r', key: 'k', keyInput: 'f', keyResponse: url },

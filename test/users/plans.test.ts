@@ -38,7 +38,7 @@ describe('plans', () => {
     'tells a user something': (db) =>
       createNotification(
         db,
-        { id: uuidv7(), userId: USER, email: null, type: 'order.sent', data: '{}', ...reservation },
+        { id: uuidv7(), userId: USER, email: null, type: 'order.sent', data: {}, ...reservation },
         signal,
       ),
   };

@@ -16,7 +16,7 @@ const signal = new AbortController().signal;
 
 async function created(db: Db, url: string) {
   const now = new Date().toISOString();
-  const endpoint = { id: uuidv7(), url, events: '["a.b"]', description: '', createdAt: now, updatedAt: now, now };
+  const endpoint = { id: uuidv7(), url, events: ['a.b'], description: '', createdAt: now, updatedAt: now, now };
   const reservation = {
     ...{ keySubject: 's', keyRoute: 'r', key: null, keyInput: '', keyResponse: 'null' },
     keyHolder: crypto.randomUUID(),
