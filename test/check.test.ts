@@ -1,22 +1,13 @@
 import assert from 'node:assert/strict';
-import { execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { type TestContext, test } from 'node:test';
-import { ownDirectory } from './support/directories.ts';
+import { test } from 'node:test';
+import { freshTree } from './support/fresh-tree.ts';
 
 const root = join(import.meta.dirname, '..');
-
-/** The repository as it is after `npm ci`: what only tests need is not there. */
-function freshTree(t: TestContext): string {
-  const tree = ownDirectory(t, 'tree');
-  const listed = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '-z'], { cwd: root, encoding: 'utf8' });
-  for (const file of listed.split('\0').filter(Boolean)) cpSync(join(root, file), join(tree, file));
-  symlinkSync(join(root, 'node_modules'), join(tree, 'node_modules'));
-  return tree;
-}
 
 function run(cwd: string, ...args: [string, ...string[]]): Promise<{ code: number; output: string }> {
   return new Promise((resolve) => {

@@ -1,0 +1,16 @@
+import { execFileSync } from 'node:child_process';
+import { cpSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { ownDirectory } from './directories.ts';
+
+const root = join(import.meta.dirname, '../..');
+
+/** The repository in a folder of its own, as it is after `npm ci`: what only tests need is not there. */
+export function freshTree(t: TestContext): string {
+  const tree = ownDirectory(t, 'tree');
+  const listed = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '-z'], { cwd: root, encoding: 'utf8' });
+  for (const file of listed.split('\0').filter(Boolean)) cpSync(join(root, file), join(tree, file));
+  symlinkSync(join(root, 'node_modules'), join(tree, 'node_modules'));
+  return tree;
+}
