@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, '..');
 
 /** From the ground up. An import goes down this list, or stays in its folder. */
 const FLOORS = [
-  ['errors.ts', 'db.ts'],
+  ['errors.ts', 'db.ts', 'bounded-map.ts'],
   ['deps.ts'],
   ['idempotency'],
   ['rate-limits'],
