@@ -10,17 +10,39 @@ const KEYS_BATCH = 1000;
 /** Milliseconds that a statement of housekeeping may take. */
 const STATEMENT_MS = 5000;
 
-/** Prunes notifications that finished more than `retentionDays` ago, and idempotency keys older than a day. */
-export async function tidy({ db, log }: { db: Db; log: Log }, retentionDays: number): Promise<void> {
+type Tidied = { db: Db; log: Log };
+
+/** Tidies every `ms`, from the end of one time to the next. Returns what ends it, after the statement under way. */
+export function tidyEvery(ms: number, deps: Tidied, retentionDays: number): () => Promise<void> {
+  const controller = new AbortController();
+  let timer = setTimeout(again, ms);
+  let underWay: Promise<void> | undefined;
+  function again(): void {
+    underWay = tidy(deps, retentionDays, controller.signal).then(() => {
+      if (!controller.signal.aborted) timer = setTimeout(again, ms);
+    });
+  }
+  return async () => {
+    controller.abort();
+    clearTimeout(timer);
+    await underWay;
+  };
+}
+
+/** Deletes what is kept no longer: notifications finished for `retentionDays`, idempotency keys after a day. */
+export async function tidy({ db, log }: Tidied, retentionDays: number, stop?: AbortSignal): Promise<void> {
+  const limit = () =>
+    stop ? AbortSignal.any([stop, AbortSignal.timeout(STATEMENT_MS)]) : AbortSignal.timeout(STATEMENT_MS);
   try {
     let keys = 0;
     for (let some = KEYS_BATCH; some === KEYS_BATCH; keys += some) {
-      some = await pruneIdempotencyKeys(db, KEYS_BATCH, AbortSignal.timeout(STATEMENT_MS));
+      some = await pruneIdempotencyKeys(db, KEYS_BATCH, limit());
     }
-    const notifications = await pruneNotifications(db, retentionDays);
+    const notifications = await pruneNotifications(db, retentionDays, limit);
     if (notifications + keys > 0) log.info('pruned', { notifications, keys });
   } catch (error) {
-    log.error('pruning failed', { error });
+    // What is left is for the next time, or the next process.
+    if (!stop?.aborted) log.error('pruning failed', { error });
   }
 }
 
@@ -85,14 +107,21 @@ const prune = statement<{ days: number; after: string }, { pruned: number; last:
 const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
 
 /**
- * Deletes, in batches, messages whose notifications all finished more than `days` ago, with everything that belongs to
- * them. Returns the number of notifications deleted.
+ * Deletes messages with all that belongs to them, once each notification of them was finished more than `days` ago,
+ * batch by batch, and returns how many notifications went. Each batch may take as long as a `limit` says.
  */
-export async function pruneNotifications(db: Db, days: number): Promise<number> {
+export async function pruneNotifications(
+  db: Db,
+  days: number,
+  limit = () => AbortSignal.timeout(STATEMENT_MS),
+): Promise<number> {
   let all = 0;
   for (let after: string | null = BEFORE_ALL; after !== null; ) {
-    const limit = AbortSignal.timeout(STATEMENT_MS);
-    const [row]: { pruned: number; last: string | null; more: boolean }[] = await db.run(prune, { days, after }, limit);
+    const [row]: { pruned: number; last: string | null; more: boolean }[] = await db.run(
+      prune,
+      { days, after },
+      limit(),
+    );
     all += row?.pruned ?? 0;
     after = row?.more ? row.last : null;
   }

@@ -37,8 +37,11 @@ async function deploy(): Promise<void> {
 }
 
 async function migrate(dryRun: boolean, allowDestructive: boolean): Promise<void> {
-  // A dry run uses no network, so that it cannot ask which migrations the database has.
-  if (dryRun) return allMigrations().forEach((migration) => void describe('would apply, if missing,', migration));
+  // A dry run needs no network, and so cannot know which of them the database has.
+  if (dryRun) {
+    for (const migration of allMigrations()) describe('would apply, where missing,', migration);
+    return;
+  }
   const url = process.env.DATABASE_URL;
   if (!url?.startsWith('postgres')) throw new Refusal('DATABASE_URL must be set to the database to migrate');
   const pending = await pendingMigrations(url);

@@ -2,7 +2,7 @@ import { app } from '../app.ts';
 import { type Deps, noMetrics } from '../deps.ts';
 import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
 import { queueDepth } from '../dispatcher/depth.ts';
-import { tidy } from '../dispatcher/housekeeping.ts';
+import { tidyEvery } from '../dispatcher/housekeeping.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
 import type { CreateServer } from '../platform/server.ts';
 import type { Signals } from '../platform/signals.ts';
@@ -17,7 +17,9 @@ import { printWelcome } from './welcome.ts';
 
 const forever = new Promise<never>(() => {});
 const TIDY_EVERY_MS = 600_000;
-/** Milliseconds before the end of a stop at which deliveries are interrupted, so that they can be settled. */
+/** What a stop ends, and what the log says of it then. */
+type Closing = { name: string; close(): Promise<unknown> };
+/** What is left of the time to stop when deliveries are given up on, to settle them. */
 const LAST_WORDS_MS = 1000;
 
 /**
@@ -97,8 +99,8 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   // 7 Workers: the dispatcher, housekeeping and the metrics server.
   const dispatching = dispatcher?.run() ?? forever;
   dispatching.catch(() => {});
-  // Only one of several processes prunes.
-  const tidying = worker?.slot ? undefined : setInterval(tidy, TIDY_EVERY_MS, { db, log }, config.retentionDays);
+  // Of several processes one tidies.
+  const endTidying = worker?.slot ? undefined : tidyEvery(TIDY_EVERY_MS, { db, log }, config.retentionDays);
   const sources = {
     pool: database.stats,
     queue: () => queueDepth(db, AbortSignal.timeout(2000)),
@@ -142,22 +144,24 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   log.info('not ready');
   if (!failure) await new Promise((resolve) => setTimeout(resolve, config.shutdownDelayMs));
   dispatcher?.stop(outOfTime);
-  await server.close();
-  log.info('requests finished, listener closed');
+  const failed = (error: unknown) => {
+    if (error === failure) return;
+    log.error('dispatcher failed', { error });
+    process.exitCode = 1;
+  };
+  const closing: Closing[] = [{ name: 'requests finished, listener closed', close: server.close }];
   if (dispatcher) {
-    await dispatching.catch((error) => {
-      if (error === failure) return;
-      log.error('dispatcher failed', { error });
-      process.exitCode = 1;
-    });
+    closing.push({ name: 'dispatcher stopped', close: () => dispatching.catch(failed).then(dispatcher.close) });
   }
-  await Promise.all([dispatcher?.close(), doorbell?.close(), tracing?.flush()]);
-  clearInterval(tidying);
-  log.info('dispatcher stopped');
-  await metricsServer?.close();
-  if (!worker) log.info('metrics listener closed');
-  await database.close();
-  log.info('database closed');
+  if (endTidying) closing.push({ name: 'tidying ended', close: endTidying });
+  if (doorbell) closing.push({ name: 'doorbell closed', close: doorbell.close });
+  if (tracing) closing.push({ name: 'tracing ended', close: tracing.flush });
+  if (metricsServer) closing.push({ name: 'metrics listener closed', close: metricsServer.close });
+  closing.push({ name: 'database closed', close: database.close });
+  for (const { name, close } of closing) {
+    await close();
+    log.info(name);
+  }
   process.exit();
 }
 

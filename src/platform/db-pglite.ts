@@ -42,7 +42,8 @@ function dbOf(client: PGlite): SessionDb {
   /** Whoever comes waits here rather than inside PGlite, where one whose deadline has passed could not step back. */
   function inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     const before = last;
-    const result = abortable(before, signal).then(work, () => Promise.reject(canceled()));
+    const turn = abortable(before, signal).catch(noop);
+    const result = turn.then(() => (signal.aborted ? Promise.reject(canceled()) : work()));
     last = Promise.allSettled([before, result]);
     return result;
   }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { BoundedMap } from '../bounded-map.ts';
 import type { Db } from '../db.ts';
 import type { Limiter, Log, Quota } from '../deps.ts';
 import { pruneWindows, takeOne, type WindowRow } from '../rate-limits/store.ts';
@@ -18,7 +19,7 @@ const MAX_REFUSED = 10_000;
  * until its window ends: the process remembers it. Admits all requests while the database is unavailable.
  */
 export function postgresLimiter({ db, log, limit, windowS, now = () => performance.now() }: Options): Limiter {
-  const refused = new Map<string, number>();
+  const refused = new BoundedMap<string, number>(MAX_REFUSED);
   let takes = 0;
 
   function refusal(key: string): Quota | undefined {
@@ -30,7 +31,6 @@ export function postgresLimiter({ db, log, limit, windowS, now = () => performan
   }
 
   function refuse(key: string, { resetS }: WindowRow): Quota {
-    if (refused.size >= MAX_REFUSED) refused.delete(refused.keys().next().value as string);
     refused.set(key, now() + resetS * 1000);
     return { allowed: false, remaining: 0, resetS };
   }

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener, RequestError } from '@hono/node-server';
@@ -25,18 +25,77 @@ type Connection = {
   refused: boolean;
 };
 
-/** Creates Node's HTTP server for a fetch handler, with an orderly stop. */
-export const createNodeServer: CreateServer = (options) => {
-  const { fetch, host, port, readTimeoutMs, idleTimeoutMs, maxConnections, log } = options;
-  const connections = new Map<Socket, Connection>();
-  let waiting = 0;
-  let draining = false;
+type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => unknown;
 
-  const listener = getRequestListener(
+type State = {
+  connections: Map<Socket, Connection>;
+  /** Requests that wait behind others of their connections, in all. */
+  waiting: number;
+  draining: boolean;
+  tellRefused(code: ErrorCode): void;
+};
+
+/** Node's HTTP server around a fetch handler, with an orderly stop. */
+export const createNodeServer: CreateServer = (options) => {
+  const { host, port, readTimeoutMs, idleTimeoutMs, maxConnections, log } = options;
+  const state: State = {
+    connections: new Map(),
+    waiting: 0,
+    draining: false,
+    tellRefused: teller((count, code) => log.warn('requests refused', { code, count })),
+  };
+  const listener = listenerOf(options, state);
+  const server = createServer({
+    headersTimeout: readTimeoutMs,
+    requestTimeout: readTimeoutMs,
+    keepAliveTimeout: idleTimeoutMs,
+    connectionsCheckingInterval: Math.min(1000, readTimeoutMs),
+    // Node's own answer would be no problem.
+    requireHostHeader: false,
+  });
+  server.maxConnections = maxConnections;
+  // In one of several processes: else those beyond would go from one full process to the next for ever.
+  Object.assign(server, { dropMaxConnection: true });
+
+  server.on('request', (incoming, outgoing) => inTurn(state, listener, incoming, outgoing));
+  server.on('checkExpectation', (incoming, outgoing) => inTurn(state, listener, incoming, outgoing));
+  server.on('clientError', (error, socket) => refuse(state, error as NodeJS.ErrnoException, socket));
+  server.on('connect', (incoming) => refuse(state, {}, incoming.socket.resume()));
+  server.on('connection', (socket) => {
+    state.connections.set(socket, { newest: undefined, before: undefined, waiting: 0, refused: false });
+    socket.once('close', () => forget(state, socket));
+  });
+  // Kept connections and readers that take nothing: what is read and answered has limits of its own.
+  server.on('timeout', cut);
+  const watch = setInterval(watchReaders, Math.min(WATCH_MS, idleTimeoutMs), state, idleTimeoutMs);
+  watch.unref();
+  const tellDropped = teller((count) =>
+    log.warn('connections refused', { why: 'MAX_CONNECTIONS is reached', maxConnections, count }),
+  );
+  server.on('drop', () => tellDropped());
+
+  const drain = () => {
+    state.draining = true;
+  };
+  return {
+    listen: () => listen(server, host, port),
+    broken: brokenServer(server),
+    drain,
+    async close(): Promise<void> {
+      drain();
+      await closeWhenUnused(state, server);
+      clearInterval(watch);
+    },
+  };
+};
+
+/** The app, behind Hono's adapter. */
+function listenerOf({ fetch, log }: Parameters<CreateServer>[0], state: State): Listener {
+  return getRequestListener(
     async (request, { incoming, outgoing }) => {
-      if (isMalformed(incoming)) return refuseMalformed();
+      if (isMalformed(incoming)) return refuseMalformed(state);
       const response = await fetch(request, incoming.socket.remoteAddress ?? 'unknown');
-      if (draining) outgoing.setHeader('Connection', 'close');
+      if (state.draining) outgoing.setHeader('Connection', 'close');
       return response;
     },
     {
@@ -45,144 +104,103 @@ export const createNodeServer: CreateServer = (options) => {
       // HTTP/1.0 needs no Host.
       hostname: 'localhost',
       errorHandler: (error) => {
-        // Host or target do not form a valid URL: a client error.
-        if (error instanceof RequestError) return refuseMalformed();
+        // A Host or a target of which no URL can be made: the client's mistake.
+        if (error instanceof RequestError) return refuseMalformed(state);
         log.error('request failed outside the app', { error });
         return new Response(null, { status: 500 });
       },
     },
   );
-  const server = createServer(
-    {
-      headersTimeout: readTimeoutMs,
-      requestTimeout: readTimeoutMs,
-      keepAliveTimeout: idleTimeoutMs,
-      connectionsCheckingInterval: Math.min(1000, readTimeoutMs),
-      // Node's own response would not be problem+json.
-      requireHostHeader: false,
-    },
-    inTurn,
-  );
-  server.maxConnections = maxConnections;
-  // Closed in a worker, too: else excess connections would go from one full process to the next for ever.
-  Object.assign(server, { dropMaxConnection: true });
+}
 
-  server.on('clientError', refuse);
-  server.on('checkExpectation', (incoming, outgoing) => inTurn(incoming, outgoing));
-  server.on('connect', (incoming) => refuse({}, incoming.socket.resume()));
-  server.on('connection', (socket) => {
-    const connection: Connection = { newest: undefined, before: undefined, waiting: 0, refused: false };
-    connections.set(socket, connection);
-    socket.once('close', () => forget(socket));
+function refuseMalformed({ tellRefused }: State): Response {
+  tellRefused('malformed-request');
+  return malformedRequest();
+}
+
+/** Times who has an answer to take; Node sees progress within one, and ends that time with the answer. */
+function watchReaders({ connections }: State, idleTimeoutMs: number): void {
+  for (const socket of connections.keys()) {
+    if (socket.writableLength > 0 && !socket.timeout) socket.setTimeout(idleTimeoutMs);
+  }
+}
+
+/** One request of a connection at a time: no more is made than one answer that nobody takes. */
+function inTurn(state: State, listener: Listener, incoming: IncomingMessage, outgoing: ServerResponse): void {
+  const { connections } = state;
+  const connection = connections.get(incoming.socket);
+  if (!connection || connection.refused) return;
+  const before = connection.newest;
+  connection.before = before;
+  connection.newest = outgoing;
+  // Without a socket it is queued behind another answer.
+  if (outgoing.socket) return void listener(incoming, outgoing);
+  state.waiting++;
+  connection.waiting++;
+  if (state.waiting > WAITING_MAX) cutGreediest(state);
+  before?.once('finish', () => {
+    if (!connections.has(incoming.socket)) return;
+    state.waiting--;
+    connection.waiting--;
+    const isRefused = connection.refused && !incoming.complete;
+    if (!outgoing.socket || isRefused) return;
+    // Who took the answer before has nothing to take as yet.
+    outgoing.socket.setTimeout(0);
+    listener(incoming, outgoing);
   });
-  // For idle connections and clients that do not read. Reading and handling requests have their own limits.
-  server.on('timeout', cut);
-  const watch = setInterval(watchReaders, Math.min(WATCH_MS, idleTimeoutMs));
-  watch.unref();
-  const tellConnection = teller((count) =>
-    log.warn('connections refused', { why: 'MAX_CONNECTIONS is reached', maxConnections, count }),
-  );
-  server.on('drop', () => tellConnection());
-  const tellRequest = teller<ErrorCode>((count, code) => log.warn('requests refused', { code, count }));
+}
 
-  /** Starts the time-out of clients that have a response to read. Node restarts it on progress, and ends it afterwards. */
-  function watchReaders(): void {
-    for (const socket of connections.keys()) {
-      if (socket.writableLength > 0 && !socket.timeout) socket.setTimeout(idleTimeoutMs);
-    }
+/** Whose requests wait most; of many such, who came last. */
+function cutGreediest(state: State): void {
+  let greediest: Socket | undefined;
+  let most = 0;
+  for (const [socket, { waiting }] of state.connections) {
+    if (waiting < most) continue;
+    greediest = socket;
+    most = waiting;
   }
+  if (!greediest) return;
+  forget(state, greediest);
+  cut(greediest);
+}
 
-  /** Handles one request of a connection at a time, so that at most one response is unread. */
-  function inTurn(incoming: IncomingMessage, outgoing: ServerResponse): void {
-    const connection = connections.get(incoming.socket);
-    if (!connection || connection.refused) return;
-    const before = connection.newest;
-    connection.before = before;
-    connection.newest = outgoing;
-    // Without a socket, it is queued behind another response.
-    if (outgoing.socket) return void listener(incoming, outgoing);
-    waiting++;
-    connection.waiting++;
-    if (waiting > WAITING_MAX) cutGreediest();
-    before?.once('finish', () => {
-      if (!connections.has(incoming.socket)) return;
-      waiting--;
-      connection.waiting--;
-      const isRefused = connection.refused && !incoming.complete;
-      if (!outgoing.socket || isRefused) return;
-      // The response before it was read; this one has nothing to read yet.
-      outgoing.socket.setTimeout(0);
-      listener(incoming, outgoing);
-    });
-  }
+function forget(state: State, socket: Socket): void {
+  state.waiting -= state.connections.get(socket)?.waiting ?? 0;
+  state.connections.delete(socket);
+}
 
-  /** Returns the connection with the most waiting requests; the newest of those with as many. */
-  function cutGreediest(): void {
-    let greediest: Socket | undefined;
-    let most = 0;
-    for (const [socket, { waiting }] of connections) {
-      if (waiting < most) continue;
-      greediest = socket;
-      most = waiting;
-    }
-    if (!greediest) return;
-    forget(greediest);
-    cut(greediest);
-  }
+/** What Node itself refuses never reaches the app. The answers that are due before it come first. */
+function refuse({ connections, tellRefused }: State, error: { code?: string | undefined }, socket: Duplex): void {
+  const connection = connections.get(socket as Socket);
+  // What still comes is read and thrown away: bytes that nobody read would reset the connection, and its answers.
+  if (!connection || connection.refused || !socket.writable) return;
+  connection.refused = true;
+  const code = codeOf(error);
+  tellRefused(code);
+  const { newest, before } = connection;
+  const due = newest?.req.complete || newest?.headersSent ? newest : before;
+  if (!due || due.writableFinished) answer(socket, refusal(code));
+  // Whoever was told that the connection closes waits for nothing more.
+  else due.once('finish', () => socket.writable && answer(socket, refusal(code)));
+}
 
-  function forget(socket: Socket): void {
-    waiting -= connections.get(socket)?.waiting ?? 0;
-    connections.delete(socket);
-  }
-
-  function refuseMalformed(): Response {
-    tellRequest('malformed-request');
-    return malformedRequest();
-  }
-
-  /** Responds to requests that Node itself refuses, after the responses that are due before. */
-  function refuse(error: { code?: string }, socket: Duplex): void {
-    const connection = connections.get(socket as Socket);
-    // Read and discard the rest: unread bytes would reset the connection, and lose responses.
-    if (!connection || connection.refused || !socket.writable) return;
-    connection.refused = true;
-    const code = codeOf(error);
-    tellRequest(code);
-    const { newest, before } = connection;
-    const due = newest?.req.complete || newest?.headersSent ? newest : before;
-    if (!due || due.writableFinished) answer(socket, refusal(code));
-    // After `Connection: close`, no further request is answered.
-    else due.once('finish', () => socket.writable && answer(socket, refusal(code)));
-  }
-
-  function drain(): void {
-    draining = true;
-  }
-
-  function closeUnused(): void {
+/** Takes no new connections, and resolves when the last one is gone. */
+async function closeWhenUnused({ connections }: State, server: Server): Promise<void> {
+  // The HTTP server's own close would end kept connections at once, and its checks of slow requests with them.
+  const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
+  const lingersUntil = performance.now() + LINGER_MS;
+  const closeUnused = () => {
+    if (performance.now() < lingersUntil) return;
     const sockets = [...connections.keys()];
     // Node treats a connection as idle once its response is written, whether or not it is sent.
     if (sockets.every((socket) => socket.writableLength === 0)) server.closeIdleConnections();
     // And only after the first response on it.
     for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
-  }
-
-  return {
-    listen: () => listen(server, host, port),
-    broken: brokenServer(server),
-    drain,
-    async close(): Promise<void> {
-      drain();
-      // http.Server's close would end idle connections at once, and the checks for slow requests.
-      const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
-      const lingersUntil = performance.now() + LINGER_MS;
-      const sweeper = setInterval(() => performance.now() >= lingersUntil && closeUnused(), SWEEP_MS);
-      await closed;
-      clearInterval(sweeper);
-      clearInterval(watch);
-    },
   };
-};
+  const sweeper = setInterval(closeUnused, SWEEP_MS);
+  await closed;
+  clearInterval(sweeper);
+}
 
 type Head = Pick<IncomingMessage, 'headers' | 'rawHeaders' | 'httpVersion'>;
 
@@ -204,7 +222,7 @@ function cut(socket: Socket): void {
   else socket.destroy();
 }
 
-function codeOf({ code }: { code?: string }): ErrorCode {
+function codeOf({ code }: { code?: string | undefined }): ErrorCode {
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return 'request-timeout';
   return code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'malformed-request';
 }

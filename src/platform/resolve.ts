@@ -1,5 +1,6 @@
 import { type LookupAddress, promises } from 'node:dns';
 import { isIP } from 'node:net';
+import { BoundedMap } from '../bounded-map.ts';
 import { isPublicAddress } from '../dispatcher/channels/address.ts';
 import { SendError } from '../dispatcher/channels/send.ts';
 import { hostsFile } from './hosts-file.ts';
@@ -33,7 +34,7 @@ export function createResolver({ allowPrivate, limitMs, servers, hosts, now, mos
   const inHostsFile = hosts ?? hostsFile();
   const clock = now ?? (() => performance.now());
   const underWay = new Map<string, Promise<LookupAddress[]>>();
-  const failures = new Map<string, { error: unknown; until: number }>();
+  const failures = new BoundedMap<string, { error: unknown; until: number }>(MAX_FAILURES);
   const withSlot = slots(mostUnderWay ?? MOST_UNDER_WAY);
 
   async function find(name: string): Promise<LookupAddress[]> {
@@ -49,7 +50,6 @@ export function createResolver({ allowPrivate, limitMs, servers, hosts, now, mos
   }
 
   function remember(name: string, error: unknown): never {
-    if (failures.size >= MAX_FAILURES) failures.delete(failures.keys().next().value as string);
     failures.set(name, { error, until: clock() + FAILURE_MS });
     throw error;
   }

@@ -1,4 +1,5 @@
 import { base64url } from 'jose';
+import { BoundedMap } from '../bounded-map.ts';
 import type { SecretBox } from '../deps.ts';
 
 /** How many opened texts are cached. Beyond it, the oldest is dropped. */
@@ -12,7 +13,7 @@ type Key = { id: string; key: Awaited<ReturnType<typeof crypto.subtle.importKey>
  */
 export function createSecretBox(key: string, oldKeys: readonly string[] = []): SecretBox {
   const raw = [key, ...oldKeys].map(keyBytes);
-  const opened = new Map<string, string>();
+  const opened = new BoundedMap<string, string>(MAX_OPENED);
   let keys: Key[] | undefined;
 
   // Caches results, not promises: on Workers a request must not await another request's promise.
@@ -32,7 +33,6 @@ export function createSecretBox(key: string, oldKeys: readonly string[] = []): S
       const known = opened.get(sealed);
       if (known !== undefined) return known;
       const text = await decrypt(sealed, await importedKeys());
-      if (opened.size >= MAX_OPENED) opened.delete(opened.keys().next().value as string);
       opened.set(sealed, text);
       return text;
     },

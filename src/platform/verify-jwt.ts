@@ -1,4 +1,5 @@
 import { errors, type JWTVerifyGetKey, type JWTVerifyOptions, jwtVerify } from 'jose';
+import { BoundedMap } from '../bounded-map.ts';
 import type { Log, Principal, Verifier } from '../deps.ts';
 import { AppError } from '../errors.ts';
 import { invalidToken } from '../http/auth.ts';
@@ -78,13 +79,12 @@ function verifier(
 
 /** Caches verified tokens. Their expiry is still checked. */
 function remembering(verify: (token: string) => Promise<Verified>, now: () => number): Verifier {
-  const known = new Map<string, { principal: Principal; until: number }>();
+  const known = new BoundedMap<string, { principal: Principal; until: number }>(MAX_REMEMBERED);
   return async (token) => {
     const entry = known.get(token);
     if (entry && entry.until > now()) return entry.principal;
     known.delete(token);
     const { principal, exp = Number.POSITIVE_INFINITY } = await verify(token);
-    if (known.size >= MAX_REMEMBERED) known.delete(known.keys().next().value as string);
     known.set(token, { principal, until: Math.min(now() + REMEMBERED_MS, (exp + CLOCK_TOLERANCE_S) * 1000) });
     return principal;
   };

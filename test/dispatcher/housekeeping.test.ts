@@ -1,13 +1,13 @@
 // What is pruned, and what is not, whoever else is at work on it at the same moment.
 import assert from 'node:assert/strict';
 import { after, beforeEach, describe, test } from 'node:test';
-import type { Db } from '../../src/db.ts';
-import { pruneNotifications } from '../../src/dispatcher/housekeeping.ts';
+import { canceled, type Db } from '../../src/db.ts';
+import { pruneNotifications, tidyEvery } from '../../src/dispatcher/housekeeping.ts';
 import { pruneIdempotencyKeys } from '../../src/idempotency/reserve-key.ts';
 import { redriveNotification } from '../../src/notifications/store.ts';
 import { createEndpoint } from '../../src/webhook-endpoints/store.ts';
 import { connectTo, onEveryDatabase, openTestPostgres, untilBlocked } from '../support/databases.ts';
-import { inTime, noDb } from '../support/deps.ts';
+import { inTime, noDb, recordingLog } from '../support/deps.ts';
 import { execute, rowsOf } from '../support/notifications.ts';
 import { claim } from '../support/queue.ts';
 
@@ -228,3 +228,33 @@ function rowsRead(plan: Plan): number[] {
     : 0;
   return [own, ...(plan.Plans ?? []).flatMap(rowsRead)];
 }
+
+test('tidying begins again once it has ended, not while it goes on, and ends when it is told to', async () => {
+  const { promise: begun, resolve: begins } = Promise.withResolvers<void>();
+  let runs = 0;
+  const slow: Db = {
+    ...noDb,
+    run: (_, __, signal) => {
+      runs++;
+      begins();
+      return new Promise((_, reject) => signal.addEventListener('abort', () => reject(canceled())));
+    },
+  };
+  const log = recordingLog();
+  const end = tidyEvery(1, { db: slow, log }, 30);
+  await begun;
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await end();
+  assert.deepEqual([runs, log.lines], [1, []]);
+
+  const empty: Db = {
+    ...noDb,
+    run: async () => {
+      runs++;
+      return [];
+    },
+  };
+  const endAgain = tidyEvery(1, { db: empty, log }, 30);
+  while (runs < 1 + 3 * 2) await new Promise(setImmediate);
+  await endAgain();
+});

@@ -319,6 +319,11 @@ describe('stopping', () => {
     });
   }
 
+  function stopOf(service: Service): string[] {
+    const messages = service.lines.map(({ msg }) => msg);
+    return messages.slice(messages.indexOf('stopping')).filter((msg) => msg !== 'request');
+  }
+
   test('says that it is not ready, closes kept connections with their next answer, and logs each step', async (t) => {
     const database = await ownDatabase(t);
     const service = await start(t, { DATABASE_URL: database.url, SHUTDOWN_DELAY_MS: '400' });
@@ -338,11 +343,15 @@ describe('stopping', () => {
     const health = await get(agent, `${service.url}/health`);
     assert.equal(health.status, 200, 'the listener stays open until the delay is over');
     assert.equal(await exited, 0);
-    const messages = service.lines.map(({ msg }) => msg);
-    assert.deepEqual(
-      messages.slice(messages.indexOf('stopping')).filter((msg) => msg !== 'request'),
-      STOP_STEPS,
-    );
+    assert.deepEqual(stopOf(service), STOP_STEPS.toSpliced(-2, 0, 'doorbell closed'));
+  });
+
+  test('names nothing that there was not', async (t) => {
+    const { url } = await ownDatabase(t);
+    const service = await start(t, { DATABASE_URL: url, DISPATCH_ENABLED: 'false', METRICS_ADDR: 'off' });
+    assert.equal(await service.stop(), 0);
+    const without = STOP_STEPS.filter((step) => !/^(dispatcher|metrics)/.test(step));
+    assert.deepEqual(stopOf(service), without.toSpliced(-1, 0, 'doorbell closed'));
   });
 
   test('connections on which nothing was asked do not hold it up', async (t) => {

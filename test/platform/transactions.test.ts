@@ -101,7 +101,9 @@ onEveryDatabase('a batch', (db) => {
   });
 
   test('one whose caller has gone is not begun', async () => {
-    await assert.rejects(add(db, { id: 42, order: 4, price: 1 }, AbortSignal.abort()), { failure: 'canceled' });
+    const item = { id: 42, order: 4, price: 1 };
+    await assert.rejects(add(db, item, AbortSignal.abort()), { failure: 'canceled' });
+    await assert.rejects(db.run(addItem, item, AbortSignal.abort()), { failure: 'canceled' });
     assert.deepEqual(await idsOf(db, 4), []);
   });
 

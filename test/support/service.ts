@@ -24,12 +24,13 @@ export type Service = {
   output(): string;
 };
 
-/** What the log says of an orderly stop, in order. */
+/** What the log says of an orderly stop, in order; on Postgres, 'doorbell closed' after 'tidying ended'. */
 export const STOP_STEPS = [
   'stopping',
   'not ready',
   'requests finished, listener closed',
   'dispatcher stopped',
+  'tidying ended',
   'metrics listener closed',
   'database closed',
 ];

@@ -1,3 +1,4 @@
+import { BoundedMap } from '../../bounded-map.ts';
 import type { SecretBox } from '../../deps.ts';
 import { retryAfterMs } from '../retry.ts';
 import type { Attempt, Channel } from './channel.ts';
@@ -12,11 +13,10 @@ const MAX_KEYS = 10_000;
 
 /** Delivers by Standard Webhooks 1.0.0. Rejects if a secret does not open: a defect, which the dispatcher logs. */
 export function webhookChannel({ send, secrets, now, sign }: WebhookDeps): Channel {
-  const keys = new Map<string, Uint8Array<ArrayBuffer>>();
+  const keys = new BoundedMap<string, Uint8Array<ArrayBuffer>>(MAX_KEYS);
 
   async function openKey(sealed: string): Promise<Uint8Array<ArrayBuffer>> {
     const key = secretBytes(await secrets.open(sealed));
-    if (keys.size >= MAX_KEYS) keys.delete(keys.keys().next().value as string);
     keys.set(sealed, key);
     return key;
   }
