@@ -242,7 +242,7 @@ test('what looks like a token, a secret or an address in a path is told nowhere'
     client.add(`${what}: its claims`, claims);
     return `eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.${claims}.${signature}`;
   };
-  for (const where of ['/', '/api/v1/', `${HOOKS}/`, `${HOOKS}/`, `${TOLD}/`, '/problems/']) {
+  for (const where of ['/', '/api/v1/', `${HOOKS}/`, `${TOLD}/`, '/problems/']) {
     for (const own of [good, {}]) {
       const from = `${where} ${'Authorization' in own ? 'with' : 'without'} a token`;
       await ask('GET', where + jwt(`a token in ${from}`), own);
