@@ -122,7 +122,8 @@ function problemCodes(operation: Declared, resources: Resource[]): ErrorCode[] {
   const { method, scope, resource, problems } = operation;
   // Deleting a parent is refused while a child refers to it.
   const children = resources.flatMap(({ constraints = {} }) => Object.values(constraints));
-  const referred = method === 'DELETE' && children.filter(({ parent }) => parent && parent.name === resource?.name);
+  const referred =
+    method === 'DELETE' && children.filter(({ parent }) => parent !== undefined && parent === resource?.name);
   const ofChildren = (referred || []).map(({ code = 'conflict' }) => code);
   return [...new Set([...(scope ? ofApi : ofEvery), ...problems, ...ofChildren])];
 }

@@ -226,12 +226,12 @@ export function onError(constraints: () => Record<string, Constraint>) {
 }
 
 // Of a foreign key: on DELETE someone refers to the row; on any other method the parent is missing.
-function violation({ detail, code = 'conflict', parent }: Constraint, c: Ctx): AppError {
-  if (!parent || c.req.method === 'DELETE') return new AppError(code, detail);
-  const missing = `there is no such ${words(parent.name)}`;
-  return new AppError('validation-failed', 'Some values are not acceptable; see errors.', {
-    errors: [{ detail: missing, pointer: parent.pointer }],
-  });
+function violation({ detail, code = 'conflict', pointer, parent }: Constraint, c: Ctx): AppError {
+  const errorsOf = (what: string) => (pointer ? { errors: [{ detail: what, pointer }] } : {});
+  if (!parent) return new AppError(code, detail, errorsOf('is taken'));
+  if (c.req.method === 'DELETE') return new AppError(code, detail);
+  const extra = errorsOf(`there is no such ${words(parent)}`);
+  return new AppError('validation-failed', 'Some values are not acceptable; see errors.', extra);
 }
 
 export function notFound(): AppError {

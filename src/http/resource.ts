@@ -9,8 +9,10 @@ export type Constraint = {
   detail: string;
   /** `conflict` unless given. */
   code?: ErrorCode;
-  /** Of a foreign key: the resource it refers to, by name, and the member of the body that holds its id. */
-  parent?: { name: string; pointer: string };
+  /** The member of the body that has to change. */
+  pointer?: string;
+  /** Of a foreign key: the resource that it refers to, by name. */
+  parent?: string;
 };
 
 /** What a resource is. Its operations, tag, scopes, events and problems in the OpenAPI document follow from it. */

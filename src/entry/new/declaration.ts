@@ -1,0 +1,143 @@
+// What the command line says of a resource: `team name:text owner:user.id?`.
+
+export type Kind = 'text' | 'integer' | 'boolean' | 'timestamp' | 'uuid' | 'json' | 'enum' | 'reference';
+
+export type Field = {
+  /** As the API has it, in camelCase; `ownerId` for a reference `owner`. */
+  name: string;
+  kind: Kind;
+  optional: boolean;
+  unique: boolean;
+  /** Of an enum. */
+  values: string[];
+  /** Of a reference. */
+  parent?: Parent;
+};
+
+/** A resource that is there already, as far as a reference needs it. */
+export type Parent = { name: Names; table: string };
+
+/** The forms that a resource's name takes, such as `sales-team`. */
+export type Names = {
+  /** `salesTeam`, `salesTeams` */
+  camel: string;
+  camels: string;
+  /** `SalesTeam`, `SalesTeams` */
+  pascal: string;
+  pascals: string;
+  /** `sales-teams`: the folder and the path. */
+  path: string;
+  /** `sales_teams` */
+  table: string;
+  /** `sales team` */
+  words: string;
+};
+
+export type Declaration = { names: Names; fields: Field[] };
+
+/** What is wrong with the command line, in words for whoever wrote it. */
+export class DeclarationError extends Error {}
+
+const NAME = /^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/;
+const FIELD = /^[a-z][a-zA-Z0-9]*$/;
+const VALUE = /^[a-z][a-z0-9_-]*$/;
+const KINDS: readonly string[] = ['text', 'integer', 'boolean', 'timestamp', 'uuid', 'json', 'enum'];
+
+/** Members that every resource has, and `user`, whose member in events a field would hide. */
+const OWN = ['id', 'version', 'createdAt', 'updatedAt'];
+/** Words of Postgres that cannot name a column, and words that cannot name a variable. */
+const RESERVED = new Set(
+  `all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create current
+  default deferrable desc distinct do else end except false fetch for foreign from grant group having in initially
+  intersect into lateral leading limit localtime localtimestamp not null offset on only or order placing primary
+  references returning select session some symmetric table then to trailing true union unique user using variadic when
+  where window with authorization binary collation concurrently cross freeze full ilike inner is isnull join left like
+  natural notnull outer overlaps right similar tablesample verbose
+  arguments await break catch class const continue debugger delete enum eval export extends finally function if
+  implements import instanceof interface let new package private protected public return static super switch this throw
+  try typeof undefined var void while yield lazy sql text view z id json email instant integer boolean index uuid`.split(
+    /\s+/,
+  ),
+);
+
+export const namesOf = (name: string, plural = `${name}s`): Names => {
+  const camel = camelCase(name);
+  const camels = camelCase(plural);
+  return {
+    camel,
+    camels,
+    pascal: capitalized(camel),
+    pascals: capitalized(camels),
+    path: plural,
+    table: plural.replaceAll('-', '_'),
+    words: name.replaceAll('-', ' '),
+  };
+};
+
+/**
+ * Reads the command line. `find` tells which resources there are, by their singular names. Throws DeclarationError with
+ * everything that is wrong.
+ */
+export function parseDeclaration(
+  [name = '', ...fields]: string[],
+  plural: string | undefined,
+  find: (name: string) => Parent | undefined,
+): Declaration {
+  const wrong: string[] = [];
+  const complain = (what: string) => void wrong.push(what);
+  for (const each of [name, plural ?? name]) {
+    if (!NAME.test(each))
+      complain(`${each || 'the name'} must be lower-case words joined by hyphens, such as sales-team`);
+    else if (each.length > 30) complain(`${each} is longer than 30 characters`);
+  }
+  const names = namesOf(name, plural);
+  for (const each of new Set([names.camel, names.camels])) if (isReserved(each)) complain(`${each} is a reserved word`);
+  if (fields.length === 0) complain('name at least one field, such as name:text');
+
+  const parsed = fields.flatMap((field) => parseField(field, find, complain));
+  const seen = new Set<string>(OWN);
+  for (const { name: each } of parsed) {
+    if (seen.has(each)) complain(`${each} is there already`);
+    seen.add(each);
+    const constraint = `${names.table}_${snakeCase(each)}_${names.table}_id_fk`;
+    if (constraint.length > 63) complain(`${each} is too long: Postgres would cut the name of its constraint`);
+  }
+  if (wrong.length > 0) throw new DeclarationError(wrong.join('\n'));
+  return { names, fields: parsed };
+}
+
+function parseField(
+  field: string,
+  find: (name: string) => Parent | undefined,
+  complain: (what: string) => void,
+): Field[] {
+  const optional = field.endsWith('?');
+  const [name = '', type = '', ...rest] = (optional ? field.slice(0, -1) : field).split(':');
+  const unique = rest.at(-1) === 'unique';
+  const values = (type === 'enum' ? (rest[0] ?? '') : '').split(',').filter((value) => value !== '');
+  const known = rest.length - (unique ? 1 : 0) - (type === 'enum' ? 1 : 0);
+  const isName = FIELD.test(name) && name.length <= 30;
+  if (!isName) complain(`${field}: a field is camelCase, of at most 30 characters, such as startsAt:timestamp`);
+  if (isName && isReserved(name) && !type.includes('.')) complain(`${name} is a reserved word: choose another name`);
+  if (known !== 0) complain(`${field}: after the type only "unique" can follow, and the values of an enum`);
+  if (type === 'enum' && (values.length < 2 || !values.every((value) => VALUE.test(value)))) {
+    complain(`${field}: an enum has two or more lower-case values, such as plan:enum:free,pro`);
+  }
+  if (unique && ['boolean', 'json', 'enum'].includes(type)) complain(`${field}: a ${type} cannot be unique`);
+  if (type.endsWith('.id')) {
+    const parent = find(type.slice(0, -'.id'.length));
+    if (parent) return [{ name: `${name}Id`, kind: 'reference', optional, unique, values, parent }];
+    complain(`${field}: there is no resource ${type.slice(0, -'.id'.length)}`);
+    return [];
+  }
+  if (!KINDS.includes(type)) {
+    complain(`${field}: a type is one of ${KINDS.join(', ')}, or a reference such as user.id`);
+    return [];
+  }
+  return [{ name, kind: type as Kind, optional, unique, values }];
+}
+
+const isReserved = (name: string) => RESERVED.has(name) || RESERVED.has(snakeCase(name));
+export const capitalized = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
+export const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+const camelCase = (name: string) => name.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());

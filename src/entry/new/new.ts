@@ -1,0 +1,92 @@
+// npm run new -- team name:text owner:user.id?: a resource with its migration and its tests.
+import { spawnSync } from 'node:child_process';
+import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type Declaration, DeclarationError, namesOf, type Parent, parseDeclaration } from './declaration.ts';
+import { filesOf } from './files.ts';
+
+const ROOT = join(import.meta.dirname, '../../..');
+const USAGE = `usage: npm run new -- <resource> <field>… [--plural <resources>]
+
+  npm run new -- team name:text owner:user.id?
+  npm run new -- invoice number:text:unique customer:user.id due:timestamp? paid:boolean state:enum:draft,sent --plural invoices
+
+A field is name:type. Types: text, integer, boolean, timestamp, uuid, json, enum:a,b,c, or a reference such as user.id.
+Then :unique, and a ? for a field that may be left out.`;
+
+try {
+  const { values, positionals } = parseArgs({ options: { plural: { type: 'string' } }, allowPositionals: true });
+  if (positionals.length === 0) throw new DeclarationError(USAGE);
+  const parents = parentsIn(ROOT);
+  create(parseDeclaration(positionals, values.plural, (name) => parents.get(name)));
+} catch (error) {
+  if (!(error instanceof DeclarationError) && !(error as Error & { code?: string }).code?.startsWith('ERR_PARSE_ARGS'))
+    throw error;
+  process.stderr.write(`${(error as Error).message}\n`);
+  process.exitCode = 1;
+}
+
+/** The resources that a reference can name, by their singular names: those with a view of a table of their own. */
+function parentsIn(root: string): Map<string, Parent> {
+  const found = new Map<string, Parent>();
+  for (const path of globSync('src/*/schema.ts', { cwd: root })) {
+    const text = readFileSync(join(root, path), 'utf8');
+    const [, camels, table] = /^export const (\w+) = pgTable\(\s*'(\w+)'/m.exec(text) ?? [];
+    const [, pascal = ''] = /^export const \w+ = view\('(\w+)', /m.exec(text) ?? [];
+    const name = pascal.replace(/(?<=.)[A-Z]/g, '-$&').toLowerCase();
+    if (camels && table) found.set(name, { name: { ...namesOf(name, basename(dirname(path))), camels }, table });
+  }
+  return found;
+}
+
+function create(declaration: Declaration): void {
+  const { names } = declaration;
+  const files = filesOf(declaration);
+  const taken = [`src/${names.path}`, `test/${names.path}`].filter((path) => existsSync(join(ROOT, path)));
+  if (taken.length > 0) throw new DeclarationError(`${taken.join(' and ')} is there already: nothing was written`);
+  const appPath = join(ROOT, 'src/app.ts');
+  const app = mounted(readFileSync(appPath, 'utf8'), declaration);
+
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(ROOT, path)), { recursive: true });
+    writeFileSync(join(ROOT, path), text, { flag: 'wx' });
+  }
+  writeFileSync(appPath, app);
+  run('biome', 'check', '--write', '--error-on-warnings', 'src/app.ts', ...Object.keys(files));
+  run('drizzle-kit', 'generate', '--name', names.table);
+  say(`
+Created ${Object.keys(files).join('\n        ')}
+        a migration in drizzle/, and a line in src/app.ts
+
+Next:
+  npm run check                                   types, lint
+  npm test -- test/${names.path}/${names.path}.test.ts${' '.repeat(Math.max(1, 31 - 2 * names.path.length))}on every database
+  npm test                                        everything, on every runtime
+  npm run dev                                     applies the migration and serves /api/v1/${names.path}
+A rule of your own belongs in src/${names.path}/routes.ts or, where it depends on the database, in store.ts; its test in
+test/${names.path}/${names.path}.test.ts. To add a field: its column, its input and its example in schema.ts, then
+npm run db:generate.
+`);
+}
+
+/** app.ts with one import and one line more. */
+function mounted(app: string, { names }: Declaration): string {
+  const last = app.lastIndexOf("  .route('/api/v1/");
+  const end = app.indexOf(';', last);
+  if (last < 0 || end < 0)
+    throw new DeclarationError("src/app.ts has no line .route('/api/v1/…') to put one after: nothing was written");
+  const route = `${app.slice(0, end)}\n  .route('/api/v1/${names.path}', ${names.camels}Routes)${app.slice(end)}`;
+  return `import { ${names.camels}Routes } from './${names.path}/routes.ts';\n${route}`;
+}
+
+function run(command: string, ...args: string[]): void {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: ROOT, encoding: 'utf8' });
+  if (status === 0) return;
+  process.stderr.write(`${stdout}${stderr}${error ?? ''}\n${command} failed; the files are written all the same\n`);
+  process.exit(1);
+}
+
+function say(text: string): void {
+  process.stdout.write(text);
+}
