@@ -17,9 +17,7 @@ const FLOORS = [
   ['outbox'],
   ['http'],
   ['system'],
-  ['users'],
-  ['notifications'],
-  ['webhook-endpoints'],
+  ['resources'],
   ['dispatcher'],
   ['docs'],
   ['app.ts'],
@@ -29,7 +27,11 @@ const FLOORS = [
   ['worker-cron'],
 ];
 
-const RESOURCES = ['users', 'notifications', 'webhook-endpoints'];
+/** Folders that app.ts mounts under /api/v1: each is a resource, and all are on one floor. */
+const RESOURCES = Array.from(
+  readFileSync(join(root, 'src/app.ts'), 'utf8').matchAll(/^import \{ \w+ \} from '\.\/([\w-]+)\/routes\.ts';$/gm),
+  (found) => found[1] as string,
+).filter((folder) => !['docs', 'system'].includes(folder));
 const DRIVERS = /^(node:|cloudflare:|pg$|undici(\/|$)|@electric-sql\/|@neondatabase\/|@hono\/node-server|prom-client$)/;
 const MAY_HOLD_SQL =
   /^(db|view|table-store|.*\/(store|schema)|idempotency\/reserve-key|outbox\/(enqueue|reseal)|dispatcher\/(claims|settlements|depth|housekeeping))\.ts$/;
@@ -54,7 +56,21 @@ function folderOf(path: string): string {
   return path.split('/')[0] as string;
 }
 
-const floorOf = (path: string) => FLOORS.findIndex((floor) => floor.includes(folderOf(path)));
+function floorOf(path: string): number {
+  const folder = folderOf(path);
+  return FLOORS.findIndex((floor) => floor.includes(RESOURCES.includes(folder) ? 'resources' : folder));
+}
+
+const areResources = (...paths: string[]) => paths.every((path) => RESOURCES.includes(folderOf(path)));
+
+/** Whether `to` leads back to `from`, from one resource to the next. */
+function isCircular(from: string, to: string, files: Record<string, string>): boolean {
+  const reached = new Set([folderOf(to)]);
+  for (const folder of reached) {
+    for (const each of importsOf(files)) if (folderOf(each.from) === folder) reached.add(folderOf(each.to));
+  }
+  return reached.has(folderOf(from));
+}
 
 /** What breaks the rules, in words. */
 function violations(files: Record<string, string>): string[] {
@@ -67,10 +83,10 @@ function violations(files: Record<string, string>): string[] {
     if (/^drizzle-orm/.test(to) && !isOutside && !MAY_HOLD_SQL.test(from)) complain('SQL stays in its own files');
     if (!/^(\.\.\/worker-cron\/|[\w-]+\/|[\w-]+\.ts$)/.test(to) || !to.endsWith('.ts')) continue;
     if (floorOf(from) < 0) complain(`${folder} has no floor`);
-    else if (folderOf(to) !== folder && floorOf(to) >= floorOf(from)) complain('an import goes down, never up');
-    if (folderOf(to) !== folder && RESOURCES.includes(folder) && /\/(store|routes)\.ts$/.test(to)) {
-      complain("no resource imports another's store or routes");
-    }
+    else if (folderOf(to) !== folder && areResources(from, to)) {
+      if (!to.endsWith('/schema.ts')) complain("no resource imports another's store or routes");
+      if (isCircular(from, to, files)) complain('no two resources import each other');
+    } else if (folderOf(to) !== folder && floorOf(to) >= floorOf(from)) complain('an import goes down, never up');
     if (folder === 'platform' && /\/(routes|store)\.ts$/.test(to) && !to.startsWith('rate-limits/')) {
       complain('an adapter knows its port, and nothing of who uses it');
     }
@@ -106,7 +122,7 @@ test('the first of several processes loads none of the app and no database drive
 
 test('each rule refuses what breaks it', () => {
   const planted: [path: string, line: string, rule: RegExp][] = [
-    ['notifications/store.ts', "import { viewOf } from '../webhook-endpoints/schema.ts';", /down, never up/],
+    ['notifications/store.ts', "import { app } from '../app.ts';", /down, never up/],
     ['outbox/enqueue.ts', "import type { Delivery } from '../dispatcher/claims.ts';", /down, never up/],
     ['http/auth.ts', "import {\n  notifications,\n} from '../notifications/schema.ts';", /down, never up/],
     ['dispatcher/dispatch.ts', "import { app } from '../app.ts';", /down, never up/],
@@ -124,4 +140,10 @@ test('each rule refuses what breaks it', () => {
     assert.match(found ?? 'nothing', rule, line);
     assert.deepEqual(others, []);
   }
+  const circle = {
+    'notifications/store.ts': "import { view } from '../webhook-endpoints/schema.ts';",
+    'webhook-endpoints/routes.ts': "import { NotificationView } from '../notifications/schema.ts';",
+  };
+  for (const found of violations(circle)) assert.match(found, /import each other/);
+  assert.equal(violations(circle).length, 2);
 });

@@ -160,16 +160,10 @@ function examplesOf(operations: Declared[], resources: Resource[]): object {
 
 /** As JSON Schema 2020-12; a schema with an id becomes a component. */
 function schemaOf(schema: z.ZodType, io: 'input' | 'output', schemas: Json): object {
-  const {
-    $schema: _,
-    $defs = {},
-    id,
-    ...whole
-  } = z.toJSONSchema(schema, { io, override: plain, unrepresentable: 'any' }) as Json;
-  for (const [name, { id: _, ...part }] of Object.entries($defs as Record<string, Json>)) schemas[name] = within(part);
-  if (typeof id !== 'string') return within(whole) as object;
-  schemas[id] = within(whole);
-  return refer('schemas', id);
+  const options = { io, override: plain, unrepresentable: 'any' } as const;
+  const { $schema: _, $defs = {}, ...whole } = z.toJSONSchema(schema, options) as Json;
+  for (const [name, part] of Object.entries($defs as Json)) schemas[name] = within(part);
+  return within(whole) as object;
 }
 
 // References are to the document's components, and null is a type beside another.

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { app } from '../app.ts';
+import { scopesOf } from '../http/operation.ts';
 import { openPgliteClient } from '../platform/db-pglite.ts';
 import { pgliteBackend, startNeonEndpoint } from '../platform/neon-endpoint.ts';
 import { type Config, ConfigError, parseConfig } from './config.ts';
@@ -42,7 +44,7 @@ async function main(): Promise<number> {
   const url = `http://${config.host}:${config.port}`;
   let outcome = await Promise.race([ready(url), ended, signaled]);
   if (outcome === 'ready') {
-    await printWelcome(config, url);
+    await printWelcome(config, url, scopesOf(app.routes));
     process.stdout.write(`The cron trigger fires every ${CRON_S} s, and by hand:\n\ncurl '${url}${CRON_PATH}'\n\n`);
     const ticks = setInterval(() => void fetch(url + CRON_PATH).catch(() => {}), CRON_S * 1000);
     outcome = await Promise.race([ended, signaled]);

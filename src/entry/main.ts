@@ -3,6 +3,7 @@ import { type Deps, noMetrics } from '../deps.ts';
 import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
 import { queueDepth } from '../dispatcher/depth.ts';
 import { tidyEvery } from '../dispatcher/housekeeping.ts';
+import { scopesOf } from '../http/operation.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
 import type { CreateServer } from '../platform/server.ts';
 import type { Signals } from '../platform/signals.ts';
@@ -123,8 +124,9 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     if (metricsServer) log.info('metrics listening', { url: `${await metricsServer.listen()}/metrics` });
     const url = await server.listen();
     log.info(worker ? 'worker listening' : 'listening', { url });
-    if (worker) worker.listening(url);
-    else if (!config.production) await printWelcome(config, url);
+    const scopes = scopesOf(app.routes);
+    if (worker) worker.listening({ url, scopes });
+    else if (!config.production) await printWelcome(config, url, scopes);
 
     // 9 Wait for a signal, a dead server or a dead worker.
     const asked = Promise.race([signaled, worker?.orphaned ?? forever]);

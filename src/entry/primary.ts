@@ -6,7 +6,7 @@ import { listen } from '../platform/listen.ts';
 import { createMetricsServer } from '../platform/metrics-server.ts';
 import { keepProcesses } from '../platform/processes.ts';
 import type { Signals } from '../platform/signals.ts';
-import { workerVariable } from '../platform/worker.ts';
+import { type Listening, workerVariable } from '../platform/worker.ts';
 import { type Config, parseConfig, warn } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import type { LogAt } from './start.ts';
@@ -59,7 +59,7 @@ export async function primary(fork: Fork, logAt: LogAt, signals: Signals): Promi
     if (metricsServer) log.info('metrics listening', { url: `${await metricsServer.listen()}/metrics` });
     port = await freePort(config);
     processes.start();
-    const failed = processes.listening.then((url) => welcome(config, url, count, log));
+    const failed = processes.listening.then((where) => welcome(config, where, count, log));
 
     // 7 Wait for a signal, a dead server, or workers that cannot be replaced.
     const why = await Promise.race([signaled, failed, metricsServer?.broken ?? forever, processes.broken]);
@@ -78,9 +78,9 @@ export async function primary(fork: Fork, logAt: LogAt, signals: Signals): Promi
   process.exit(failure || !clean ? 1 : 0);
 }
 
-async function welcome(config: Config, url: string, count: number, log: Log): Promise<never> {
+async function welcome(config: Config, { url, scopes }: Listening, count: number, log: Log): Promise<never> {
   log.info('listening', { url, processes: count });
-  if (!config.production) await (await import('./welcome.ts')).printWelcome(config, url);
+  if (!config.production) await (await import('./welcome.ts')).printWelcome(config, url, scopes);
   return forever;
 }
 

@@ -158,3 +158,7 @@ export const resourcesOf = (routes: readonly Routed[]): Resource[] => [
 /** Every constraint that some resource declares, by its name. */
 export const constraintsOf = (routes: readonly Routed[]): Record<string, Constraint> =>
   Object.assign({}, ...resourcesOf(routes).map(({ constraints }) => constraints));
+
+/** Every scope that some operation requires, separated by spaces. */
+export const scopesOf = (routes: readonly Routed[]): string =>
+  [...new Set(operationsOf(routes).flatMap(({ scope }) => scope ?? []))].join(' ');

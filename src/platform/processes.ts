@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { kill } from 'node:process';
 import type { Log } from '../deps.ts';
-import type { FromWorker, ToWorker } from './worker.ts';
+import type { FromWorker, Listening, ToWorker } from './worker.ts';
 
 /** How many replacements in a row may exit before they listen. */
 const FAILURES_MAX = 5;
@@ -26,7 +26,7 @@ type Question = { awaited: Set<Child>; answers: Map<number, object[]>; done: () 
 export function keepProcesses({ count, fork, log, onDeath }: Options) {
   const children = new Map<number, Child>();
   const questions = new Map<number, Question>();
-  const listening = Promise.withResolvers<string>();
+  const listening = Promise.withResolvers<Listening>();
   const broken = Promise.withResolvers<never>();
   const gone = Promise.withResolvers<boolean>();
   let complete = false;

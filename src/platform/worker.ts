@@ -11,7 +11,9 @@ const SHARE_MS = 10;
 /** A message from the primary. `queue` asks for metrics that are the same in every process. */
 export type ToWorker = { scrape: number; queue: boolean } | { taken: Taken };
 /** A message from a worker. */
-export type FromWorker = { listening: string } | { scraped: number; metrics: object[] } | { taken: Taken };
+export type FromWorker = { listening: Listening } | { scraped: number; metrics: object[] } | { taken: Taken };
+/** Where a worker listens, and every scope that its operations require. */
+export type Listening = { url: string; scopes: string };
 /** How many requests were counted, by key of the rate limit. */
 type Taken = [key: string, times: number][];
 
@@ -24,7 +26,7 @@ export type Worker = {
   /** Resolves with the reason to stop when the primary is gone. */
   orphaned: Promise<string>;
   /** Tells the primary that this worker listens. */
-  listening(url: string): void;
+  listening(where: Listening): void;
   /** Answers scrapes with the result of `collect`; with `queue`, the database's metrics are included. */
   onScrape(collect: (queue: boolean) => Promise<object[]>): void;
   /** Shares a limiter between processes: each hears of the others' counts a moment later. */
@@ -56,7 +58,7 @@ export function thisWorker(): Worker | undefined {
       // Deno reports no end of a channel while a message is on its way.
       setInterval(() => process.ppid !== primary && tell(), LOOK_MS).unref();
     }),
-    listening: (url) => send({ listening: url }),
+    listening: (where) => send({ listening: where }),
     onScrape: (collect) =>
       hearing.push(async (message) => {
         if (!('scrape' in message)) return;

@@ -6,11 +6,17 @@ const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 /** A collection: where it is, something new as POST takes it, and a change of that as PUT takes it. */
-type Resource<T extends object> = { path: string; make: () => T; change: (body: T) => T };
+type Resource<T extends object> = {
+  path: string;
+  /** May create what it refers to. */
+  make: (call: Call) => T | Promise<T>;
+  change: (body: T) => T;
+};
 
 /** What a client may rely on of every collection alike. */
 export function resource<T extends object>(target: () => Target, { path: list, make, change }: Resource<T>): void {
-  async function created(call: Call, body = make()) {
+  async function created(call: Call) {
+    const body = await make(call);
     const answer = await call('POST', list, { body });
     assert.equal(answer.status, 201, answer.text);
     return { body, ...(answer.json as { id: string }) };
@@ -20,7 +26,7 @@ export function resource<T extends object>(target: () => Target, { path: list, m
     const call = caller(target);
 
     test('one is created, read, replaced and deleted', async () => {
-      const body = make();
+      const body = await make(call);
       const made = await call('POST', list, { body });
       assert.equal(made.status, 201, made.text);
       // What is shown once.
@@ -120,7 +126,7 @@ export function resource<T extends object>(target: () => Target, { path: list, m
     });
 
     test('a repeated POST under one Idempotency-Key has one effect and the same answer', async () => {
-      const body = make();
+      const body = await make(call);
       const key = `"${unique()}"`;
       const post = (headers: Record<string, string>, of: unknown = body) => call('POST', list, { body: of, headers });
       const first = await post({ 'Idempotency-Key': key });
@@ -136,7 +142,7 @@ export function resource<T extends object>(target: () => Target, { path: list, m
       }
       assertProblem(await post({ 'Idempotency-Key': key }, change(body)), 422, 'idempotency-key-reused');
       const stranger = caller(target);
-      const theirs = await stranger('POST', list, { body: make(), headers: { 'Idempotency-Key': key } });
+      const theirs = await stranger('POST', list, { body: await make(stranger), headers: { 'Idempotency-Key': key } });
       assert.equal(theirs.status, 201);
       for (const bad of ['""', '"unclosed', 'two words', 'x'.repeat(256), '"é"', 'a,b']) {
         assertProblem(await post({ 'Idempotency-Key': bad }), 400, 'invalid-idempotency-key');
@@ -145,9 +151,9 @@ export function resource<T extends object>(target: () => Target, { path: list, m
 
     test('a refused request leaves no claim on its key', async () => {
       const headers = { 'Idempotency-Key': unique() };
-      const refused = await call('POST', list, { body: { ...make(), unknown: 1 }, headers });
+      const refused = await call('POST', list, { body: { ...(await make(call)), unknown: 1 }, headers });
       assertProblem(refused, 422, 'validation-failed');
-      assert.equal((await call('POST', list, { body: make(), headers })).status, 201);
+      assert.equal((await call('POST', list, { body: await make(call), headers })).status, 201);
     });
   });
 }

@@ -1,6 +1,8 @@
+import { collections } from '../support/collections.ts';
 import { errors } from './errors.ts';
+import { resource } from './resource.ts';
 import { system } from './system.ts';
-import type { Target } from './target.ts';
+import type { Call, Target } from './target.ts';
 import { users } from './users.ts';
 import { webhooks } from './webhooks.ts';
 import { words } from './words.ts';
@@ -8,6 +10,11 @@ import { words } from './words.ts';
 /** Everything a client may rely on, over HTTP, knowing nothing of the runtime behind the URL. */
 export function conformance(target: () => Target): void {
   system(target);
+  for (const { path, make, change } of collections) {
+    const list = `/api/v1${path}`;
+    const post = (call: Call) => (to: string, body: object) => call('POST', `/api/v1${to}`, { body });
+    resource(target, { path: list, make: (call) => make(post(call)), change });
+  }
   users(target);
   errors(target);
   webhooks(target);

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { assertSigned, type Hook, type Sink, startSink } from '../support/sink.ts';
-import { resource } from './resource.ts';
 import { assertProblem, type Call, caller, type Target, unique, uniqueEmail } from './target.ts';
 
 const USERS = '/api/v1/users';
@@ -18,8 +17,6 @@ async function created(call: Call, body = newUser()) {
 }
 
 export function users(target: () => Target): void {
-  resource(target, { path: USERS, make: newUser, change: (body) => ({ ...body, name: 'Countess' }) });
-
   describe('users', () => {
     const call = caller(target);
 

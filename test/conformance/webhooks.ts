@@ -1,17 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { assertSigned, type Hook, type Sink, startSink } from '../support/sink.ts';
-import { resource } from './resource.ts';
-import {
-  type Answer,
-  assertProblem,
-  type Call,
-  caller,
-  newEndpoint,
-  type Target,
-  unique,
-  uniqueEmail,
-} from './target.ts';
+import { type Answer, assertProblem, type Call, caller, type Target, unique, uniqueEmail } from './target.ts';
 
 const UNKNOWN = '01900000-0000-7000-8000-000000000000';
 const HOOKS = '/api/v1/webhook-endpoints';
@@ -40,12 +30,6 @@ export function webhooks(target: () => Target): void {
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
   }
-
-  resource(target, {
-    path: HOOKS,
-    make: newEndpoint,
-    change: (body) => ({ ...body, description: 'Changed' }),
-  });
 
   describe('webhook endpoints', () => {
     test('an endpoint is registered, read, replaced, listed and deleted, its secret shown once', async () => {

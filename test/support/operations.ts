@@ -1,6 +1,7 @@
 // Every operation of the API, once, each so that it goes well: what it costs is counted around it.
 import assert from 'node:assert/strict';
 import { type Answer, type Call, newEndpoint, newNotice, unique } from '../conformance/target.ts';
+import { collections } from './collections.ts';
 import { query } from './postgres-server.ts';
 import { userOperations } from './users.ts';
 
@@ -36,9 +37,6 @@ export async function everyOperation(call: Call, database: string, around: Aroun
   const hooks = '/api/v1/webhook-endpoints';
   const hook = { ...newEndpoint(), events: ['*'] };
   const hookId = (await ask(`POST ${hooks}`, hooks, hook, key)).json.id;
-  await ask(`GET ${hooks}`, hooks);
-  await ask(`GET ${hooks}/{id}`, `${hooks}/${hookId}`);
-  await ask(`PUT ${hooks}/{id}`, `${hooks}/${hookId}`, hook, { 'If-Match': '"1"' });
   await ask(`POST ${hooks}/{id}/rotate-secret`, `${hooks}/${hookId}/rotate-secret`);
 
   const told = '/api/v1/notifications';
@@ -49,7 +47,15 @@ export async function everyOperation(call: Call, database: string, around: Aroun
   await query(database, DIE, [id]);
   await ask(`POST ${told}/{id}/redrive`, `${told}/${id}/redrive`);
   await ask(`POST ${told}/{id}/cancel`, `${told}/${id}/cancel`);
-  await ask(`DELETE ${hooks}/{id}`, `${hooks}/${hookId}`);
+  for (const { path, make, change } of collections) {
+    const list = `/api/v1${path}`;
+    const body = await make((to, parent) => call('POST', `/api/v1${to}`, { body: parent }));
+    const { id: made } = (await ask(`POST ${list}`, list, body, { 'Idempotency-Key': unique() })).json;
+    await ask(`GET ${list}`, list);
+    await ask(`GET ${list}/{id}`, `${list}/${made}`);
+    await ask(`PUT ${list}/{id}`, `${list}/${made}`, change(body), { 'If-Match': '"1"' });
+    await ask(`DELETE ${list}/{id}`, `${list}/${made}`);
+  }
   await userOperations(ask);
 
   const { paths } = (await call('GET', '/openapi.json')).json as { paths: Record<string, object> };

@@ -1,7 +1,9 @@
 import { createHmac } from 'node:crypto';
+import { app } from '../../src/app.ts';
+import { scopesOf } from '../../src/http/operation.ts';
 import { SECRET } from './deps.ts';
 
-export const ALL_SCOPES = 'users:read users:write webhooks:read webhooks:write notifications:read notifications:write';
+export const ALL_SCOPES = scopesOf(app.routes);
 
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
 

@@ -9,6 +9,7 @@ import {
   removeEndpoint,
   updateEndpoint,
 } from '../../src/webhook-endpoints/store.ts';
+import { collectionOn } from '../support/collections.ts';
 import { onEveryDatabase } from '../support/databases.ts';
 import { rowsOf } from '../support/notifications.ts';
 
@@ -26,6 +27,10 @@ async function created(db: Db, url: string) {
 }
 
 onEveryDatabase('the store of webhook endpoints', (db) => {
+  test('an endpoint is created, found, listed, replaced and deleted, and sends no event', async () => {
+    await collectionOn(db, '/webhook-endpoints').livesThrough([]);
+  });
+
   test('a replacement raises the version, and is refused for another version or a missing endpoint', async () => {
     const change = { ...(await created(db, 'https://example.com/a')), url: 'https://example.com/b', versions: '{1}' };
     const changed = await updateEndpoint(db, change, signal);

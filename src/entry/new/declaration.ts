@@ -1,6 +1,6 @@
 // What the command line says of a resource: `team name:text owner:user.id?`.
 
-export type Kind = 'text' | 'integer' | 'boolean' | 'timestamp' | 'uuid' | 'json' | 'enum' | 'reference';
+type Kind = 'text' | 'integer' | 'boolean' | 'timestamp' | 'uuid' | 'json' | 'enum' | 'reference';
 
 export type Field = {
   /** As the API has it, in camelCase; `ownerId` for a reference `owner`. */
@@ -138,6 +138,6 @@ function parseField(
 }
 
 const isReserved = (name: string) => RESERVED.has(name) || RESERVED.has(snakeCase(name));
-export const capitalized = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
+const capitalized = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
 export const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const camelCase = (name: string) => name.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());

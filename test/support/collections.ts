@@ -1,0 +1,183 @@
+// Every collection that the app declares, with bodies made from what it declares: a new resource inherits the tests.
+import assert from 'node:assert/strict';
+import * as z from 'zod';
+import { app } from '../../src/app.ts';
+import type { Db } from '../../src/db.ts';
+import { operationsOf } from '../../src/http/operation.ts';
+import type { Resource } from '../../src/http/resource.ts';
+import { unique, uniqueEmail } from '../conformance/target.ts';
+import { apiOn } from './api.ts';
+import { rowsOf } from './notifications.ts';
+
+type Body = Record<string, unknown>;
+type Property = { type?: string | string[]; format?: string; enum?: string[]; anyOf?: Property[] };
+/** Creates one, wherever the tests are: in a server, or in the app itself. */
+type Post = (path: string, body: Body) => Promise<{ json: { id: string } }>;
+
+export type Collection = {
+  /** Below /api/v1. */
+  path: string;
+  resource: Resource;
+  /** A body as POST takes it, another with every call. Creates the parents that it needs. */
+  make(post: Post): Promise<Body>;
+  /** The body with another value somewhere. */
+  change(body: Body): Body;
+};
+
+const operations = operationsOf(app.routes);
+
+export const collections: Collection[] = operations.flatMap(({ method, path, resource, takes }) => {
+  const input = takes.find(({ target }) => target === 'json')?.schema;
+  const isReplaced = operations.some((other) => other.method === 'PUT' && other.path === `${path}/:id`);
+  if (method !== 'POST' || !isReplaced || !resource || !input) return [];
+  return collectionOf(path.replace('/api/v1', ''), resource, input);
+});
+
+function collectionOf(path: string, resource: Resource, input: () => z.ZodType): Collection {
+  const { id, examples: [example] = [] } = input().meta() as { id: string; examples?: [Body] };
+  assert.ok(example, `${path} has no example`);
+  const { $defs = {} } = z.toJSONSchema(input(), { io: 'input', unrepresentable: 'any' });
+  const { properties = {} } = $defs[id] as { properties?: Record<string, Property> };
+  const constrained = Object.values(resource.constraints ?? {}).flatMap(({ pointer, parent }) =>
+    pointer ? { name: pointer.slice(2), parent } : [],
+  );
+  return {
+    path,
+    resource,
+    async make(post) {
+      const body = { ...example };
+      for (const [name, property] of Object.entries(properties)) {
+        if (property.format === 'email') body[name] = uniqueEmail();
+      }
+      for (const { name, parent } of constrained) {
+        if (!parent) body[name] = uniqueValue(properties[name] as Property, example[name]);
+        else if (example[name] !== null) body[name] = await newParent(parent, post);
+      }
+      return body;
+    },
+    change(body) {
+      for (const [name, property] of Object.entries(properties)) {
+        const isFree = !constrained.some((other) => other.name === name) && property.format !== 'email';
+        const other = isFree ? otherValue(property, body[name]) : undefined;
+        if (other !== undefined) return { ...body, [name]: other };
+      }
+      throw new Error(`${path} has nothing that can be changed`);
+    },
+  };
+}
+
+async function newParent(name: string, post: Post): Promise<string> {
+  const parent = collections.find(({ resource }) => resource.name === name);
+  assert.ok(parent, `there is no ${name} to refer to`);
+  return (await post(parent.path, await parent.make(post))).json.id;
+}
+
+const typeOf = ({ type, anyOf }: Property): Property['type'] => type ?? anyOf?.[0]?.type;
+
+function uniqueValue(property: Property, example: unknown): unknown {
+  if (property.format === 'uuid' || property.anyOf?.[0]?.format === 'uuid') return crypto.randomUUID();
+  if (property.format === 'date-time' || property.anyOf?.[0]?.format === 'date-time') {
+    return new Date(Math.floor(Math.random() * 4e12)).toISOString();
+  }
+  return typeOf(property) === 'integer' ? Math.floor(Math.random() * 2 ** 31) : `${example} ${unique()}`;
+}
+
+function otherValue(property: Property, value: unknown): unknown {
+  if (property.enum) return property.enum.find((other) => other !== value);
+  if (property.format) return undefined;
+  switch (typeof value) {
+    case 'string':
+      // A URL is one still.
+      return `${value}-2`;
+    case 'number':
+      return value + 1;
+    case 'boolean':
+      return !value;
+    default:
+      return undefined;
+  }
+}
+
+const NOWHERE = '01900000-0000-7000-8000-000000000000';
+
+/** The properties of a collection that are the database's business, through the app itself on `db`. */
+export function collectionOn(db: Db, path: string) {
+  const call = apiOn(db);
+  const found = collections.find((each) => each.path === path);
+  assert.ok(found, `${path} is no collection`);
+  const { make, change, resource } = found;
+  const post: Post = async (to, body) => {
+    const answer = await call('POST', to, { body });
+    assert.equal(answer.status, 201, JSON.stringify(answer.json));
+    return answer;
+  };
+  const parentOf = (member: string) => {
+    const { parent } = Object.values(resource.constraints ?? {}).find(({ pointer }) => pointer === `#/${member}`) ?? {};
+    assert.ok(parent, `${member} is no reference`);
+    return parent;
+  };
+
+  return {
+    /** Created, found, listed, replaced, deleted: each change sends its event, with the resource as it then is. */
+    async livesThrough(events: string[]): Promise<void> {
+      const hook = { url: 'https://example.com/', events: events.length > 0 ? events : ['nothing.ever'] };
+      await call('POST', '/webhook-endpoints', { body: hook });
+      const body = await make(post);
+      const { id } = (await post(path, body)).json;
+      const { json: made } = await call('GET', `${path}/${id}`);
+      assert.deepEqual(made, { ...made, ...body });
+      const listed = await call('GET', `${path}?limit=100`);
+      assert.ok(listed.json.data.some((each: { id: string }) => each.id === id));
+      const changed = await call('PUT', `${path}/${id}`, { body: change(body) });
+      assert.equal(changed.status, 200, JSON.stringify(changed.json));
+      assert.deepEqual(changed.json, { ...made, ...change(body), version: 2, updatedAt: changed.json.updatedAt });
+      assert.equal((await call('DELETE', `${path}/${id}`)).status, 204);
+      assert.equal((await call('GET', `${path}/${id}`)).status, 404);
+      const sent = await rowsOf<{ body: string }>(
+        db,
+        `select body from messages where body like '%${id}%' order by id`,
+      );
+      const told = sent.map((row) => JSON.parse(row.body) as { type: string; data: unknown });
+      const states = [made, changed.json, changed.json];
+      assert.deepEqual(
+        told.filter(({ type }) => events.includes(type)).map(({ type, data }) => ({ type, data })),
+        events.map((type, i) => ({ type, data: states[i] })),
+      );
+    },
+
+    /** A second one with the same `member` is a conflict that names it, on POST and on PUT. */
+    async isUniqueBy(member: string): Promise<void> {
+      const body = await make(post);
+      await post(path, body);
+      const other = await make(post);
+      const { id } = (await post(path, other)).json;
+      const same = { ...other, [member]: body[member] };
+      for (const [method, to] of [
+        ['POST', path],
+        ['PUT', `${path}/${id}`],
+      ] as const) {
+        const { status, json } = await call(method, to, { body: same });
+        assert.equal(status, 409, JSON.stringify(json));
+        assert.equal(json.errors[0].pointer, `#/${member}`);
+      }
+    },
+
+    /** A `member` that refers to nothing is a validation error that names it. */
+    async refusesAMissingParent(member: string): Promise<void> {
+      const { status, json } = await call('POST', path, { body: { ...(await make(post)), [member]: NOWHERE } });
+      assert.equal(status, 422, JSON.stringify(json));
+      assert.equal(json.errors[0].pointer, `#/${member}`);
+    },
+
+    /** What `member` refers to cannot be deleted until the one that refers to it is. */
+    async keepsItsParent(member: string): Promise<void> {
+      const parent = collections.find((each) => each.resource.name === parentOf(member)) as Collection;
+      const parentId = await newParent(parentOf(member), post);
+      const { id } = (await post(path, { ...(await make(post)), [member]: parentId })).json;
+      const refused = await call('DELETE', `${parent.path}/${parentId}`);
+      assert.equal(refused.status, 409, JSON.stringify(refused.json));
+      assert.equal((await call('DELETE', `${path}/${id}`)).status, 204);
+      assert.equal((await call('DELETE', `${parent.path}/${parentId}`)).status, 204);
+    },
+  };
+}
