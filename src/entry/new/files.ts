@@ -259,21 +259,21 @@ export const ${camels}Routes = router()
 }
 
 function testFile({ names, fields }: Declaration): string {
-  const { camel, words, path } = names;
+  const { camel, camels, words, path } = names;
   const a = /^[aeio]/.test(words) ? 'an' : 'a';
   const refused = fields.filter(({ unique, parent }) => unique || parent);
   const cases = refused.map(({ name, unique, parent }) =>
     parent
       ? `
   test('${a} ${words} needs ${name} of a ${parent.name.words} that exists, which cannot be deleted meanwhile', async () => {
-    await ${path.replaceAll('-', '_')}.refusesAMissingParent('${name}');
-    await ${path.replaceAll('-', '_')}.keepsItsParent('${name}');
+    await ${camels}.refusesAMissingParent('${name}');
+    await ${camels}.keepsItsParent('${name}');
   });
 `
       : unique
         ? `
   test('no two have the same ${name}', async () => {
-    await ${path.replaceAll('-', '_')}.isUniqueBy('${name}');
+    await ${camels}.isUniqueBy('${name}');
   });
 `
         : '',
@@ -284,10 +284,10 @@ import { onEveryDatabase } from '../support/databases.ts';
 
 // What every collection has is tested in test/conformance/, on every runtime. Here is the place for rules of its own.
 onEveryDatabase('${path}', (db) => {
-  const ${path.replaceAll('-', '_')} = collectionOn(db, '/${path}');
+  const ${camels} = collectionOn(db, '/${path}');
 
   test('${a} ${words} is created with its event, found, listed, replaced and deleted', async () => {
-    await ${path.replaceAll('-', '_')}.livesThrough(['${camel}.created', '${camel}.updated', '${camel}.deleted']);
+    await ${camels}.livesThrough(['${camel}.created', '${camel}.updated', '${camel}.deleted']);
   });
 ${cases.join('')}});
 `;
