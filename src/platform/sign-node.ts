@@ -1,40 +1,16 @@
-import { hash } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import type { Sign } from '../dispatcher/channels/sign.ts';
 
-/** SHA-256's, in bytes. */
-const BLOCK = 64;
-
-/** The key, as RFC 2104 has it before the content and before the content's hash, with room for the latter. */
-type Padded = { inner: Buffer; outer: Buffer };
-
-/**
- * HMAC by RFC 2104 on Node's one-shot hash: WebCrypto goes through the thread pool, and createHmac makes a native object
- * for each signature, which takes longer than the hashing.
- */
+/** In this thread: WebCrypto takes each signature through the thread pool. */
 export function nodeSign(): Sign {
-  const padded = new WeakMap<Uint8Array, Padded>();
-  let scratch = Buffer.alloc(4096);
+  const known = new WeakMap<Uint8Array, KeyObject>();
   return (key, content) => {
-    const known = padded.get(key);
-    const { inner, outer } = known ?? pad(key);
-    if (!known) padded.set(key, { inner, outer });
-    const length = BLOCK + Buffer.byteLength(content);
-    if (scratch.length < length) scratch = Buffer.alloc(2 * length);
-    inner.copy(scratch);
-    scratch.write(content, BLOCK);
-    outer.write(hash('sha256', scratch.subarray(0, length), 'binary'), BLOCK, 'binary');
-    return hash('sha256', outer, 'base64');
+    let secret = known.get(key);
+    if (!secret) {
+      // Once for each: given its bytes, createHmac makes a key for every signature, which takes six times as long.
+      secret = createSecretKey(key);
+      known.set(key, secret);
+    }
+    return createHmac('sha256', secret).update(content).digest('base64');
   };
-}
-
-// None of it from Node's pool of small buffers, which share their memory.
-function pad(key: Uint8Array): Padded {
-  const inner = Buffer.alloc(BLOCK);
-  inner.set(key.length > BLOCK ? hash('sha256', key, 'buffer') : key);
-  const outer = Buffer.alloc(BLOCK + 32);
-  for (const [i, byte] of inner.entries()) {
-    inner[i] = byte ^ 0x36;
-    outer[i] = byte ^ 0x5c;
-  }
-  return { inner, outer };
 }
