@@ -3,7 +3,7 @@ import type * as z from 'zod';
 import { type Db, rfc3339, type Statement, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
-import { enqueue, queuedAnswer } from '../outbox/enqueue.ts';
+import { byEmail, enqueue, queuedAnswer, toSubscribers } from '../outbox/enqueue.ts';
 import { attempts, deliveries, messages, notifications, outcomes } from '../outbox/schema.ts';
 import { users } from '../users/schema.ts';
 import type { NotificationView, NotificationWithAttempts } from './schema.ts';
@@ -119,19 +119,18 @@ const create = statement<NewNotification & ReservationValues, ReservationRow>(
       userId: sql`${$.userId}::uuid`,
       endpointId: sql`null`,
     });
+    const event = {
+      from: sql`told_of`,
+      type: sql`${$.type}::text`,
+      userId: sql`told_of.id`,
+      data: sql`(${$.data}::text)::json`,
+    };
     return sql`
     with recipient as (
       select id, email from ${users} where id = ${$.userId}::uuid
     ), ${reserveKey($, { precondition, response })}, told_of as (
       select id, email from recipient where exists (select from reservation where fresh)
-    ), ${enqueue({
-      from: sql`told_of`,
-      type: sql`${$.type}::text`,
-      userId: sql`told_of.id`,
-      data: sql`(${$.data}::text)::json`,
-      email: sql`told_of.email`,
-      emailId: sql`${$.id}::uuid`,
-    })}
+    ), ${enqueue(event, [toSubscribers(event), byEmail(event, sql`told_of.email`, sql`${$.id}::uuid`)])}
     select fresh, same, response from reservation`;
   },
   'inserts',

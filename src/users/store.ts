@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { columns, type Db, isUniqueViolation, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
-import { enqueue } from '../outbox/enqueue.ts';
+import { byEmail, enqueue, toSubscribers } from '../outbox/enqueue.ts';
 import { caseless, type User, users } from './schema.ts';
 
 const find = statement<{ id: string }, User>(
@@ -50,14 +50,17 @@ const event = { from: sql`changed`, userId: sql`changed.id`, data: view };
 
 const create = statement<{ id: string; email: string; name: string; now: string } & ReservationValues, ReservationRow>(
   'users.create',
-  ($) => sql`
+  ($) => {
+    const created = { ...event, type: sql`'user.created'` };
+    return sql`
     with ${reserveKey($)}, changed as (
       insert into ${users} (id, email, name, created_at, updated_at)
       select ${$.id}::uuid, ${$.email}::text, ${$.name}::text, ${$.now}::timestamptz, ${$.now}::timestamptz
       from reservation where fresh
       returning *
-    ), ${enqueue({ ...event, type: sql`'user.created'`, email: sql`changed.email` })}
-    select fresh, same, response from reservation`,
+    ), ${enqueue(created, [toSubscribers(created), byEmail(created, sql`changed.email`)])}
+    select fresh, same, response from reservation`;
+  },
   'inserts',
 );
 

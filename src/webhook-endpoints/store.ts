@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { columns, type Db, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
-import { enqueue, queuedAnswer } from '../outbox/enqueue.ts';
+import { enqueue, queuedAnswer, toEndpoint } from '../outbox/enqueue.ts';
 import {
   keyIdsOf,
   livePrevious,
@@ -190,17 +190,16 @@ const test = statement<{ id: string; notificationId: string } & ReservationValue
       userId: sql`null`,
       endpointId: sql`${$.id}::uuid`,
     });
-    return sql`
-    with ${existing($)}, ${reserveKey($, { precondition, response })}, asked as (
-      select id from existing where exists (select from reservation where fresh)
-    ), ${enqueue({
+    const event = {
       from: sql`asked`,
       type: sql`'webhook.test'`,
       userId: sql`null::uuid`,
       data: sql`json_build_object('endpointId', asked.id)`,
-      only: sql`e.id = asked.id`,
-      webhookId: sql`${$.notificationId}::uuid`,
-    })}
+    };
+    return sql`
+    with ${existing($)}, ${reserveKey($, { precondition, response })}, asked as (
+      select id from existing where exists (select from reservation where fresh)
+    ), ${enqueue(event, [toEndpoint(event, sql`asked.id`, sql`${$.notificationId}::uuid`)])}
     select fresh, same, response from reservation`;
   },
   'inserts',
