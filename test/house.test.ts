@@ -127,7 +127,7 @@ test('each rule refuses what breaks it', () => {
     ['http/auth.ts', "import {\n  notifications,\n} from '../notifications/schema.ts';", /down, never up/],
     ['dispatcher/dispatch.ts', "import { app } from '../app.ts';", /down, never up/],
     ['platform/log.ts', "const main = await import('../entry/main.ts');", /down, never up/],
-    ['teams/store.ts', "import type { Db } from '../db.ts';", /no floor/],
+    ['no-such-resource/store.ts', "import type { Db } from '../db.ts';", /no floor/],
     ['webhook-endpoints/store.ts', "import { findNotification } from '../notifications/store.ts';", /another's store/],
     ['dispatcher/lanes.ts', "import { hash } from 'node:crypto';", /no runtime/],
     ['notifications/routes.ts', "import pg from 'pg';", /no driver/],

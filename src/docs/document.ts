@@ -176,7 +176,8 @@ function within(part: unknown): unknown {
 }
 
 // Left out is what says nothing: the pattern of a format, the range of a whole number, and that views have no other
-// members, since a later version may add some. zod leaves out the default of what it transforms.
+// members, since a later version may add some. zod leaves out the
+// default and the examples of what it transforms.
 function plain({
   zodSchema,
   jsonSchema,
@@ -191,8 +192,9 @@ function plain({
   if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
   const isStrict = zodSchema._zod.def.type === 'object' && zodSchema._zod.def.catchall !== undefined;
   if (jsonSchema.additionalProperties === false && !isStrict) delete jsonSchema.additionalProperties;
-  const { default: ofMeta } = z.globalRegistry.get(zodSchema) ?? {};
-  if (ofMeta !== undefined) jsonSchema.default = ofMeta;
+  const { default: byDefault, examples } = z.globalRegistry.get(zodSchema) ?? {};
+  if (byDefault !== undefined) jsonSchema.default = byDefault;
+  if (examples !== undefined) jsonSchema.examples = examples as unknown[];
 }
 
 function parametersOf({ target, schema }: Taken): object[] {

@@ -6,12 +6,20 @@ const BASE = '/api/v1/';
 /** The types of `client.ts` as a package has them, which knows the document alone: a member for each resource. */
 export function clientTypes(document: OpenApiDocument): string {
   const schemas = Object.entries(document.components.schemas).filter(([name]) => name !== 'Problem');
+  // A request takes whatever JSON.stringify writes; a response is what JSON.parse reads.
+  const bodies = operationsOf(document).map(
+    ({ operation }) => operation.requestBody?.content?.['application/json']?.schema,
+  );
+  const inputs = new Set(bodies.flatMap((schema) => (schema?.$ref ? [lastOf(schema.$ref)] : [])));
   return [
     preamble,
     `export type ErrorCode =\n${Object.keys(problems)
       .map((code) => `  | '${code}'`)
       .join('\n')};\n`,
-    ...schemas.map(([name, schema]) => `${comment(schema.description)}${declaration(name, schema)}\n`),
+    ...schemas.map(([name, schema]) => {
+      const others = inputs.has(name) ? 'unknown' : 'JsonValue';
+      return `${comment(schema.description)}${declaration(name, schema, others)}\n`;
+    }),
     ...operationsOf(document).flatMap(({ method, operation }) =>
       method === 'get' && isPage(document, operation)
         ? [`export type ${queryName(operation)} = ${queryType(document, operation)};\n`]
@@ -44,6 +52,8 @@ export interface ChangeOptions extends CallOptions {
   /** Acts on this version alone, or throws the Problem \`precondition-failed\`. Without it the last writer wins. */
   version?: number;
 }
+
+export type JsonValue = string | number | boolean | null | JsonValue[] | { [name: string]: JsonValue };
 
 /** Throws Problem, or what fetch throws where there is no answer at all. */
 export declare function createClient(baseUrl: string, options: ClientOptions): ApiClient;
@@ -151,29 +161,32 @@ const resolve = ({ components }: OpenApiDocument, schema: Schema | undefined): S
 
 const lastOf = (ref: string) => ref.split('/').at(-1) as string;
 
-function declaration(name: string, schema: Schema): string {
-  const type = typeOf(schema);
+function declaration(name: string, schema: Schema, others: Others): string {
+  const type = typeOf(schema, others);
   return type.startsWith('{') && !schema.anyOf && !schema.oneOf && !schema.allOf
     ? `export interface ${name} ${type}`
     : `export type ${name} = ${type};`;
 }
 
+/** What a value is of which a schema says nothing. */
+type Others = 'unknown' | 'JsonValue';
+
 /** A JSON schema as a TypeScript type. */
-export function typeOf(schema: Schema | undefined): string {
-  if (schema === undefined) return 'unknown';
+export function typeOf(schema: Schema | undefined, others: Others = 'unknown'): string {
+  if (schema === undefined) return others;
   if (schema.$ref) return lastOf(schema.$ref);
   if ('const' in schema) return JSON.stringify(schema.const);
   if (schema.enum) return union(schema.enum.map((value) => JSON.stringify(value)));
   const either = schema.anyOf ?? schema.oneOf;
-  if (either) return union(either.map(typeOf));
-  if (schema.allOf) return schema.allOf.map((part) => `(${typeOf(part)})`).join(' & ');
+  if (either) return union(either.map((part) => typeOf(part, others)));
+  if (schema.allOf) return schema.allOf.map((part) => `(${typeOf(part, others)})`).join(' & ');
   const kinds = [schema.type ?? (schema.properties ? 'object' : 'any')].flat();
-  return union(kinds.map((kind) => ofKind(kind, schema)));
+  return union(kinds.map((kind) => ofKind(kind, schema, others)));
 }
 
 const union = (types: string[]) => [...new Set(types)].join(' | ');
 
-function ofKind(kind: string, schema: Schema): string {
+function ofKind(kind: string, schema: Schema, others: Others): string {
   switch (kind) {
     case 'string':
     case 'boolean':
@@ -183,25 +196,25 @@ function ofKind(kind: string, schema: Schema): string {
     case 'integer':
       return 'number';
     case 'array':
-      return `Array<${typeOf(schema.items)}>`;
+      return `Array<${typeOf(schema.items, others)}>`;
     case 'object':
-      return objectType(schema);
+      return objectType(schema, others);
     case 'any':
-      return 'unknown';
+      return others;
     default:
       throw new Error(`a schema has the type ${kind}`);
   }
 }
 
-function objectType({ properties = {}, required = [], additionalProperties = false }: Schema): string {
+function objectType({ properties = {}, required = [], additionalProperties = false }: Schema, any: Others): string {
   const members = Object.entries(properties).map(([name, schema]) => {
     const key = /^[A-Za-z_$][\w$]*$/.test(name) ? name : JSON.stringify(name);
     const isNeeded = required.includes(name);
-    return `${comment(schema.description)}${key}${isNeeded ? '' : '?'}: ${typeOf(schema)}${isNeeded ? '' : ' | undefined'};`;
+    return `${comment(schema.description)}${key}${isNeeded ? '' : '?'}: ${typeOf(schema, any)}${isNeeded ? '' : ' | undefined'};`;
   });
   if (additionalProperties !== false) {
     // Beside named members, what the others are must not contradict them.
-    const others = members.length > 0 || additionalProperties === true ? 'unknown' : typeOf(additionalProperties);
+    const others = members.length > 0 || additionalProperties === true ? any : typeOf(additionalProperties, any);
     members.push(`[name: string]: ${others};`);
   }
   return block(members);

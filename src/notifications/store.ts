@@ -3,7 +3,7 @@ import { type Db, type Params, rfc3339, type Statement, statement } from '../db.
 import { AppError } from '../errors.ts';
 import type { Of } from '../fields.ts';
 import { type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
-import { enqueue, queuedAnswer } from '../outbox/enqueue.ts';
+import { byEmail, enqueue, queuedAnswer, toSubscribers } from '../outbox/enqueue.ts';
 import { attempts, deliveries, messages, notifications, outcomes } from '../outbox/schema.ts';
 import { creating, noSuch } from '../table-store.ts';
 import { users } from '../users/schema.ts';
@@ -122,8 +122,6 @@ const buildCreate = ($: Params<NewNotification & ReservationValues>) => {
     type: sql`${$.type}::text`,
     userId: sql`told_of.id`,
     data: sql`(${$.data}::text)::json`,
-    email: sql`told_of.email`,
-    emailId: sql`${$.id}::uuid`,
   };
   return sql`
     with recipient as (
@@ -131,7 +129,7 @@ const buildCreate = ($: Params<NewNotification & ReservationValues>) => {
       union all select null, ${$.email}::text where ${$.email}::text is not null
     ), ${reserveKey($, { precondition, response })}, told_of as (
       select id, email from recipient where exists (select from reservation where fresh)
-    ), ${enqueue(event)}
+    ), ${enqueue(event, [toSubscribers(event), byEmail(event, sql`told_of.email`, sql`${$.id}::uuid`)])}
     select fresh, same, response from reservation`;
 };
 

@@ -2,39 +2,49 @@ import { type SQL, sql } from 'drizzle-orm';
 import { rfc3339 } from '../db.ts';
 import { deliveries, messages, notifications, webhookEndpoints } from './schema.ts';
 
-/**
- * What to tell, as SQL over the CTE `from`: at most one row, the change. `data` is JSON, as GET shows the resource.
- * `email` is the address to write to, where someone is to be written to; `only` narrows the endpoints `e` that are
- * told from those subscribed to the type to those it is true of. Ids are made here unless given.
- */
+/** What to tell, as SQL over the CTE `from`: at most one row, the change. `data` is JSON, as GET shows the resource. */
 export type Event = {
   from: SQL;
   type: SQL;
+  data: SQL;
   /** The user that it is about, if any. */
   userId?: SQL;
-  data: SQL;
-  email?: SQL;
-  only?: SQL;
-  emailId?: SQL;
-  webhookId?: SQL;
 };
+
+const NOBODY = sql`null::uuid`;
 
 // By one clock, the database's: to the millisecond as the API shows it, and cut rather than rounded, as it shows `due_at`.
 const made = sql`date_trunc('milliseconds', now())`;
+
+/** To each endpoint that is subscribed to the event. */
+export function toSubscribers({ from, type, userId = NOBODY }: Event): SQL {
+  return sql`select uuid_v7() as id, 'webhook' as channel, e.id as endpoint_id, null::text as recipient,
+           ${userId} as user_id
+    from ${from}, ${webhookEndpoints} e where e.status <> 'disabled' and e.events && array[${type}, '*']`;
+}
+
+/** By email to `address`, as the notification `id`. */
+export function byEmail({ from, userId = NOBODY }: Event, address: SQL, id = sql`uuid_v7()`): SQL {
+  return sql`select ${id} as id, 'email' as channel, null::uuid as endpoint_id, ${address} as recipient,
+           ${userId} as user_id
+    from ${from}`;
+}
+
+/** To the endpoint `endpointId` alone, subscribed or not, as the notification `id`. */
+export function toEndpoint({ from, userId = NOBODY }: Event, endpointId: SQL, id: SQL): SQL {
+  return sql`select ${id} as id, 'webhook' as channel, ${endpointId} as endpoint_id, null::text as recipient,
+           ${userId} as user_id
+    from ${from}`;
+}
 
 /**
  * The CTEs `told`, `message`, `notification` and `queued`: splice them into the statement that makes the change, and
  * the change and its notifications commit together. Ring `wake` afterwards.
  */
-export function enqueue({ from, type, userId = sql`null::uuid`, data, email, only, emailId, webhookId }: Event): SQL {
-  const newId = sql`uuid_v7()`;
-  const subscribed = sql`e.status <> 'disabled' and e.events && array[${type}, '*']`;
-  const byEmail = email && sql`union all select ${emailId ?? newId}, 'email', null, ${email}, ${userId} from ${from}`;
+export function enqueue(event: Event, recipients: SQL[] = [toSubscribers(event)]): SQL {
+  const { from, type, data } = event;
   return sql`told as (
-    select ${webhookId ?? newId} as id, 'webhook' as channel, e.id as endpoint_id, null::text as recipient,
-           ${userId} as user_id
-    from ${from}, ${webhookEndpoints} e where ${only ?? subscribed}
-    ${byEmail ?? sql``}
+    ${sql.join(recipients, sql` union all `)}
   ), message as (
     insert into ${messages} (id, type, body, created_at)
     select uuid_v7(), ${type},

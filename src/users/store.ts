@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { type Db, statement } from '../db.ts';
 import { reserveKey } from '../idempotency/reserve-key.ts';
-import { enqueue } from '../outbox/enqueue.ts';
+import { byEmail, enqueue, toSubscribers } from '../outbox/enqueue.ts';
 import { BEFORE_ALL, creating, tableStore } from '../table-store.ts';
 import { caseless, type User, type UserInput, UserView, users } from './schema.ts';
 
@@ -32,14 +32,14 @@ export function listUsers(
 // From the CTE `changed`, which holds the row as it now is or, deleted, last was.
 const event = { from: sql`changed`, userId: sql`changed.id`, data: UserView.json('changed') };
 
-export const createUser = creating<Omit<User, 'version'>>(
-  'users.create',
-  ($) => sql`
+export const createUser = creating<Omit<User, 'version'>>('users.create', ($) => {
+  const created = { ...event, type: sql`'user.created'` };
+  return sql`
     with ${reserveKey($)}, changed as (
       insert into ${users} ${store.values($)} from reservation where fresh returning *
-    ), ${enqueue({ ...event, type: sql`'user.created'`, email: sql`changed.email` })}
-    select fresh, same, response from reservation`,
-);
+    ), ${enqueue(created, [toSubscribers(created), byEmail(created, sql`changed.email`)])}
+    select fresh, same, response from reservation`;
+});
 
 // Whoever has the address is locked too: two users who take each other's would deadlock.
 export const updateUser = store.conditional<UserInput & { now: string }>(

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { type Db, type Params, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
-import { enqueue, queuedAnswer } from '../outbox/enqueue.ts';
+import { enqueue, queuedAnswer, toEndpoint } from '../outbox/enqueue.ts';
 import { livePrevious, webhookEndpoints } from '../outbox/schema.ts';
 import { creating, noSuch, tableStore } from '../table-store.ts';
 import { type WebhookEndpointInput, WebhookEndpointView } from './schema.ts';
@@ -112,13 +112,11 @@ const buildTest = ($: Params<{ id: string; notificationId: string } & Reservatio
     from: sql`asked`,
     type: sql`'webhook.test'`,
     data: sql`json_build_object('endpointId', asked.id)`,
-    only: sql`e.id = asked.id`,
-    webhookId: sql`${$.notificationId}::uuid`,
   };
   return sql`
     with ${existing($)}, ${reserveKey($, { precondition, response })}, asked as (
       select id from existing where exists (select from reservation where fresh)
-    ), ${enqueue(event)}
+    ), ${enqueue(event, [toEndpoint(event, sql`asked.id`, sql`${$.notificationId}::uuid`)])}
     select fresh, same, response from reservation`;
 };
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
-import { newEndpoint, newNotice } from '../conformance/target.ts';
+import { newNotice } from '../conformance/target.ts';
+import { collections } from '../support/collections.ts';
 import { createDatabase } from '../support/databases.ts';
 import { type Description, describedBy, type Operation } from '../support/described.ts';
 import { type Service, startService } from '../support/service.ts';
@@ -74,18 +75,17 @@ async function idUnder(collection: string): Promise<string> {
   return id;
 }
 
-/** Made as the description shows it, where nothing else is said here. */
-async function made(collection: string): Promise<{ id: string }> {
-  const own: Record<string, object> = {
-    '/api/v1/webhook-endpoints': newEndpoint(),
-    '/api/v1/notifications': newNotice(),
-  };
-  const post = description.operations.find(({ method, path }) => method === 'POST' && path === collection);
-  const example = () => (description.resolve(post?.body) as { examples: [object] }).examples[0];
-  const body = Buffer.from(JSON.stringify(own[collection] ?? example()));
-  const { json, text } = await send({ method: 'POST', path: collection, headers: [AUTHORIZED, JSON_TYPE], body });
+async function made(path: string): Promise<{ id: string }> {
+  const collection = collections.find((each) => `/api/v1${each.path}` === path);
+  const body = collection ? await collection.make((to, parent) => create(`/api/v1${to}`, parent)) : newNotice();
+  return (await create(path, body)).json;
+}
+
+async function create(path: string, value: object): Promise<{ json: { id: string } }> {
+  const body = Buffer.from(JSON.stringify(value));
+  const { json, text } = await send({ method: 'POST', path, headers: [AUTHORIZED, JSON_TYPE], body });
   assert.ok((json as { id?: string }).id, text);
-  return json as { id: string };
+  return { json: json as { id: string } };
 }
 
 const EXISTING = '{existing}';
