@@ -6,7 +6,7 @@ const BASE = '/api/v1/';
 /** The types of `client.ts` as a package has them, which knows the document alone: a member for each resource. */
 export function clientTypes(document: OpenApiDocument): string {
   const schemas = Object.entries(document.components.schemas).filter(([name]) => name !== 'Problem');
-  // A request takes whatever JSON.stringify writes; a response is what JSON.parse reads.
+  // A request takes whatever JSON.stringify writes; a response is what JSON.parse reads, any.
   const bodies = operationsOf(document).map(
     ({ operation }) => operation.requestBody?.content?.['application/json']?.schema,
   );
@@ -17,7 +17,7 @@ export function clientTypes(document: OpenApiDocument): string {
       .map((code) => `  | '${code}'`)
       .join('\n')};\n`,
     ...schemas.map(([name, schema]) => {
-      const others = inputs.has(name) ? 'unknown' : 'JsonValue';
+      const others = inputs.has(name) ? 'unknown' : 'any';
       return `${comment(schema.description)}${declaration(name, schema, others)}\n`;
     }),
     ...operationsOf(document).flatMap(({ method, operation }) =>
@@ -52,8 +52,6 @@ export interface ChangeOptions extends CallOptions {
   /** Acts on this version alone, or throws the Problem \`precondition-failed\`. Without it the last writer wins. */
   version?: number;
 }
-
-export type JsonValue = string | number | boolean | null | JsonValue[] | { [name: string]: JsonValue };
 
 /** Throws Problem, or what fetch throws where there is no answer at all. */
 export declare function createClient(baseUrl: string, options: ClientOptions): ApiClient;
@@ -169,7 +167,7 @@ function declaration(name: string, schema: Schema, others: Others): string {
 }
 
 /** What a value is of which a schema says nothing. */
-type Others = 'unknown' | 'JsonValue';
+type Others = 'unknown' | 'any';
 
 /** A JSON schema as a TypeScript type. */
 export function typeOf(schema: Schema | undefined, others: Others = 'unknown'): string {

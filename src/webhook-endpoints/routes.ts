@@ -12,7 +12,12 @@ import { pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
 import type { Resource } from '../http/resource.ts';
 import { byId, validate } from '../http/validate.ts';
 import { type Notification, NotificationView } from '../notifications/schema.ts';
-import { WebhookEndpointInput, WebhookEndpointView, WebhookEndpointWithSecret } from './schema.ts';
+import {
+  type WebhookEndpoint,
+  WebhookEndpointInput,
+  WebhookEndpointView,
+  WebhookEndpointWithSecret,
+} from './schema.ts';
 import {
   createEndpoint,
   findEndpoint,
@@ -97,7 +102,10 @@ export const webhookEndpointsRoutes = router()
   })
   .post('/', create, validate('json', WebhookEndpointInput), async (c) => {
     const input = allowed(c, c.req.valid('json'));
-    const row = { ...newRow(c, { ...input, status: 'enabled' as const }), secret: await newSecret(c) };
+    const row = {
+      ...newRow(c, { ...input, status: 'enabled' as WebhookEndpoint['status'] }),
+      secret: await newSecret(c),
+    };
     const reservation = reservationOf(c, input, created(c, row));
     const stored = await createEndpoint(c.env.db, { ...row, ...reservation }, c.get('signal'));
     return answerWith(c, reservation, stored, revealed(c));
