@@ -6,7 +6,7 @@ import { createDatabase } from '../support/databases.ts';
 import { COMMANDS } from '../support/runtimes.ts';
 import { type Service, spawnService, startService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
-import { newEndpoint } from './target.ts';
+import { newNotice } from './target.ts';
 
 const SETTINGS = { SHUTDOWN_TIMEOUT_MS: '8000', REQUEST_TIMEOUT_MS: '5000', IDLE_TIMEOUT_MS: '60000' };
 
@@ -29,19 +29,19 @@ for (const [runtime, command] of Object.entries(COMMANDS)) {
       const idle = await Connection.open(port);
       await idle.ask('GET /health HTTP/1.1\r\nHost: x\r\n\r\n', /\{"status":"ok"\}/);
       const busy = await Connection.open(port);
-      const body = JSON.stringify(newEndpoint());
+      const body = JSON.stringify(newNotice());
       const head = Object.entries({ ...headers(), Host: 'x', 'Content-Length': String(body.length) });
       const lines = head.map(([name, value]) => `${name}: ${value}\r\n`).join('');
-      busy.socket.write(`POST /api/v1/webhook-endpoints HTTP/1.1\r\n${lines}\r\n${body.slice(0, 5)}`);
+      busy.socket.write(`POST /api/v1/notifications HTTP/1.1\r\n${lines}\r\n${body.slice(0, 5)}`);
       await untilUnderWay(service);
 
       service.process.kill('SIGTERM');
       await service.line(({ msg }) => msg === 'not ready');
       await idle.closed;
       await refused(port);
-      await busy.ask(body.slice(5), /"version":1/);
+      await busy.ask(body.slice(5), /"status":"pending"/);
       await busy.closed;
-      assert.match(busy.received, /^HTTP\/1\.1 201/);
+      assert.match(busy.received, /^HTTP\/1\.1 202/);
       assert.match(busy.received, /^connection: close\r$/im);
       // Whoever is held up past SHUTDOWN_TIMEOUT_MS ends with 1.
       assert.equal(await service.exited, 0);
@@ -57,7 +57,7 @@ for (const [runtime, command] of Object.entries(COMMANDS)) {
       const service = await start();
       t.after(() => service.stop('SIGKILL'));
       const busy = await Connection.open(new URL(service.url).port);
-      busy.socket.write('POST /api/v1/webhook-endpoints HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n');
+      busy.socket.write('POST /api/v1/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n');
       const more = Object.entries(headers()).map(([name, value]) => `${name}: ${value}\r\n`);
       busy.socket.write(`${more.join('')}\r\n{`);
       await untilUnderWay(service);

@@ -47,7 +47,7 @@ export function startLoad(url: string, perSecond: number, random: () => number):
   const under = new Set<Promise<void>>();
   /** Endpoints to read; and those that one client changes once, so that their end tells what became of it. */
   const kept: string[] = [];
-  const spare: string[] = [];
+  const spare: { id: string; url: string }[] = [];
   const ending = new AbortController();
   const { until, changed } = waiters();
 
@@ -98,9 +98,9 @@ export function startLoad(url: string, perSecond: number, random: () => number):
     const own = roll >= 0.7 && roll < 0.82 ? spare.shift() : undefined;
     if (own !== undefined) {
       wish.kind = roll < 0.78 ? 'update once' : 'delete once';
-      wish.id = own;
-      const path = `${HOOKS}/${own}`;
-      await (roll < 0.78 ? ask(wish, 'PUT', path, endpoint) : ask(wish, 'DELETE', path));
+      wish.id = own.id;
+      const path = `${HOOKS}/${own.id}`;
+      await (roll < 0.78 ? ask(wish, 'PUT', path, { ...endpoint, url: own.url }) : ask(wish, 'DELETE', path));
     } else if (roll < 0.3) {
       wish.kind = 'notify';
       await untilAccepted(wish, NOTIFICATIONS, notice, 202);
@@ -110,7 +110,8 @@ export function startLoad(url: string, perSecond: number, random: () => number):
     } else if (roll < 0.6 || known === undefined) {
       wish.kind = 'create';
       await untilAccepted(wish, HOOKS, endpoint, 201);
-      if (wish.id) (random() < 0.5 ? kept : spare).push(wish.id);
+      if (wish.id && random() < 0.5) kept.push(wish.id);
+      else if (wish.id) spare.push({ id: wish.id, url: endpoint.url });
     } else if (roll < 0.7) {
       wish.kind = 'create once';
       wish.id = (await ask(wish, 'POST', HOOKS, endpoint)).id;
