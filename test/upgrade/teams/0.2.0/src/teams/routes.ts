@@ -1,61 +1,30 @@
-import { createRoute } from '@hono/zod-openapi';
-import { v7 as uuidv7 } from 'uuid';
-import { AppError } from '../errors.ts';
-import { conditional, etagOf } from '../http/etag.ts';
+import { router } from '../http/context.ts';
+import { created, newRow } from '../http/created.ts';
+import { conditional } from '../http/etag.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
-import { emptyResponse, jsonBody, jsonResponse, ofJson, ofKeys, parametersOf, problemsOf } from '../http/openapi.ts';
-import { idParam, router, secured } from '../http/route.ts';
+import { operation } from '../http/operation.ts';
+import type { Resource } from '../http/resource.ts';
+import { byId, validate } from '../http/validate.ts';
 import { TeamInput, TeamView } from './schema.ts';
 import { createTeam, findTeam } from './store.ts';
 
-const create = createRoute({
-  method: 'post',
-  path: '/',
-  operationId: 'createTeam',
-  summary: 'Create a team',
-  description: 'Tells every endpoint that subscribed to `team.created`.',
-  ...secured('teams:write'),
-  parameters: parametersOf('Idempotency-Key'),
-  request: { body: jsonBody(TeamInput) },
-  responses: {
-    201: jsonResponse(TeamView, 'The new team', 'Location', 'ETag', 'Idempotent-Replayed'),
-    ...problemsOf(...ofJson, ...ofKeys),
-  },
-});
-
-const read = createRoute({
-  method: 'get',
-  path: '/{id}',
-  operationId: 'getTeam',
-  summary: 'Read a team',
-  description: 'As it is now; with If-None-Match, only where it has changed.',
-  ...secured('teams:read'),
-  parameters: parametersOf('If-None-Match'),
-  request: { params: idParam },
-  responses: {
-    200: jsonResponse(TeamView, 'The team', 'ETag'),
-    304: emptyResponse('Not modified', 'ETag'),
-    ...problemsOf('not-found'),
-  },
-});
+const teams: Resource = {
+  name: 'Team',
+  description: 'Manage teams.',
+  scopes: { read: 'teams:read', write: 'teams:write' },
+  view: TeamView.schema,
+  events: { 'team.created': { description: 'A team was created.' } },
+};
 
 export const teamsRoutes = router()
-  .openapi(create, async (c) => {
+  .post('/', operation.create(teams), validate('json', TeamInput), async (c) => {
     const input = c.req.valid('json');
-    const now = c.env.now().toISOString();
-    const team = { id: uuidv7(), ...input, version: 1, createdAt: now, updatedAt: now };
-    const answer = {
-      status: 201 as const,
-      headers: { Location: `/api/v1/teams/${team.id}`, ETag: etagOf(team.version) },
-      body: team,
-    };
-    const reservation = reservationOf(c, input, answer);
-    const row = await createTeam(c.env.db, { ...reservation, ...input, id: team.id, now }, c.get('signal'));
+    const team = newRow(c, input);
+    const reservation = reservationOf(c, input, created(c, team));
+    const row = await createTeam(c.env.db, { ...team, ...reservation }, c.get('signal'));
     c.env.wake();
     return answerWith(c, reservation, row);
   })
-  .openapi(read, async (c) => {
-    const team = await findTeam(c.env.db, c.req.valid('param').id, c.get('signal'));
-    if (!team) throw new AppError('not-found', 'There is no such team.');
-    return conditional(c, team.version, team);
-  });
+  .get('/:id', operation.read(teams), byId, async (c) =>
+    conditional(c, await findTeam(c.env.db, c.req.valid('param').id, c.get('signal'))),
+  );

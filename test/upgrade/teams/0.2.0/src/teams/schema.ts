@@ -1,7 +1,8 @@
 import { integer, pgTable, text as pgText, uuid } from 'drizzle-orm/pg-core';
 import * as z from 'zod';
 import { time } from '../db.ts';
-import { text } from '../http/route.ts';
+import { lazy, text } from '../fields.ts';
+import { view } from '../view.ts';
 
 export const teams = pgTable('teams', {
   id: uuid().primaryKey(),
@@ -11,20 +12,13 @@ export const teams = pgTable('teams', {
   updatedAt: time('updated_at').notNull(),
 });
 
-export type Team = typeof teams.$inferSelect;
+const example = { name: 'Analytical engines' };
 
 /** What POST takes. */
-export const TeamInput = z
-  .strictObject({ name: text(1, 200) })
-  .meta({ id: 'TeamInput', examples: [{ name: 'Analytical engines' }] });
+export const TeamInput = lazy(() =>
+  z.strictObject({ name: text(1, 200) }).meta({ id: 'TeamInput', examples: [example] }),
+);
 
 /** What the API shows. */
-export const TeamView = z
-  .object({
-    id: z.uuid(),
-    name: z.string(),
-    version: z.int(),
-    createdAt: z.iso.datetime({ precision: 3 }),
-    updatedAt: z.iso.datetime({ precision: 3 }),
-  })
-  .meta({ id: 'Team' });
+export const TeamView = view('Team', teams, { example });
+export type Team = NonNullable<typeof TeamView.row>;

@@ -8,10 +8,12 @@ const signal = new AbortController().signal;
 
 onEveryDatabase('teams store', (db) => {
   test('a team is created once under one key', async () => {
+    const now = new Date().toISOString();
     const team = {
       id: uuidv7(),
       name: 'Analytical engines',
-      now: new Date().toISOString(),
+      createdAt: now,
+      updatedAt: now,
       keySubject: 'tester',
       keyRoute: 'POST /teams',
       key: 'a-key',
@@ -26,9 +28,9 @@ onEveryDatabase('teams store', (db) => {
       id: team.id,
       name: team.name,
       version: 1,
-      createdAt: team.now,
-      updatedAt: team.now,
+      createdAt: now,
+      updatedAt: now,
     });
-    assert.equal(await findTeam(db, again.id, signal), undefined);
+    await assert.rejects(findTeam(db, again.id, signal), { code: 'not-found' });
   });
 });
