@@ -114,9 +114,9 @@ export type Notification = Shown<Api['notifications'][':id']['$get']>;
 type Listed<R> = R extends { $get: infer F }
   ? {
       /** Walks over every item, requesting pages as it goes. */
-      list(asked?: Asked<F>, options?: CallOptions): AsyncGenerator<Item<F>, void, undefined>;
+      list(asked?: Asked<F>, options?: CallOptions): AsyncGenerator<Member<F>, void, undefined>;
       /** Gets one page. */
-      page(asked?: Asked<F>, options?: CallOptions): Promise<Page<Item<F>>>;
+      page(asked?: Asked<F>, options?: CallOptions): Promise<Page<Member<F>>>;
     }
   : unknown;
 type Made<R> = R extends { $post: infer F }
@@ -145,7 +145,7 @@ type Query<F> = InferRequestType<F> extends { query: infer Q } ? Q : never;
 /** A list's filters, the size of its pages and where to begin. */
 type Asked<F> = Omit<Query<F>, 'limit' | 'cursor'> & { limit?: number; cursor?: string };
 type Page<T> = { data: T[]; nextCursor: string | null };
-type Item<F> = Shown<F> extends Page<infer T> ? T : never;
+type Member<F> = Shown<F> extends Page<infer T> ? T : never;
 // Nothing here asks for a 304.
 type Shown<F> = F extends (...args: never) => Promise<infer R>
   ? R extends ClientResponse<infer T, infer S, string>

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { createClient, Problem, type WebhookEndpoint } from '../src/client.ts';
+import { createClient, type Item, Problem } from '../src/client.ts';
 import { newEndpoint, newNotice, unique } from './conformance/target.ts';
 import { createDatabase } from './support/databases.ts';
 import { query } from './support/postgres-server.ts';
@@ -76,7 +76,7 @@ describe('the typed client', () => {
   test('an endpoint is created, read, replaced, found and removed, with the types of the app', async () => {
     const { webhookEndpoints } = client();
     const { secret: _, ...endpoint } = await webhookEndpoints.create(newEndpoint());
-    const read: WebhookEndpoint = await webhookEndpoints.get(endpoint.id);
+    const read: Item<'webhookEndpoints'> = await webhookEndpoints.get(endpoint.id);
     assert.deepEqual(read, endpoint);
     // @ts-expect-error: an endpoint has no such member
     assert.equal(endpoint.nonsense, undefined);
@@ -86,7 +86,7 @@ describe('the typed client', () => {
     const change = { ...newEndpoint(), description: 'Another' };
     const changed = await webhookEndpoints.replace(endpoint.id, change, { version: endpoint.version });
     assert.equal(changed.version, 2);
-    const found: WebhookEndpoint[] = (await webhookEndpoints.page({ limit: 100 })).data;
+    const found: Item<'webhookEndpoints'>[] = (await webhookEndpoints.page({ limit: 100 })).data;
     assert.deepEqual(
       found.find(({ id }) => id === endpoint.id),
       changed,

@@ -56,13 +56,13 @@ export const headers = {
   Link: {
     description: 'The next page, if there is one (RFC 8288).',
     schema: text,
-    example: '</api/v1/users?cursor=AZ0vfjwAfJqfQF0cKzpOX1pTlGcB>; rel="next"',
+    example: '</api/v1/webhook-endpoints?cursor=AZ0vfjwAfJqfQF0cKzpOX1pTlGcB>; rel="next"',
   },
   Location: {
     required: true,
     description: 'The path of the created resource.',
     schema: { type: 'string', format: 'uri-reference' },
-    example: '/api/v1/users/019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',
+    example: '/api/v1/webhook-endpoints/019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',
   },
   RateLimit: {
     description: 'The remaining quota (r) and the seconds until it resets (t), where known.',

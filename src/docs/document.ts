@@ -15,8 +15,8 @@ const info = {
   title: 'Keelson',
   version: packageJson.version,
   description:
-    'Manage users, webhook subscriptions and notification deliveries. Every error is a problem (RFC 9457); its `type` ' +
-    'links to a page that explains it.',
+    'Every error is a problem (RFC 9457); its `type` links to a page that explains it. Webhooks follow Standard Webhooks ' +
+    '1.0.0.',
   license: { name: 'MIT', identifier: 'MIT' },
   contact: { name: 'The operator of this service' },
 };

@@ -8,7 +8,7 @@ import { QUIET, ROOT, WRANGLER } from './wrangler.ts';
 const USAGE = 'usage: npm run deploy -- [--dry-run] [--allow-destructive] [--url https://api.example.com]';
 const READY_MS = 60_000;
 
-/** A problem that the user has to solve. */
+/** A problem that the operator has to solve. */
 class Refusal extends Error {}
 
 const say = (line: string) => void process.stdout.write(`${line}\n`);

@@ -39,7 +39,7 @@ export function pgClients(url: string, name: string): Clients {
         clearTimeout(timer);
         alive.delete(this);
       });
-      // Without a listener, a broken connection would end the process. Its user gets the error anyway.
+      // Without a listener, a broken connection would end the process. Its caller gets the error anyway.
       this.on('error', () => {});
     }
 

@@ -231,6 +231,6 @@ function giveBack({ open }: State, shared: Shared): void {
   const index = open.indexOf(shared);
   if (index < 0) return;
   open.splice(index, 1);
-  // A late cancellation must not hit the connection's next user.
+  // A late cancellation must not hit the connection's next statement.
   shared.client.release(shared.spoiled);
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
-import { createClient, Problem, type WebhookEndpoint } from '../../src/client.ts';
+import { createClient, type Item, Problem } from '../../src/client.ts';
 import { type Answer, assertProblem, caller, newEndpoint, newNotice, unique } from '../conformance/target.ts';
 import { createDatabase } from '../support/databases.ts';
 import { freePort, query } from '../support/postgres-server.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { createClient, Problem, type User } from '../../src/client.ts';
+import { createClient, type Item, Problem } from '../../src/client.ts';
 import { uniqueEmail } from '../conformance/target.ts';
 import { createDatabase } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
@@ -25,7 +25,7 @@ describe('the typed client', () => {
   test('creates, reads, replaces, finds and removes a user, with the types of the app', async () => {
     const { users } = client();
     const email = uniqueEmail();
-    const user: User = await users.create({ email, name: 'Ada' });
+    const user: Item<'users'> = await users.create({ email, name: 'Ada' });
     assert.deepEqual(await users.get(user.id), user);
     // @ts-expect-error: a user has no such member
     assert.equal(user.nonsense, undefined);
@@ -34,7 +34,7 @@ describe('the typed client', () => {
 
     const changed = await users.replace(user.id, { email, name: 'Countess' }, { version: user.version });
     assert.equal(changed.version, 2);
-    const found: User[] = (await users.page({ email })).data;
+    const found: Item<'users'>[] = (await users.page({ email })).data;
     assert.deepEqual(found, [changed]);
     await users.remove(user.id, { version: changed.version });
     await assert.rejects(users.get(user.id), (error) => error instanceof Problem && error.code === 'not-found');

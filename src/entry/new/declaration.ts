@@ -1,4 +1,4 @@
-// What the command line says of a resource: `team name:text owner:user.id?`.
+// What the command line says of a resource: `person name:text team:team.id?`.
 
 type Kind = 'text' | 'integer' | 'boolean' | 'timestamp' | 'uuid' | 'json' | 'enum' | 'reference';
 
@@ -43,7 +43,7 @@ const FIELD = /^[a-z][a-zA-Z0-9]*$/;
 const VALUE = /^[a-z][a-z0-9_-]*$/;
 const KINDS: readonly string[] = ['text', 'integer', 'boolean', 'timestamp', 'uuid', 'json', 'enum'];
 
-/** Members that every resource has, and `user`, whose member in events a field would hide. */
+/** Members that every resource has. */
 const OWN = ['id', 'version', 'createdAt', 'updatedAt'];
 /** Words of Postgres that cannot name a column, and words that cannot name a variable. */
 const RESERVED = new Set(
@@ -131,7 +131,7 @@ function parseField(
     return [];
   }
   if (!KINDS.includes(type)) {
-    complain(`${field}: a type is one of ${KINDS.join(', ')}, or a reference such as user.id`);
+    complain(`${field}: a type is one of ${KINDS.join(', ')}, or a reference such as team.id`);
     return [];
   }
   return [{ name, kind: type as Kind, optional, unique, values }];

@@ -1,4 +1,4 @@
-// npm run new -- team name:text owner:user.id?: a resource with its migration and its tests.
+// npm run new -- team name:text: a resource with its migration and its tests.
 import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -9,10 +9,10 @@ import { filesOf } from './files.ts';
 const ROOT = join(import.meta.dirname, '../../..');
 const USAGE = `usage: npm run new -- <resource> <field>… [--plural <resources>]
 
-  npm run new -- team name:text owner:user.id?
-  npm run new -- invoice number:text:unique customer:user.id due:timestamp? paid:boolean state:enum:draft,sent --plural invoices
+  npm run new -- team name:text
+  npm run new -- person name:text team:team.id? joined:timestamp badge:text:unique role:enum:lead,member --plural people
 
-A field is name:type. Types: text, integer, boolean, timestamp, uuid, json, enum:a,b,c, or a reference such as user.id.
+A field is name:type. Types: text, integer, boolean, timestamp, uuid, json, enum:a,b,c, or a reference such as team.id.
 Then :unique, and a ? for a field that may be left out.`;
 
 try {
