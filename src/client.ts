@@ -107,9 +107,8 @@ type Routes = { [path: string]: Routes } & Record<
 
 type Api = ReturnType<typeof hc<App>>['api']['v1'];
 export type Client = { [K in keyof Api & string as CamelCase<K>]: Listed<Api[K]> & Made<Api[K]> & One<Api[K]> };
-export type User = Shown<Api['users'][':id']['$get']>;
-export type WebhookEndpoint = Shown<Api['webhook-endpoints'][':id']['$get']>;
-export type Notification = Shown<Api['notifications'][':id']['$get']>;
+/** What a resource's `get` returns: `Item<'webhookEndpoints'>`. */
+export type Item<K extends keyof Client> = Client[K] extends { get(id: string): Promise<infer T> } ? T : never;
 
 type Listed<R> = R extends { $get: infer F }
   ? {

@@ -111,7 +111,7 @@ describe('safe retries and lost updates', () => {
   test('100 concurrent read-modify-write loops with If-Match on one item lose no update', async () => {
     const client = createClient(service.url, { token: token() });
     const { id } = await client.webhookEndpoints.create({ ...newEndpoint(), description: '0' });
-    const increment = async (): Promise<WebhookEndpoint> => {
+    const increment = async (): Promise<Item<'webhookEndpoints'>> => {
       for (;;) {
         const { description, version } = await client.webhookEndpoints.get(id);
         const next = { ...newEndpoint(), description: String(Number(description) + 1) };
