@@ -1,0 +1,282 @@
+// What takes the example, users, out of the project: paths to delete, and exact texts to replace. A text that is not
+// there, or not there once, ends the command before it has changed anything.
+
+export const DELETED = [
+  'src/users',
+  'src/entry/seed.ts',
+  'src/entry/eject',
+  'test/users',
+  'test/conformance/users.ts',
+  'test/support/users.ts',
+  'test/entry/seed.test.ts',
+  'test/entry/eject.test.ts',
+  'test/upgrade',
+  'docs/performance',
+];
+
+type Edit = [find: string, replacement: string];
+
+const BODY = `-d '{"email":"\${name}@example.com",`;
+
+export const EDITS: Record<string, Edit[]> = {
+  'src/app.ts': [
+    ["import { usersRoutes } from './users/routes.ts';\n", ''],
+    ["\n  .route('/api/v1/users', usersRoutes)", ''],
+  ],
+  'src/errors.ts': [["  | 'email-taken'\n", '']],
+  'src/http/problem.ts': [
+    [
+      `  'email-taken': {
+    status: 409,
+    title: 'Email already taken',
+    meaning: 'Another user has this email address. Case makes no difference.',
+    remedy: 'Use another address, or find the user who has it with GET /api/v1/users?email=.',
+    example: { detail: 'Another user has this email address.' },
+  },
+`,
+      '',
+    ],
+  ],
+  'src/dispatcher/channels/email.ts': [
+    [
+      `  if (type === 'user.created') {
+    return { subject: 'Welcome', text: \`Hello \${data.name},\\n\\nyour account has been created.\\n\` };
+  }
+`,
+      '',
+    ],
+  ],
+  'src/entry/welcome.ts': [
+    [
+      '    // Another user with every start, and pasted again the same answer: it never meets an email that is taken.\n',
+      '',
+    ],
+    ["'Create a user:'", "'Queue an email:'"],
+    ['/api/v1/users -H', '/api/v1/notifications -H'],
+    [`${BODY}"name":"Ada Lovelace"}'`, `${BODY}"type":"invoice.paid","data":{"invoice":"INV-7"}}'`],
+  ],
+  'src/notifications/schema.ts': [
+    ["const ofUser = () => id('must be the id of a user').optional();\n\n", ''],
+    ['the recipient, a user or an address, and', 'the address, and'],
+    ['userId: ofUser(), email: email().optional(), type', 'email: email(), type'],
+    [
+      "    .refine(({ userId, email }) => (userId === undefined) !== (email === undefined), 'must have either userId or email')\n",
+      '',
+    ],
+    ["      oneOf: [{ required: ['userId'] }, { required: ['email'] }],\n", ''],
+    ['    userId: ofUser(),\n', ''],
+    ['  userId: null,\n', ''],
+    ['      userId: z.uuid().nullable(),\n', ''],
+    ['import { email, id, json,', 'import { email, json,'],
+  ],
+  'src/notifications/routes.ts': [
+    ['Filter by status, user and channel.', 'Filter by status and channel.'],
+    ['Queues an email to a user or an address, and', 'Queues an email to an address, and'],
+    ['    const { userId = null, email = null } = input;\n', ''],
+    ['{ ...input, ...reservation, id: uuidv7(), userId, email }', '{ ...input, ...reservation, id: uuidv7() }'],
+  ],
+  'src/notifications/store.ts': [
+    ["import { users } from '../users/schema.ts';\n", ''],
+    [
+      `coalesce(o.status, 'pending') as status, n.user_id as "userId",
+  n.endpoint_id as "endpointId",`,
+      `coalesce(o.status, 'pending') as status,
+  n.endpoint_id as "endpointId",`,
+    ],
+    ['  userId?: string | undefined;\n', ''],
+    ['{ before: string; limit: number; userId: string | null }', '{ before: string; limit: number }'],
+    ['function listFor({ status, userId, channel }', 'function listFor({ status, channel }'],
+    ["status, userId && 'user', channel]", 'status, channel]'],
+    ['    if (userId) where.push(sql`n.user_id = ${$.userId}::uuid`);\n', ''],
+    ['  const { userId = null } = filters;\n', ''],
+    ['limit: limit + 1, userId }', 'limit: limit + 1 }'],
+    ['userId: string | null; email: string | null; type', 'email: string; type'],
+    ['  const precondition = sql`exists (select from recipient)`;\n', ''],
+    ['    userId: sql`${$.userId}::uuid`,\n', ''],
+    ['    userId: sql`told_of.id`,\n', ''],
+    [
+      `    with recipient as (
+      select id, email from \${users} where id = \${$.userId}::uuid
+      union all select null, \${$.email}::text where \${$.email}::text is not null
+    ), \${reserveKey($, { precondition, response })}, told_of as (
+      select id, email from recipient where exists (select from reservation where fresh)
+    ),`,
+      `    with \${reserveKey($, { response })}, told_of as (
+      select \${$.email}::text as email from reservation where fresh
+    ),`,
+    ],
+    [
+      ` * Queues an email under \`id\`, to the user or the address, and a webhook for every subscribed endpoint. Throws AppError
+ * \`validation-failed\` where there is no such user.
+`,
+      ' * Queues an email to the address under `id`, and a webhook for every subscribed endpoint.\n',
+    ],
+    [
+      `creating('notifications.create', buildCreate, () => {
+  const errors = [{ detail: 'there is no such user', pointer: '#/userId' }];
+  return new AppError('validation-failed', 'There is no such user.', { errors });
+});`,
+      "creating('notifications.create', buildCreate);",
+    ],
+    [`'pending' as status, n.user_id as "userId", n.endpoint_id`, `'pending' as status, n.endpoint_id`],
+    [`'canceled' as status, n.user_id as "userId", n.endpoint_id`, `'canceled' as status, n.endpoint_id`],
+  ],
+  'src/webhook-endpoints/store.ts': [['    userId: sql`null`,\n', '']],
+  'src/outbox/enqueue.ts': [
+    [
+      `export type Event = {
+  from: SQL;
+  type: SQL;
+  data: SQL;
+  /** The user that it is about, if any. */
+  userId?: SQL;
+};
+
+const NOBODY = sql\`null::uuid\`;
+`,
+      'export type Event = { from: SQL; type: SQL; data: SQL };\n',
+    ],
+    ['toSubscribers({ from, type, userId = NOBODY }: Event)', 'toSubscribers({ from, type }: Event)'],
+    ['byEmail({ from, userId = NOBODY }: Event', 'byEmail({ from }: Event'],
+    ['toEndpoint({ from, userId = NOBODY }: Event', 'toEndpoint({ from }: Event'],
+    [
+      `e.id as endpoint_id, null::text as recipient,
+           \${userId} as user_id
+`,
+      'e.id as endpoint_id, null::text as recipient\n',
+    ],
+    [
+      `\${address} as recipient,
+           \${userId} as user_id
+`,
+      '${address} as recipient\n',
+    ],
+    [
+      `\${endpointId} as endpoint_id, null::text as recipient,
+           \${userId} as user_id
+`,
+      '${endpointId} as endpoint_id, null::text as recipient\n',
+    ],
+    ['endpoint_id, user_id, recipient, created_at)', 'endpoint_id, recipient, created_at)'],
+    ['told.endpoint_id, told.user_id, told.recipient', 'told.endpoint_id, told.recipient'],
+    ["'type' | 'channel' | 'userId' | 'endpointId'", "'type' | 'channel' | 'endpointId'"],
+    ['const { id, type, channel, userId, endpointId } = shown;', 'const { id, type, channel, endpointId } = shown;'],
+    ["      'userId', ${userId}, 'endpointId'", "      'endpointId'"],
+  ],
+  'src/outbox/schema.ts': [
+    ["    userId: uuid('user_id'),\n", ''],
+    ["    index('notifications_user').on(t.userId, t.id),\n", ''],
+  ],
+  'test/conformance/suite.ts': [
+    ["import { users } from './users.ts';\n", ''],
+    ['  users(target);\n', ''],
+  ],
+  'test/support/operations.ts': [
+    ["import { userOperations } from './users.ts';\n", ''],
+    ['  await userOperations(ask);\n', ''],
+  ],
+  'test/readme.test.ts': [
+    ["=== 'session' ? ['201', '201'] : ['201']", "=== 'session' ? ['202', '202'] : ['202']"],
+    ['{2}user\\.created {2}', '{2}invoice\\.paid {2}'],
+    ['"type":"user\\.created","channel"', '"type":"invoice\\.paid","channel"'],
+  ],
+  'test/bench/measured.ts': [
+    ["NAME = 'users'", "NAME = 'notifications'"],
+    ["PATH = '/api/v1/users'", "PATH = '/api/v1/notifications'"],
+    ["TABLE = 'users'", "TABLE = 'notifications'"],
+    ["EVENT = 'user.created'", "EVENT = 'order.sent'"],
+    [`"name":"Bench User"}'`, `"type":"order.sent","data":{}}'`],
+    ['MADE = 201', 'MADE = 202'],
+    ["READ = 'GET /users/{id}'", "READ = 'GET /notifications/{id}'"],
+    ["LIST = 'GET /users'", "LIST = 'GET /notifications'"],
+    ["CREATE = 'POST /users'", "CREATE = 'POST /notifications'"],
+  ],
+  'test/bench/http.sql': [
+    [
+      `insert into users (id, email, name, created_at, updated_at)
+select uuid_v7(), 'user' || i || '@seed.test', 'Seed User', now(), now() from generate_series(1, :rows) i;`,
+      `with m as (
+  insert into messages (id, type, body, created_at)
+  select uuid_v7(), 'order.sent', '{"type":"order.sent","data":{}}', now() from generate_series(1, :rows) returning id
+), n as (
+  insert into notifications (id, message_id, channel, recipient, created_at)
+  select id, id, 'email', id || '@seed.test', now() from m
+)
+insert into outcomes (notification_id, status, attempts, finished_at, duration_ms, dispatcher)
+select id, 'sent', 1, now(), 1, 'bench' from m;`,
+    ],
+  ],
+  'test/bench/http.json': [
+    ['select id from users order', 'select id from notifications order'],
+    ['users:read users:write', 'notifications:read notifications:write'],
+    ['"/api/v1/users/{id}"', '"/api/v1/notifications/{id}"'],
+    ['"/api/v1/users?limit', '"/api/v1/notifications?limit'],
+    ['"path": "/api/v1/users",', '"path": "/api/v1/notifications",'],
+    ['\\"name\\":\\"Bench User\\"}', '\\"type\\":\\"order.sent\\",\\"data\\":{}}'],
+    ['"ok": 201', '"ok": 202'],
+  ],
+  'knip.json': [
+    ['receiver,seed,', 'receiver,'],
+    [',\n        "!test/upgrade/teams/**"', ''],
+    [', "!test/upgrade/teams/**"', ''],
+  ],
+  'test/tsconfig.json': [[', "upgrade/teams"', '']],
+  'package.json': [
+    ['    "seed": "exec node --import ./src/entry/prepare.js src/entry/seed.ts",\n', ''],
+    ['    "eject-example": "node --import ./src/entry/prepare.js src/entry/eject/eject-example.ts",\n', ''],
+  ],
+  'README.md': [
+    ['users, webhooks and notifications that survive', 'webhooks and notifications that survive'],
+    ['--scope "users:write notifications:read"', '--scope "notifications:write notifications:read"'],
+    ['$API/users -H', '$API/notifications -H'],
+    [`"name":"Grace Hopper"}'`, `"type":"invoice.paid","data":{"invoice":"INV-7"}}'`],
+    ['verifies the `user.created` that', 'verifies the `invoice.paid` that'],
+    [
+      `no second
+user. \`npm run seed -- --users 100000\` fills the database; stop the service first, unless it is on Postgres.`,
+      `no second
+email.`,
+    ],
+    [
+      `const ada = await client.users.create({ email: 'grace@example.com', name: 'Grace' });
+for await (const user of client.users.list()) console.log(user.email); // every page`,
+      `await client.notifications.create({ email: 'grace@example.com', type: 'invoice.paid', data: { invoice: 'INV-7' } });
+for await (const { type, status } of client.notifications.list()) console.log(type, status); // every page`,
+    ],
+    [
+      '| `src/users/`      | a resource: `schema.ts` `store.ts` `routes.ts`; `webhook-endpoints/` and `notifications/` look the same |',
+      '| `src/notifications/` | a resource: `schema.ts` `store.ts` `routes.ts`; `webhook-endpoints/` looks the same |',
+    ],
+    [
+      'npm run new -- team name:text owner:user.id? plan:enum:free,pro',
+      'npm run new -- team name:text plan:enum:free,pro',
+    ],
+    [
+      `
+\`npm run eject-example\` takes users out, once you have read them: \`POST /notifications\` then takes an address, and the tests
+stand on what remains.
+`,
+      '',
+    ],
+    ['| GET /users/{id} |', '| GET by id       |'],
+  ],
+  'ARCHITECTURE.md': [
+    ['  users/              schema.ts  store.ts  routes.ts\n', ''],
+    ['  webhook-endpoints/  the same names', '  webhook-endpoints/  schema.ts  store.ts  routes.ts'],
+    ['(insert into users … from', '(insert into teams … from'],
+    ['(… every subscribed endpoint, and the user by email …)', '(… every subscribed endpoint …)'],
+  ],
+  'SECURITY.md': [['Scopes: `users:read`, `users:write`, `webhooks:read`', 'Scopes: `webhooks:read`']],
+  'AGENTS.md': [
+    ['("Create a user")', '("Create a notification")'],
+    ['test/users/store.test.ts', 'test/notifications/store.test.ts'],
+  ],
+  'CONTRIBUTING.md': [
+    ['npm test -- test/users/store.test.ts         #', 'npm test -- test/notifications/store.test.ts #'],
+  ],
+};
+
+/** Lines that begin so are deleted. */
+export const LINES: Record<string, string[]> = {
+  'SECURITY.md': ['| two users with one address in different case'],
+};
