@@ -220,7 +220,7 @@ select id, 'sent', 1, now(), 1, 'bench' from m;`,
     [',\n        "!test/upgrade/teams/**"', ''],
     [', "!test/upgrade/teams/**"', ''],
   ],
-  'test/tsconfig.json': [[', "upgrade/teams"', '']],
+  'test/tsconfig.json': [['    "upgrade/teams",\n', '']],
   'package.json': [
     ['    "seed": "exec node --import ./src/entry/prepare.js src/entry/seed.ts",\n', ''],
     ['    "eject-example": "node --import ./src/entry/prepare.js src/entry/eject/eject-example.ts",\n', ''],
