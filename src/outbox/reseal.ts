@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { type Db, statement } from '../db.ts';
 import type { SecretBox } from '../deps.ts';
+import { BEFORE_ALL } from '../table-store.ts';
 import { keyIdsOf, livePrevious, type PreviousSecret, webhookEndpoints } from './schema.ts';
 
 /** Endpoints that are read and written at a time. */
@@ -20,7 +21,7 @@ export async function* resealSecrets(db: Db, secrets: SecretBox, batch = BATCH):
   const total = await countEndpoints(db, inTime());
   const unopened = new Set<string>();
   let [looked, resealed] = [0, 0];
-  for (let after = '00000000-0000-0000-0000-000000000000'; ; ) {
+  for (let after = BEFORE_ALL; ; ) {
     const { last, count, sealed } = await sealedEndpoints(db, { after, limit: batch, keyId }, inTime());
     const unopenedHere = new Set<string>();
     const changes = (await Promise.all(sealed.map((endpoint) => resealedOf(endpoint, secrets, unopenedHere)))).flat();
