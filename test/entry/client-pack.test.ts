@@ -16,52 +16,67 @@ const COMPILERS = ['node_modules/typescript/bin/tsc', 'test/node_modules/typescr
 
 /** What another repository might write. */
 const PROGRAM = `
-import { createClient, Problem, type User, type UserCreatedEvent } from 'keelson-client';
+import { createClient, Problem, type WebhookEndpoint, type WebhookTestEvent } from 'keelson-client';
 declare const process: { argv: string[] };
 
 const [url, token] = process.argv.slice(2) as [string, string];
-const { users, webhookEndpoints, notifications } = createClient(url, { token: () => token, retries: 1 });
+const { webhookEndpoints, notifications } = createClient(url, { token: () => token, retries: 1 });
 
 const seen: unknown[] = [];
-const ada: User = await users.create({ email: 'ada@example.com', name: 'Ada' }, { idempotencyKey: 'ada' });
-const again = await users.create({ email: 'ada@example.com', name: 'Ada' }, { idempotencyKey: 'ada' });
-const changed = await users.replace(ada.id, { email: ada.email, name: 'Countess' }, { version: ada.version });
-seen.push(again.id === ada.id, changed.version, (await users.get(ada.id)).name);
-await users.create({ email: 'grace@example.com', name: 'Grace' });
-for await (const { email } of users.list({ limit: 1 })) seen.push(email);
-const { data, nextCursor } = await users.page({ email: 'grace@example.com' });
-seen.push(data.length, nextCursor);
+const input = { url: 'http://127.0.0.1:9/', events: ['invoice.paid'], description: 'CRM' };
+const made = await webhookEndpoints.create(input, { idempotencyKey: 'crm' });
+const again = await webhookEndpoints.create(input, { idempotencyKey: 'crm' });
+const change = { ...input, description: 'Billing' };
+const changed = await webhookEndpoints.replace(made.id, change, { version: made.version });
+const billing: WebhookEndpoint = await webhookEndpoints.get(made.id);
+seen.push(again.id === made.id, changed.version, billing.description);
+const { id } = await webhookEndpoints.create({ url: input.url, events: ['order.sent'] });
+for await (const endpoint of webhookEndpoints.list({ limit: 1 })) seen.push(endpoint.events[0]);
 
-const { id, secret } = await webhookEndpoints.create({ url: 'http://127.0.0.1:9/', events: ['user.created'] });
-const rotated = await webhookEndpoints.rotateSecret(id);
+const told = await notifications.create({ email: 'ada@example.com', type: 'invoice.paid', data: { amount: 1200 } });
+const { data, nextCursor } = await notifications.page({ channel: 'email' });
+seen.push(data.length, data[0]?.id === told.id, nextCursor);
+const forBilling = await notifications.page({ channel: 'webhook' });
+seen.push(forBilling.data.length, forBilling.data[0]?.endpointId === billing.id);
+
+const rotated = await webhookEndpoints.rotateSecret(made.id);
 const asked = await webhookEndpoints.test(id);
-seen.push(secret !== rotated.secret, asked.channel, (await notifications.get(asked.id)).attemptLog.length >= 0);
+seen.push(made.secret !== rotated.secret, asked.channel, (await notifications.get(asked.id)).attemptLog.length >= 0);
 await webhookEndpoints.remove(id, { signal: AbortSignal.timeout(30_000) });
 
-const problem = await users.create({ email: 'ada@example.com', name: 'Other' }).catch((error: unknown) => error);
-if (problem instanceof Problem) seen.push(problem.code, problem.status);
-await users.remove(ada.id);
+const refused = [
+  () => webhookEndpoints.create({ ...input, events: [] }),
+  () => webhookEndpoints.replace(made.id, input, { version: made.version }),
+  () => notifications.redrive(told.id),
+];
+for (const call of refused) {
+  const problem = await call().catch((error: unknown) => error);
+  if (problem instanceof Problem) seen.push(problem.code, problem.status);
+}
+await webhookEndpoints.remove(made.id);
 console.log(JSON.stringify(seen));
 
-export const received = (event: UserCreatedEvent): string => event.data.email;
+export const received = (event: WebhookTestEvent): string => event.data.endpointId;
 
 export async function wrong(): Promise<void> {
-  // @ts-expect-error: a user has no such member
-  ada.nonsense;
-  // @ts-expect-error: a user needs a name
-  await users.create({ email: 'x@example.com' });
-  // @ts-expect-error: a name is a string
-  await users.create({ email: 'x@example.com', name: 7 });
+  // @ts-expect-error: an endpoint has no such member
+  billing.nonsense;
+  // @ts-expect-error: an endpoint needs events
+  await webhookEndpoints.create({ url: 'https://example.com/' });
+  // @ts-expect-error: a description is a string
+  await webhookEndpoints.create({ url: 'https://example.com/', events: ['*'], description: 7 });
   // @ts-expect-error: nothing else is taken
-  await users.create({ email: 'x@example.com', name: 'x', admin: true });
+  await webhookEndpoints.create({ url: 'https://example.com/', events: ['*'], admin: true });
   // @ts-expect-error: no such status
   await notifications.page({ status: 'lost' });
   // @ts-expect-error: a notification is not replaced
   notifications.replace;
   // @ts-expect-error: a version is a number
-  await users.remove(ada.id, { version: '1' });
+  await webhookEndpoints.remove(id, { version: '1' });
   // @ts-expect-error: a secret is shown once
   (await webhookEndpoints.get(id)).secret;
+  // @ts-expect-error: an event has the data of its type alone
+  received({ type: 'webhook.test', timestamp: '', data: { id } });
 }
 `;
 
@@ -81,7 +96,7 @@ export const ours = (theirs: packed.ApiClient): Ours => theirs;
 export const problem = (theirs: packed.Problem): Problem => theirs;
 export const options = (theirs: packed.ClientOptions): Parameters<typeof createClient>[1] => theirs;
 // @ts-expect-error: these differ
-export const others = (ours: Ours): packed.ApiClient['users'] => ours.notifications;
+export const others = (ours: Ours): packed.ApiClient['webhookEndpoints'] => ours.notifications;
 `;
 
 describe('npm run client:pack', () => {
@@ -132,8 +147,10 @@ describe('npm run client:pack', () => {
 
   test('works against the service', () => {
     const seen = JSON.parse(run(process.execPath, 'program.ts', service.url, token()));
-    const emails = ['ada@example.com', 'grace@example.com'];
-    assert.deepEqual(seen, [true, 2, 'Countess', ...emails, 1, null, true, 'webhook', true, 'email-taken', 409]);
+    const listed = ['invoice.paid', 'order.sent'];
+    const problems = ['validation-failed', 422, 'precondition-failed', 412, 'conflict', 409];
+    const expected = [true, 2, 'Billing', ...listed, 1, true, null, 1, true, true, 'webhook', true, ...problems];
+    assert.deepEqual(seen, expected);
   });
 
   test('has the types that the source’s client has, for every resource', () => {
@@ -151,7 +168,7 @@ describe('the types of a package', () => {
       [{ type: ['integer', 'null'] }, 'number | null'],
       [{ const: 'a' }, '"a"'],
       [{ type: ['string', 'null'], enum: ['a', null] }, '"a" | null'],
-      [{ anyOf: [{ type: 'boolean' }, { $ref: '#/components/schemas/User' }] }, 'boolean | User'],
+      [{ anyOf: [{ type: 'boolean' }, { $ref: '#/components/schemas/A' }] }, 'boolean | A'],
       [{ oneOf: [{ type: 'number' }, { type: 'integer' }] }, 'number'],
       [{ allOf: [{ $ref: '#/components/schemas/A' }, { $ref: '#/components/schemas/B' }] }, '(A) & (B)'],
       [{ type: 'array', items: { enum: ['a', 'b'] } }, 'Array<"a" | "b">'],
@@ -159,6 +176,14 @@ describe('the types of a package', () => {
       [{ type: 'object', additionalProperties: {} }, '{\n  [name: string]: unknown;\n}'],
       [{ type: 'object', additionalProperties: { type: 'string' } }, '{\n  [name: string]: string;\n}'],
       [{ type: 'object', properties: { 'a-b': { type: 'null' } } }, '{\n  "a-b"?: null | undefined;\n}'],
+      // An event whose data is a resource.
+      [
+        {
+          properties: { type: { const: 'a.made' }, data: { $ref: '#/components/schemas/A' } },
+          required: ['type', 'data'],
+        },
+        '{\n  type: "a.made";\n  data: A;\n}',
+      ],
       [{ properties: { a: {} }, required: ['a'], additionalProperties: false }, '{\n  a: unknown;\n}'],
     ];
     for (const [schema, type] of cases) assert.equal(typeOf(schema), type);
@@ -167,18 +192,21 @@ describe('the types of a package', () => {
 
   test('have a member for any resource, and refuse an operation that the client has no way to call', async () => {
     const document = await readDocument();
-    const users = document.paths['/api/v1/users'];
-    const one = document.paths['/api/v1/users/{id}'];
-    assert.ok(users && one);
+    const all = document.paths['/api/v1/webhook-endpoints'];
+    const one = document.paths['/api/v1/webhook-endpoints/{id}'];
+    assert.ok(all && one);
     const text = clientTypes({
       ...document,
-      paths: { '/api/v1/line-items': users, '/api/v1/line-items/{lineId}': one },
+      paths: { '/api/v1/line-items': all, '/api/v1/line-items/{lineId}': one },
     });
     assert.match(text, /^ {2}lineItems: \{$/m);
-    assert.match(text, /^ {4}replace\(id: string, body: UserInput, options\?: ChangeOptions\): Promise<User>;$/m);
+    assert.match(
+      text,
+      /^ {4}replace\(id: string, body: WebhookEndpointInput, options\?: ChangeOptions\): Promise<WebhookEndpoint>;$/m,
+    );
     assert.throws(
-      () => clientTypes({ ...document, paths: { '/api/v1/users/{id}/parts': users } }),
-      /no method for GET \/api\/v1\/users\/\{id\}\/parts/,
+      () => clientTypes({ ...document, paths: { '/api/v1/line-items/{id}/parts': all } }),
+      /no method for GET \/api\/v1\/line-items\/\{id\}\/parts/,
     );
   });
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { newEndpoint } from '../conformance/target.ts';
 import { freshTree } from '../support/fresh-tree.ts';
 import { spawnService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
@@ -26,18 +27,19 @@ test('npm run dev serves each change anew from the same data, survives a mistake
   };
 
   const first = (await service.line(({ msg }) => msg === 'listening')).url as string;
-  const body = JSON.stringify({ email: 'ada@example.com', name: 'Ada' });
-  const made = await fetch(`${first}/api/v1/users`, { method: 'POST', headers: headers(), body });
+  const endpoint = newEndpoint();
+  const body = JSON.stringify(endpoint);
+  const made = await fetch(`${first}/api/v1/webhook-endpoints`, { method: 'POST', headers: headers(), body });
   assert.equal(made.status, 201, await made.text());
 
   const changed = await listeningAgain(() => edit('src/system/routes.ts', (text) => text.replaceAll("'ok'", "'fine'")));
   assert.deepEqual(await (await fetch(`${changed}/health`)).json(), { status: 'fine' });
-  const users = (await (await fetch(`${changed}/api/v1/users`, { headers: headers() })).json()) as {
-    data: { email: string }[];
+  const kept = (await (await fetch(`${changed}/api/v1/webhook-endpoints`, { headers: headers() })).json()) as {
+    data: { url: string }[];
   };
   assert.deepEqual(
-    users.data.map(({ email }) => email),
-    ['ada@example.com'],
+    kept.data.map(({ url }) => url),
+    [endpoint.url],
   );
   assert.equal(service.lines.filter(({ msg }) => msg === 'database closed').length, 1, 'it stopped in order');
 

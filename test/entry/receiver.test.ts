@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Webhook } from 'standardwebhooks';
+import { newNotice } from '../conformance/target.ts';
 import { startCommand } from '../support/command.ts';
 import { ownDatabase } from '../support/databases.ts';
 import { SECRET } from '../support/deps.ts';
@@ -16,7 +17,7 @@ import { headers } from '../support/tokens.ts';
 const entry = join(import.meta.dirname, '../../src/entry/receiver.ts');
 const newSecret = () => `whsec_${randomBytes(24).toString('base64')}`;
 const ID = '01900000-0000-7000-8000-000000000001';
-const BODY = '{"type":"user.created","timestamp":"2026-11-26T10:00:00.000Z","data":{"name":"Zoë"}}';
+const BODY = '{"type":"invoice.paid","timestamp":"2026-11-26T10:00:00.000Z","data":{"name":"Zoë"}}';
 
 /** Starts the command on a free port. */
 function start(t: TestContext, args: string[], env: Record<string, string> = {}) {
@@ -61,9 +62,9 @@ test('the receiver says of each webhook whether it is verified, its type and id,
   const both = [newSecret(), secret].map((each) => new Webhook(each).sign('other', new Date(), BODY)).join(' ');
   assert.equal(await send(url, secret, { id: 'other', signatures: both }), 204);
   assert.deepEqual(linesOf(receiver.output()), [
-    `user.created  ${ID}  verified, new`,
-    `user.created  ${ID}  verified, a repeat`,
-    'user.created  other  verified, new',
+    `invoice.paid  ${ID}  verified, new`,
+    `invoice.paid  ${ID}  verified, a repeat`,
+    'invoice.paid  other  verified, new',
   ]);
   receiver.process.kill('SIGINT');
   assert.equal(await receiver.ended, 0, receiver.errors());
@@ -87,12 +88,12 @@ test('the receiver takes nothing that is signed by another, altered, too old or 
   // None of them counts as received.
   assert.equal(await send(url, secret), 204);
   assert.deepEqual(linesOf(receiver.output()), [
-    `user.created  ${ID}  NOT VERIFIED: No matching signature found`,
-    `user.created  ${ID}  NOT VERIFIED: No matching signature found`,
-    `user.created  ${ID}  NOT VERIFIED: Message timestamp too old`,
+    `invoice.paid  ${ID}  NOT VERIFIED: No matching signature found`,
+    `invoice.paid  ${ID}  NOT VERIFIED: No matching signature found`,
+    `invoice.paid  ${ID}  NOT VERIFIED: Message timestamp too old`,
     '?  ?  NOT VERIFIED: No matching signature found',
     '?  ?  NOT VERIFIED: Missing required headers',
-    `user.created  ${ID}  verified, new`,
+    `invoice.paid  ${ID}  verified, new`,
   ]);
   assert.ok(!receiver.output().includes(secret));
 });
@@ -120,14 +121,14 @@ test('without a secret the receiver registers itself for as long as it runs, and
   assert.equal(await receiver.url(), url);
   assert.deepEqual(await endpoints(), [url], 'in place of the one that was killed');
 
-  const created = await fetch(`${service.url}/api/v1/users`, {
+  const told = await fetch(`${service.url}/api/v1/notifications`, {
     method: 'POST',
     headers: headers(),
-    body: '{"email":"ada@example.com","name":"Ada"}',
+    body: JSON.stringify({ ...newNotice(), type: 'invoice.paid' }),
   });
-  assert.equal(created.status, 201);
+  assert.equal(told.status, 202);
   assert.equal(await receiver.ended, 0, receiver.errors());
-  assert.match(linesOf(receiver.output()).join(), /^user\.created {2}[0-9a-f-]{36} {2}verified, new$/);
+  assert.match(linesOf(receiver.output()).join(), /^invoice\.paid {2}[0-9a-f-]{36} {2}verified, new$/);
   assert.deepEqual(await endpoints(), []);
 });
 
