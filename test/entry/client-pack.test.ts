@@ -69,6 +69,8 @@ export async function wrong(): Promise<void> {
   await webhookEndpoints.create({ url: 'https://example.com/', events: ['*'], admin: true });
   // @ts-expect-error: no such status
   await notifications.page({ status: 'lost' });
+  // @ts-expect-error: a notification needs data
+  await notifications.create({ email: 'ada@example.com', type: 'a.b' });
   // @ts-expect-error: a notification is not replaced
   notifications.replace;
   // @ts-expect-error: a version is a number
