@@ -84,7 +84,7 @@ describe('an upgrade from 0.1.0 with a resource of its own', { skip: reasonToSki
         // What is installed is there: the lock file is all that npm has to write.
         npm_config_offline: 'true',
         npm_config_package_lock_only: 'true',
-        NODE_TEST_CONTEXT: '',
+        NODE_TEST_CONTEXT: undefined,
         ...env,
       },
     });

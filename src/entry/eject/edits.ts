@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are code.
 // What takes the example, users, out of the project: paths to delete, and exact texts to replace. A text that is not
 // there, or not there once, ends the command before it has changed anything.
 

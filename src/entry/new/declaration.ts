@@ -45,7 +45,7 @@ const KINDS: readonly string[] = ['text', 'integer', 'boolean', 'timestamp', 'uu
 
 /** Members that every resource has. */
 const OWN = ['id', 'version', 'createdAt', 'updatedAt'];
-/** Words of Postgres that cannot name a column, and words that cannot name a variable. */
+/** Words that cannot name a column in Postgres or a variable, or that statements take for themselves. */
 const RESERVED = new Set(
   `all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create current
   default deferrable desc distinct do else end except false fetch for foreign from grant group having in initially
@@ -55,6 +55,7 @@ const RESERVED = new Set(
   natural notnull outer overlaps right similar tablesample verbose
   arguments await break catch class const continue debugger delete enum eval export extends finally function if
   implements import instanceof interface let new package private protected public return static super switch this throw
+  versions now found own key keySubject keyRoute keyInput keyHolder keyResponse
   try typeof undefined var void while yield lazy sql text view z id json email instant integer boolean index uuid`.split(
     /\s+/,
   ),

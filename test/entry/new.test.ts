@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { namesOf, parseDeclaration } from '../../src/entry/new/declaration.ts';
+import { EVERY_KIND, treeWithTests } from '../support/clones.ts';
+
+const team = { name: namesOf('team'), table: 'teams' };
+const parse = (...words: string[]) =>
+  parseDeclaration(words, undefined, (name) => (name === 'team' ? team : undefined));
+
+describe('npm run new', () => {
+  test('understands every kind of field, optional, unique, and references', () => {
+    const { names, fields } = parse(
+      'sales-person',
+      'name:text',
+      'team:team.id?',
+      'badge:integer:unique',
+      'role:enum:a,b?',
+    );
+    assert.deepEqual(
+      [names.path, names.table, names.pascal, names.camels],
+      ['sales-persons', 'sales_persons', 'SalesPerson', 'salesPersons'],
+    );
+    assert.deepEqual(
+      fields.map(({ name, kind, optional, unique, values }) => [name, kind, optional, unique, values.join()]),
+      [
+        ['name', 'text', false, false, ''],
+        ['teamId', 'reference', true, false, ''],
+        ['badge', 'integer', false, true, ''],
+        ['role', 'enum', true, false, 'a,b'],
+      ],
+    );
+  });
+
+  const REFUSED: [words: string[], why: RegExp][] = [
+    [['Team', 'name:text'], /lower-case words/],
+    [['../team', 'name:text'], /lower-case words/],
+    [['class', 'name:text'], /class is a reserved word/],
+    [['x'.repeat(31), 'name:text'], /longer than 30/],
+    [['person'], /at least one field/],
+    [['person', 'name'], /a type is one of/],
+    [['person', 'name:string'], /a type is one of/],
+    [['person', 'Name:text'], /camelCase/],
+    [["person', 'x'); --:text"], /lower-case words/],
+    [['person', 'order:integer'], /order is a reserved word/],
+    [['person', 'key:text'], /key is a reserved word/],
+    [['person', 'id:uuid'], /reserved|there already/],
+    [['person', 'createdAt:timestamp'], /createdAt is there already/],
+    [['person', 'name:text', 'name:text'], /name is there already/],
+    [['person', 'boss:person.id'], /there is no resource person/],
+    [['person', 'role:enum:a'], /two or more/],
+    [['person', "role:enum:a,b'c"], /two or more/],
+    [['person', 'name:text:indexed'], /only "unique"/],
+    [['person', 'extra:json:unique'], /cannot be unique/],
+  ];
+  for (const [words, why] of REFUSED) {
+    test(`refuses ${words.join(' ')}`, () => {
+      assert.throws(() => parse(...words), why);
+    });
+  }
+
+  test('writes a resource with every kind of field, whose checks and tests pass, and none where one is already', (t) => {
+    const { tree, attempt, run } = treeWithTests(t);
+    for (const command of EVERY_KIND) assert.match(run('new', ...command), /^Created src\//m);
+    run('check');
+    const tests = ['teams/teams', 'sales-people/sales-people', 'house', 'openapi/document', 'conformance/node'];
+    const stdout = run('test', ...tests.map((name) => `test/${name}.test.ts`));
+    // From the generated tests, and from the suite that a resource inherits.
+    assert.match(stdout, /✔ a team is created with its event, found, listed, replaced and deleted/);
+    assert.match(stdout, /▶ \/api\/v1\/sales-people/);
+
+    const before = readFileSync(join(tree, 'src/app.ts'), 'utf8');
+    const again = attempt('new', 'team', 'name:text');
+    assert.equal(again.status, 1);
+    assert.match(again.stderr, /src\/teams and test\/teams is there already: nothing was written/);
+    assert.equal(readFileSync(join(tree, 'src/app.ts'), 'utf8'), before);
+    const misspelled = attempt('new', 'thing', 'name:txt');
+    assert.equal(misspelled.status, 1);
+    assert.ok(!existsSync(join(tree, 'src/things')));
+  });
+});
