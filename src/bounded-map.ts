@@ -1,4 +1,4 @@
-/** A map of `limit` entries at most: past it, the one that was added first is forgotten. */
+/** A map of at most `limit` entries. Adding one more deletes the oldest. */
 export class BoundedMap<K, V> extends Map<K, V> {
   readonly limit: number;
 

@@ -5,7 +5,7 @@ import type { ErrorCode, FieldError } from './errors.ts';
 export type ClientOptions = {
   /** A bearer token, or a function that returns one for each request, so that it can be renewed. */
   token: string | (() => string | Promise<string>);
-  /** How often a request that is safe to retry is retried at most. */
+  /** The maximum number of retries of a request that is safe to retry. Default: 3. */
   retries?: number;
   fetch?: typeof fetch;
 };
@@ -16,7 +16,7 @@ type CreateOptions = CallOptions & {
   idempotencyKey?: string;
 };
 type ChangeOptions = CallOptions & {
-  /** Performs the operation only on this version; throws the Problem `precondition-failed` otherwise. Without it the last write wins. */
+  /** The expected version; any other throws the Problem `precondition-failed`. Without it, the last write wins. */
   version?: number;
 };
 
@@ -90,7 +90,7 @@ function resource(routes: Routes) {
   return named((name) => operations[name as keyof typeof operations] ?? action(name));
 }
 
-/** An object whose members are made when they are asked for. It is no promise. */
+/** An object whose members are created on access. It has no `then`, because it is not a promise. */
 function named(member: (name: string) => unknown): unknown {
   const get = (_: object, name: string | symbol) =>
     typeof name === 'symbol' || name === 'then' ? undefined : member(name);
@@ -99,7 +99,7 @@ function named(member: (name: string) => unknown): unknown {
 
 const kebabCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
-/** hc's routes, as they are when their types are forgotten. */
+/** hc's routes, untyped. */
 type Routes = { [path: string]: Routes } & Record<
   '$get' | '$post' | '$put' | '$delete',
   (request: object, options: object) => Promise<ClientResponse<unknown>>
@@ -141,7 +141,7 @@ type CamelCase<S extends string> = S extends `${infer Head}-${infer Tail}`
 type Input = Parameters<typeof fetch>[0];
 type Json<F> = InferRequestType<F> extends { json: infer J } ? J : never;
 type Query<F> = InferRequestType<F> extends { query: infer Q } ? Q : never;
-/** A list's filters, the size of its pages and where to begin. */
+/** A list's filters, its page size and the cursor to start from. */
 type Asked<F> = Omit<Query<F>, 'limit' | 'cursor'> & { limit?: number; cursor?: string };
 type Page<T> = { data: T[]; nextCursor: string | null };
 type Member<F> = Shown<F> extends Page<infer T> ? T : never;
@@ -184,14 +184,14 @@ async function body(answer: Promise<ClientResponse<unknown>>): Promise<unknown> 
   return (await answer).json();
 }
 
-// What is not there when a deletion is repeated was deleted by the attempt that got no answer.
+// A 404 on a retry: an earlier attempt, whose response was lost, deleted it.
 async function gone(answer: Promise<unknown>): Promise<void> {
   await answer.catch((error) => {
     if (!(error instanceof Problem && error.status === 404 && error.uncertain)) throw error;
   });
 }
 
-/** One request and its retries. */
+/** Sends a request, and retries it. */
 async function send(get: typeof fetch, retries: number, input: Input, init: RequestInit): Promise<Response> {
   const { method = 'GET', signal } = init;
   const headers = new Headers(init.headers);
@@ -204,8 +204,8 @@ async function send(get: typeof fetch, retries: number, input: Input, init: Requ
       if (response.ok) return response;
       const retryAfter = Number(response.headers.get('Retry-After') ?? 0) * 1000;
       const refused = response.status === 429;
-      const mayRepeat = refused || (harmless && [502, 503, 504].includes(response.status));
-      if (!mayRepeat || attempt >= retries || retryAfter > LONGEST_DELAY_MS) throw await problemOf(response, uncertain);
+      const mayRetry = refused || (harmless && [502, 503, 504].includes(response.status));
+      if (!mayRetry || attempt >= retries || retryAfter > LONGEST_DELAY_MS) throw await problemOf(response, uncertain);
       uncertain ||= !refused;
       if (retryAfter > wait) wait = retryAfter;
     } catch (error) {
@@ -216,7 +216,7 @@ async function send(get: typeof fetch, retries: number, input: Input, init: Requ
   }
 }
 
-// A response that breaks off is none.
+// An incomplete response counts as none.
 async function whole(response: Response): Promise<Response> {
   const bytes = await response.arrayBuffer();
   return new Response(bytes.byteLength > 0 ? bytes : null, response);

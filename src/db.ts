@@ -2,18 +2,17 @@ import { is, Placeholder, type SQL, sql } from 'drizzle-orm';
 import { CasingCache } from 'drizzle-orm/casing';
 import { timestamp } from 'drizzle-orm/pg-core';
 
-/** A value as drivers are given it. Times go and come as RFC 3339 text: on every driver. */
+/** A value that drivers accept. Times are RFC 3339 text in both directions, on every driver. */
 type Value = string | number | boolean | null;
 
 /**
- * Which statements share a connection with others of their kind, many of them under way at a time, where the driver
- * can. One may that finds its rows by an index, of which there are few, and waits for no lock that a client could hold:
- * it takes little longer than a round trip, and what is sent behind it hardly notices. `reads` change nothing. Any
- * other statement has a connection of its own while it runs.
+ * Statements that may share a pipelined connection with others of their kind, if the driver supports it. Share only a
+ * statement that finds few rows by an index and waits for no lock that a client could hold: it hardly delays those
+ * behind it. `reads` write nothing. Any other statement has a connection of its own.
  */
 export type Sharing = 'reads' | 'inserts';
 
-/** SQL with names for its parameters and a type for its rows. */
+/** SQL with named parameters and typed rows. */
 export type Statement<V, R> = {
   readonly name: string;
   readonly shares: Sharing | undefined;
@@ -34,39 +33,39 @@ export function bind<V, R>({ name, text, params }: Statement<V, R>, values: V): 
   return { name, text, params: params(values) };
 }
 
-/** The rows of each statement of a batch. */
+/** The rows of each statement in a batch. */
 type RowsOf<B> = { -readonly [K in keyof B]: B[K] extends Bound<infer R> ? R[] : never };
 
 /**
- * A database as the stores see it: one call is one round trip and one transaction, read committed.
+ * The database as stores use it: one call is one round trip and one transaction, read committed.
  *
- * Rejects with a DbError and nothing else. `signal` says how long the caller waits: when it aborts, the statement is
- * cancelled on the server, and the promise settles once it is known whether it took effect, or a second later.
+ * Always rejects with a DbError. `signal` limits how long the caller waits: when it aborts, the statement is canceled
+ * on the server, and the promise settles as soon as the outcome is known, or after a second.
  */
 export type Db = {
   run<V, R>(statement: Statement<V, R>, values: V, signal: AbortSignal): Promise<R[]>;
   /**
-   * Runs statements in their order: all take effect, or none. Each sees what those before it wrote. Returns the rows of
-   * each. Where a decision in code has to come between two of them, see `SessionDb`.
+   * Runs statements in order: all take effect, or none. Each sees what those before it wrote. Returns the rows of
+   * each. If code has to decide between two of them, see `SessionDb`.
    */
   batch<const B extends readonly Bound<unknown>[]>(statements: B, signal: AbortSignal): Promise<RowsOf<B>>;
 };
 
 /**
- * A database whose connections have sessions: node-postgres and PGlite, not Neon over HTTP, and so no Worker. What
- * takes a `Db` cannot call for a transaction by mistake; what needs one takes a `SessionDb`.
+ * A database whose connections have sessions: node-postgres and PGlite, but not Neon over HTTP, so not on Workers. A
+ * function that needs a transaction takes a `SessionDb`, so that the compiler rejects a `Db`.
  */
 export type SessionDb = Db & {
   /**
-   * Runs `work` in one transaction, read committed, on a connection of its own, a round trip for each statement. Commits
-   * when `work` resolves. When it rejects, when one of its statements failed, or when `signal` aborts, nothing is
-   * written. Rejects as `run` does, or with what `work` threw. `tx` is of no use once `work` is over, and statements
-   * given to the database itself are not part of the transaction.
+   * Runs `work` in one transaction, read committed, on a connection of its own, with a round trip per statement.
+   * Commits when `work` resolves. If it rejects, if a statement fails, or if `signal` aborts, nothing is written. Rejects
+   * as `run` does, or with what `work` threw. Use `tx` inside `work` only. Statements run on the database itself are not
+   * part of the transaction.
    */
   transaction<T>(work: (tx: Db) => Promise<T>, signal: AbortSignal): Promise<T>;
 };
 
-// As drizzle's PgDialect does, which would bring the whole query builder along.
+// The same as drizzle's PgDialect, without importing the query builder.
 const postgres = {
   casing: new CasingCache(),
   escapeName: (name: string) => `"${name.replaceAll('"', '""')}"`,
@@ -75,8 +74,8 @@ const postgres = {
 };
 
 /**
- * SQL that may name its parameters as `$.name`, compiled when it first runs: a cold start needs few of them.
- * `name` is what Postgres prepares it under: unique, and changed when the text means something else.
+ * Declares SQL whose parameters are `$.name`. It is compiled on first use, because a cold start needs few statements.
+ * `name` is the name of the prepared statement: unique, and changed with the meaning of the text.
  */
 export function statement<V extends object, R>(
   name: string,
@@ -111,38 +110,38 @@ function asValue(value: unknown): Value {
   return typeof value === 'object' && value !== null ? JSON.stringify(value) : (value as Value);
 }
 
-/** A placeholder for each value that a statement takes. */
+/** A placeholder for each parameter of a statement. */
 export type Params<V> = { readonly [K in keyof V]: Placeholder };
 
 function namedParams<V>(): Params<V> {
   return new Proxy({} as Params<V>, { get: (_, name) => sql.placeholder(String(name)) });
 }
 
-/** A column for a time, to the millisecond; rows hold what drivers hand on, RFC 3339 text. */
+/** A column for a time with milliseconds. Rows have RFC 3339 text. */
 export const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'string' });
 
-/** A timestamp as the API writes it, and as drivers hand it on: RFC 3339, UTC, milliseconds. */
+/** Formats a timestamp as the API and drivers do: RFC 3339, UTC, milliseconds. */
 export function rfc3339(time: SQL): SQL {
   return sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 }
 
-/** For drivers: `rfc3339` of Postgres's own text for a timestamp with time zone. Throws where that is none. */
+/** For drivers: converts Postgres's text for a timestamp with time zone to RFC 3339. Throws if it is invalid. */
 export function timestamptz(text: string): string {
-  // 2026-11-25 10:00:00+00, with up to six digits after a point, as a session in UTC has it.
+  // 2026-11-25 10:00:00+00, with up to six decimals: the format of a session in UTC.
   if (!text.endsWith('+00') || text[10] !== ' ') return new Date(text.replace(/([+-]\d\d)$/, '$1:00')).toISOString();
   return `${text.slice(0, 10)}T${text.slice(11, 19)}.${text.slice(20, -3).slice(0, 3).padEnd(3, '0')}Z`;
 }
 
-/** The type of a timestamp with time zone, as drivers know it. */
+/** The OID of the type timestamp with time zone. */
 export const TIMESTAMPTZ = 1184;
 
 /**
- * Why a statement failed, as far as callers need to tell. Nothing was written, and nothing will be, unless it is
- * `unknown`: then the statement was sent, and no answer came.
+ * Why a statement failed. Nothing was written, and nothing will be, except if it is `unknown`: then the statement was
+ * sent, but no response came.
  */
 type DbFailure = 'unavailable' | 'canceled' | 'failed' | 'unknown';
 
-/** A failed statement. Carries neither parameters nor Postgres's `detail`, which hold personal data. */
+/** A failed statement. Has neither parameters nor Postgres's `detail`, which contain personal data. */
 export class DbError extends Error {
   readonly failure: DbFailure;
   readonly sqlState: string | undefined;
@@ -157,28 +156,28 @@ export class DbError extends Error {
   }
 }
 
-/** Of a statement whose caller waits no longer, and which did not take effect. */
+/** The error of a statement whose caller stopped waiting, and which did not take effect. */
 export const canceled = () => new DbError('canceled', 'canceled by the caller');
 
-/** Of a statement that was sent, and to which there was no answer that tells what became of it. */
+/** The error of a statement that was sent, and whose outcome is unknown. */
 export const withoutAnswer = (error: unknown) =>
   new DbError('unknown', `no answer to the statement: ${toDbError(error).message}`);
 
 const SQLSTATE = /^(?:\d[0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
-// What no client caused, and nothing was written: a database that is read-only, admits nobody, has too little of
-// something, shuts down or cannot read its disk; a lock that is not waited for, a rollback that a retry cures.
+// Not the client's fault, and nothing was written: the database is read-only, refuses connections, lacks resources,
+// shuts down or cannot read its disk; a lock was not available; a rollback that a retry resolves.
 const UNAVAILABLE = /^(?:25006|25P03|28|3D000|40|53|55P03|57P|58)/;
-// A full or broken disk: where it ends more than the statement, as at a failed WAL write (PANIC), the commit may be in the
-// log already, and recovery then replays it.
+// A full or broken disk. If it ends more than the statement (PANIC at a failed WAL write), the commit may already be in
+// the log, and recovery replays it.
 const DISK = /^(?:53100|58)/;
-// What a pooler says when its own connection broke; a commit whose answer was lost; a server that crashed.
+// A pooler whose connection broke, a commit whose response was lost, a server that crashed.
 const UNKNOWN = /^(?:08|40003|57P02)/;
-// Cancelled, by its deadline or by a limit that an operator set.
+// Canceled by its deadline, or by a limit that an operator set.
 const CANCELED = /^(?:57014|25P04)$/;
-// Data exceptions quote the offending value.
+// The messages of data exceptions contain the invalid value.
 const QUOTES_DATA = /^(?:22|P0)/;
 
-/** Turns what any driver throws into a DbError, by the SQLSTATE somewhere along its chain of causes. */
+/** Converts any driver's error to a DbError, by the first SQLSTATE in its chain of causes. */
 export function toDbError(error: unknown): DbError {
   if (error instanceof DbError) return error;
   for (let e = error as Record<string, unknown> | undefined; e; e = (e.cause ?? e.sourceError) as typeof e) {
@@ -193,14 +192,14 @@ export function toDbError(error: unknown): DbError {
   return new DbError('unavailable', `cannot reach the database: ${systemCode(error)}`);
 }
 
-// The severity may be translated; what is not surely an error is then unknown, which is never wrong.
+// The severity may be translated. Anything but ERROR is then `unknown`, which is always safe.
 function failureOf(sqlState: string, severity: unknown): DbFailure {
   if (CANCELED.test(sqlState)) return 'canceled';
   if (UNKNOWN.test(sqlState) || (DISK.test(sqlState) && severity !== 'ERROR')) return 'unknown';
   return UNAVAILABLE.test(sqlState) ? 'unavailable' : 'failed';
 }
 
-/** A system error's code, or a name: a driver's own words may hold the connection string. */
+/** A system error's code, or its name: a driver's message may contain the connection string. */
 export function systemCode(error: unknown): string {
   for (let e = error as Record<string, unknown> | undefined; e; e = (e.cause ?? e.sourceError) as typeof e) {
     if (typeof e.code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(e.code)) return e.code;

@@ -1,40 +1,40 @@
 import type { Db } from './db.ts';
 
-/** What a log line may carry beside its message. Never a token, a secret, an email address, a query value or a body. */
+/** The fields of a log line. Never a token, a secret, an email address, a query value or a body. */
 export type Fields = Record<string, unknown>;
 
 /** One JSON line per call; an `error` field is written with its stack and causes. Never throws. */
 export type Log = Record<'debug' | 'info' | 'warn' | 'error', (message: string, fields?: Fields) => void>;
 
 /**
- * Counts one request against `key`: `sub:…`, or `address:…` before anybody is known. Fails open: a limiter that cannot
- * tell lets the request pass.
+ * Counts one request against `key`: `sub:…`, or `address:…` for a client without a valid token. Fails open: if the
+ * backend is unavailable, the request is allowed.
  */
 export type Limiter = {
-  /** Takes one from the key's quota. */
+  /** Takes one request from the key's quota. */
   take(key: string): Promise<Quota>;
   readonly limit: number;
   /** Seconds. */
   readonly window: number;
 };
 
-/** `remaining` and `resetS` (seconds) only where the backend knows them: never invented. */
+/** `remaining` and `resetS` (seconds) are set only if the backend knows them. */
 export type Quota = { allowed: boolean; remaining?: number; resetS?: number };
 
-/** Who a token speaks for, and what it may do. */
+/** The subject and the scopes of a token. */
 export type Principal = { sub: string; scopes: ReadonlySet<string> };
 
 /** Checks a bearer token: signature, times, issuer, audience. Rejects with AppError `unauthorized` or `unavailable`. */
 export type Verifier = (token: string) => Promise<Principal>;
 
 /**
- * Keeps webhook secrets unreadable in the database. What is sealed twice differs; `open` rejects what was sealed with
- * a key that it does not have, or was altered since. `open` is called for every delivery: it must be cheap.
+ * Encrypts webhook secrets for the database. Sealing the same text twice gives different results. `open` rejects text
+ * that was sealed with an unknown key or was altered. It is called for every delivery: it must be cheap.
  */
 export type SecretBox = {
   seal(text: string): Promise<string>;
   open(sealed: string): Promise<string>;
-  /** Which keys there are, by the ids that sealed texts name; the first one seals. */
+  /** The ids of the keys, as in sealed texts. The first key seals. */
   keyIds(): Promise<readonly string[]>;
 };
 
@@ -46,10 +46,10 @@ export type Metrics = {
   dispatcherTick(failed: boolean): void;
 };
 
-/** For where nobody asks for any. */
+/** No-op metrics (METRICS_ADDR=off). */
 export const noMetrics: Metrics = { requestStarted() {}, requestFinished() {}, delivery() {}, dispatcherTick() {} };
 
-/** A request as a span of its trace. Times in milliseconds, the start since 1970. */
+/** The span of a request. Times are in milliseconds, `startMs` since the Unix epoch. */
 export type Span = {
   traceId: string;
   spanId: string;
@@ -61,14 +61,14 @@ export type Span = {
   attributes: Record<string, string | number>;
 };
 
-/** Settings that a request depends on; `entry/config.ts` reads and checks them. */
+/** The settings of requests. `entry/config.ts` reads and checks them. */
 type Settings = {
   requestTimeoutMs: number;
   bodyLimitBytes: number;
   corsOrigins: readonly string[];
 };
 
-/** What a request may use. Handed to `app.fetch(request, deps)` as Hono's bindings; a function takes `Pick<Deps, …>`. */
+/** The dependencies of requests: Hono's bindings in `app.fetch(request, deps)`. A function takes `Pick<Deps, …>`. */
 export type Deps = {
   readonly settings: Settings;
   readonly db: Db;
@@ -76,21 +76,21 @@ export type Deps = {
   readonly limiter: Limiter;
   readonly verifier: Verifier;
   readonly secrets: SecretBox;
-  /** Why a webhook may not be sent to this URL, in words for the client; undefined if it may. */
+  /** Why webhooks may not be sent to this URL, as a message for the client. Undefined if they may. */
   readonly refuseWebhookUrl: (url: string) => string | undefined;
   /**
    * Rings the dispatchers after a commit: a hint that may be lost, never awaited. With the id of an endpoint that was
-   * changed or deleted, what they hold of it and have not started is claimed again, as it now is.
+   * changed or deleted, they release its deliveries that have not started, and claim them again.
    */
   readonly wake: (changedEndpointId?: string) => void;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Called once a request is answered, where traces are exported: must not throw and must not block. */
+  /** Called after each response if traces are exported. Must not throw and must not block. */
   readonly trace?: ((span: Span) => void) | undefined;
-  /** Requests that were admitted and are not answered yet, in this process. */
+  /** Requests in progress in this process. */
   readonly underWay: { count: number };
-  /** True from the moment a stop was asked for. */
+  /** True as soon as a stop was requested. */
   readonly draining: () => boolean;
-  /** The client's network address, or its proxy's word for it, as it wrote it, where the proxy is trusted. */
+  /** The client's network address, or what a trusted proxy states, unparsed. */
   readonly clientAddress: string;
 };

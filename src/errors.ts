@@ -1,6 +1,6 @@
 /**
- * The closed set of things that can go wrong for a client. What each means over HTTP is `http/problem.ts`'s
- * business; anything thrown that is not an AppError is "internal" and says nothing to the client.
+ * The errors that a client can get. `http/problem.ts` has their status and texts, and maps what is not an AppError: to
+ * `internal` without details, unless the database is the cause.
  */
 export type ErrorCode =
   | 'malformed-request'
@@ -35,7 +35,7 @@ type Extra = {
   cause?: unknown;
 };
 
-/** An error that a client can act on: `detail` is shown to it word for word. */
+/** An error for the client, which gets `detail` verbatim. */
 export class AppError extends Error {
   readonly code: ErrorCode;
   readonly errors: FieldError[] | undefined;

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 
-/** Makes a value when it is first asked for. Schemas are lazy, so that a cold start makes only those its request needs. */
+/** Creates a value on first use. Schemas are lazy, so that a cold start creates only those that its request needs. */
 export function lazy<T>(make: () => T): () => T {
   let made: { value: T } | undefined;
   return () => {
@@ -9,10 +9,10 @@ export function lazy<T>(make: () => T): () => T {
   };
 }
 
-/** What a lazy schema accepts, once parsed. */
+/** The parsed value of a lazy schema. */
 export type Of<S extends () => z.ZodType> = z.output<ReturnType<S>>;
 
-/** Text that Postgres can hold: no NUL character, and no half of a surrogate pair. Lengths in characters. */
+/** Text that Postgres can store: no NUL character, no lone surrogate. Lengths are in characters. */
 export const text = (min: number, max: number) =>
   z
     .string()
@@ -25,29 +25,29 @@ export const text = (min: number, max: number) =>
     .refine((value) => value.isWellFormed(), 'must be well-formed Unicode')
     .meta({ minLength: min, maxLength: max, pattern: '^[^\\u0000]*$' });
 
-// In code points, as JSON Schema and Postgres count; no further than it takes to say that it is too long.
+// In code points, as JSON Schema and Postgres count. Obviously long text is not counted.
 function lengthOf(value: string, max: number): number {
   return value.length > 2 * max ? value.length : [...value].length;
 }
 
-// zod's own pattern, except that a label of the host must not end in a hyphen.
+// The same as zod's pattern, but a label of the host must not end in a hyphen.
 const EMAIL =
   /^(?!\.)(?!.*\.\.)[A-Za-z0-9_'+.-]*[A-Za-z0-9_+-]@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,}$/;
 
-/** An email address: RFC 5321's 254 characters at most. */
+/** An email address of at most 254 characters (RFC 5321). */
 export const email = lazy(() =>
   text(3, 254)
     .pipe(z.email({ pattern: EMAIL, error: 'must be an email address' }))
     .meta({ format: 'email', pattern: EMAIL.source }),
 );
 
-/** An id. Upper case is accepted and turned into lower case, as the API shows it. */
+/** An id. Upper case is accepted and converted to lower case. */
 export const id = (message = 'must be an id') => z.string(message).toLowerCase().check(z.uuid(message));
 
-/** A time as the API shows it: RFC 3339, UTC, milliseconds. */
+/** A time in responses: RFC 3339, UTC, milliseconds. */
 export const time = () => z.iso.datetime({ precision: 3 });
 
-/** A time as clients send it: RFC 3339 with any offset, in the years that Postgres and RFC 3339 share. */
+/** A time in requests: RFC 3339 with any offset, in the years 1 to 9999, which Postgres can store. */
 export const instant = (message = 'must be an RFC 3339 time, such as 2026-11-22T10:00:00Z') =>
   z.iso
     .datetime({ offset: true, error: message })
@@ -55,11 +55,11 @@ export const instant = (message = 'must be an RFC 3339 time, such as 2026-11-22T
     .refine((value) => /^(?!0000)\d{4}-/.test(value), message)
     .meta({ type: 'string', format: 'date-time' });
 
-/** A whole number of 32 bits, as Postgres's integer. */
+/** A 32-bit integer, like Postgres's. */
 export const integer = (message = 'must be a whole number from -2147483648 to 2147483647') =>
   z.int32(message).meta({ type: 'integer', minimum: -2_147_483_648, maximum: 2_147_483_647 });
 
-/** Levels of arrays and objects: what nobody can follow, not even JSON.stringify, is refused. */
+/** The maximum depth of arrays and objects. JSON.stringify fails on very deep ones. */
 const MAX_DEPTH = 100;
 
 function isWithin(value: unknown, depth: number): boolean {
@@ -67,7 +67,7 @@ function isWithin(value: unknown, depth: number): boolean {
   return depth > 0 && Object.values(value).every((inner) => isWithin(inner, depth - 1));
 }
 
-/** Where members are called `__proto__`: many a receiver would drop one, or take it for something else. */
+/** The paths of members named `__proto__`, which many JSON parsers drop or misinterpret. */
 function protosIn(value: unknown, path: string[] = []): string[][] {
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([name, inner]) => {
@@ -78,13 +78,13 @@ function protosIn(value: unknown, path: string[] = []): string[][] {
 
 const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** A JSON object of at most `max` bytes, as it was parsed: a z.record would drop some names before they are refused. */
+/** A JSON object of at most `max` bytes. Not a z.record, which drops some names before they can be refused. */
 export const json = (max: number) =>
   z
     .custom<Record<string, unknown>>(isObject, { error: 'must be an object', abort: true })
     .refine((value) => isWithin(value, MAX_DEPTH), { error: `must be at most ${MAX_DEPTH} levels deep`, abort: true })
     .superRefine((value, { addIssue }) => {
-      for (const path of protosIn(value)) addIssue({ code: 'custom', path, message: 'must not be called __proto__' });
+      for (const path of protosIn(value)) addIssue({ code: 'custom', path, message: 'must not be named __proto__' });
     })
     .refine(
       (value) => new TextEncoder().encode(JSON.stringify(value)).length <= max,

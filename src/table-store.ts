@@ -9,8 +9,8 @@ import type { View } from './view.ts';
 type Conditions = { id: string; versions: string | null };
 
 /**
- * What the store of every resource has, over the table of `view`. `noun` is what a client calls one of its rows. Write
- * the SQL of a change in the resource's own store.
+ * The operations that all stores of resources have, on the table of `view`. `noun` is a row's name in messages. The SQL
+ * of a change belongs in the resource's own store.
  */
 export function tableStore<R extends { id: string }>(view: View<R>, noun: string) {
   const { table } = view;
@@ -28,20 +28,20 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
   );
 
   const columns = getTableColumns(table) as Record<string, PgColumn>;
-  /** The columns of the view but for those that are kept otherwise, with the values of the same names. */
+  /** The columns of the view without `except`, each with the value of the same name. */
   const given = ($: object, except: string[]) =>
     view.keys
       .filter((key) => !except.includes(key))
       .map((key) => ({ name: (columns[key] as PgColumn).name, value: cast($, key, columns[key] as PgColumn) }));
 
   return {
-    /** `(id, name, …) select …`: the columns of a new row, and their values. The version is 1 by default. */
+    /** `(id, name, …) select …`: the columns of a new row and their values. The version defaults to 1. */
     values($: object): SQL {
       const list = given($, ['version']);
       return sql`(${commas(list.map(({ name }) => sql.identifier(name)))}) select ${commas(list.map(({ value }) => value))}`;
     },
 
-    /** `name = …, version = version + 1, updated_at = …`: what PUT replaces in the row `alias`. */
+    /** `name = …, version = version + 1, updated_at = …`: the assignments of a PUT to the row `alias`. */
     assignments($: object, alias: string): SQL {
       const list = given($, ['id', 'version', 'createdAt', 'updatedAt']);
       const replaced = list.map(({ name, value }) => sql`${sql.identifier(name)} = ${value}`);
@@ -60,15 +60,15 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
       return row;
     },
 
-    /** In order of creation, after the id `after`; one more than `limit` where there are more. */
+    /** Returns rows after the id `after`, in order of creation: one more than `limit` if there are more. */
     list(db: Db, { after, limit }: { after: string | null; limit: number }, signal: AbortSignal): Promise<R[]> {
       return db.run(list, { after: after ?? BEFORE_ALL, limit: limit + 1 }, signal);
     },
 
     /**
-     * A write to the row `id` where its version is among `versions`, the text of a Postgres array (null: any).
-     * `change` is the CTE `changed`, which changes the row in `matching` and returns it, and what follows from it.
-     * Whichever rows `alsoLock` is true of are locked with it, in order of ids. Throws AppError `not-found` and
+     * Writes to the row `id` if its version is in `versions`, the text of a Postgres array (null: any version).
+     * `change` is the CTE `changed`, which changes the row in `matching` and returns it, and any further CTEs. Rows for
+     * which `alsoLock` is true are locked with it, in order of ids. Throws AppError `not-found` and
      * `precondition-failed`.
      */
     conditional<V>(
@@ -76,8 +76,8 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
       change: ($: Params<V & Conditions>) => SQL,
       alsoLock?: ($: Params<V & Conditions>) => SQL,
     ) {
-      // The row is locked first, so that "no such row" and "another version" are told apart in one round trip. All are
-      // counted before anything is changed: two who lock each other's rows must not wait for one another.
+      // Locking first tells a missing row from another version in one round trip. Counting forces all locks before the
+      // change, so that two writes that lock each other's rows cannot deadlock.
       const write = statement<V & Conditions, { found: boolean } & (R | { [K in keyof R]: null })>(
         `${name}.${what}`,
         ($) => sql`
@@ -96,7 +96,8 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
       return async (db: Db, values: V & Conditions, signal: AbortSignal): Promise<R> => {
         const [row] = await db.run(write, values, signal);
         if (!row?.found) throw noSuch(noun);
-        if (row.id === null) throw new AppError('precondition-failed', `The ${noun} has changed since that version.`);
+        if (row.id === null)
+          throw new AppError('precondition-failed', `The ${noun} has changed since the version in If-Match.`);
         const { found: _, ...shown } = row;
         return shown as unknown as R;
       };
@@ -106,7 +107,7 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
 
 const commas = (parts: Parameters<typeof sql.join>[0]): SQL => sql.join(parts, sql`, `);
 
-// JSON comes as text, which a parameter of type json would be encoded in once more.
+// JSON is already text: a parameter of type json would be encoded twice.
 function cast($: object, key: string, column: PgColumn): SQL {
   const value = ($ as Record<string, unknown>)[key];
   const type = sql.raw(column.getSQLType());
@@ -114,8 +115,8 @@ function cast($: object, key: string, column: PgColumn): SQL {
 }
 
 /**
- * A statement that begins with `reserveKey` and selects its reservation. Throws what `refused` makes where the
- * precondition of the reservation does not hold, and so there is none.
+ * Declares a statement that begins with `reserveKey` and selects its reservation. If the reservation's precondition
+ * does not hold, throws the error that `refused` creates.
  */
 export function creating<V>(name: string, build: ($: Params<V & ReservationValues>) => SQL, refused?: () => AppError) {
   const create = statement<V & ReservationValues, ReservationRow>(name, build, 'inserts');
@@ -126,7 +127,7 @@ export function creating<V>(name: string, build: ($: Params<V & ReservationValue
   };
 }
 
-/** Comes before every id. */
+/** Sorts before every id. */
 export const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
 
 export const noSuch = (noun: string) => new AppError('not-found', `There is no such ${noun}.`);

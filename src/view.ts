@@ -5,30 +5,30 @@ import * as z from 'zod';
 import { rfc3339 } from './db.ts';
 import { lazy, time } from './fields.ts';
 
-/** What the API shows of a table's rows, as a schema and as SQL: both are made from the table's columns. */
+/** A table's rows as the API shows them: a schema and SQL, both derived from the table's columns. */
 export type View<R> = {
   readonly table: PgTable;
   readonly keys: readonly string[];
   readonly schema: () => z.ZodObject;
-  /** What the OpenAPI document shows. */
+  /** The example in the OpenAPI document. */
   readonly example: object;
-  /** The columns of `alias`, under the names that the API gives them. */
+  /** The columns of `alias`, with their names in the API. */
   columns(alias?: string): SQL;
-  /** The row `alias` as JSON, with other values or members where given. */
+  /** The row `alias` as JSON. `others` replaces or adds members. */
   json(alias: string, others?: Record<string, SQL>): SQL;
   readonly row?: R;
 };
 
 type Options<K> = {
-  /** The columns that are shown, all unless given, in this order. */
+  /** The columns to show, in this order. Default: all. */
   only?: readonly K[];
-  /** What the document shows for the columns that not every resource has. */
+  /** Example values of the columns, except for those that every resource has. */
   example: Record<string, unknown>;
-  /** In place of the schemas that follow from the types of columns. */
+  /** Override the schemas that follow from the types of columns. */
   schemas?: Record<string, () => z.ZodType>;
 };
 
-/** A view of `table` that the document calls `name`. */
+/** Creates a view of `table`. `name` is its name in the OpenAPI document. */
 export function view<T extends PgTable, K extends keyof T['$inferSelect'] & string>(
   name: string,
   table: T,

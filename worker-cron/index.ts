@@ -11,7 +11,7 @@ type Bindings = { DISPATCHER: DurableObjectNamespace<Dispatcher> };
 /** Milliseconds until the run after a failed one. It doubles with each failure. */
 const RETRY_MS = 2000;
 const MAX_RETRY_MS = 300_000;
-/** The key in the object's storage which says that a run started and has not ended well. */
+/** The key in the object's storage which marks a run that has not ended successfully. */
 const UNFINISHED = 'unfinished';
 
 // At module scope, so that an invalid configuration fails the deployment.
@@ -26,7 +26,7 @@ const { db } = openNeon({
 
 /**
  * One of the DISPATCHERS dispatchers. A ring sets the alarm to now, and the alarm is a run. The platform runs one alarm
- * at a time, each with the limits of an invocation, and repeats one that broke off. Leases keep the dispatchers apart.
+ * at a time, each with the limits of an invocation, and retries one that failed. Leases keep the dispatchers apart.
  */
 export class Dispatcher extends DurableObject {
   readonly #drain = createDrain(config, db, log);
@@ -51,10 +51,10 @@ export class Dispatcher extends DurableObject {
     const due = [nextMs === null ? Number.POSITIVE_INFINITY : Date.now() + nextMs];
     if (failed) due.push(Date.now() + Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** (this.#failures - 1)));
     else await storage.delete(UNFINISHED);
-    // A run that was killed no longer extends its leases: all of them have expired by then.
+    // A killed run no longer extends its leases: all of them have expired by then.
     if (unfinished) due.push(Date.now() + config.dispatch.leaseMs);
 
-    // Rung meanwhile: keep that alarm.
+    // A ring arrived during the run: keep its alarm.
     if (((await storage.getAlarm()) ?? guard) < guard) return;
     const next = Math.min(...due);
     if (Number.isFinite(next)) await storage.setAlarm(next);

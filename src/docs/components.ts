@@ -1,4 +1,4 @@
-// What operations refer to by name.
+// The components that operations refer to by name.
 
 type Parameter = { in: 'header'; required?: boolean; description: string; schema: object; example: string };
 type Header = { required?: boolean; description: string; schema: object; example: string };
@@ -10,13 +10,13 @@ export const parameters = {
   'Idempotency-Key': {
     in: 'header',
     description:
-      'Makes a retry safe: requests with the same key and payload have one effect, and get the same response for 24 hours.',
+      'Makes retries safe: for 24 hours, requests with the same key and payload take effect once and get the same response.',
     schema: { type: 'string', minLength: 1, maxLength: 512 },
     example: '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
   },
   'If-Match': {
     in: 'header',
-    description: 'Performs the operation only if the ETag matches; * matches any.',
+    description: 'Performs the operation only if the ETag matches. * matches any version.',
     schema: text,
     example: '"1"',
   },
@@ -28,13 +28,13 @@ export const parameters = {
   },
   'X-Request-Id': {
     in: 'header',
-    description: 'Used as the request id if it is 1 to 255 letters, digits, -, _ and =; otherwise one is generated.',
+    description: 'The request id, 1 to 255 letters, digits, -, _ and =. Generated if missing or invalid.',
     schema: text,
     example: 'order-4711-attempt-1',
   },
   traceparent: {
     in: 'header',
-    description: 'W3C Trace Context, continued in logs and traces. Ignored if malformed.',
+    description: 'W3C Trace Context, continued in logs and traces. Ignored if invalid.',
     schema: text,
     example: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
   },
@@ -44,7 +44,7 @@ export const parameters = {
 export const headers = {
   ETag: {
     required: true,
-    description: 'The entity tag of this version, for If-Match and If-None-Match.',
+    description: 'The version of the resource, for If-Match and If-None-Match.',
     schema: { type: 'string', pattern: '^"[0-9]+"$' },
     example: '"1"',
   },
@@ -65,18 +65,18 @@ export const headers = {
     example: '/api/v1/webhook-endpoints/019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',
   },
   RateLimit: {
-    description: 'The remaining quota (r) and the seconds until it resets (t), where known.',
+    description: 'The remaining quota (r) and the seconds until it resets (t), if known.',
     schema: { type: 'string', pattern: '^"default";r=[0-9]+;t=[0-9]+$' },
     example: '"default";r=599;t=60',
   },
   'RateLimit-Policy': {
-    description: 'The quota (q) per window of w seconds. On every response under /api.',
+    description: 'The quota (q) per window (w, in seconds). On every response under /api.',
     schema: { type: 'string', pattern: '^"default";q=[0-9]+;w=[0-9]+$' },
     example: '"default";q=600;w=60',
   },
   'Retry-After': {
     required: true,
-    description: 'Seconds to wait before the next request.',
+    description: 'The number of seconds to wait before retrying.',
     schema: { type: 'string', pattern: '^[0-9]+$' },
     example: '1',
   },
@@ -102,7 +102,7 @@ export const Problem = {
     type: {
       type: 'string',
       format: 'uri-reference',
-      description: 'A page that explains the problem and how to resolve it.',
+      description: 'The URL of a page that explains the problem and how to resolve it.',
     },
     title: text,
     status: { type: 'integer', minimum: 400, maximum: 599 },
@@ -116,7 +116,10 @@ export const Problem = {
         required: ['detail'],
         properties: {
           detail: text,
-          pointer: { type: 'string', description: 'A member of the body: RFC 6901 as a URI fragment.' },
+          pointer: {
+            type: 'string',
+            description: 'A member of the body, as a JSON Pointer (RFC 6901) in a URI fragment.',
+          },
           parameter: { type: 'string', description: 'A query parameter or a header.' },
         },
       },

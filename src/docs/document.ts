@@ -23,7 +23,7 @@ const info = {
 
 const SYSTEM = { name: 'System', description: 'Health, readiness and documentation. Requires no token.' };
 
-/** The problems of any route, and of those that require a token. */
+/** The problems of every route, and of every route that requires a token. */
 const ofEvery: ErrorCode[] = ['malformed-request', 'request-timeout', 'headers-too-large', 'internal'];
 const ofApi: ErrorCode[] = [
   ...ofEvery,
@@ -41,7 +41,7 @@ const alsoSent: Partial<Record<ErrorCode, HeaderName>> = {
   unavailable: 'Retry-After',
 };
 
-/** The OpenAPI 3.1 document of an app, from what its routes declare. */
+/** Creates the OpenAPI 3.1 document of an app from the declarations of its routes. */
 export function documentOf(routes: readonly Routed[]): object {
   const operations = operationsOf(routes);
   const resources = resourcesOf(routes);
@@ -88,7 +88,7 @@ function describe(operation: Declared, resources: Resource[], schemas: Json, res
     tags: [resource ? tagOf(resource).name : SYSTEM.name],
     operationId,
     summary,
-    // OpenAPI 3.1 permits scopes of a bearer scheme, but not every tool that reads it does.
+    // OpenAPI 3.1 permits scopes for a bearer scheme, but some tools do not.
     description: [description, scope && `Requires the scope \`${scope}\`.`].filter(Boolean).join(' '),
     security: scope ? [{ bearer: [] }] : [],
     ...(scope && { 'x-required-scopes': [scope] }),
@@ -120,7 +120,7 @@ function responseOf(
 
 function problemCodes(operation: Declared, resources: Resource[]): ErrorCode[] {
   const { method, scope, resource, problems } = operation;
-  // Deleting a parent is refused while a child refers to it.
+  // A parent cannot be deleted while a child refers to it.
   const children = resources.flatMap(({ constraints = {} }) => Object.values(constraints));
   const referred =
     method === 'DELETE' && children.filter(({ parent }) => parent !== undefined && parent === resource?.name);
@@ -133,7 +133,7 @@ function problemsOf(codes: ErrorCode[], responses: Json): object {
   return Object.fromEntries(Array.from(byStatus, ([status, group]) => [status, problemResponse(group, responses)]));
 }
 
-// One shared response per set of problems: an operation names it, and the document holds it once.
+// One shared response per set of problems keeps the document small.
 function problemResponse(codes: ErrorCode[], responses: Json): object {
   const name = codes.map(pascalCase).join('Or');
   const also = new Set(codes.flatMap((code) => alsoSent[code] ?? []));
@@ -158,7 +158,7 @@ function examplesOf(operations: Declared[], resources: Resource[]): object {
   return Object.fromEntries([...codes].map((code) => [code, example(code)]));
 }
 
-/** As JSON Schema 2020-12; a schema with an id becomes a component. */
+/** Converts a schema to JSON Schema 2020-12. A schema with an id becomes a component. */
 function schemaOf(schema: z.ZodType, io: 'input' | 'output', schemas: Json): object {
   const options = { io, override: plain, unrepresentable: 'any' } as const;
   const { $schema: _, $defs = {}, ...whole } = z.toJSONSchema(schema, options) as Json;
@@ -166,7 +166,7 @@ function schemaOf(schema: z.ZodType, io: 'input' | 'output', schemas: Json): obj
   return within(whole) as object;
 }
 
-// References are to the document's components, and null is a type beside another.
+// References name the document's components, and a nullable type is a list of two types.
 function within(part: unknown): unknown {
   return JSON.parse(JSON.stringify(part).replaceAll('"#/$defs/', '"#/components/schemas/'), (_, value) => {
     const [first, second] = value?.anyOf ?? [];
@@ -175,9 +175,8 @@ function within(part: unknown): unknown {
   });
 }
 
-// Left out is what says nothing: the pattern of a format, the range of a whole number, and that views have no other
-// members, since a later version may add some. zod leaves out the
-// default and the examples of what it transforms.
+// Removes the redundant pattern of a format and range of an integer, and additionalProperties of views, because a later
+// version may add members. Adds the default and examples, which zod omits for transforms.
 function plain({
   zodSchema,
   jsonSchema,

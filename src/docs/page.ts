@@ -1,4 +1,4 @@
-/** The frame of `/docs`; `script.ts` fills it from the description. */
+/** The HTML of `/docs`. `script.ts` fills it from the OpenAPI document. */
 export const page = `<!doctype html>
 <html lang="en">
 <head>
@@ -22,7 +22,7 @@ export const page = `<!doctype html>
 </header>
 <nav id="toc" aria-label="Operations"></nav>
 <main id="content" tabindex="-1">
-<noscript><p>This page is made in the browser, by a script. Without one, read the description itself:
+<noscript><p>This page requires JavaScript. Without it, read the OpenAPI document:
 <a href="/openapi.json">/openapi.json</a>.</p></noscript>
 </main>
 </body>

@@ -10,7 +10,7 @@ import { style } from './style.ts';
 const openapi = operation.open({
   operationId: 'getOpenApi',
   summary: 'Get the OpenAPI document',
-  description: 'OpenAPI 3.1, made from the schemas that validate requests.',
+  description: 'OpenAPI 3.1, generated from the schemas that validate requests.',
   answers: { 200: { description: 'The document', schema: lazy(() => z.object({ openapi: z.string() }).loose()) } },
   problems: ['unavailable'],
 });
@@ -18,12 +18,12 @@ const openapi = operation.open({
 const docs = operation.open({
   operationId: 'getDocs',
   summary: 'Get the API reference',
-  description: 'A page made from the OpenAPI document, in the browser.',
+  description: 'Renders the OpenAPI document in the browser.',
   answers: { 200: { description: 'The page', schema: lazy(() => z.string()), type: 'text/html' } },
   problems: ['unavailable'],
 });
 
-/** Scripts, styles and requests from here alone, and none inline. */
+/** Permits scripts, styles and requests of this origin only, and none inline. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -35,7 +35,7 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-/** `document` is called once, with the first request: every route is declared by then. */
+/** `document` is called once, at the first request, when every route is declared. */
 export function docsRoutes(document: () => object) {
   let json: string | undefined;
   const routes = router()

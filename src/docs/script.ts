@@ -24,7 +24,7 @@ export const script = String.raw`'use strict';
     if (!response.ok) throw new Error(String(response.status));
     api = await response.json();
   } catch (error) {
-    main.append(el('p', { role: 'alert' }, 'The description could not be loaded: ' + error.message));
+    main.append(el('p', { role: 'alert' }, 'Failed to load the OpenAPI document: ' + error.message));
     return;
   }
 
@@ -55,7 +55,7 @@ export const script = String.raw`'use strict';
       const over = claims.exp && claims.exp * 1000 < Date.now();
       who.textContent = (over ? 'Expired. ' : '') + 'Subject ' + claims.sub + ', scopes: ' + (claims.scope || 'none');
     } catch {
-      who.textContent = 'This is not a JSON Web Token.';
+      who.textContent = 'Not a JSON Web Token.';
     }
   }
 
@@ -143,10 +143,10 @@ export const script = String.raw`'use strict';
         el('td', {}, Object.keys(response.headers || {}).filter((name) => name !== 'X-Request-Id').join(', ')));
     });
     return el('details', { className: 'responses' },
-      el('summary', {}, 'Answers'),
-      el('div', { className: 'scroll', tabIndex: 0, role: 'region', ariaLabel: 'Answers' },
+      el('summary', {}, 'Responses'),
+      el('div', { className: 'scroll', tabIndex: 0, role: 'region', ariaLabel: 'Responses' },
         el('table', {},
-          el('thead', {}, el('tr', {}, ['Status', 'Meaning', 'Headers'].map((text) => el('th', { scope: 'col' }, text)))),
+          el('thead', {}, el('tr', {}, ['Status', 'Description', 'Headers'].map((text) => el('th', { scope: 'col' }, text)))),
           el('tbody', {}, rows))));
   }
 
@@ -204,7 +204,7 @@ export const script = String.raw`'use strict';
         const text = await response.text();
         show(output, url, init, response, text, Math.round(performance.now() - begun));
       } catch (error) {
-        output.replaceChildren(el('p', { className: 'status bad' }, 'No answer: ' + error.message));
+        output.replaceChildren(el('p', { className: 'status bad' }, 'No response: ' + error.message));
       } finally {
         send.disabled = false;
       }
@@ -213,7 +213,7 @@ export const script = String.raw`'use strict';
     return el('form', { className: 'try', onsubmit: submit, ariaLabel: 'Try ' + operation.summary },
       fields.filter(({ parameter }) => !tracing.has(parameter.name)).map(({ row }) => row),
       body ? el('div', { className: 'field' }, el('label', { htmlFor: bodyId }, 'Body', el('span', { className: 'note' }, ' JSON')), body) : '',
-      el('details', { className: 'field' }, el('summary', {}, 'Headers for tracing'),
+      el('details', { className: 'field' }, el('summary', {}, 'Tracing headers'),
         fields.filter(({ parameter }) => tracing.has(parameter.name)).map(({ row }) => row)),
       send, output);
   }
@@ -229,8 +229,8 @@ export const script = String.raw`'use strict';
     const part = (title, content, open) =>
       content ? el('details', { open }, el('summary', {}, title), el('pre', { tabIndex: 0 }, content)) : '';
     output.replaceChildren(status, ...[
-      location ? el('p', {}, 'Made: ', el('code', {}, location)) : '',
-      part('Body', shown, true), part('Headers', headers, false), part('The same with curl', curl(url, init), false),
+      location ? el('p', {}, 'Created: ', el('code', {}, location)) : '',
+      part('Body', shown, true), part('Headers', headers, false), part('curl command', curl(url, init), false),
     ].filter(Boolean));
   }
 
@@ -253,7 +253,7 @@ export const script = String.raw`'use strict';
       el('div', { className: 'inside' },
         el('p', {}, ...prose(operation.description)),
         el('div', { className: 'columns' },
-          el('div', {}, parts, success ? schemaBlock('Answer', success.schema) : [], responsesTable(operation)),
+          el('div', {}, parts, success ? schemaBlock('Response', success.schema) : [], responsesTable(operation)),
           form(path, method, operation))));
   }
 
@@ -271,7 +271,7 @@ export const script = String.raw`'use strict';
       el('li', {}, el('a', { href: '#' + operation.operationId }, operation.summary)))));
   }
   const webhooks = Object.entries(api.webhooks || {});
-  main.append(el('section', {}, el('h2', {}, 'Webhooks'), el('p', {}, 'What subscribed endpoints are sent.'),
+  main.append(el('section', {}, el('h2', {}, 'Webhooks'), el('p', {}, 'Events that subscribed endpoints receive.'),
     webhooks.map(([name, { post }]) => el('details', { className: 'operation', id: post.operationId },
       el('summary', {}, el('span', { className: 'method' }, 'POST'), ' ', el('code', {}, name)),
       el('div', { className: 'inside' }, el('p', {}, ...prose(post.description)),
@@ -288,7 +288,7 @@ export const script = String.raw`'use strict';
     target.querySelector('summary').focus();
   }
   addEventListener('hashchange', openTarget);
-  // A link to where one already is changes no hash.
+  // A link to the current hash fires no hashchange.
   byId('toc').addEventListener('click', (event) => {
     if (event.target.hash === location.hash) openTarget();
   });

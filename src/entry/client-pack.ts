@@ -7,10 +7,10 @@ import { build } from 'esbuild';
 import { clientTypes } from './client-types.ts';
 import { readDocument } from './openapi-document.ts';
 
-const USAGE = 'usage: npm run client:pack -- [<folder, dist by default>]';
+const USAGE = 'usage: npm run client:pack -- [<folder> (default: dist)]';
 const ROOT = join(import.meta.dirname, '../..');
 
-/** Makes the package in an empty `folder`: one JavaScript file with all that it needs, its types, and the licenses. */
+/** Creates the package in an empty `folder`: one bundled JavaScript file, its types, and the licenses. */
 async function makePackage(folder: string): Promise<void> {
   const { name, version, license } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   const manifest = {
@@ -36,7 +36,7 @@ async function makePackage(folder: string): Promise<void> {
     platform: 'neutral',
     target: 'es2022',
   });
-  // What is bundled goes with its own license.
+  // Bundled packages keep their licenses.
   const packages = Object.keys(metafile.inputs).flatMap(
     (path) => /^node_modules\/((@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? [],
   );
@@ -52,8 +52,8 @@ import { createClient, Problem } from '${name}';
 const client = createClient('https://api.example.com', { token });
 \`\`\`
 
-Each resource of the API is a member of the client: \`list\`, \`page\`, \`create\`, \`get\`, \`replace\`, \`remove\`, as far as it has
-them. Requests that can be repeated without harm are. Whatever is no success is thrown as a \`Problem\` (RFC 9457).
+Each resource of the API is a member of the client, with those of \`list\`, \`page\`, \`create\`, \`get\`, \`replace\` and
+\`remove\` that it has. Requests that are safe to retry are retried. Any error response is thrown as a \`Problem\` (RFC 9457).
 `;
 
 const folder = mkdtempSync(join(tmpdir(), 'keelson-client-'));

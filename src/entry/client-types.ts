@@ -3,10 +3,10 @@ import type { OpenApiDocument, Operation, Parameter, Schema } from './openapi-do
 
 const BASE = '/api/v1/';
 
-/** The types of `client.ts` as a package has them, which knows the document alone: a member for each resource. */
+/** The types of the packed client, generated from the document: a member for each resource. */
 export function clientTypes(document: OpenApiDocument): string {
   const schemas = Object.entries(document.components.schemas).filter(([name]) => name !== 'Problem');
-  // A request takes whatever JSON.stringify writes; a response is what JSON.parse reads, any.
+  // A request takes any value that JSON.stringify accepts; a response is what JSON.parse returns, any.
   const bodies = operationsOf(document).map(
     ({ operation }) => operation.requestBody?.content?.['application/json']?.schema,
   );
@@ -32,9 +32,9 @@ export function clientTypes(document: OpenApiDocument): string {
 const preamble = `// Generated from the OpenAPI document.
 
 export interface ClientOptions {
-  /** A bearer token, or what gets one for each request, so that one that expires can be renewed. */
+  /** A bearer token, or a function that returns one for each request, so that it can be renewed. */
   token: string | (() => string | Promise<string>);
-  /** How often a request that may be repeated without harm is repeated at most: 3 by default. */
+  /** The maximum number of retries of a request that is safe to retry. Default: 3. */
   retries?: number;
   fetch?: typeof fetch;
 }
@@ -44,19 +44,19 @@ export interface CallOptions {
 }
 
 export interface CreateOptions extends CallOptions {
-  /** Made anew for each call if not given. Give one that outlives the process, and so does the promise of one effect. */
+  /** Generated per call if not given. Store your own to retry safely across restarts. */
   idempotencyKey?: string;
 }
 
 export interface ChangeOptions extends CallOptions {
-  /** Acts on this version alone, or throws the Problem \`precondition-failed\`. Without it the last writer wins. */
+  /** The expected version; any other throws the Problem \`precondition-failed\`. Without it, the last write wins. */
   version?: number;
 }
 
-/** Throws Problem, or what fetch throws where there is no answer at all. */
+/** Throws Problem, or what fetch throws if there is no response at all. */
 export declare function createClient(baseUrl: string, options: ClientOptions): ApiClient;
 
-/** Any answer but a success, as RFC 9457 has it. */
+/** Any response but a success (RFC 9457). */
 export declare class Problem extends Error {
   readonly type: string;
   readonly title: string;
@@ -64,9 +64,9 @@ export declare class Problem extends Error {
   readonly detail: string;
   readonly requestId: string | undefined;
   readonly errors: FieldError[];
-  /** Whether an earlier attempt got no answer, and so may have had the effect. */
+  /** Whether an earlier attempt got no response, and may have taken effect. */
   readonly uncertain: boolean;
-  /** The last part of \`type\`; what is not one of this service's, such as a proxy's answer, has none. */
+  /** The last part of \`type\`; undefined for a response that is not this service's, such as a proxy's. */
   get code(): ErrorCode | undefined;
 }
 
@@ -95,7 +95,7 @@ function client(document: OpenApiDocument): string {
   return block(members);
 }
 
-/** How the client calls an operation. Throws where it has no way to. */
+/** The client's methods for an operation. Throws if the client cannot call it. */
 function methodsOf(document: OpenApiDocument, { path, method, operation }: Found): string[] {
   const [, id, action, ...more] = path.slice(BASE.length).split('/');
   const options = `options?: ${optionsOf(document, operation)}`;
@@ -128,7 +128,7 @@ function optionsOf(document: OpenApiDocument, operation: Operation): string {
   return names.includes('If-Match') ? 'ChangeOptions' : 'CallOptions';
 }
 
-/** The schema of its success; undefined where that has no body. */
+/** The schema of a successful response; undefined if it has no body. */
 function resultOf({ responses }: Operation): Schema | undefined {
   const [, success] = Object.entries(responses).find(([status]) => status.startsWith('2')) ?? [];
   return success?.content?.['application/json']?.schema;
@@ -166,7 +166,7 @@ function declaration(name: string, schema: Schema, others: Others): string {
     : `export type ${name} = ${type};`;
 }
 
-/** What a value is of which a schema says nothing. */
+/** The type of values that a schema does not describe. */
 type Others = 'unknown' | 'any';
 
 /** A JSON schema as a TypeScript type. */
@@ -212,7 +212,7 @@ function objectType({ properties = {}, required = [], additionalProperties = fal
     return `${comment(schema.description)}${key}${isNeeded ? '' : '?'}: ${typeOf(schema, any)}${isNeeded ? '' : ' | undefined'};`;
   });
   if (additionalProperties !== false) {
-    // Beside named members, what the others are must not contradict them.
+    // With named members, the index signature must not contradict them.
     const others = members.length > 0 || additionalProperties === true ? any : typeOf(additionalProperties, any);
     members.push(`[name: string]: ${others};`);
   }

@@ -2,11 +2,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { watch } from 'node:fs';
 
-/** An editor writes a file in several steps, and a branch is many files: what comes within this time is one change. */
+/** Changes within this time count as one: editors write a file in several steps, and a checkout writes many files. */
 const SETTLE_MS = 30;
-/** How long a request or a delivery may hold up a restart; then it is cut short. */
+/** How long a request or a delivery may delay a restart before it is aborted. */
 const STOP_MS = 500;
-/** What `npm start` runs. */
+/** The arguments of `npm start`. */
 const SERVICE = ['--import', './src/entry/prepare.js', 'src/entry/node.ts'];
 
 let over = false;
@@ -14,7 +14,7 @@ let wake = () => {};
 let timer: NodeJS.Timeout | undefined;
 
 function onChange(_: string, name: string | null): void {
-  // Not what editors leave beside a file for a moment.
+  // Ignore temporary files of editors.
   if (!/(\.(ts|js|json|sql)|^\.env)$/.test(name ?? '')) return;
   clearTimeout(timer);
   timer = setTimeout(() => wake(), SETTLE_MS);
@@ -27,7 +27,7 @@ while (!over) {
     wake = resolve;
   });
   const service = spawn(process.execPath, SERVICE, { stdio: 'inherit' });
-  // The service tells the copy of a signal, which Ctrl-C sends to both of them, from a second one.
+  // Ctrl-C signals both processes. The service ignores the copy that it gets from here.
   const pass = (signal: NodeJS.Signals) => {
     over = true;
     service.kill(signal);
@@ -40,11 +40,11 @@ while (!over) {
 
   await Promise.race([woken, exited]);
   if (service.exitCode !== null && !over) {
-    process.stderr.write('The service has ended. It starts again when a file changes.\n');
+    process.stderr.write('The service has stopped. It restarts when a file changes.\n');
     await woken;
   }
   if (!over) service.kill('SIGTERM');
-  // Another signal than the first asks for an immediate stop.
+  // A different second signal requests an immediate stop.
   const force = over ? undefined : setTimeout(() => service.kill('SIGINT'), STOP_MS);
   await exited;
   clearTimeout(force);

@@ -2,8 +2,8 @@ import { readFileSync, statSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 
 /**
- * In development, sets the environment's variables that are not set to what `file` says of them, and returns all that it
- * says. Nothing is read where there is no such file, nor where the environment says APP_ENV=production.
+ * In development, sets unset environment variables from `file`, and returns all variables in it. Reads nothing if there
+ * is no such file, or if the environment sets APP_ENV=production.
  */
 export function readDotenv(file = '.env'): NodeJS.Dict<string> {
   if ((process.env.APP_ENV || 'development') !== 'development') return {};

@@ -2,11 +2,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { variables } from './config.ts';
 
-const HEAD = `# Settings for development: copy this file to .env. The environment wins over .env; where it says APP_ENV=production,
-# .env is not read. The values shown are the defaults. npm run env:example writes this file from src/entry/config.ts.
+const HEAD = `# Settings for development: copy this file to .env. The environment overrides .env; if it sets APP_ENV=production,
+# .env is not read. The values are the defaults. npm run env:example generates this file from src/entry/config.ts.
 `;
 
-/** `.env.example`: every variable with its default, and the comment that it has in config.ts. */
+/** The text of `.env.example`: every variable with its default and its comment in config.ts. */
 export function envExample(): string {
   const source = readFileSync(join(import.meta.dirname, 'config.ts'), 'utf8');
   const [, declarations = ''] = source.split('export const variables = {\n');

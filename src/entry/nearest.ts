@@ -1,6 +1,6 @@
 /**
- * Which of `known` is written almost as `name`, whatever the case: two letters apart at most, of short ones one letter,
- * as HOME is not HOST. Takes time in proportion to the length of `name`.
+ * The member of `known` that is closest to `name`, ignoring case: within two edits, or one edit for short names,
+ * because HOME is not HOST. Takes time in proportion to the length of `name`.
  */
 export function nearest(name: string, known: string[]): string | undefined {
   let best: string | undefined;
@@ -16,7 +16,7 @@ export function nearest(name: string, known: string[]): string | undefined {
   return best;
 }
 
-/** How many letters have to be added, left out or replaced to make one of the other (Levenshtein). */
+/** The Levenshtein distance. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 0; i < a.length; i++) {

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { readDocument } from './openapi-document.ts';
 
-const USAGE = 'usage: npm run openapi -- [<file, openapi.json by default> | --stdout]';
+const USAGE = 'usage: npm run openapi -- [<file> (default: openapi.json) | --stdout]';
 
 try {
   const { values, positionals } = parseArgs({ options: { stdout: { type: 'boolean' } }, allowPositionals: true });
@@ -12,7 +12,7 @@ try {
   if (values.stdout) process.stdout.write(text);
   else {
     writeFileSync(file, text);
-    process.stderr.write(`${file} is written\n`);
+    process.stderr.write(`Wrote ${file}\n`);
   }
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`);

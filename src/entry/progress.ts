@@ -1,11 +1,11 @@
-/** How often progress is told where nobody watches, and on a terminal, in milliseconds. */
+/** Milliseconds between progress reports: in a log, and on a terminal. */
 const TELL_EVERY_MS = 1000;
 const REDRAW_EVERY_MS = 100;
 
 export const say = (text: string) => void process.stdout.write(text);
 export const number = (n: number) => n.toLocaleString('en');
 
-/** Tells how far work on many `things` is: in one line on a terminal, and elsewhere in lines now and then. */
+/** Reports the progress of work on many `things`: on a terminal in one line, otherwise in a line per second. */
 export function teller(things: string): (done: number, total: number) => void {
   const { isTTY } = process.stdout;
   const began = performance.now();

@@ -10,24 +10,24 @@ import { signToken } from './sign-token.ts';
 import { wholeNumber } from './whole-number.ts';
 
 const USAGE = `usage: npm run receiver -- [--port 9999] [--status 500] [--count 1] [--secret whsec_...]
-  --port    the port on 127.0.0.1; 0 takes a free one
-  --status  answers this, whatever comes, instead of 204 to what is verified and 401 to what is not
-  --count   ends after so many verified webhooks, repeats not counted
-  --secret  (or WEBHOOK_SECRET) verifies with this secret; without one, registers itself at the service that runs in
-            development, until it stops`;
+  --port    the port on 127.0.0.1; 0 selects a free one
+  --status  the status of all responses; by default 204 for a verified webhook and 401 for any other
+  --count   exit after this number of verified webhooks, not counting duplicates
+  --secret  (or WEBHOOK_SECRET) verify with this secret; without it, the receiver registers itself with the local
+            development service until it stops`;
 
 const MAX_BODY_BYTES = 1024 * 1024;
-/** Ids remembered at most, to tell repeats; past it the oldest is forgotten. */
+/** The maximum number of ids that are remembered to detect duplicates. The oldest is forgotten first. */
 const MAX_IDS = 10_000;
-/** How long the service may take to register the receiver, and to remove it. */
+/** Time limits for registering the receiver, and for removing it. */
 const REGISTER_MS = 10_000;
 const REMOVE_MS = 2000;
-/** Tells the endpoints of earlier receivers from those that somebody else registered. */
+/** Marks the endpoints that receivers registered. */
 const DESCRIPTION = 'npm run receiver';
 
 const say = (line: string) => void process.stdout.write(`${line}\n`);
 
-/** Receives webhooks until it is told to stop, or has had `--count` of them. */
+/** Receives webhooks until a signal, or until `--count` of them have arrived. */
 async function main(): Promise<void> {
   const signals = hearSignals();
   const options = readOptions();
@@ -40,7 +40,7 @@ async function main(): Promise<void> {
 
   const signaled = new Promise((first) => signals.tell({ first, second: () => process.exit(1) }));
   await Promise.race([signaled, received.enough]);
-  // The answer to the last one is still on its way.
+  // Let the response to the last webhook complete.
   received.server.close();
   await registration?.remove();
   received.server.closeAllConnections();
@@ -61,7 +61,7 @@ function readOptions() {
   }
 }
 
-/** Says a line for each webhook. Answers 503 until it has a secret; `enough` resolves after `count` webhooks. */
+/** Prints a line for each webhook. Responds 503 until it has a secret. `enough` resolves after `count` webhooks. */
 function receiver({ status, count }: { status: number | undefined; count: number | undefined }) {
   let webhook: Webhook | undefined;
   const ids = new Set<string>();
@@ -73,7 +73,7 @@ function receiver({ status, count }: { status: number | undefined; count: number
 
   const server = createServer(async (request, response) => {
     const answer = (status: number, text = '') => void response.writeHead(status).end(text);
-    if (!webhook) return answer(503, 'There is no secret yet.\n');
+    if (!webhook) return answer(503, 'The receiver has no secret yet.\n');
     if (request.method === 'GET') return answer(200, 'Ready for webhooks.\n');
     if (request.method !== 'POST') return answer(405);
     const body = await readBody(request);
@@ -94,23 +94,23 @@ function receiver({ status, count }: { status: number | undefined; count: number
   return {
     server,
     enough,
-    /** Throws where it is no secret. */
+    /** Throws if it is not a webhook secret. */
     verifyWith: (secret: string) => {
       try {
         webhook = new Webhook(secret);
       } catch {
-        throw new Error('the secret must be whsec_ and base64, as it was shown when the endpoint was created');
+        throw new Error('the secret must be whsec_ and base64, as returned when the endpoint was created');
       }
     },
   };
 }
 
-/** Undefined where there is more of it than is taken, or it breaks off. */
+/** Returns undefined if the body is too large or incomplete. */
 async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let size = 0;
   try {
-    // Whoever sends too much is to hear of it.
+    // Keeps the connection, so that the sender gets the 413.
     for await (const chunk of request.iterator({ destroyOnReturn: false })) {
       size += chunk.length;
       if (size > MAX_BODY_BYTES) return undefined;
@@ -124,7 +124,7 @@ async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Standard Webhooks 1.0.0: why a webhook is not verified, over the exact bytes, which the library takes as text. */
+/** Why a webhook is not verified (Standard Webhooks 1.0.0). Checks the exact bytes, which the library takes as text. */
 function failureOf(webhook: Webhook, body: Buffer, headers: IncomingHttpHeaders): string | undefined {
   try {
     webhook.verify(utf8.decode(body), headers as Record<string, string>, { jsonParse: false });
@@ -142,12 +142,12 @@ function typeOf(body: Buffer): string {
   }
 }
 
-/** Anybody's words, where a terminal can do nothing with them but show them. */
+/** Returns text that is safe to print on a terminal, or ? for any other. */
 function shown(text: unknown): string {
   return typeof text === 'string' && /^[\w.:-]{1,255}$/.test(text) ? text : '?';
 }
 
-/** Subscribes `url` to all events of the service that runs in development, as itself. Throws with what to do instead. */
+/** Subscribes `url` to all events of the local development service. Throws an error that says what to do instead. */
 async function register(url: string): Promise<{ secret: string; remove(): Promise<void> }> {
   const { host, port, jwt } = parseConfig(withDevelopmentSecrets(process.env));
   const api = `http://${host}:${port}`;
@@ -156,7 +156,7 @@ async function register(url: string): Promise<{ secret: string; remove(): Promis
   const signal = AbortSignal.timeout(REGISTER_MS);
   try {
     if (!jwt.secret) throw new Error('JWT_SECRET is not set');
-    // One that was killed is still registered.
+    // A receiver that was killed is still registered.
     for await (const earlier of webhookEndpoints.list({}, { signal })) {
       if (earlier.url !== url || earlier.description !== DESCRIPTION) continue;
       await webhookEndpoints.remove(earlier.id, { signal });
@@ -164,17 +164,20 @@ async function register(url: string): Promise<{ secret: string; remove(): Promis
     const input = { url, events: ['*'], description: DESCRIPTION };
     const { id, secret } = await webhookEndpoints.create(input, { signal });
     const remove = () => webhookEndpoints.remove(id, { signal: AbortSignal.timeout(REMOVE_MS) });
-    return { secret, remove: () => remove().catch(() => say('The service does not answer: it goes on sending here.')) };
+    return {
+      secret,
+      remove: () => remove().catch(() => say('The service does not respond: the receiver is still registered.')),
+    };
   } catch (error) {
     throw new Error(`Cannot register at ${api}: ${reasonOf(error)}. Is npm start running?
-Or register it by hand, and give the secret that is shown to --secret:
+Or register it manually, and pass the secret in the response as --secret:
 
 curl ${api}/api/v1/webhook-endpoints -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '${JSON.stringify({ url, events: ['*'] })}'
 `);
   }
 }
 
-/** A failed fetch says no more than that; its cause does. */
+/** The reason of a failed fetch is in its cause. */
 const reasonOf = (error: unknown) => {
   const { message, cause } = error as Error;
   return (cause as NodeJS.ErrnoException | undefined)?.code ?? message;

@@ -13,14 +13,14 @@ import { wholeNumber } from './whole-number.ts';
 
 const USAGE = 'usage: npm run seed -- --users 100000 [--yes]';
 
-/** Requests under way at a time. */
+/** The number of concurrent requests. */
 const CONCURRENCY = 32;
 
 const complain = (text: string) => void process.stderr.write(text);
 
 /**
- * Creates users by requests to the app itself, in this process: validated, counted as events and notified of as any
- * other. Their emails are always the same ones, so that another run creates those that are missing.
+ * Creates users by requests to the app in this process, with validation, events and notifications as usual. Their
+ * emails are always the same, so that another run creates the missing ones.
  */
 async function seed(): Promise<void> {
   const signals = hearSignals();
@@ -59,14 +59,14 @@ async function seed(): Promise<void> {
       tell(created + existing, total);
     }
   }
-  // Whoever fails stops the others, and what they have sent is waited for.
+  // A failure stops the others, but waits for their requests.
   const ends = await Promise.allSettled(Array.from({ length: CONCURRENCY }, () => work().finally(stop)));
   await close();
   if (process.stdout.isTTY) say('\n');
-  say(`${number(created)} users created, ${number(existing)} were there before.\n`);
+  say(`${number(created)} users created, ${number(existing)} already existed.\n`);
   const failed = ends.find((end) => end.status === 'rejected');
   if (failed) throw failed.reason;
-  if (created + existing < total) throw new Error('Stopped: run it again to create the others.');
+  if (created + existing < total) throw new Error('Stopped: run it again to create the remaining users.');
 }
 
 function readOptions() {
@@ -78,7 +78,7 @@ function readOptions() {
   }
 }
 
-/** What the app's requests use: whoever may run this needs no token, and is not limited. */
+/** The dependencies of the requests, without authentication and rate limit. */
 function depsOf(settings: Config, own: Pick<Deps, 'db' | 'secrets' | 'log'>): Deps {
   return {
     ...own,
@@ -87,7 +87,7 @@ function depsOf(settings: Config, own: Pick<Deps, 'db' | 'secrets' | 'log'>): De
     limiter: { limit: 1, window: 1, take: async () => ({ allowed: true }) },
     verifier: async () => ({ sub: 'seed', scopes: new Set(['users:write']) }),
     refuseWebhookUrl: () => undefined,
-    // Dispatchers find what is due at their next tick.
+    // Dispatchers find the deliveries at their next tick.
     wake: () => {},
     metrics: noMetrics,
     underWay: { count: 0 },

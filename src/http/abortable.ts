@@ -1,4 +1,4 @@
-/** Settles as `work` does, or rejects with the signal's reason once that aborts: the work itself goes on, unheard. */
+/** Settles as `work` does, or rejects with the signal's reason when it aborts. The work goes on, ignored. */
 export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(signal.reason);

@@ -3,9 +3,9 @@ import type { ContentfulStatusCode, StatusCode } from 'hono/utils/http-status';
 import type { JSONParsed } from 'hono/utils/types';
 import type { Ctx } from './context.ts';
 
-// Headers are gathered in a plain record and written once: a Headers object costs more than a statement (DECISIONS.md).
+// A plain record of headers, written once: a Headers object costs more than a statement (DECISIONS.md).
 
-/** Sets a header of the answer to come. Spell a name as it is spelled elsewhere. */
+/** Sets a header of the response. Names are case-sensitive here: spell a name the same way everywhere. */
 export function setHeader(c: Ctx, name: string, value: string): void {
   headersOf(c)[name] = value;
 }
@@ -15,7 +15,7 @@ function headersOf(c: Ctx): Record<string, string> {
   return c.get('headers');
 }
 
-/** The answer, with the headers that were set. */
+/** Creates the response, with the headers that were set. */
 function answer(c: Ctx, status: StatusCode, body: string | null): Response {
   const response = new Response(body, { status, headers: headersOf(c) });
   c.set('answer', response);
@@ -24,28 +24,28 @@ function answer(c: Ctx, status: StatusCode, body: string | null): Response {
 
 type Json<T, S extends StatusCode> = Response & TypedResponse<JSONParsed<T>, S, 'json'>;
 
-/** Answers with JSON. */
+/** Responds with JSON. */
 export function json<T, S extends ContentfulStatusCode>(c: Ctx, value: T, status: S): Json<T, S> {
   return jsonText<T, S>(c, JSON.stringify(value), status);
 }
 
-/** Answers with JSON that is text already. */
+/** Responds with JSON that is already serialized. */
 export function jsonText<T, S extends ContentfulStatusCode>(c: Ctx, text: string, status: S): Json<T, S> {
   return body(c, text, 'application/json', status) as Json<T, S>;
 }
 
-/** Answers with a page. */
+/** Responds with an HTML page. */
 export function html(c: Ctx, page: string): Response {
   return body(c, page, 'text/html; charset=UTF-8');
 }
 
-/** Answers with text of a media type. */
+/** Responds with text of a media type. */
 export function body(c: Ctx, text: string, type: string, status: StatusCode = 200): Response {
   setHeader(c, 'Content-Type', type);
   return answer(c, status, text);
 }
 
-/** Answers without a body. */
+/** Responds without a body. */
 export function empty<S extends StatusCode>(c: Ctx, status: S): Response & TypedResponse<null, S, 'body'> {
   return answer(c, status, null) as Response & TypedResponse<null, S, 'body'>;
 }

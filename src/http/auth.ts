@@ -4,11 +4,11 @@ import { networkOf } from './client-network.ts';
 import type { Env } from './context.ts';
 import { refuse } from './rate-limit.ts';
 
-/** Names a route's scope beside its definition: `middleware: scope('webhooks:read')`. */
+/** Requires a scope, such as `webhooks:read`. Throws AppError `insufficient-scope`. */
 export const scope = (needed: string) =>
   createMiddleware<Env>(async (c, next) => {
     if (!c.get('principal').scopes.has(needed)) {
-      throw new AppError('insufficient-scope', `This needs a token with the scope ${needed}.`, {
+      throw new AppError('insufficient-scope', `This operation requires the scope ${needed}.`, {
         headers: { 'WWW-Authenticate': `Bearer error="insufficient_scope", scope="${needed}"` },
       });
     }
@@ -16,8 +16,8 @@ export const scope = (needed: string) =>
   });
 
 /**
- * RFC 6750. A failed attempt counts against the client's network, so that guessing tokens is limited; a good token is
- * never refused for another's bad ones.
+ * Authenticates a bearer token (RFC 6750). A failed attempt counts against the client's network, which limits guessing.
+ * A valid token is never refused because of others' failures.
  */
 export const authenticate = createMiddleware<Env>(async (c, next) => {
   const { limiter, verifier, clientAddress } = c.env;
@@ -39,14 +39,14 @@ function bearerToken(header: string | undefined): string {
   if (token) return token;
   throw new AppError(
     'unauthorized',
-    header ? 'The Authorization header is not a bearer token.' : 'No token was sent.',
+    header ? 'The Authorization header has no bearer token.' : 'The request has no bearer token.',
     {
       headers: { 'WWW-Authenticate': header ? 'Bearer error="invalid_request"' : 'Bearer' },
     },
   );
 }
 
-/** What a verifier throws for a token it does not accept. */
+/** The error that a verifier throws for an invalid token. */
 export function invalidToken(why: string): AppError {
   return new AppError('unauthorized', why, {
     headers: { 'WWW-Authenticate': `Bearer error="invalid_token", error_description="${why}"` },

@@ -1,14 +1,14 @@
 import ipaddr from 'ipaddr.js';
 
-/** What is longer is no address: 45 characters of IPv6, a zone, brackets and a port. */
+/** The maximum length of an address: 45 characters of IPv6, a zone, brackets and a port. */
 const MAX_LENGTH = 100;
 
 const WITH_PORT = /^(?:\[([^[\]]*)\]|([\d.]*))(?::\d{1,5})?$/;
 
 /**
- * What a client's address is counted by, however it is written: an IPv4 address, or an IPv6 network of 64 bits, as one
- * client has it. Ports and zones are no part of it. Whatever is no address is `unknown`: nobody gets a count of their
- * own by writing something new.
+ * The network that a client's requests are counted by: an IPv4 address, or an IPv6 network of 64 bits, which one client
+ * usually has. Spelling, port and zone make no difference. All invalid addresses share `unknown`: a made-up one gives
+ * no fresh quota.
  */
 export function networkOf(address: string): string {
   if (address.length > MAX_LENGTH) return 'unknown';

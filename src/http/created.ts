@@ -4,13 +4,13 @@ import type { Ctx } from './context.ts';
 import { etagOf } from './etag.ts';
 import type { Answer } from './idempotency.ts';
 
-/** A resource as it begins, with a new id. Members come in this order in answers. */
+/** A new resource: its input with an id, version 1 and times. Responses have the members in this order. */
 export function newRow<T extends object>(c: Ctx, input: T) {
   const now = c.env.now().toISOString();
   return { id: uuidv7(), ...input, version: 1, createdAt: now, updatedAt: now };
 }
 
-/** What POST answers that created `row`: 201 with its path and its entity tag. */
+/** The response of a POST that created `row`: 201 with its path and ETag. */
 export function created<T extends { id: string; version: number }>(
   c: Ctx,
   row: T,

@@ -13,7 +13,7 @@ const EXPOSED = [
   'X-Request-Id',
 ];
 
-/** CORS for the origins that are configured; none are by default. */
+/** CORS for the configured origins; there are none by default. */
 export const crossOrigin = createMiddleware<Env>((c, next) => {
   const { corsOrigins } = c.env.settings;
   if (corsOrigins.length === 0) return next();

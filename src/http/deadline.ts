@@ -3,21 +3,20 @@ import { AppError } from '../errors.ts';
 import type { Env } from './context.ts';
 import { deadlineExceeded, mayWrite, outcomeUnknown, problemResponse } from './problem.ts';
 
-/** Milliseconds past the deadline that cancelled work gets to report its outcome, so that a 504 is never a lie. */
+/** Milliseconds after the deadline in which canceled work may report its outcome, so that a 504 is always true. */
 const GRACE_MS = 1500;
-/** Requests under way at a time in a process; more of them would only wait for the same database. */
+/** The maximum number of concurrent requests in a process. More would only wait for the same database. */
 const UNDER_WAY_MAX = 5000;
-/** What a supervisor and a load balancer ask, which is answered however much is under way. */
+/** Probes of supervisors and load balancers are exempt from the maximum. */
 const PROBES = new Set(['/health', '/ready']);
 
 /**
- * Refuses what there is no room for, and aborts the request's signal after `requestTimeoutMs`. The statement under way is
- * cancelled on the server and its outcome awaited: what was not written stays unwritten, and what had just been written
- * is answered as such.
+ * Refuses requests over the maximum, and aborts the request's signal after `requestTimeoutMs`. The running statement is
+ * canceled on the server and its outcome awaited: if it had already taken effect, the response says so.
  */
 export const deadline = createMiddleware<Env>(async (c, next) => {
   if (c.env.underWay.count >= UNDER_WAY_MAX && !PROBES.has(c.req.path)) {
-    throw new AppError('unavailable', 'Too many requests are under way.', { headers: { 'Retry-After': '1' } });
+    throw new AppError('unavailable', 'Too many requests are in progress.', { headers: { 'Retry-After': '1' } });
   }
   const controller = new AbortController();
   c.set('signal', controller.signal);

@@ -5,13 +5,13 @@ import type { Ctx } from './context.ts';
 /** The strong entity tag of a resource's version. */
 export const etagOf = (version: number): string => `"${version}"`;
 
-/** 200 with the resource and its entity tag. */
+/** Responds 200 with the resource and its ETag. */
 export function withEtag<T extends { version: number }>(c: Ctx, row: T) {
   setHeader(c, 'ETag', etagOf(row.version));
   return json(c, row, 200);
 }
 
-/** 200 with the resource, or 304 where If-None-Match (weak comparison, RFC 9110 §13.1.2) names what it is. */
+/** Responds 200 with the resource, or 304 if If-None-Match has its ETag (weak comparison, RFC 9110 §13.1.2). */
 export function conditional<T extends { version: number }>(c: Ctx, row: T) {
   const etag = etagOf(row.version);
   setHeader(c, 'Cache-Control', 'private, no-cache');
@@ -26,14 +26,14 @@ export function conditional<T extends { version: number }>(c: Ctx, row: T) {
   return withEtag(c, row);
 }
 
-/** What a conditional write takes of the request beside its id and its input. Throws as `ifMatch` does. */
+/** What a conditional write takes from the request besides the id and the body. Throws as `ifMatch` does. */
 export function writeOf(c: Ctx): { versions: string | null; now: string } {
   return { versions: ifMatch(c), now: c.env.now().toISOString() };
 }
 
 /**
- * The versions that If-Match accepts, for the write to compare (strong comparison, RFC 9110 §13.1.1), as the text of
- * a Postgres integer array; null where any version will do. Throws AppError `validation-failed`.
+ * The versions that If-Match accepts, as the text of a Postgres integer array, for the write to compare (strong
+ * comparison, RFC 9110 §13.1.1). Null if any version matches. Throws AppError `validation-failed`.
  */
 export function ifMatch(c: Ctx): string | null {
   const header = c.req.header('If-Match');
@@ -44,7 +44,7 @@ export function ifMatch(c: Ctx): string | null {
     const errors = [{ detail: 'must be * or a list of entity tags', parameter: 'If-Match' }];
     throw new AppError('validation-failed', 'The If-Match header is not valid.', { errors });
   }
-  // Tags are opaque: "01" is none that was given out, whatever number it is.
+  // Tags are opaque: "01" is not the tag of version 1.
   const versions = tags.flatMap((tag) => /^"([1-9]\d{0,8})"$/.exec(tag)?.[1] ?? []);
   return `{${versions.join(',')}}`;
 }

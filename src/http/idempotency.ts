@@ -4,18 +4,18 @@ import type { ReservationRow, ReservationValues } from '../idempotency/reserve-k
 import { json, jsonText, setHeader } from './answer.ts';
 import type { Ctx } from './context.ts';
 
-/** An answer that can be stored and replayed: known before the write, as ids and times are the caller's. */
+/** A response that can be stored and replayed. It is known before the write, because the app sets ids and times. */
 export type Answer<T, S extends ContentfulStatusCode> = { status: S; headers: Record<string, string>; body: T };
 
-/** A reservation, and the answer where that is known before the write; `text` is its body. */
+/** A reservation, and the response if it is known before the write. `text` is its body. */
 export type Reservation<T, S extends ContentfulStatusCode> = ReservationValues & {
   readonly own: (Answer<T, S> & { text: string }) | undefined;
 };
 
 /**
  * Prepares the reservation of the request's Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07) for the
- * statement that has the effect. `input` is the validated body: what a repeat must send again. `answer` is left out
- * where the statement itself makes it. Throws AppError `invalid-idempotency-key`.
+ * statement that makes the change. `input` is the validated body, which a retry must repeat. Omit `answer` if the
+ * statement itself creates the response. Throws AppError `invalid-idempotency-key`.
  */
 export function reservationOf<T, S extends ContentfulStatusCode>(
   c: Ctx,
@@ -26,20 +26,20 @@ export function reservationOf<T, S extends ContentfulStatusCode>(
   const own = answer && { ...answer, text: JSON.stringify(answer.body) };
   return {
     keySubject: c.get('principal').sub,
-    // Ids are all that may be written otherwise in a path that was found.
+    // In a known path, only ids may differ in case.
     keyRoute: `${c.req.method} ${c.req.path.toLowerCase()}`,
     key: header === undefined ? null : parseKey(header),
     keyInput: header === undefined ? '' : JSON.stringify(input),
     keyHolder: crypto.randomUUID(),
-    // As JSON.stringify would have it of the whole, without writing the body twice.
+    // The same as JSON.stringify of the whole, without serializing the body twice.
     keyResponse: own ? `{"status":${own.status},"headers":${JSON.stringify(own.headers)},"body":${own.text}}` : 'null',
     own,
   };
 }
 
 /**
- * Answers with what the statement's reservation came to: the effect's answer, or the first one's again. `reveal` turns what
- * is stored into what is shown, where they differ.
+ * Sends the response of this request, or replays that of the first request with the same key. `reveal` turns a stored
+ * body into the one that clients get, if they differ. Throws AppError `idempotency-key-reused`.
  */
 export async function answerWith<T, S extends ContentfulStatusCode>(
   c: Ctx,
@@ -48,7 +48,7 @@ export async function answerWith<T, S extends ContentfulStatusCode>(
   reveal?: (body: T) => Promise<T>,
 ) {
   if (!row.same) {
-    throw new AppError('idempotency-key-reused', 'This Idempotency-Key was used before with another payload.');
+    throw new AppError('idempotency-key-reused', 'The Idempotency-Key was used with a different payload.');
   }
   if (!row.fresh) setHeader(c, 'Idempotent-Replayed', 'true');
   const own = row.fresh ? reservation.own : undefined;
@@ -58,10 +58,13 @@ export async function answerWith<T, S extends ContentfulStatusCode>(
   return json(c, reveal ? await reveal(body) : body, status);
 }
 
-/** A Structured Field String, or a bare token, as most clients send it. */
+/** Parses a Structured Field String or a bare token. Throws AppError `invalid-idempotency-key`. */
 export function parseKey(header: string): string {
   if (/^[A-Za-z0-9._~:-]{1,255}$/.test(header)) return header;
   const quoted = /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/.exec(header)?.[1]?.replace(/\\(["\\])/g, '$1');
   if (quoted && quoted.length <= 255) return quoted;
-  throw new AppError('invalid-idempotency-key', 'The key is neither a quoted string nor a bare token of 1 to 255.');
+  throw new AppError(
+    'invalid-idempotency-key',
+    'The key must be a quoted string or a bare token of 1 to 255 characters.',
+  );
 }

@@ -6,13 +6,13 @@ import { AppError } from '../errors.ts';
 import type { Env } from './context.ts';
 import { problemResponse } from './problem.ts';
 
-/** 404 for what is no route, before anyone is asked for a token. */
+/** Responds 404 to an unknown path, before a token is required. */
 export const knownRoutes = createMiddleware<Env>(async (c, next) => {
   if (!matchedRoutes(c).some((route) => route.method !== 'ALL')) return c.notFound();
   await next();
 });
 
-/** 405 with Allow for a path that exists with another method. */
+/** Responds 405 with Allow if the path exists with other methods only. */
 export const knownMethods = (app: Hono<Env>) =>
   methodNotAllowed({
     app,

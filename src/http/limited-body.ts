@@ -4,8 +4,8 @@ import { abortable } from './abortable.ts';
 import type { Env } from './context.ts';
 
 /**
- * Reads the body whole before the handler runs: no more than `bodyLimitBytes`, told by Content-Length or, without
- * one, as it arrives, and no longer than the deadline.
+ * Reads the whole body before the handler runs: at most `bodyLimitBytes`, by Content-Length or as it arrives, and until
+ * the deadline. Throws AppError `content-too-large` and `malformed-json`.
  */
 export const limitedBody = createMiddleware<Env>(async (c, next) => {
   const length = c.req.header('Content-Length');
@@ -15,14 +15,14 @@ export const limitedBody = createMiddleware<Env>(async (c, next) => {
     if (Number(length) > limit) throw tooLarge(limit);
     const bytes = chunked && c.req.raw.body ? readBytes(c.req.raw.body, limit) : c.req.arrayBuffer();
     const inTime = abortable(bytes.catch(brokenOff).then(textOf), c.get('signal'));
-    // Hono keeps promises there, whatever its types say, and parses JSON from this one.
+    // Despite its types, Hono keeps promises there. It parses JSON from this one.
     c.req.bodyCache.text = inTime as unknown as string;
     await inTime;
   }
   await next();
 });
 
-/** How many times the limit is read and thrown away, so that the client is done sending and hears the answer. */
+/** How many times the limit is read and discarded, so that the client finishes sending and reads the response. */
 const PATIENCE = 32;
 
 async function readBytes(body: ReadableStream<Uint8Array>, limit: number): Promise<Uint8Array<ArrayBuffer>> {
@@ -39,19 +39,21 @@ async function readBytes(body: ReadableStream<Uint8Array>, limit: number): Promi
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
 
-/** RFC 8259 has JSON in UTF-8: what is not would be stored as something else. */
+/** JSON is UTF-8 (RFC 8259). Other bytes would be stored as replacement characters. */
 function textOf(bytes: ArrayBuffer | Uint8Array<ArrayBuffer>): string {
   try {
     return utf8.decode(bytes);
   } catch {
-    throw new AppError('malformed-json', 'The body is not UTF-8.');
+    throw new AppError('malformed-json', 'The request body is not valid UTF-8.');
   }
 }
 
 function brokenOff(error: unknown): never {
-  throw error instanceof AppError ? error : new AppError('malformed-json', 'The body broke off.', { cause: error });
+  throw error instanceof AppError
+    ? error
+    : new AppError('malformed-json', 'The request body is incomplete.', { cause: error });
 }
 
 function tooLarge(limit: number): AppError {
-  return new AppError('content-too-large', `The body is larger than ${limit} bytes.`);
+  return new AppError('content-too-large', `The request body exceeds ${limit} bytes.`);
 }

@@ -10,12 +10,12 @@ type RequestHeader = 'Idempotency-Key' | 'If-Match' | 'If-None-Match';
 type ResponseHeader = 'ETag' | 'Idempotent-Replayed' | 'Link' | 'Location';
 type Answer = { description: string; schema?: Schema; headers?: ResponseHeader[]; type?: string };
 
-/** What the OpenAPI document says of a route, beside what its validators take. */
+/** What the OpenAPI document says about a route, besides the schemas of its validators. */
 export type Operation = {
   operationId: string;
   summary: string;
   description: string;
-  /** Undefined for a route that asks for no token. */
+  /** Undefined for a route that requires no token. */
   resource?: Resource;
   scope?: string;
   headers?: RequestHeader[];
@@ -23,15 +23,15 @@ export type Operation = {
   problems: readonly ErrorCode[];
 };
 
-/** Text of its own, and the problems that an operation has beside those of its kind. */
+/** The texts of an operation, and its problems besides those of its kind. */
 type Own = { summary?: string; description?: string; problems?: readonly ErrorCode[] };
 
-/** The problems of a route that takes JSON. */
+/** The problems of a route with a JSON body. */
 export const ofJson = ['malformed-json', 'unsupported-media-type', 'validation-failed'] as const;
 const ofWrites = ['outcome-unknown'] as const;
 const ofKeys = [...ofWrites, 'invalid-idempotency-key', 'idempotency-key-reused'] as const;
 
-/** Declares a route beside its handler: checks the scope, and holds what the document says. */
+/** Middleware that checks the scope and declares the operation for the OpenAPI document. */
 export const operation = {
   /** GET of a page. */
   list: (of: Resource, own: Own = {}) =>
@@ -43,7 +43,7 @@ export const operation = {
       problems: ['invalid-cursor', 'validation-failed'],
     }),
 
-  /** POST of a new one. `shows` is what it answers, the view unless given. */
+  /** POST of a new one. `shows` is the response's schema, by default the view. */
   create: (of: Resource, own: Own & { shows?: Schema } = {}) =>
     declare(of, 'write', own, {
       operationId: `create${of.name}`,
@@ -79,7 +79,7 @@ export const operation = {
     declare(of, 'write', own, {
       operationId: `replace${of.name}`,
       summary: `Replace ${one(of)}`,
-      description: 'Send If-Match, or the last write wins.',
+      description: 'Without If-Match, the last write wins.',
       headers: ['If-Match'],
       answers: { 200: { description: `The replaced ${words(of.name)}`, schema: of.view, headers: ['ETag'] } },
       problems: [...ofJson, ...ofWrites, 'not-found', 'precondition-failed', ...conflictsOf(of)],
@@ -100,11 +100,11 @@ export const operation = {
   of: (of: Resource, access: keyof Resource['scopes'], own: Omit<Operation, 'resource' | 'scope'>) =>
     declare(of, access, {}, own),
 
-  /** POST with an Idempotency-Key that acts on one, or creates what has no version. */
+  /** POST with an Idempotency-Key that acts on one, or creates one without a version. */
   idempotent: (of: Resource, own: Omit<Operation, 'resource' | 'scope'>) =>
     declare(of, 'write', {}, { ...own, headers: ['Idempotency-Key'], problems: [...ofKeys, ...own.problems] }),
 
-  /** A route that asks for no token. */
+  /** A route that requires no token. */
   open: (own: Omit<Operation, 'resource' | 'scope'>) => {
     const pass: MiddlewareHandler<Env> = (_, next) => next();
     return Object.assign(pass, { operation: own as Operation });
@@ -130,12 +130,12 @@ function declare(
   return Object.assign(scope(needed), { operation: whole as Operation });
 }
 
-/** The codes of the problems that a write to the resource has for its constraints. */
+/** The error codes of a write that violates the resource's constraints. */
 function conflictsOf({ constraints = {} }: Resource): ErrorCode[] {
   return Object.values(constraints).map(({ code = 'conflict', parent }) => (parent ? 'validation-failed' : code));
 }
 
-/** What `operation` and `validate` leave on a route's handlers, and which route that is. */
+/** A route of an app. `operation` and `validate` attach their declarations to its handlers. */
 export type Routed = { method: string; path: string; handler: unknown };
 
 /** Every declared operation of an app, in order, with its route. */
@@ -155,10 +155,10 @@ export const resourcesOf = (routes: readonly Routed[]): Resource[] => [
   ...new Set(operationsOf(routes).flatMap(({ resource }) => resource ?? [])),
 ];
 
-/** Every constraint that some resource declares, by its name. */
+/** All constraints that resources declare, by name. */
 export const constraintsOf = (routes: readonly Routed[]): Record<string, Constraint> =>
   Object.assign({}, ...resourcesOf(routes).map(({ constraints }) => constraints));
 
-/** Every scope that some operation requires, separated by spaces. */
+/** All scopes that operations require, separated by spaces. */
 export const scopesOf = (routes: readonly Routed[]): string =>
   [...new Set(operationsOf(routes).flatMap(({ scope }) => scope ?? []))].join(' ');

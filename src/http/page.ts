@@ -4,7 +4,7 @@ import { lazy } from '../fields.ts';
 import { json, setHeader } from './answer.ts';
 import type { Ctx } from './context.ts';
 
-/** The query parameters of every list, to be extended with its filters. */
+/** The query parameters of every list. Extend them with the list's filters. */
 export const pageQuery = lazy(() =>
   z.strictObject({
     limit: z
@@ -18,29 +18,29 @@ export const pageQuery = lazy(() =>
   }),
 );
 
-/** A list's envelope, named after what it lists. */
+/** The schema of a page, named after its items. */
 export const pageOf = (item: () => z.ZodType) =>
   lazy(() =>
     z.object({ data: z.array(item()), nextCursor: z.string().nullable() }).meta({ id: `${item().meta()?.id}Page` }),
   );
 
 /**
- * Keyset pages over UUIDv7 ids. A cursor is the last id seen and a checksum over it, the path and the filters: a
- * damaged one, or one from another list, is told apart without a secret. It is no capability: the filters still apply.
+ * A keyset page over UUIDv7 ids. A cursor is the last id and a checksum of id, path and filters, which detects damaged
+ * cursors and those of another list. It needs no secret, because it grants nothing: the filters still apply.
  */
 export type Page = { limit: number; after: string | null };
 
 type Query = { limit: number; cursor?: string | undefined };
 
-/** What a list's query asks for. Throws AppError `invalid-cursor`. */
+/** The page that a query requests. Throws AppError `invalid-cursor`. */
 export function pageOfQuery(c: Ctx, query: Query): Page {
   if (query.cursor === undefined) return { limit: query.limit, after: null };
   const after = readCursor(query.cursor, scopeOf(c, query));
-  if (after === undefined) throw new AppError('invalid-cursor', 'The cursor is not one that this list gave out.');
+  if (after === undefined) throw new AppError('invalid-cursor', 'The cursor is not valid for this list.');
   return { limit: query.limit, after };
 }
 
-/** Answers with a page. `rows` holds one more than the limit where there is a next page. */
+/** Responds with a page. `rows` has one row more than the limit if there is a next page. */
 export function pageResponse<T extends { id: string }>(c: Ctx, query: Query, rows: T[]) {
   const data = rows.slice(0, query.limit);
   const last = data.at(-1);
@@ -57,14 +57,14 @@ function scopeOf(c: Ctx, query: Query): string {
   return c.req.path + JSON.stringify(filters);
 }
 
-/** The id's 32 hexadecimal digits, and 8 of the checksum. */
+/** The 32 hexadecimal digits of the id, and 8 of the checksum. */
 export function writeCursor(id: string, scope: string): string {
   const hex = id.replaceAll('-', '');
   const sum = checksum(hex + scope).toString(16);
   return hex + sum.padStart(8, '0');
 }
 
-/** The id in `cursor`, or undefined where it is not one that `writeCursor` made for this scope. */
+/** The id in `cursor`, or undefined if `writeCursor` did not create it for this scope. */
 export function readCursor(cursor: string, scope: string): string | undefined {
   if (!/^[0-9a-f]{40}$/.test(cursor)) return undefined;
   const id = cursor.slice(0, 32).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');

@@ -2,7 +2,7 @@ import { html } from 'hono/html';
 import type { ErrorCode } from '../errors.ts';
 import { exampleOf, problems } from './problem.ts';
 
-/** The page behind a problem's `type`: plain HTML that needs no script. Undefined for a name that is none. */
+/** The page that a problem's `type` links to, in HTML without scripts. Undefined for an unknown name. */
 export function problemPage(name: string) {
   const problem = Object.hasOwn(problems, name) ? problems[name as ErrorCode] : undefined;
   if (!problem) return undefined;

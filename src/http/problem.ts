@@ -14,61 +14,61 @@ type Problem = {
   example: { detail: string; errors?: FieldError[] };
 };
 
-/** What each error code is over HTTP, and what its page at `/problems/:name` tells a developer. */
+/** The status and title of each error code, and the text of its page at `/problems/:name`. */
 export const problems: Record<ErrorCode, Problem> = {
   'malformed-request': {
     status: 400,
     title: 'Malformed request',
-    meaning: 'The request is not HTTP, or it can be read in more than one way.',
-    remedy: 'Send one Host header, a target that is a URI, and either Content-Length or Transfer-Encoding: chunked.',
-    example: { detail: 'The request is not well-formed HTTP.' },
+    meaning: 'The request is not valid HTTP, or it is ambiguous.',
+    remedy: 'Send one Host header, a valid URI, and either Content-Length or Transfer-Encoding: chunked.',
+    example: { detail: 'The request is not valid HTTP.' },
   },
   'malformed-json': {
     status: 400,
     title: 'Malformed JSON',
-    meaning: 'The body could not be read as JSON.',
-    remedy: 'Send one JSON value, encoded as UTF-8, and check it with a JSON parser first.',
-    example: { detail: 'The body is not valid JSON.' },
+    meaning: 'The request body is not valid JSON, or not UTF-8.',
+    remedy: 'Send one JSON value, encoded as UTF-8.',
+    example: { detail: 'The request body is not valid JSON.' },
   },
   'invalid-cursor': {
     status: 400,
     title: 'Invalid cursor',
-    meaning: 'The cursor is damaged, or it was given out for another list or other filters.',
-    remedy: 'Use nextCursor exactly as it came, with the filters it came with, or start again without a cursor.',
-    example: { detail: 'The cursor is not one that this list gave out.' },
+    meaning: 'The cursor is malformed, or belongs to another list or other filters.',
+    remedy: 'Use nextCursor unchanged and with the same filters, or start again without a cursor.',
+    example: { detail: 'The cursor is not valid for this list.' },
   },
   'invalid-idempotency-key': {
     status: 400,
     title: 'Invalid Idempotency-Key',
     meaning: 'The Idempotency-Key header is neither a quoted string nor a bare token of 1 to 255 characters.',
-    remedy: 'Send a fresh unique key for each operation, for example Idempotency-Key: "8e03978e-40d5-43dd-bc93".',
-    example: { detail: 'The key is neither a quoted string nor a bare token of 1 to 255.' },
+    remedy: 'Generate a unique key for each operation, for example Idempotency-Key: "8e03978e-40d5-43dd-bc93".',
+    example: { detail: 'The key must be a quoted string or a bare token of 1 to 255 characters.' },
   },
   unauthorized: {
     status: 401,
     title: 'Unauthorized',
-    meaning: 'The request carries no bearer token, or one that is expired, not yet valid, or not signed for here.',
-    remedy: 'Get a new token and send it as Authorization: Bearer <token>.',
-    example: { detail: 'No token was sent.' },
+    meaning: 'The request has no bearer token, or the token is expired, not yet valid, or not valid for this service.',
+    remedy: 'Get a new token and send it in the header Authorization: Bearer <token>.',
+    example: { detail: 'The request has no bearer token.' },
   },
   'insufficient-scope': {
     status: 403,
     title: 'Insufficient scope',
-    meaning: 'The token is valid, but does not carry the scope that this operation needs.',
-    remedy: 'Ask for a token with the scope that the WWW-Authenticate header names.',
-    example: { detail: 'This needs a token with the scope webhooks:write.' },
+    meaning: 'The token is valid, but lacks the scope that this operation requires.',
+    remedy: 'Get a token with the scope in the WWW-Authenticate header.',
+    example: { detail: 'This operation requires the scope webhooks:write.' },
   },
   'not-found': {
     status: 404,
     title: 'Not found',
-    meaning: 'Nothing is here: the path does not exist, or no resource has this id.',
-    remedy: 'Check the path and the id. A resource that was deleted does not come back.',
+    meaning: 'The path does not exist, or no resource has this id.',
+    remedy: 'Check the path and the id. A deleted resource cannot be restored.',
     example: { detail: 'There is no such webhook endpoint.' },
   },
   'method-not-allowed': {
     status: 405,
     title: 'Method not allowed',
-    meaning: 'The path exists, but not with this method.',
+    meaning: 'The path exists, but does not support this method.',
     remedy: 'Use one of the methods in the Allow header.',
     example: { detail: 'Use one of GET, HEAD, POST.' },
   },
@@ -76,51 +76,51 @@ export const problems: Record<ErrorCode, Problem> = {
     status: 408,
     title: 'Request timeout',
     meaning: 'The headers or the body of the request did not arrive in time.',
-    remedy: 'Send the request again on a new connection. If it goes on, look for what slows the network down.',
+    remedy: 'Retry on a new connection. If the problem persists, check the network.',
     example: { detail: 'The request did not arrive in time.' },
   },
   conflict: {
     status: 409,
     title: 'Conflict',
-    meaning: 'The resource is in a state that does not permit the operation.',
-    remedy: 'Read the resource again and decide anew.',
+    meaning: 'The state of the resource does not permit the operation.',
+    remedy: 'Fetch the resource again before retrying.',
     example: { detail: 'Only a dead notification can be redriven.' },
   },
   'email-taken': {
     status: 409,
     title: 'Email already taken',
-    meaning: 'Another user has this email address. Case makes no difference.',
-    remedy: 'Use another address, or find the user who has it with GET /api/v1/users?email=.',
+    meaning: 'Another user has this email address (case-insensitive).',
+    remedy: 'Use another address, or find the user with GET /api/v1/users?email=.',
     example: { detail: 'Another user has this email address.' },
   },
   'precondition-failed': {
     status: 412,
     title: 'Precondition failed',
-    meaning: 'The resource has changed since the version that If-Match names.',
-    remedy: 'GET the resource again, apply your change to what it is now, and send its new ETag.',
-    example: { detail: 'The endpoint has changed since that version.' },
+    meaning: 'The resource has changed since the version in If-Match.',
+    remedy: 'Fetch the resource again, apply your change to it, and send its new ETag in If-Match.',
+    example: { detail: 'The webhook endpoint has changed since the version in If-Match.' },
   },
   'content-too-large': {
     status: 413,
     title: 'Content too large',
-    meaning: 'The body is larger than this service accepts.',
-    remedy: 'Send less. The limit is 64 KiB unless the operator set another.',
-    example: { detail: 'The body is larger than 65536 bytes.' },
+    meaning: 'The request body exceeds the size limit.',
+    remedy: 'Send a smaller body. The default limit is 64 KiB.',
+    example: { detail: 'The request body exceeds 65536 bytes.' },
   },
   'unsupported-media-type': {
     status: 415,
     title: 'Unsupported media type',
-    meaning: 'The body is not declared as JSON.',
+    meaning: 'The Content-Type of the request is not a JSON type.',
     remedy: 'Send Content-Type: application/json.',
-    example: { detail: 'The body must be declared as application/json.' },
+    example: { detail: 'The Content-Type must be application/json.' },
   },
   'validation-failed': {
     status: 422,
     title: 'Validation failed',
-    meaning: 'The request was understood, but some of its values are not acceptable.',
-    remedy: 'Correct every entry of errors: pointer names a member of the body, parameter a query parameter or header.',
+    meaning: 'Some values in the request are invalid.',
+    remedy: 'Correct each value in errors: pointer is a member of the body, parameter a query parameter or a header.',
     example: {
-      detail: 'Some values are not acceptable; see errors.',
+      detail: 'Some values are invalid. See errors.',
       errors: [
         { detail: 'must be an email address', pointer: '#/email' },
         { detail: 'must be a whole number from 1 to 100', parameter: 'limit' },
@@ -130,57 +130,56 @@ export const problems: Record<ErrorCode, Problem> = {
   'idempotency-key-reused': {
     status: 422,
     title: 'Idempotency-Key reused',
-    meaning: 'This key was used before with another payload.',
-    remedy: 'Use a fresh key for a new operation, and the same key only to repeat the very same request.',
-    example: { detail: 'This Idempotency-Key was used before with another payload.' },
+    meaning: 'The Idempotency-Key was used with a different payload.',
+    remedy: 'Use a new key for each operation. Reuse a key only to retry the same request.',
+    example: { detail: 'The Idempotency-Key was used with a different payload.' },
   },
   'headers-too-large': {
     status: 431,
     title: 'Request header fields too large',
-    meaning: 'The headers of the request are larger than this service accepts, 16 KiB on Node.',
-    remedy: 'Send fewer or shorter headers; look for a cookie or a token that has grown.',
+    meaning: 'The request headers exceed the size limit, which is 16 KiB on Node.',
+    remedy: 'Send fewer or shorter headers. Check the size of cookies and tokens.',
     example: { detail: 'The request headers are too large.' },
   },
   'rate-limited': {
     status: 429,
     title: 'Too many requests',
-    meaning: 'The quota named by RateLimit-Policy is used up.',
-    remedy: 'Wait for as many seconds as Retry-After says.',
-    example: { detail: 'Too many requests; try again in 17 s.' },
+    meaning: 'The quota in RateLimit-Policy is used up.',
+    remedy: 'Retry after the number of seconds in Retry-After.',
+    example: { detail: 'Too many requests. Retry after 17 s.' },
   },
   internal: {
     status: 500,
     title: 'Internal server error',
-    meaning: 'Something failed that is not your fault.',
-    remedy: 'Try again later. If it goes on, report the requestId.',
-    example: { detail: 'Something went wrong on our side.' },
+    meaning: 'The service failed to process the request.',
+    remedy: 'Retry later. If the problem persists, report the requestId.',
+    example: { detail: 'An internal error occurred.' },
   },
   unavailable: {
     status: 503,
     title: 'Service unavailable',
-    meaning:
-      'The service cannot do its work now: something it needs is out of reach, or it is shutting down. Nothing was written.',
-    remedy: 'Try again after as many seconds as Retry-After says, with the same Idempotency-Key.',
-    example: { detail: 'The database is out of reach.' },
+    meaning: 'A dependency is unavailable, or the service is overloaded or shutting down. Nothing was written.',
+    remedy: 'Retry after the number of seconds in Retry-After, with the same Idempotency-Key.',
+    example: { detail: 'The database is unavailable.' },
   },
   timeout: {
     status: 504,
     title: 'Deadline exceeded',
-    meaning: 'The work took longer than the deadline and was cancelled. Nothing was written, and nothing will be.',
-    remedy: 'Try again, with the same Idempotency-Key if it was a POST.',
-    example: { detail: 'The deadline passed before the work was done; it was cancelled.' },
+    meaning: 'The operation exceeded the deadline and was canceled. Nothing was written, and nothing will be.',
+    remedy: 'Retry. If the request is a POST, use the same Idempotency-Key.',
+    example: { detail: 'The operation exceeded the deadline and was canceled.' },
   },
   'outcome-unknown': {
     status: 504,
     title: 'Outcome unknown',
-    meaning: 'The database did not say in time whether the write took effect. It may have, or may be about to.',
+    meaning: 'The database did not confirm in time whether the write took effect. It may have, or may still do so.',
     remedy:
-      'POST with an Idempotency-Key: send the same request again with the same key. It has one effect, and answers with what became of the first. POST without a key: wait for a minute, then GET the resource, or the list that it would be in, before you try again. PUT: send it again; where it carried If-Match and the answer is 412, GET the resource and compare, as the first may have taken effect. DELETE: send it again; a 404 means that it is gone.',
-    example: { detail: 'The database did not say in time whether the write took effect.' },
+      'POST with an Idempotency-Key: retry with the same key. The request takes effect once, and you get the response of the first attempt. POST without a key: wait for a minute, then fetch the resource or its list before retrying. PUT: retry. If you sent If-Match and the retry returns 412, fetch the resource and compare: the first attempt may have taken effect. DELETE: retry. A 404 means that the resource is deleted.',
+    example: { detail: 'The database did not confirm in time whether the write took effect.' },
   },
 };
 
-/** A problem as a client might see it. */
+/** An example of a problem. */
 export function exampleOf(code: ErrorCode) {
   const { status, title, example } = problems[code];
   const instance = '/api/v1/webhook-endpoints/019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f';
@@ -188,10 +187,10 @@ export function exampleOf(code: ErrorCode) {
   return { type: `/problems/${code}`, title, status, instance, requestId, ...example };
 }
 
-// A request's path may be less than a URI: a % of its own, or characters that URL lets pass.
+// A path may not be a valid URI: URL permits a stray % and some other characters.
 const NOT_IN_A_URI = /%(?![0-9a-f]{2})|[^\w\-.~!$&'()*+,;=:@/%]/gi;
 
-/** RFC 9457: the whole error as `application/problem+json`. */
+/** Responds with the error as `application/problem+json` (RFC 9457). */
 export function problemResponse(c: Ctx, error: AppError): Response {
   const { status, title } = problems[error.code];
   const { origin, pathname } = new URL(c.req.url);
@@ -210,8 +209,8 @@ export function problemResponse(c: Ctx, error: AppError): Response {
 }
 
 /**
- * The one mapper from anything thrown to a problem. What it does not know is logged and answered as `internal`.
- * `constraints` is called with the first violation of one.
+ * Maps anything thrown to a problem. Unknown errors are logged and become `internal`. `constraints` is called once, at
+ * the first violation.
  */
 export function onError(constraints: () => Record<string, Constraint>) {
   let known: Record<string, Constraint> | undefined;
@@ -225,17 +224,17 @@ export function onError(constraints: () => Record<string, Constraint>) {
   };
 }
 
-// Of a foreign key: on DELETE someone refers to the row; on any other method the parent is missing.
+// Of a foreign key: on DELETE a row still refers to this one; on any other method the parent is missing.
 function violation({ detail, code = 'conflict', pointer, parent }: Constraint, c: Ctx): AppError {
   const errorsOf = (what: string) => (pointer ? { errors: [{ detail: what, pointer }] } : {});
-  if (!parent) return new AppError(code, detail, errorsOf('is taken'));
+  if (!parent) return new AppError(code, detail, errorsOf('is already taken'));
   if (c.req.method === 'DELETE') return new AppError(code, detail);
   const extra = errorsOf(`there is no such ${words(parent)}`);
-  return new AppError('validation-failed', 'Some values are not acceptable; see errors.', extra);
+  return new AppError('validation-failed', 'Some values are invalid. See errors.', extra);
 }
 
 export function notFound(): AppError {
-  return new AppError('not-found', 'Nothing is here.');
+  return new AppError('not-found', 'There is no such resource.');
 }
 
 function toAppError(error: Error, c: Ctx): AppError {
@@ -248,29 +247,29 @@ function toAppError(error: Error, c: Ctx): AppError {
   if (c.get('signal')?.aborted || failure === 'canceled') return deadlineExceeded();
   if (failure === 'unavailable' || failure === 'unknown') {
     c.env.log.error('database unavailable', { requestId: c.get('requestId'), error });
-    return new AppError('unavailable', 'The database is out of reach.', { headers: { 'Retry-After': '1' } });
+    return new AppError('unavailable', 'The database is unavailable.', { headers: { 'Retry-After': '1' } });
   }
   if (error instanceof HTTPException && error.status === 400) {
-    return new AppError('malformed-json', 'The body is not valid JSON.');
+    return new AppError('malformed-json', 'The request body is not valid JSON.');
   }
   if (error instanceof HTTPException && error.status === 415) {
-    return new AppError('unsupported-media-type', 'The body must be declared as application/json.');
+    return new AppError('unsupported-media-type', 'The Content-Type must be application/json.');
   }
   c.env.log.error('request failed', { requestId: c.get('requestId'), error });
-  return new AppError('internal', 'Something went wrong on our side.');
+  return new AppError('internal', 'An internal error occurred.');
 }
 
-/** Whether the request may change something, so that its outcome matters. */
+/** Whether the request may write. */
 export function mayWrite(c: Ctx): boolean {
   return c.req.method !== 'GET' && c.req.method !== 'HEAD';
 }
 
 export function deadlineExceeded(): AppError {
-  return new AppError('timeout', 'The deadline passed before the work was done; it was cancelled.');
+  return new AppError('timeout', 'The operation exceeded the deadline and was canceled.');
 }
 
-/** Of a write that may have been done: what it would have queued is looked for at once. */
+/** The error of a write that may have taken effect. Rings the dispatchers: it may have enqueued deliveries. */
 export function outcomeUnknown(c: Ctx): AppError {
   c.env.wake();
-  return new AppError('outcome-unknown', 'The database did not say in time whether the write took effect.');
+  return new AppError('outcome-unknown', 'The database did not confirm in time whether the write took effect.');
 }

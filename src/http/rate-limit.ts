@@ -4,7 +4,7 @@ import { AppError } from '../errors.ts';
 import { setHeader } from './answer.ts';
 import type { Ctx, Env } from './context.ts';
 
-/** Draft 10 of the RateLimit header fields. The policy is always stated; the remaining quota only where it is known. */
+/** RateLimit header fields, draft 10. The policy is always sent, the remaining quota only if it is known. */
 export const rateLimit = createMiddleware<Env>(async (c, next) => {
   const quota = await c.env.limiter.take(`sub:${c.get('principal').sub}`);
   if (!quota.allowed) throw refuse(c, quota);
@@ -17,11 +17,11 @@ export const rateLimitPolicy = createMiddleware<Env>((c, next) => {
   return next();
 });
 
-/** The 429 for a used-up quota. */
+/** The error for a used-up quota. */
 export function refuse(c: Ctx, quota: Quota): AppError {
   setQuota(c, quota);
   const retryAfter = Math.ceil(quota.resetS ?? c.env.limiter.window);
-  return new AppError('rate-limited', `Too many requests; try again in ${retryAfter} s.`, {
+  return new AppError('rate-limited', `Too many requests. Retry after ${retryAfter} s.`, {
     headers: { 'Retry-After': String(retryAfter) },
   });
 }

@@ -3,10 +3,10 @@ import type { Env } from './context.ts';
 
 const WELL_FORMED = /^[\w\-=]{1,255}$/;
 
-/** Whether text is what tokens, secrets and addresses look like, percent-encoded ones included. */
+/** Whether text may contain a token, a secret or an address, percent-encoded or not. */
 export const mayTellASecret = (text: string): boolean => /[@%]|eyJ|whsec_|[Bb]earer/.test(text);
 
-/** The client's name for the request if it is well-formed and may be logged, else a new one. */
+/** The client's X-Request-Id if it is well-formed and may be logged, otherwise a new id. */
 export const requestId = createMiddleware<Env>((c, next) => {
   const given = c.req.header('X-Request-Id');
   const good = given !== undefined && WELL_FORMED.test(given) && !mayTellASecret(given);

@@ -1,31 +1,31 @@
 import type * as z from 'zod';
 import type { ErrorCode } from '../errors.ts';
 
-/** Made when it is first asked for: see `lazy`. */
+/** Created on first use: see `lazy`. */
 export type Schema = () => z.ZodType;
 
-/** What a client is told when a write violates a constraint of the database: 409, or 422 for a parent that is missing. */
+/** The problem of a write that violates a database constraint: 409, or 422 for a missing parent. */
 export type Constraint = {
   detail: string;
-  /** `conflict` unless given. */
+  /** Default: `conflict`. */
   code?: ErrorCode;
-  /** The member of the body that has to change. */
+  /** The invalid member of the body. */
   pointer?: string;
-  /** Of a foreign key: the resource that it refers to, by name. */
+  /** For a foreign key: the name of the resource that it refers to. */
   parent?: string;
 };
 
-/** What a resource is. Its operations, tag, scopes, events and problems in the OpenAPI document follow from it. */
+/** Declares a resource. Its operations, tag, scopes, events and problems in the OpenAPI document follow from it. */
 export type Resource = {
-  /** What its view and its operations are called, such as `WebhookEndpoint`; `plural` where that is not `name` and s. */
+  /** The name of its view and in its operations, such as `WebhookEndpoint`. `plural` is by default the name and s. */
   name: string;
   plural?: string;
   description: string;
   scopes: { read: string; write: string };
   view: Schema;
-  /** What subscribed endpoints are sent, by type. `data` is the view unless given. */
+  /** Events for subscribed endpoints, by type. `data` is by default the view. */
   events?: Record<string, { description: string; data?: Schema }>;
-  /** By the name that Postgres knows them under. */
+  /** By the constraint's name in Postgres. */
   constraints?: Record<string, Constraint>;
 };
 

@@ -1,7 +1,7 @@
 import { createMiddleware } from 'hono/factory';
 import type { Env } from './context.ts';
 
-/** For answers that are data: nothing here may be framed, sniffed, or run as a page. A page sets its own policy. */
+/** For data, which must not be framed, sniffed or run as a page. A page sets its own policy. */
 const SECURITY = {
   'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
   'X-Content-Type-Options': 'nosniff',
@@ -11,7 +11,7 @@ const SECURITY = {
   'Cache-Control': 'no-store',
 };
 
-/** Security headers and the request's id, on every answer, whoever makes it. */
+/** Sets security headers and X-Request-Id on every response. */
 export const standardHeaders = createMiddleware<Env>(async (c, next) => {
   const headers = { ...SECURITY, 'X-Request-Id': c.get('requestId') };
   c.set('headers', headers);

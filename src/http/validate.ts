@@ -12,12 +12,12 @@ type Validated<T extends Target, S extends z.ZodType> = Input & {
   out: { [K in T]: z.output<S> };
 };
 
-/** What a route takes, for the OpenAPI document. */
+/** A part of the request that a route takes, for the OpenAPI document. */
 export type Taken = { target: Target; schema: () => z.ZodType };
 
 /**
- * Validates a part of the request with zValidator, made with its schema when the route is first asked for. What does
- * not fit is answered with a problem: 422 with every error, 415 for a body that is not JSON, 404 for a path parameter.
+ * Validates a part of the request with zValidator, created with its schema on first use. Throws AppError
+ * `validation-failed` with all errors, `unsupported-media-type`, or `not-found` for a path parameter.
  */
 export function validate<T extends Target, S extends z.ZodType>(target: T, schema: () => S) {
   let validator: MiddlewareHandler | undefined;
@@ -34,32 +34,33 @@ export function validate<T extends Target, S extends z.ZodType>(target: T, schem
 function refusal(target: Target, issues: readonly z.core.$ZodIssue[]): AppError {
   if (target === 'param') return notFound();
   const errors = issues.flatMap((issue) => fieldErrors(issue, target));
-  return new AppError('validation-failed', 'Some values are not acceptable; see errors.', { errors });
+  return new AppError('validation-failed', 'Some values are invalid. See errors.', { errors });
 }
 
-/** The id in a path. What is no UUID is no resource: 404. */
+/** The id in a path. If it is not a UUID, there is no such resource: 404. */
 export const byId = validate('param', () => z.object({ id: id() }));
 
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json$/i;
 
-// Without a Content-Type, an empty body is left to the schema.
+// Without a Content-Type, the schema validates an empty body.
 async function mustBeJson(c: Ctx): Promise<void> {
   const type = c.req.header('Content-Type')?.split(';', 1)[0]?.trim();
   if (type === undefined ? (await c.req.text()) === '' : JSON_TYPE.test(type)) return;
-  throw new AppError('unsupported-media-type', 'The body must be declared as application/json.');
+  throw new AppError('unsupported-media-type', 'The Content-Type must be application/json.');
 }
 
 function fieldErrors(issue: z.core.$ZodIssue, target: Target): FieldError[] {
   const paths = issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
-  const detail = issue.code === 'unrecognized_keys' ? 'is not known here' : issue.message;
+  const unknown = `is not a known ${target === 'json' ? 'field' : 'parameter'}`;
+  const detail = issue.code === 'unrecognized_keys' ? unknown : issue.message;
   return paths.map((path) =>
     target === 'json' ? { detail, pointer: pointerTo(path) } : { detail, parameter: path.map(String).join('.') },
   );
 }
 
-/** RFC 6901, as a URI fragment. */
+/** A JSON Pointer (RFC 6901) as a URI fragment. */
 function pointerTo(path: readonly PropertyKey[]): string {
-  // A client may name a member with half of a surrogate pair, which no URI can hold.
+  // A member's name may have a lone surrogate, which encodeURIComponent rejects.
   const names = path.map((part) => String(part).toWellFormed().replaceAll('~', '~0').replaceAll('/', '~1'));
   return ['#', ...names.map(encodeURIComponent)].join('/');
 }

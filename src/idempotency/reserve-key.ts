@@ -3,8 +3,8 @@ import { type Db, type Params, statement } from '../db.ts';
 import { idempotencyKeys } from './schema.ts';
 
 /**
- * What a creating statement takes beside its own values. `key` is null where the client sent no key; `keyInput` is what
- * a repeat must send again.
+ * The values of a reservation in a creating statement. `key` is null if the client sent no key. `keyInput` is what a
+ * retry must repeat.
  */
 export type ReservationValues = {
   keySubject: string;
@@ -15,29 +15,29 @@ export type ReservationValues = {
   keyResponse: string;
 };
 
-/** What it returns: whether this very statement had the effect, whether the input is the first one's, and its answer. */
+/** `fresh`: this statement made the change. `same`: the input equals that of the first request. */
 export type ReservationRow = { fresh: boolean; same: boolean; response: string };
 
-/** `response` where it depends on what is in the database: JSON text, as an Answer of `http/idempotency.ts`. */
+/** `response` if it depends on the database: JSON text, an `Answer` of `http/idempotency.ts`. */
 type Options = { precondition?: SQL; response?: SQL };
 
-/** Hours that a key is kept. */
+/** How long a key is kept, in hours. */
 const KEPT_HOURS = 24;
 
 /**
- * The CTEs `reserved` and `reservation`, for the head of a creating statement, which then inserts
- * `from reservation where fresh` and ends in `select fresh, same, response from reservation`. A duplicate that arrives
- * meanwhile waits on the primary key and gets the committed response; a violated constraint anywhere in the statement
- * takes the reservation back with it. Where `precondition` does not hold there is no reservation, and no row, but for a repeat of
- * what was once accepted; `response` may be null then.
+ * The CTEs `reserved` and `reservation`, which begin a creating statement. It then inserts `from reservation where
+ * fresh` and ends with `select fresh, same, response from reservation`. A concurrent duplicate waits on the primary key
+ * and gets the committed response. A violated constraint anywhere in the statement rolls the reservation back. If
+ * `precondition` does not hold, there is no reservation and no row, except for a retry of an accepted request; then
+ * `response` may be null.
  */
 export function reserveKey($: Params<ReservationValues>, { precondition, response }: Options = {}): SQL {
   const answer = response ?? sql`${$.keyResponse}::text`;
-  // SHA-256, by the database: on a client it would be a trip to another thread.
+  // SHA-256 in the database: in WebCrypto it would cost a switch of threads.
   const fingerprint = sql`encode(sha256(convert_to(${$.keyInput}::text, 'UTF8')), 'base64')`;
   const live = sql`${idempotencyKeys}.created_at > now() - interval '${sql.raw(String(KEPT_HOURS))} hours'`;
   const holds = precondition ? sql`and ${precondition}` : sql``;
-  // The row as it is, for ON CONFLICT to find it: whatever is missing now, it was there when the answer was made.
+  // The existing row, for ON CONFLICT to find: the precondition held when its response was created.
   const accepted =
     precondition &&
     sql`
@@ -63,7 +63,7 @@ export function reserveKey($: Params<ReservationValues>, { precondition, respons
   )`;
 }
 
-// A key that is being taken over this very moment is passed over; one that was, since this began, is not old any more.
+// Skips a key that is being reused, and checks again for one that was reused since the statement began.
 const pruneKeys = statement<{ limit: number }, { pruned: number }>('idempotency.prune', ($) => {
   const isOld = sql`created_at < now() - interval '${sql.raw(String(KEPT_HOURS))} hours'`;
   return sql`
@@ -77,7 +77,7 @@ const pruneKeys = statement<{ limit: number }, { pruned: number }>('idempotency.
     select count(*)::int as pruned from old`;
 });
 
-/** Deletes keys that are kept no longer, up to `limit` of them, and returns how many. */
+/** Deletes at most `limit` expired keys, and returns their number. */
 export async function pruneIdempotencyKeys(db: Db, limit: number, signal: AbortSignal): Promise<number> {
   const [row] = await db.run(pruneKeys, { limit }, signal);
   return row?.pruned ?? 0;

@@ -2,8 +2,8 @@ import { index, pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
 import { time } from '../db.ts';
 
 /**
- * One row per accepted creating POST that carried an Idempotency-Key; committed with its effect. Rows come in order of
- * time, so that a block range index finds the old ones, and costs a write next to nothing.
+ * One row per accepted POST with an Idempotency-Key, committed with its change. Rows are in order of time, so that a
+ * block range index finds the old ones, at almost no cost for a write.
  */
 export const idempotencyKeys = pgTable(
   'idempotency_keys',

@@ -1,6 +1,6 @@
 import { index, integer, pgTable, text, timestamp } from 'drizzle-orm/pg-core';
 
-/** One row per key and window, for processes that count together. Losing them costs nobody more than a fresh quota. */
+/** One row per key and window, for processes that share quotas. Losing rows only resets quotas. */
 export const rateLimits = pgTable(
   'rate_limits',
   {

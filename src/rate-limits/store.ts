@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { type Db, statement } from '../db.ts';
 import { rateLimits } from './schema.ts';
 
-/** How often the key was counted in its window, and the seconds until that ends. */
+/** The requests of a key in its window, and the seconds until the window ends. */
 export type WindowRow = { count: number; resetS: number };
 
 const resetS = sql`extract(epoch from ${rateLimits.endsAt} - now())::float8 as "resetS"`;
@@ -27,13 +27,13 @@ const prune = statement<{ limit: number }, { key: string }>(
     )`,
 );
 
-/** Counts one against the key, in a new window where its last one has ended. On the database's clock. */
+/** Counts one request of the key, in a new window if the last one has ended, by the database's clock. */
 export async function takeOne(db: Db, key: string, windowS: number, signal: AbortSignal): Promise<WindowRow> {
   const [row] = await db.run(take, { key, windowS }, signal);
   return row as WindowRow;
 }
 
-/** Deletes windows that have ended, `limit` at most. */
+/** Deletes at most `limit` windows that have ended. */
 export async function pruneWindows(db: Db, limit: number, signal: AbortSignal): Promise<void> {
   await db.run(prune, { limit }, signal);
 }

@@ -11,16 +11,16 @@ import { problemPage } from '../http/problem-page.ts';
 import { validate } from '../http/validate.ts';
 import { stateOf } from './store.ts';
 
-/** Milliseconds within which the database has to answer for the service to be ready. */
+/** Milliseconds within which the database has to respond for the service to be ready. */
 const READY_WITHIN_MS = 1000;
 
-/** Keys that have been seen to open a secret: a look at all endpoints, where the oldest one's key is lost. */
+/** Keys that have opened a secret before: checking may read all endpoints, so it is done once. */
 const opening = new WeakSet<SecretBox>();
 
 const health = operation.open({
   operationId: 'getHealth',
   summary: 'Liveness check',
-  description: 'Accesses nothing but the process. Restart the process if it does not answer.',
+  description: 'Checks the process only. Restart the process if it does not respond.',
   answers: { 200: { description: 'Alive', schema: lazy(() => z.object({ status: z.literal('ok') })) } },
   problems: [],
 });
@@ -29,7 +29,7 @@ const ready = operation.open({
   operationId: 'getReadiness',
   summary: 'Readiness check',
   description:
-    'Ready while the database answers and takes writes, its schema is current, webhook secrets can be opened, and no shutdown was requested.',
+    'Returns 200 if the database responds and accepts writes, its schema is current, webhook secrets can be decrypted, and the service is not shutting down.',
   answers: { 200: { description: 'Ready', schema: lazy(() => z.object({ status: z.literal('ready') })) } },
   problems: ['unavailable', 'timeout'],
 });
@@ -37,7 +37,7 @@ const ready = operation.open({
 const problem = operation.open({
   operationId: 'getProblem',
   summary: 'Get the page of a problem type',
-  description: 'What the problem means, how to resolve it, and an example.',
+  description: 'Explains the problem and how to resolve it, with an example.',
   answers: { 200: { description: 'The page', schema: lazy(() => z.string()), type: 'text/html' } },
   problems: ['not-found', 'unavailable'],
 });
@@ -51,15 +51,16 @@ export const systemRoutes = router()
     if (c.env.draining()) throw new AppError('unavailable', 'The service is shutting down.', retryLater);
     const signal = AbortSignal.any([c.get('signal'), AbortSignal.timeout(READY_WITHIN_MS)]);
     const keyIds = await c.env.secrets.keyIds();
-    // What becomes of a statement that is cancelled takes another moment, which nobody need wait for.
+    // Do not wait for the outcome of a canceled statement.
     const state = abortable(stateOf(c.env.db, { keyIds, keysOpen: opening.has(c.env.secrets) }, signal), signal);
     const { schemaIsCurrent, keysOpen, writable } = await state.catch((cause) => {
-      // Whatever else it is, a missing privilege or a bug among them, is logged and told as it is.
+      // Any other error, such as a missing privilege or a bug, is logged and reported as it is.
       if (!signal.aborted) throw cause;
-      throw new AppError('unavailable', 'The database does not answer.', { ...retryLater, cause });
+      throw new AppError('unavailable', 'The database does not respond.', { ...retryLater, cause });
     });
     if (!schemaIsCurrent) throw new AppError('unavailable', 'The database schema is not current.', retryLater);
-    if (!keysOpen) throw new AppError('unavailable', 'The keys for webhook secrets open none of them.', retryLater);
+    if (!keysOpen)
+      throw new AppError('unavailable', 'No webhook secret can be decrypted with the configured keys.', retryLater);
     opening.add(c.env.secrets);
     if (!writable) throw new AppError('unavailable', 'The database is read-only.', retryLater);
     return json(c, { status: 'ready' as const }, 200);

@@ -6,15 +6,14 @@ import { keyIdsOf, webhookEndpoints } from '../outbox/schema.ts';
 const MIGRATIONS = journal.entries.map((entry) => entry.when).join();
 
 /**
- * What a database is to this code. `schemaIsCurrent`: it has every migration that this code was built with; later ones
- * do no harm. `writable`: it takes writes, as a standby does not.
- * `keysOpen`: the keys open a webhook secret, or none is sealed. `unopened`: how many of the oldest endpoints have one
- * that they do not open.
+ * The state of the database. `schemaIsCurrent`: it has every migration of this code, and perhaps later ones.
+ * `writable`: it accepts writes, unlike a standby. `keysOpen`: the keys open a webhook secret, or none is sealed.
+ * `unopened`: how many of the oldest endpoints have a secret that the keys do not open.
  */
 export type State = { schemaIsCurrent: boolean; writable: boolean; keysOpen: boolean; unopened: number };
 
-// What is not sealed, and so names no key, needs none. Past the oldest endpoints others are looked at only while the
-// keys have opened nothing.
+// A secret that is not sealed names no key and needs none. All endpoints are read only if the keys open no secret of
+// the oldest.
 const state = statement<{ migrations: string; keyIds: string; oldest: number; keysOpen: boolean }, State>(
   'system.state',
   ($) => {
@@ -34,12 +33,12 @@ const state = statement<{ migrations: string; keyIds: string; oldest: number; ke
   },
 );
 
-/** Of tables and columns that a migration has yet to make. */
+/** SQLSTATEs of tables and columns that a pending migration creates. */
 const UNDEFINED = ['42P01', '42703'];
 
 /**
- * What a service must know of its database before it serves. Looks at so many of the `oldest` endpoints. `keysOpen` is
- * what is known of it: once true, it changes with the keys alone.
+ * Returns the state of the database, with `unopened` counted over the `oldest` endpoints. Pass `keysOpen` if an earlier
+ * call returned true for the same keys: it is then not checked again.
  */
 export async function stateOf(
   db: Db,

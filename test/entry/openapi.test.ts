@@ -17,7 +17,7 @@ const openapi = (...args: string[]) =>
 test('npm run openapi writes what the service answers, without a database or a configuration', async () => {
   const served = await (await app.request('/openapi.json', {}, testDeps())).json();
   const { status, stdout, stderr } = openapi();
-  assert.deepEqual([status, stdout, stderr], [0, '', 'openapi.json is written\n']);
+  assert.deepEqual([status, stdout, stderr], [0, '', 'Wrote openapi.json\n']);
   assert.equal(openapi('api.json').status, 0);
   const printed = openapi('--stdout');
   assert.deepEqual([printed.status, printed.stderr], [0, '']);

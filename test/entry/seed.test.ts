@@ -42,12 +42,12 @@ test('users are made as any other, each one with its event, and a second run mak
   const env = { DATABASE_URL: database.url };
   const first = await seed(t, ['--users', '300'], env);
   assert.deepEqual([first.code, first.stderr], [0, '']);
-  assert.equal(summary(first.stdout), '300 users created, 0 were there before.');
+  assert.equal(summary(first.stdout), '300 users created, 0 already existed.');
   assert.deepEqual([await count('users'), await count('notifications'), await count('deliveries')], [300, 600, 600]);
 
   const second = await seed(t, ['--users', '450'], env);
   assert.deepEqual([second.code, second.stderr], [0, '']);
-  assert.equal(summary(second.stdout), '150 users created, 300 were there before.');
+  assert.equal(summary(second.stdout), '150 users created, 300 already existed.');
   assert.deepEqual([await count('users'), await count('notifications')], [450, 900]);
 });
 
@@ -61,15 +61,15 @@ test('stopped half-way, it has made what it says, and another run goes on from t
   assert.match(stopped.errors(), /^Stopped: run it again/);
   const [row] = await query(database.name, 'select count(*)::int as n from users');
   const made = Number(row?.n).toLocaleString('en');
-  assert.equal(summary(stopped.output()), `${made} users created, 0 were there before.`);
+  assert.equal(summary(stopped.output()), `${made} users created, 0 already existed.`);
   const next = await seed(t, ['--users', String(Number(row?.n) + 10)], env);
-  assert.equal(summary(next.stdout), `10 users created, ${made} were there before.`);
+  assert.equal(summary(next.stdout), `10 users created, ${made} already existed.`);
 });
 
 test('the embedded database is seeded too, unless a process has it', async (t) => {
   const directory = join(ownDirectory(t), 'db');
   const env = { DATABASE_URL: `pglite:${directory}` };
-  assert.equal(summary((await seed(t, ['--users', '20'], env)).stdout), '20 users created, 0 were there before.');
+  assert.equal(summary((await seed(t, ['--users', '20'], env)).stdout), '20 users created, 0 already existed.');
   const { db, close } = await openPglite(directory);
   const users = await listUsers(db, { after: null, limit: 100, email: undefined }, inTime());
   assert.equal(users.length, 20);
@@ -90,10 +90,7 @@ test('production is seeded only where that is meant', async (t) => {
   assert.deepEqual([refused.code, refused.stdout], [1, '']);
   assert.match(refused.stderr, /^APP_ENV is production: --yes creates 5 users there\n$/);
   assert.deepEqual(await query(database.name, 'select from users'), []);
-  assert.equal(
-    summary((await seed(t, ['--users', '5', '--yes'], env)).stdout),
-    '5 users created, 0 were there before.',
-  );
+  assert.equal(summary((await seed(t, ['--users', '5', '--yes'], env)).stdout), '5 users created, 0 already existed.');
 });
 
 test('the seed says how it is used, and where the database cannot be reached', async (t) => {

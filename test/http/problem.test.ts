@@ -126,10 +126,10 @@ test('every kind of problem has a page that names it and says what to do', async
 test('the page of an unknown outcome says what to do about each method, with a key and without', async () => {
   const page = await (await app.request('/problems/outcome-unknown', {}, testDeps())).text();
   for (const advice of [
-    /POST with an Idempotency-Key: send the same request again with the same key/,
-    /POST without a key: wait .* GET the resource, or the list/,
-    /PUT: send it again.* If-Match .* 412/,
-    /DELETE: send it again.* 404/,
+    /POST with an Idempotency-Key: retry with the same key/,
+    /POST without a key: wait .* fetch the resource or its list/,
+    /PUT: retry.* If-Match .* 412/,
+    /DELETE: retry.* 404/,
   ]) {
     assert.match(page, advice);
   }

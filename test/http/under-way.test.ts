@@ -13,12 +13,12 @@ describe('while more is under way than there is room for', () => {
       assert.equal(response.headers.get('retry-after'), '1');
       const { type, detail } = (await response.json()) as { type: string; detail: string };
       assert.match(type, /\/problems\/unavailable$/);
-      assert.equal(detail, 'Too many requests are under way.');
+      assert.equal(detail, 'Too many requests are in progress.');
     }
     assert.equal((await app.request('/health', {}, deps)).status, 200);
     // It asks the database, which is away in this test.
     const ready = (await (await app.request('/ready', {}, deps)).json()) as { detail: string };
-    assert.equal(ready.detail, 'The database is out of reach.');
+    assert.equal(ready.detail, 'The database is unavailable.');
   });
 
   test('a request is under way until it is answered, whatever the answer', async () => {

@@ -72,19 +72,21 @@ async function newParent(name: string, post: Post): Promise<string> {
   return (await post(parent.path, await parent.make(post))).json.id;
 }
 
-const typeOf = ({ type, anyOf }: Property): Property['type'] => type ?? anyOf?.[0]?.type;
+/** What a value is that is not null. */
+const plain = (property: Property): Property => property.anyOf?.[0] ?? property;
 
 function uniqueValue(property: Property, example: unknown): unknown {
-  if (property.format === 'uuid' || property.anyOf?.[0]?.format === 'uuid') return crypto.randomUUID();
-  if (property.format === 'date-time' || property.anyOf?.[0]?.format === 'date-time') {
-    return new Date(Math.floor(Math.random() * 4e12)).toISOString();
-  }
-  return typeOf(property) === 'integer' ? Math.floor(Math.random() * 2 ** 31) : `${example} ${unique()}`;
+  const { type, format } = plain(property);
+  if (format === 'uuid') return crypto.randomUUID();
+  if (format === 'date-time') return new Date(Math.floor(Math.random() * 4e12)).toISOString();
+  return type === 'integer' ? Math.floor(Math.random() * 2 ** 31) : `${example} ${unique()}`;
 }
 
 function otherValue(property: Property, value: unknown): unknown {
-  if (property.enum) return property.enum.find((other) => other !== value);
-  if (property.format) return undefined;
+  const { enum: values, format } = plain(property);
+  if (values) return values.find((other) => other !== value);
+  if (format === 'uuid') return crypto.randomUUID();
+  if (format === 'date-time') return new Date(Math.floor(Math.random() * 4e12)).toISOString();
   switch (typeof value) {
     case 'string':
       // A URL is one still.
