@@ -123,16 +123,17 @@ export function collectionOn(db: Db, path: string) {
     /** Created, found, listed, replaced, deleted: each change sends its event, with the resource as it then is. */
     async livesThrough(events: string[]): Promise<void> {
       const hook = { url: 'https://example.com/', events: events.length > 0 ? events : ['nothing.ever'] };
-      await call('POST', '/webhook-endpoints', { body: hook });
+      assert.equal((await call('POST', '/webhook-endpoints', { body: hook })).status, 201);
       const body = await make(post);
       const { id } = (await post(path, body)).json;
       const { json: made } = await call('GET', `${path}/${id}`);
       assert.deepEqual(made, { ...made, ...body });
       const listed = await call('GET', `${path}?limit=100`);
       assert.ok(listed.json.data.some((each: { id: string }) => each.id === id));
-      const changed = await call('PUT', `${path}/${id}`, { body: change(body) });
+      const other = change(body);
+      const changed = await call('PUT', `${path}/${id}`, { body: other });
       assert.equal(changed.status, 200, JSON.stringify(changed.json));
-      assert.deepEqual(changed.json, { ...made, ...change(body), version: 2, updatedAt: changed.json.updatedAt });
+      assert.deepEqual(changed.json, { ...made, ...other, version: 2, updatedAt: changed.json.updatedAt });
       assert.equal((await call('DELETE', `${path}/${id}`)).status, 204);
       assert.equal((await call('GET', `${path}/${id}`)).status, 404);
       const sent = await rowsOf<{ body: string }>(
@@ -153,12 +154,11 @@ export function collectionOn(db: Db, path: string) {
       await post(path, body);
       const other = await make(post);
       const { id } = (await post(path, other)).json;
-      const same = { ...other, [member]: body[member] };
-      for (const [method, to] of [
-        ['POST', path],
-        ['PUT', `${path}/${id}`],
+      for (const [method, to, from] of [
+        ['POST', path, await make(post)],
+        ['PUT', `${path}/${id}`, other],
       ] as const) {
-        const { status, json } = await call(method, to, { body: same });
+        const { status, json } = await call(method, to, { body: { ...from, [member]: body[member] } });
         assert.equal(status, 409, JSON.stringify(json));
         assert.equal(json.errors[0].pointer, `#/${member}`);
       }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { ownDirectory } from './directories.ts';
@@ -10,7 +10,10 @@ const root = join(import.meta.dirname, '../..');
 export function freshTree(t: TestContext): string {
   const tree = ownDirectory(t, 'tree');
   const listed = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '-z'], { cwd: root, encoding: 'utf8' });
-  for (const file of listed.split('\0').filter(Boolean)) cpSync(join(root, file), join(tree, file));
+  // What git still lists may be deleted and not committed.
+  for (const file of listed.split('\0').filter((each) => each && existsSync(join(root, each)))) {
+    cpSync(join(root, file), join(tree, file));
+  }
   symlinkSync(join(root, 'node_modules'), join(tree, 'node_modules'));
   return tree;
 }

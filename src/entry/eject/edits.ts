@@ -11,6 +11,8 @@ export const DELETED = [
   'test/support/users.ts',
   'test/entry/seed.test.ts',
   'test/entry/eject.test.ts',
+  'test/clones.ts',
+  '.github/workflows/clones.yml',
   'test/upgrade',
   'docs/performance',
 ];
@@ -30,8 +32,8 @@ export const EDITS: Record<string, Edit[]> = {
       `  'email-taken': {
     status: 409,
     title: 'Email already taken',
-    meaning: 'Another user has this email address. Case makes no difference.',
-    remedy: 'Use another address, or find the user who has it with GET /api/v1/users?email=.',
+    meaning: 'Another user has this email address (case-insensitive).',
+    remedy: 'Use another address, or find the user with GET /api/v1/users?email=.',
     example: { detail: 'Another user has this email address.' },
   },
 `,
@@ -224,6 +226,7 @@ select id, 'sent', 1, now(), 1, 'bench' from m;`,
   'test/tsconfig.json': [['    "upgrade/teams",\n', '']],
   'package.json': [
     ['    "seed": "exec node --import ./src/entry/prepare.js src/entry/seed.ts",\n', ''],
+    ['    "test:clones": "node test/clones.ts",\n', ''],
     ['    "eject-example": "node --import ./src/entry/prepare.js src/entry/eject/eject-example.ts",\n', ''],
   ],
   'README.md': [

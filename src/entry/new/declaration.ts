@@ -27,6 +27,8 @@ export type Names = {
   pascals: string;
   /** `sales-teams`: the folder and the path. */
   path: string;
+  /** `sales-team`: the first part of its event types. */
+  event: string;
   /** `sales_teams` */
   table: string;
   /** `sales team` */
@@ -70,6 +72,7 @@ export const namesOf = (name: string, plural = `${name}s`): Names => {
     pascal: capitalized(camel),
     pascals: capitalized(camels),
     path: plural,
+    event: name,
     table: plural.replaceAll('-', '_'),
     words: name.replaceAll('-', ' '),
   };

@@ -147,7 +147,7 @@ const exampleOf = (field: Field) =>
   field.kind === 'reference' && field.optional ? null : KINDS[field.kind].example(field);
 
 function storeFile({ names }: Declaration): string {
-  const { camel, camels, pascal, pascals, words, path } = names;
+  const { camels, event, pascal, pascals, words, path } = names;
   return `import { sql } from 'drizzle-orm';
 import { reserveKey } from '../idempotency/reserve-key.ts';
 import { enqueue } from '../outbox/enqueue.ts';
@@ -166,7 +166,7 @@ export const create${pascal} = creating<Omit<${pascal}, 'version'>>(
   ($) => sql\`
     with \${reserveKey($)}, changed as (
       insert into \${${camels}} \${store.values($)} from reservation where fresh returning *
-    ), \${enqueue({ ...event, type: sql\`'${camel}.created'\` })}
+    ), \${enqueue({ ...event, type: sql\`'${event}.created'\` })}
     select fresh, same, response from reservation\`,
 );
 
@@ -174,20 +174,20 @@ export const update${pascal} = store.conditional<${pascal}Input & { now: string 
   'update',
   ($) => sql\`changed as (
       update \${${camels}} t set \${store.assignments($, 't')} from matching where t.id = matching.id returning t.*
-    ), \${enqueue({ ...event, type: sql\`'${camel}.updated'\` })}\`,
+    ), \${enqueue({ ...event, type: sql\`'${event}.updated'\` })}\`,
 );
 
 export const remove${pascal} = store.conditional(
   'remove',
   () => sql\`changed as (
       delete from \${${camels}} t using matching where t.id = matching.id returning t.*
-    ), \${enqueue({ ...event, type: sql\`'${camel}.deleted'\` })}\`,
+    ), \${enqueue({ ...event, type: sql\`'${event}.deleted'\` })}\`,
 );
 `;
 }
 
 function routesFile({ names, fields }: Declaration): string {
-  const { camel, camels, pascal, pascals, words, path, table } = names;
+  const { camel, camels, event, pascal, pascals, words, path, table } = names;
   const a = /^[aeio]/.test(words) ? 'an' : 'a';
   const A = a === 'an' ? 'An' : 'A';
   const constraints = fields.flatMap(({ name, unique, parent }) => [
@@ -222,9 +222,9 @@ const ${camels}: Resource = {
   scopes: { read: '${path}:read', write: '${path}:write' },
   view: ${pascal}View.schema,
   events: {
-    '${camel}.created': { description: '${A} ${words} was created.' },
-    '${camel}.updated': { description: '${A} ${words} was changed.' },
-    '${camel}.deleted': { description: '${A} ${words} was deleted. The data is the ${words} as it last was.' },
+    '${event}.created': { description: '${A} ${words} was created.' },
+    '${event}.updated': { description: '${A} ${words} was changed.' },
+    '${event}.deleted': { description: '${A} ${words} was deleted. The data is the ${words} as it last was.' },
   },
 ${constraints.length > 0 ? `  constraints: {\n${constraints.join('\n')}\n  },\n` : ''}};
 
@@ -259,7 +259,7 @@ export const ${camels}Routes = router()
 }
 
 function testFile({ names, fields }: Declaration): string {
-  const { camel, camels, words, path } = names;
+  const { camels, event, words, path } = names;
   const a = /^[aeio]/.test(words) ? 'an' : 'a';
   const refused = fields.filter(({ unique, parent }) => unique || parent);
   const cases = refused.map(({ name, unique, parent }) =>
@@ -287,7 +287,7 @@ onEveryDatabase('${path}', (db) => {
   const ${camels} = collectionOn(db, '/${path}');
 
   test('${a} ${words} is created with its event, found, listed, replaced and deleted', async () => {
-    await ${camels}.livesThrough(['${camel}.created', '${camel}.updated', '${camel}.deleted']);
+    await ${camels}.livesThrough(['${event}.created', '${event}.updated', '${event}.deleted']);
   });
 ${cases.join('')}});
 `;
