@@ -9,8 +9,8 @@ import { creating, noSuch } from '../table-store.ts';
 import { users } from '../users/schema.ts';
 import type { Notification, NotificationWithAttempts } from './schema.ts';
 
-// As the API shows them, from n, m, o (how it ended, if it did) and d (its place in the queue, if it has one). A
-// finished notification has nothing in the queue, so that the queue is not even asked.
+// The view, from n (notification), m (message), o (outcome, if finished) and d (delivery, if pending). A finished
+// notification has no delivery, so that the queue is not read.
 const fields = sql`
   n.id, m.type, n.channel, coalesce(o.status, 'pending') as status, n.user_id as "userId",
   n.endpoint_id as "endpointId", coalesce(o.attempts, d.attempt, 0) as attempts, ${rfc3339(sql`d.due_at`)} as "dueAt",
@@ -26,7 +26,7 @@ const details = sql`
   ) last on true`;
 const ended = sql`left join ${outcomes} o on o.notification_id = n.id`;
 
-// The attempt that an outcome tells, as a row of the attempts.
+// The last attempt is stored in the outcome; here as a row of attempts.
 const lastAttempt = sql`
   select finished_at - duration_ms * interval '1 millisecond', duration_ms, http_status, last_error from ${outcomes}`;
 
@@ -54,7 +54,7 @@ export async function findNotification(db: Db, id: string, signal: AbortSignal) 
   return row;
 }
 
-/** Filters that are undefined let everything pass. */
+/** Undefined filters match everything. */
 export type Filters = {
   status?: Notification['status'] | undefined;
   userId?: string | undefined;
@@ -63,8 +63,8 @@ export type Filters = {
 
 type ListValues = { before: string; limit: number; userId: string | null };
 
-// A statement for each combination of filters, so that each can use the index that suits it. Status and channel are
-// written out, or a plan that is made for any of them could not tell a rare one from a common one.
+// One statement per combination of filters, so that each uses its own index. Status and channel are literals: a generic
+// plan could not tell a rare value from a common one.
 const lists = new Map<string, Statement<ListValues, Notification>>();
 
 function listFor({ status, userId, channel }: Filters): Statement<ListValues, Notification> {
@@ -118,24 +118,24 @@ const buildCreate = ($: Params<NewNotification & ReservationValues>) => {
     endpointId: sql`null`,
   });
   const event = {
-    from: sql`told_of`,
+    from: sql`recipient_once`,
     type: sql`${$.type}::text`,
-    userId: sql`told_of.id`,
+    userId: sql`recipient_once.id`,
     data: sql`(${$.data}::text)::json`,
   };
   return sql`
     with recipient as (
       select id, email from ${users} where id = ${$.userId}::uuid
       union all select null, ${$.email}::text where ${$.email}::text is not null
-    ), ${reserveKey($, { precondition, response })}, told_of as (
+    ), ${reserveKey($, { precondition, response })}, recipient_once as (
       select id, email from recipient where exists (select from reservation where fresh)
-    ), ${enqueue(event, [toSubscribers(event), byEmail(event, sql`told_of.email`, sql`${$.id}::uuid`)])}
+    ), ${enqueue(event, [toSubscribers(event), byEmail(event, sql`recipient_once.email`, sql`${$.id}::uuid`)])}
     select fresh, same, response from reservation`;
 };
 
 /**
- * Queues an email under `id`, to the user or the address, and a webhook for every subscribed endpoint. Throws AppError
- * `validation-failed` where there is no such user.
+ * Enqueues an email with the id `id`, to the user or the address, and a webhook for every subscribed endpoint. Throws
+ * AppError `validation-failed` if the user does not exist.
  */
 export const createNotification = creating('notifications.create', buildCreate, () => {
   const errors = [{ detail: 'there is no such user', pointer: '#/userId' }];
@@ -144,7 +144,7 @@ export const createNotification = creating('notifications.create', buildCreate, 
 
 type Changed = { found: boolean } & (Notification | { [K in keyof Notification]: null });
 
-// The row that comes back is made from what the statement did, as it cannot see its own writes.
+// The returned row is built from the statement's inputs: a statement cannot see its own writes.
 const redrive = statement<{ id: string }, Changed>(
   'notifications.redrive',
   ($) => sql`
@@ -172,12 +172,12 @@ const redrive = statement<{ id: string }, Changed>(
     ) changed on true`,
 );
 
-/** Makes a dead notification due again, attempts from zero. Throws AppError `not-found`, `conflict`. */
+/** Redrives a dead notification: due at once, with no attempts. Throws AppError `not-found`, `conflict`. */
 export async function redriveNotification(db: Db, id: string, signal: AbortSignal): Promise<Notification> {
   return changedNotification(await db.run(redrive, { id }, signal), 'Only a dead notification can be redriven.');
 }
 
-// What a dispatcher holds is out of reach until its lease ends: it may be on its way this very moment.
+// A leased delivery may be in progress, and cannot be canceled until its lease ends.
 const cancel = statement<{ id: string }, Changed>(
   'notifications.cancel',
   ($) => sql`
@@ -201,7 +201,7 @@ const cancel = statement<{ id: string }, Changed>(
     ) changed on true`,
 );
 
-/** Takes a pending notification out of the queue. Throws AppError `not-found`, `conflict`. */
+/** Cancels a pending notification. Throws AppError `not-found`, `conflict`. */
 export async function cancelNotification(db: Db, id: string, signal: AbortSignal): Promise<Notification> {
   const refused = 'Only a pending notification that is not being delivered this moment can be canceled.';
   return changedNotification(await db.run(cancel, { id }, signal), refused);

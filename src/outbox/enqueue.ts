@@ -2,35 +2,35 @@ import { type SQL, sql } from 'drizzle-orm';
 import { rfc3339 } from '../db.ts';
 import { deliveries, messages, notifications, webhookEndpoints } from './schema.ts';
 
-/** What to tell, as SQL over the CTE `from`: at most one row, the change. `data` is JSON, as GET shows the resource. */
+/** An event, as SQL over the CTE `from`, which has at most one row: the change. `data` is JSON, as GET returns it. */
 export type Event = {
   from: SQL;
   type: SQL;
   data: SQL;
-  /** The user that it is about, if any. */
+  /** The user that it concerns, if any. */
   userId?: SQL;
 };
 
 const NOBODY = sql`null::uuid`;
 
-// By one clock, the database's: to the millisecond as the API shows it, and cut rather than rounded, as it shows `due_at`.
+// The database's clock. Truncated to milliseconds, not rounded, as `due_at` is in responses.
 const made = sql`date_trunc('milliseconds', now())`;
 
-/** To each endpoint that is subscribed to the event. */
+/** The endpoints that subscribe to the event, as recipients. */
 export function toSubscribers({ from, type, userId = NOBODY }: Event): SQL {
   return sql`select uuid_v7() as id, 'webhook' as channel, e.id as endpoint_id, null::text as recipient,
            ${userId} as user_id
     from ${from}, ${webhookEndpoints} e where e.status <> 'disabled' and e.events && array[${type}, '*']`;
 }
 
-/** By email to `address`, as the notification `id`. */
+/** An email address as a recipient, of the notification `id`. */
 export function byEmail({ from, userId = NOBODY }: Event, address: SQL, id = sql`uuid_v7()`): SQL {
   return sql`select ${id} as id, 'email' as channel, null::uuid as endpoint_id, ${address} as recipient,
            ${userId} as user_id
     from ${from}`;
 }
 
-/** To the endpoint `endpointId` alone, subscribed or not, as the notification `id`. */
+/** One endpoint as a recipient, subscribed or not, of the notification `id`. */
 export function toEndpoint({ from, userId = NOBODY }: Event, endpointId: SQL, id: SQL): SQL {
   return sql`select ${id} as id, 'webhook' as channel, ${endpointId} as endpoint_id, null::text as recipient,
            ${userId} as user_id
@@ -38,32 +38,32 @@ export function toEndpoint({ from, userId = NOBODY }: Event, endpointId: SQL, id
 }
 
 /**
- * The CTEs `told`, `message`, `notification` and `queued`: splice them into the statement that makes the change, and
- * the change and its notifications commit together. Ring `wake` afterwards.
+ * The CTEs `recipients`, `message`, `notification` and `queued`. Add them to the statement that makes the change, so that
+ * the change and its notifications commit together. Call `wake` afterwards.
  */
-export function enqueue(event: Event, recipients: SQL[] = [toSubscribers(event)]): SQL {
+export function enqueue(event: Event, to: SQL[] = [toSubscribers(event)]): SQL {
   const { from, type, data } = event;
-  return sql`told as (
-    ${sql.join(recipients, sql` union all `)}
+  return sql`recipients as (
+    ${sql.join(to, sql` union all `)}
   ), message as (
     insert into ${messages} (id, type, body, created_at)
     select uuid_v7(), ${type},
            json_build_object('type', ${type}, 'timestamp', ${rfc3339(made)}, 'data', ${data})::text, ${made}
-    from ${from} where exists (select from told)
+    from ${from} where exists (select from recipients)
     returning id, octet_length(body) as bytes
   ), notification as (
     insert into ${notifications} (id, message_id, channel, endpoint_id, user_id, recipient, created_at)
-    select told.id, message.id, told.channel, told.endpoint_id, told.user_id, told.recipient, ${made}
-    from message, told
+    select recipients.id, message.id, recipients.channel, recipients.endpoint_id, recipients.user_id, recipients.recipient, ${made}
+    from message, recipients
   ), queued as (
     insert into ${deliveries} (notification_id, endpoint_id, due_at, bytes)
-    select told.id, told.endpoint_id, now(), message.bytes from message, told
+    select recipients.id, recipients.endpoint_id, now(), message.bytes from message, recipients
   )`;
 }
 
 /**
- * What a POST answers that queues the notification `id`, for `reserveKey` in the statement that queues it: the
- * notification as GET shows it until it is claimed.
+ * The response of a POST that enqueues the notification `id`, for `reserveKey` in the same statement: the notification as
+ * GET returns it until it is claimed.
  */
 export function queuedAnswer(shown: Record<'id' | 'type' | 'channel' | 'userId' | 'endpointId', SQL>): SQL {
   const { id, type, channel, userId, endpointId } = shown;

@@ -4,17 +4,17 @@ import type { SecretBox } from '../deps.ts';
 import { BEFORE_ALL } from '../table-store.ts';
 import { keyIdsOf, livePrevious, type PreviousSecret, webhookEndpoints } from './schema.ts';
 
-/** Endpoints that are read and written at a time. */
+/** Endpoints per batch. */
 const BATCH = 500;
-/** How long a statement may take, in milliseconds, waiting for what locks its endpoints included. */
+/** Milliseconds that a statement may take, including waits for locks. */
 export const STATEMENT_MS = 30_000;
 
-/** Counts of endpoints so far, and the ids of those with a secret that no key opens. */
+/** Numbers of endpoints so far, and the ids of those with a secret that no key opens. */
 export type Progress = { looked: number; total: number; resealed: number; unopened: ReadonlySet<string> };
 
 /**
- * Seals with the first key of `secrets` what is sealed with the others, and tells how far it is after each batch.
- * What changes meanwhile is looked at again. May be ended at any moment and begun anew: what is done is passed over.
+ * Seals secrets that are sealed with other keys again, with the first key of `secrets`. Yields the progress after each
+ * batch. Retries endpoints that change meanwhile. Can be interrupted and restarted at any time.
  */
 export async function* resealSecrets(db: Db, secrets: SecretBox, batch = BATCH): AsyncGenerator<Progress> {
   const [keyId = ''] = await secrets.keyIds();

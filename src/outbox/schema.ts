@@ -2,12 +2,12 @@ import { type SQL, sql } from 'drizzle-orm';
 import { index, integer, jsonb, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
 import { time } from '../db.ts';
 
-/** A secret that was replaced, sealed, and until when it signs too, RFC 3339. */
+/** A previous secret, sealed, and the time until which it also signs (RFC 3339). */
 export type PreviousSecret = { secret: string; until: string };
 
 /**
- * Who is told what. Secrets are sealed (`SecretBox`), previous ones in order of their rotation; the last five columns
- * are the dispatcher's.
+ * Webhook endpoints. Secrets are sealed (`SecretBox`); previous ones are in order of rotation. The last five columns
+ * belong to the dispatcher.
  */
 export const webhookEndpoints = pgTable(
   'webhook_endpoints',
@@ -52,7 +52,7 @@ export const keyIdsOf = (e: SQL): SQL => sql`array(
 
 export type WebhookEndpoint = typeof webhookEndpoints.$inferSelect;
 
-/** What is told, written once: the exact bytes that are signed and sent, shared by everyone who is told. */
+/** Messages: the exact bytes that are signed and sent, written once and shared by all recipients. */
 export const messages = pgTable('messages', {
   id: uuid().primaryKey(),
   type: text().notNull(),
@@ -60,7 +60,7 @@ export const messages = pgTable('messages', {
   createdAt: time('created_at').notNull(),
 });
 
-/** Who is told: one row per recipient, written once. Its id is the `webhook-id`. */
+/** Notifications: one row per message and recipient, written once. The id is the `webhook-id`. */
 export const notifications = pgTable(
   'notifications',
   {

@@ -8,7 +8,7 @@ import { caseless, type User, type UserInput, UserView, users } from './schema.t
 const store = tableStore(UserView, 'user');
 export const findUser = store.find;
 
-// A statement of its own: `email = … or … is null` in one would keep the planner from using either index.
+// A separate statement: with `email = … or … is null` the planner would use neither index.
 const listByEmail = statement<{ after: string; email: string }, User>(
   'users.listByEmail',
   ($) => sql`
@@ -29,7 +29,7 @@ export function listUsers(
     : db.run(listByEmail, { after: after ?? BEFORE_ALL, email }, signal);
 }
 
-// From the CTE `changed`, which holds the row as it now is or, deleted, last was.
+// The CTE `changed` has the row after the change or, for a deletion, before it.
 const event = { from: sql`changed`, userId: sql`changed.id`, data: UserView.json('changed') };
 
 export const createUser = creating<Omit<User, 'version'>>('users.create', ($) => {
@@ -41,7 +41,7 @@ export const createUser = creating<Omit<User, 'version'>>('users.create', ($) =>
     select fresh, same, response from reservation`;
 });
 
-// Whoever has the address is locked too: two users who take each other's would deadlock.
+// Also locks the user who has the address: two users who swap addresses would deadlock.
 export const updateUser = store.conditional<UserInput & { now: string }>(
   'update',
   ($) => sql`changed as (

@@ -28,7 +28,7 @@ import {
   updateEndpoint,
 } from './store.ts';
 
-/** What `webhook.test` carries. */
+/** The data of `webhook.test`. */
 const TestData = lazy(() => z.object({ endpointId: z.uuid() }));
 
 const endpoints: Resource = {
@@ -81,13 +81,13 @@ function allowed<T extends { url: string }>(c: Ctx, input: T): T {
   throw new AppError('validation-failed', 'The URL is not acceptable.', { errors: [{ detail, pointer: '#/url' }] });
 }
 
-/** 32 random bytes, as Standard Webhooks writes them, sealed. */
+/** A new signing secret (Standard Webhooks, 32 random bytes), sealed. */
 function newSecret(c: Ctx): Promise<string> {
   const bytes = crypto.getRandomValues(new Uint8Array(32));
   return c.env.secrets.seal(`whsec_${btoa(String.fromCharCode(...bytes))}`);
 }
 
-// The stored response of a replay holds the secret sealed, like the endpoint itself.
+// The stored response holds the secret sealed, as the endpoint does.
 function revealed(c: Ctx) {
   return async <T extends { secret: string }>(body: T): Promise<T> => ({
     ...body,

@@ -28,7 +28,7 @@ export const createEndpoint = creating<
     select fresh, same, response from reservation`,
 );
 
-/** Enables the endpoint again, too. */
+/** Also enables the endpoint. */
 export const updateEndpoint = store.conditional<WebhookEndpointInput & { now: string }>(
   'update',
   ($) => sql`changed as (
@@ -48,11 +48,11 @@ export const removeEndpoint = store.conditional(
     )`,
 );
 
-// What POST may act on; the row is locked, so that two rotations follow each other.
+// Locks the endpoint, so that concurrent rotations run one after the other.
 const existing = ($: { id: unknown }): SQL =>
   sql`existing as (select * from ${webhookEndpoints} where id = ${$.id}::uuid for update)`;
 
-/** Hours for which a secret that was replaced signs too, and how many such secrets an endpoint may have. */
+/** Hours for which a previous secret also signs, and how many previous secrets an endpoint may have. */
 const OVERLAP_HOURS = 24;
 const MOST_PREVIOUS = 10;
 
@@ -85,8 +85,8 @@ const rotate = statement<Rotation & ReservationValues, Rotated>('webhook_endpoin
 });
 
 /**
- * Gives the endpoint a new sealed secret; each old one signs too for a day from its rotation.
- * Throws AppError `not-found`, and `conflict` where too many would.
+ * Replaces the endpoint's secret with a new, sealed one. Previous secrets also sign for 24 hours after their rotation.
+ * Throws AppError `not-found`, and `conflict` if there are too many previous secrets.
  */
 export async function rotateSecret(
   db: Db,
@@ -96,7 +96,7 @@ export async function rotateSecret(
   const [row] = await db.run(rotate, values, signal);
   if (row && row.fresh !== null) return row;
   if (!row?.found) throw noSuch('webhook endpoint');
-  throw new AppError('conflict', `${MOST_PREVIOUS} earlier secrets sign too: wait for the first of them to expire.`);
+  throw new AppError('conflict', `${MOST_PREVIOUS} previous secrets also sign. Wait until the first of them expires.`);
 }
 
 const buildTest = ($: Params<{ id: string; notificationId: string } & ReservationValues>) => {
@@ -120,5 +120,5 @@ const buildTest = ($: Params<{ id: string; notificationId: string } & Reservatio
     select fresh, same, response from reservation`;
 };
 
-/** Queues a `webhook.test` for this endpoint alone. Throws AppError `not-found`. */
+/** Enqueues a `webhook.test` event for this endpoint only. Throws AppError `not-found`. */
 export const queueTest = creating('webhook_endpoints.test', buildTest, () => noSuch('webhook endpoint'));

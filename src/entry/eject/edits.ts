@@ -96,23 +96,23 @@ export const EDITS: Record<string, Edit[]> = {
     ['userId: string | null; email: string | null; type', 'email: string; type'],
     ['  const precondition = sql`exists (select from recipient)`;\n', ''],
     ['    userId: sql`${$.userId}::uuid`,\n', ''],
-    ['    userId: sql`told_of.id`,\n', ''],
+    ['    userId: sql`recipient_once.id`,\n', ''],
     [
       `    with recipient as (
       select id, email from \${users} where id = \${$.userId}::uuid
       union all select null, \${$.email}::text where \${$.email}::text is not null
-    ), \${reserveKey($, { precondition, response })}, told_of as (
+    ), \${reserveKey($, { precondition, response })}, recipient_once as (
       select id, email from recipient where exists (select from reservation where fresh)
     ),`,
-      `    with \${reserveKey($, { response })}, told_of as (
+      `    with \${reserveKey($, { response })}, recipient_once as (
       select \${$.email}::text as email from reservation where fresh
     ),`,
     ],
     [
-      ` * Queues an email under \`id\`, to the user or the address, and a webhook for every subscribed endpoint. Throws AppError
- * \`validation-failed\` where there is no such user.
+      ` * Enqueues an email with the id \`id\`, to the user or the address, and a webhook for every subscribed endpoint. Throws
+ * AppError \`validation-failed\` if the user does not exist.
 `,
-      ' * Queues an email to the address under `id`, and a webhook for every subscribed endpoint.\n',
+      ' * Enqueues an email with the id `id` to the address, and a webhook for every subscribed endpoint.\n',
     ],
     [
       `creating('notifications.create', buildCreate, () => {
@@ -131,7 +131,7 @@ export const EDITS: Record<string, Edit[]> = {
   from: SQL;
   type: SQL;
   data: SQL;
-  /** The user that it is about, if any. */
+  /** The user that it concerns, if any. */
   userId?: SQL;
 };
 
@@ -161,7 +161,10 @@ const NOBODY = sql\`null::uuid\`;
       '${endpointId} as endpoint_id, null::text as recipient\n',
     ],
     ['endpoint_id, user_id, recipient, created_at)', 'endpoint_id, recipient, created_at)'],
-    ['told.endpoint_id, told.user_id, told.recipient', 'told.endpoint_id, told.recipient'],
+    [
+      'recipients.endpoint_id, recipients.user_id, recipients.recipient',
+      'recipients.endpoint_id, recipients.recipient',
+    ],
     ["'type' | 'channel' | 'userId' | 'endpointId'", "'type' | 'channel' | 'endpointId'"],
     ['const { id, type, channel, userId, endpointId } = shown;', 'const { id, type, channel, endpointId } = shown;'],
     ["      'userId', ${userId}, 'endpointId'", "      'endpointId'"],

@@ -158,7 +158,7 @@ const store = tableStore(${pascal}View, '${words}');
 export const find${pascal} = store.find;
 export const list${pascals} = store.list;
 
-// From the CTE \`changed\`, which holds the row as it now is or, deleted, last was.
+// The CTE \`changed\` has the row after the change or, for a deletion, before it.
 const event = { from: sql\`changed\`, data: ${pascal}View.json('changed') };
 
 export const create${pascal} = creating<Omit<${pascal}, 'version'>>(

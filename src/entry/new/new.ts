@@ -60,10 +60,14 @@ Created ${Object.keys(files).join('\n        ')}
         a migration in drizzle/, and a line in src/app.ts
 
 Next:
-  npm run check                                   types, lint
-  npm test -- test/${names.path}/${names.path}.test.ts${' '.repeat(Math.max(1, 31 - 2 * names.path.length))}on every database
-  npm test                                        everything, on every runtime
-  npm run dev                                     applies the migration and serves /api/v1/${names.path}
+${[
+  ['npm run check', 'types, lint'],
+  [`npm test -- test/${names.path}/${names.path}.test.ts`, 'on every database'],
+  ['npm test', 'everything, on every runtime'],
+  ['npm run dev', `applies the migration and serves /api/v1/${names.path}`],
+]
+  .map(([command = '', what]) => `  ${command.padEnd(56)} ${what}`)
+  .join('\n')}
 A rule of your own belongs in src/${names.path}/routes.ts or, where it depends on the database, in store.ts; its test in
 test/${names.path}/${names.path}.test.ts. To add a field: its column, its input and its example in schema.ts, then
 npm run db:generate.
