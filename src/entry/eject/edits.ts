@@ -268,6 +268,7 @@ stand on what remains.
     ['| GET /users/{id} |', '| GET by id       |'],
   ],
   'ARCHITECTURE.md': [
+    ['    eject/            npm run eject-example: the edits that take users out\n', ''],
     ['  users/              schema.ts  store.ts  routes.ts\n', ''],
     ['  webhook-endpoints/  the same names', '  webhook-endpoints/  schema.ts  store.ts  routes.ts'],
     ['(insert into users … from', '(insert into teams … from'],
