@@ -255,7 +255,7 @@ for await (const { type, status } of client.notifications.list()) console.log(ty
       '| `src/notifications/` | a resource: `schema.ts` `store.ts` `routes.ts`; `webhook-endpoints/` looks the same |',
     ],
     [
-      'npm run new -- team name:text owner:user.id? plan:enum:free,pro',
+      "npm run new -- team name:text 'owner:user.id?' plan:enum:free,pro",
       'npm run new -- team name:text plan:enum:free,pro',
     ],
     [
