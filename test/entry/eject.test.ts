@@ -18,7 +18,7 @@ test('npm run eject-example leaves a service without users, whose checks pass an
       .map((line) => `${path}: ${line}`),
   );
   assert.deepEqual(mentions, []);
-  const tests = ['openapi/document', 'notifications/store', 'conformance/node', 'readme', 'house'];
+  const tests = ['openapi/document', 'notifications/store', 'conformance/node', 'house'];
   run('test', ...tests.map((name) => `test/${name}.test.ts`));
 });
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { ownDirectory } from './directories.ts';
@@ -14,6 +14,10 @@ export function freshTree(t: TestContext): string {
   for (const file of listed.split('\0').filter((each) => each && existsSync(join(root, each)))) {
     cpSync(join(root, file), join(tree, file));
   }
-  symlinkSync(join(root, 'node_modules'), join(tree, 'node_modules'));
+  // Not the folder itself: what tools cache in it is the tree's own.
+  mkdirSync(join(tree, 'node_modules'));
+  for (const name of readdirSync(join(root, 'node_modules'))) {
+    if (name !== '.cache') symlinkSync(join(root, 'node_modules', name), join(tree, 'node_modules', name));
+  }
   return tree;
 }
