@@ -1,4 +1,8 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
+import en from 'zod/v4/locales/en.js';
+
+// zod/mini has no messages of its own: clients read these for a missing member or one of another type.
+z.config(en());
 
 /** Creates a value on first use. Schemas are lazy, so that a cold start creates only those that its request needs. */
 export function lazy<T>(make: () => T): () => T {
@@ -10,20 +14,29 @@ export function lazy<T>(make: () => T): () => T {
 }
 
 /** The parsed value of a lazy schema. */
-export type Of<S extends () => z.ZodType> = z.output<ReturnType<S>>;
+export type Of<S extends () => z.core.$ZodType> = z.output<ReturnType<S>>;
+
+/** A copy of the schema with what the OpenAPI document says about it besides. */
+export function documented<S extends z.ZodMiniType>(schema: S, about: z.core.GlobalMeta): S {
+  const copy = schema.clone();
+  z.globalRegistry.add(copy, about);
+  return copy;
+}
 
 /** Text that Postgres can store: no NUL character, no lone surrogate. Lengths are in characters. */
 export const text = (min: number, max: number) =>
-  z
-    .string()
-    .refine(
-      (value) => lengthOf(value, max) >= min,
-      min === 1 ? 'must not be empty' : `must be at least ${min} characters`,
-    )
-    .refine((value) => lengthOf(value, max) <= max, `must be at most ${max} characters`)
-    .refine((value) => !value.includes('\0'), 'must not contain a NUL character')
-    .refine((value) => value.isWellFormed(), 'must be well-formed Unicode')
-    .meta({ minLength: min, maxLength: max, pattern: '^[^\\u0000]*$' });
+  documented(
+    z.string().check(
+      z.refine(
+        (value) => lengthOf(value, max) >= min,
+        min === 1 ? 'must not be empty' : `must be at least ${min} characters`,
+      ),
+      z.refine((value) => lengthOf(value, max) <= max, `must be at most ${max} characters`),
+      z.refine((value) => !value.includes('\0'), 'must not contain a NUL character'),
+      z.refine((value) => value.isWellFormed(), 'must be well-formed Unicode'),
+    ),
+    { minLength: min, maxLength: max, pattern: '^[^\\u0000]*$' },
+  );
 
 // In code points, as JSON Schema and Postgres count. Obviously long text is not counted.
 function lengthOf(value: string, max: number): number {
@@ -36,28 +49,33 @@ const EMAIL =
 
 /** An email address of at most 254 characters (RFC 5321). */
 export const email = lazy(() =>
-  text(3, 254)
-    .pipe(z.email({ pattern: EMAIL, error: 'must be an email address' }))
-    .meta({ format: 'email', pattern: EMAIL.source }),
+  documented(z.pipe(text(3, 254), z.email({ pattern: EMAIL, error: 'must be an email address' })), {
+    format: 'email',
+    pattern: EMAIL.source,
+  }),
 );
 
 /** An id. Upper case is accepted and converted to lower case. */
-export const id = (message = 'must be an id') => z.string(message).toLowerCase().check(z.uuid(message));
+export const id = (message = 'must be an id') => z.string(message).check(z.toLowerCase(), z.uuid(message));
 
 /** A time in responses: RFC 3339, UTC, milliseconds. */
 export const time = () => z.iso.datetime({ precision: 3 });
 
 /** A time in requests: RFC 3339 with any offset, in the years 1 to 9999, which Postgres can store. */
 export const instant = (message = 'must be an RFC 3339 time, such as 2026-11-22T10:00:00Z') =>
-  z.iso
-    .datetime({ offset: true, error: message })
-    .transform((value) => new Date(value).toISOString())
-    .refine((value) => /^(?!0000)\d{4}-/.test(value), message)
-    .meta({ type: 'string', format: 'date-time' });
+  documented(
+    z
+      .pipe(
+        z.iso.datetime({ offset: true, error: message }),
+        z.transform((value: string) => new Date(value).toISOString()),
+      )
+      .check(z.refine((value) => /^(?!0000)\d{4}-/.test(value), message)),
+    { type: 'string', format: 'date-time' },
+  );
 
 /** A 32-bit integer, like Postgres's. */
 export const integer = (message = 'must be a whole number from -2147483648 to 2147483647') =>
-  z.int32(message).meta({ type: 'integer', minimum: -2_147_483_648, maximum: 2_147_483_647 });
+  documented(z.int32(message), { type: 'integer', minimum: -2_147_483_648, maximum: 2_147_483_647 });
 
 /** The maximum depth of arrays and objects. JSON.stringify fails on very deep ones. */
 const MAX_DEPTH = 100;
@@ -80,14 +98,19 @@ const isObject = (value: unknown) => typeof value === 'object' && value !== null
 
 /** A JSON object of at most `max` bytes. Not a z.record, which drops some names before they can be refused. */
 export const json = (max: number) =>
-  z
-    .custom<Record<string, unknown>>(isObject, { error: 'must be an object', abort: true })
-    .refine((value) => isWithin(value, MAX_DEPTH), { error: `must be at most ${MAX_DEPTH} levels deep`, abort: true })
-    .superRefine((value, { addIssue }) => {
-      for (const path of protosIn(value)) addIssue({ code: 'custom', path, message: 'must not be named __proto__' });
-    })
-    .refine(
-      (value) => new TextEncoder().encode(JSON.stringify(value)).length <= max,
-      `must be at most ${max} bytes of JSON`,
-    )
-    .meta({ type: 'object', additionalProperties: {} });
+  documented(
+    z.custom<Record<string, unknown>>(isObject, { error: 'must be an object', abort: true }).check(
+      z.refine((value) => isWithin(value, MAX_DEPTH), {
+        error: `must be at most ${MAX_DEPTH} levels deep`,
+        abort: true,
+      }),
+      z.superRefine((value, { addIssue }) => {
+        for (const path of protosIn(value)) addIssue({ code: 'custom', path, message: 'must not be named __proto__' });
+      }),
+      z.refine(
+        (value) => new TextEncoder().encode(JSON.stringify(value)).length <= max,
+        `must be at most ${max} bytes of JSON`,
+      ),
+    ),
+    { type: 'object', additionalProperties: {} },
+  );

@@ -1,15 +1,15 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { PgArray, PgColumn, PgTable } from 'drizzle-orm/pg-core';
 import { getTableColumns } from 'drizzle-orm/utils';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { rfc3339 } from './db.ts';
-import { lazy, time } from './fields.ts';
+import { documented, lazy, time } from './fields.ts';
 
 /** A table's rows as the API shows them: a schema and SQL, both derived from the table's columns. */
 export type View<R> = {
   readonly table: PgTable;
   readonly keys: readonly string[];
-  readonly schema: () => z.ZodObject;
+  readonly schema: () => z.ZodMiniObject;
   /** The example in the OpenAPI document. */
   readonly example: object;
   /** The columns of `alias`, with their names in the API. */
@@ -25,7 +25,7 @@ type Options<K> = {
   /** Example values of the columns, except for those that every resource has. */
   example: Record<string, unknown>;
   /** Override the schemas that follow from the types of columns. */
-  schemas?: Record<string, () => z.ZodType>;
+  schemas?: Record<string, () => z.core.$ZodType>;
 };
 
 /** Creates a view of `table`. `name` is its name in the OpenAPI document. */
@@ -43,9 +43,10 @@ export function view<T extends PgTable, K extends keyof T['$inferSelect'] & stri
     keys,
     example: whole,
     schema: lazy(() =>
-      z
-        .object(Object.fromEntries(pairs.map(([key, each]) => [key, schemas[key]?.() ?? schemaOf(each)])))
-        .meta({ id: name, examples: [whole] }),
+      documented(z.object(Object.fromEntries(pairs.map(([key, each]) => [key, schemas[key]?.() ?? schemaOf(each)]))), {
+        id: name,
+        examples: [whole],
+      }),
     ),
     columns: (alias) =>
       sql.join(
@@ -78,12 +79,12 @@ function common(keys: readonly string[]): Record<string, unknown> {
 
 const jsonOf = ({ columnType }: PgColumn, value: SQL) => (columnType === 'PgTimestampString' ? rfc3339(value) : value);
 
-function schemaOf(column: PgColumn): z.ZodType {
+function schemaOf(column: PgColumn): z.ZodMiniType {
   const schema = schemaOfType(column);
-  return column.notNull ? schema : schema.nullable();
+  return column.notNull ? schema : z.nullable(schema);
 }
 
-function schemaOfType(column: PgColumn): z.ZodType {
+function schemaOfType(column: PgColumn): z.ZodMiniType {
   switch (column.columnType) {
     case 'PgUUID':
       return z.uuid();

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { id, instant, integer, json } from '../src/fields.ts';
+import * as z from 'zod/mini';
+import { id, instant, integer, json, text } from '../src/fields.ts';
 
 test('an id is the same in upper case, and what is none is told in the words of whoever asks for it', () => {
   const some = '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f';
@@ -42,4 +43,15 @@ test('a JSON object is kept as it was sent, within its bytes and levels', () => 
   let deep: object = {};
   for (let i = 0; i < 101; i++) deep = { deep };
   assert.ok(!json(100_000).safeParse(deep).success);
+});
+
+test('a member that is missing or of another type is told in words', () => {
+  const schema = z.strictObject({ name: text(1, 200), done: z.boolean(), events: z.array(z.string()) });
+  const messagesFor = (value: unknown) => schema.safeParse(value).error?.issues.map(({ message }) => message);
+  assert.deepEqual(messagesFor({ name: 7, done: 'yes' }), [
+    'Invalid input: expected string, received number',
+    'Invalid input: expected boolean, received string',
+    'Invalid input: expected array, received undefined',
+  ]);
+  assert.deepEqual(messagesFor([]), ['Invalid input: expected object, received array']);
 });

@@ -117,7 +117,7 @@ test('the first of several processes loads none of the app and no database drive
   );
   const own = [...packages].filter((name) => !name.startsWith('node:'));
   // For the configuration, the metrics, and the token that is printed in development.
-  assert.deepEqual(own.sort(), ['jose', 'prom-client', 'zod']);
+  assert.deepEqual(own.sort(), ['jose', 'prom-client', 'zod/mini']);
 });
 
 test('each rule refuses what breaks it', () => {

@@ -1,7 +1,7 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { ErrorCode } from '../errors.ts';
-import { lazy, time } from '../fields.ts';
+import { documented, lazy, time } from '../fields.ts';
 import { type Operation, operationsOf, type Routed, resourcesOf } from '../http/operation.ts';
 import { exampleOf, problems } from '../http/problem.ts';
 import { pluralOf, type Resource, words } from '../http/resource.ts';
@@ -159,7 +159,7 @@ function examplesOf(operations: Declared[], resources: Resource[]): object {
 }
 
 /** Converts a schema to JSON Schema 2020-12. A schema with an id becomes a component. */
-function schemaOf(schema: z.ZodType, io: 'input' | 'output', schemas: Json): object {
+function schemaOf(schema: z.core.$ZodType, io: 'input' | 'output', schemas: Json): object {
   const options = { io, override: plain, unrepresentable: 'any' } as const;
   const { $schema: _, $defs = {}, ...whole } = z.toJSONSchema(schema, options) as Json;
   for (const [name, part] of Object.entries($defs as Json)) schemas[name] = within(part);
@@ -212,16 +212,20 @@ function parametersOf({ target, schema }: Taken): object[] {
 
 const webhookHeaders = lazy(() =>
   z.object({
-    'webhook-id': z.uuid().meta({ description: 'The id of the notification; the same for every attempt.' }),
-    'webhook-timestamp': z.string().regex(/^\d+$/).meta({ description: 'The time of the attempt, in Unix seconds.' }),
-    'webhook-signature': z.string().meta({ description: 'One or more `v1,<base64>`, separated by spaces.' }),
+    'webhook-id': documented(z.uuid(), { description: 'The id of the notification; the same for every attempt.' }),
+    'webhook-timestamp': documented(z.string().check(z.regex(/^\d+$/)), {
+      description: 'The time of the attempt, in Unix seconds.',
+    }),
+    'webhook-signature': documented(z.string(), { description: 'One or more `v1,<base64>`, separated by spaces.' }),
   }),
 );
 
 function webhooksOf({ events = {}, view, ...resource }: Resource, schemas: Json): [string, object][] {
   return Object.entries(events).map(([type, { description, data = view }]) => {
     const id = `${pascalCase(type)}`;
-    const payload = z.object({ type: z.literal(type), timestamp: time(), data: data() }).meta({ id: `${id}Event` });
+    const payload = documented(z.object({ type: z.literal(type), timestamp: time(), data: data() }), {
+      id: `${id}Event`,
+    });
     const post = {
       tags: [tagOf({ view, ...resource }).name],
       operationId: `on${id}`,

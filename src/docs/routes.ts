@@ -1,4 +1,4 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { lazy } from '../fields.ts';
 import { body, html, jsonText, setHeader } from '../http/answer.ts';
 import { router } from '../http/context.ts';
@@ -11,7 +11,7 @@ const openapi = operation.open({
   operationId: 'getOpenApi',
   summary: 'Get the OpenAPI document',
   description: 'OpenAPI 3.1, generated from the schemas that validate requests.',
-  answers: { 200: { description: 'The document', schema: lazy(() => z.object({ openapi: z.string() }).loose()) } },
+  answers: { 200: { description: 'The document', schema: lazy(() => z.looseObject({ openapi: z.string() })) } },
   problems: ['unavailable'],
 });
 

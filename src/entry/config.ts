@@ -1,4 +1,4 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import type { Log } from '../deps.ts';
 import { nearest } from './nearest.ts';
 
@@ -23,25 +23,34 @@ export class ConfigError extends Error {
 
 const whole = (min: number, max: number) =>
   z
-    .string()
-    .regex(/^\d{1,15}$/, `must be a whole number from ${min} to ${max}`)
-    .transform(Number)
-    .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`);
+    .pipe(z.string().check(z.regex(/^\d{1,15}$/, `must be a whole number from ${min} to ${max}`)), z.transform(Number))
+    .check(z.refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`));
 
-const flag = z.enum(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
+const flag = z.pipe(
+  z.enum(['true', 'false'], 'must be true or false'),
+  z.transform((value) => value === 'true'),
+);
 const oneOf = <const T extends readonly string[]>(values: T) => z.enum(values, `must be one of ${values.join(', ')}`);
 const url = (...protocols: string[]) =>
-  z
-    .string()
-    .refine(
+  z.string().check(
+    z.refine(
       (value) => URL.canParse(value) && protocols.includes(new URL(value).protocol),
       `must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`,
-    )
+    ),
     // fetch refuses credentials in URLs, with a message that quotes them.
-    .refine(
+    z.refine(
       (value) => !URL.canParse(value) || new URL(value).username + new URL(value).password === '',
       'must not contain a user name or password',
-    );
+    ),
+  );
+/** Items separated by commas. */
+const list = (isItem: (item: string) => boolean, message: string) =>
+  z
+    .pipe(
+      z.string(),
+      z.transform((value: string) => value.split(',').map((item) => item.trim())),
+    )
+    .check(z.refine((items) => items.every(isItem), message));
 
 const HOUR = 3_600_000;
 const EMBEDDED = 'pglite:.data/db';
@@ -58,116 +67,115 @@ export const NO_KEY_OPENS =
 const SEALING_KEY = /^[A-Za-z0-9+/]{43}=$/;
 
 const PROCESSES_MAX = 64;
-const processesMessage = `must be auto, or a whole number from 1 to ${PROCESSES_MAX}`;
-const isProcesses = (n: number) => n >= 1 && n <= PROCESSES_MAX;
+const isProcesses = (value: string) =>
+  value === 'auto' || (/^\d{1,2}$/.test(value) && Number(value) >= 1 && Number(value) <= PROCESSES_MAX);
 
 /** Every variable by its name; npm run env:example writes their comments and defaults to .env.example. */
 export const variables = {
   // development, or production: which refuses development secrets and a database that is not named.
-  APP_ENV: oneOf(['development', 'production']).default('development'),
+  APP_ENV: z._default(oneOf(['development', 'production']), 'development'),
   // The address and port to listen on.
-  HOST: z.string().min(1).default('127.0.0.1'),
-  PORT: whole(0, 65535).default(8787),
+  HOST: z._default(z.string().check(z.minLength(1)), '127.0.0.1'),
+  PORT: z._default(whole(0, 65535), 8787),
   // host:port of /metrics, or off.
-  METRICS_ADDR: z
-    .string()
-    .regex(/^(off|(\[[0-9a-fA-F:]+\]|[^:[\]]*):\d{1,5})$/, 'must be host:port or off')
-    .refine((value) => value === 'off' || address(value).port <= 65_535, 'must be host:port or off')
-    .default('127.0.0.1:9090'),
+  METRICS_ADDR: z._default(
+    z.string().check(
+      z.regex(/^(off|(\[[0-9a-fA-F:]+\]|[^:[\]]*):\d{1,5})$/, 'must be host:port or off'),
+      z.refine((value) => value === 'off' || address(value).port <= 65_535, 'must be host:port or off'),
+    ),
+    '127.0.0.1:9090',
+  ),
   // debug, info, warn or error.
-  LOG_LEVEL: oneOf(['debug', 'info', 'warn', 'error']).default('info'),
+  LOG_LEVEL: z._default(oneOf(['debug', 'info', 'warn', 'error']), 'info'),
   // pglite:<directory> for the embedded database (in development, pglite:.data/db), or postgres://…
-  DATABASE_URL: z
-    .string()
-    .regex(/^(pglite:.+|postgres(ql)?:\/\/.+)$/s, 'must start with postgres:// or pglite:')
-    .refine((value) => value.startsWith('pglite:') || URL.canParse(value), 'must be a valid URL')
-    .optional(),
+  DATABASE_URL: z.optional(
+    z.string().check(
+      z.regex(/^(pglite:.+|postgres(ql)?:\/\/.+)$/s, 'must start with postgres:// or pglite:'),
+      z.refine((value) => value.startsWith('pglite:') || URL.canParse(value), 'must be a valid URL'),
+    ),
+  ),
   // Connections to Postgres, for each process.
-  DATABASE_POOL_MAX: whole(1, 1000).default(10),
+  DATABASE_POOL_MAX: z._default(whole(1, 1000), 10),
   // Processes behind the one port: a number, or auto for one per core. More than 1 needs postgres://.
-  PROCESSES: z
-    .string()
-    .refine((value) => value === 'auto' || (/^\d{1,2}$/.test(value) && isProcesses(Number(value))), processesMessage)
-    .transform((value) => (value === 'auto' ? ('auto' as const) : Number(value)))
-    .default(1),
+  PROCESSES: z._default(
+    z.pipe(
+      z.string().check(z.refine(isProcesses, `must be auto, or a whole number from 1 to ${PROCESSES_MAX}`)),
+      z.transform((value: string) => (value === 'auto' ? ('auto' as const) : Number(value))),
+    ),
+    1,
+  ),
   // Connections of clients; more are refused. Node alone.
-  MAX_CONNECTIONS: whole(1, 1_000_000).default(10_000),
+  MAX_CONNECTIONS: z._default(whole(1, 1_000_000), 10_000),
   // A proxy that speaks Neon's HTTP protocol, in place of Neon's own.
-  DATABASE_FETCH_ENDPOINT: url('http:', 'https:').optional(),
+  DATABASE_FETCH_ENDPOINT: z.optional(url('http:', 'https:')),
   // How tokens are checked: a secret of at least 32 bytes (HS256), or the URL of a key set (RS256, ES256, EdDSA).
   // In development a secret is generated and kept in .data/.
-  JWT_SECRET: z
-    .string()
-    .refine((value) => new TextEncoder().encode(value).length >= 32, 'must have at least 32 bytes')
-    .optional(),
-  JWKS_URL: url('http:', 'https:').optional(),
+  JWT_SECRET: z.optional(
+    z.string().check(z.refine((value) => new TextEncoder().encode(value).length >= 32, 'must have at least 32 bytes')),
+  ),
+  JWKS_URL: z.optional(url('http:', 'https:')),
   // Checked where they are set.
-  JWT_ISSUER: z.string().optional(),
-  JWT_AUDIENCE: z.string().optional(),
+  JWT_ISSUER: z.optional(z.string()),
+  JWT_AUDIENCE: z.optional(z.string()),
   // Milliseconds until a request is answered 504, until its headers and body must have arrived, and until an idle
   // connection is closed.
-  REQUEST_TIMEOUT_MS: whole(1, HOUR).default(5000),
-  READ_TIMEOUT_MS: whole(1, HOUR).default(10_000),
-  IDLE_TIMEOUT_MS: whole(1, HOUR).default(60_000),
+  REQUEST_TIMEOUT_MS: z._default(whole(1, HOUR), 5000),
+  READ_TIMEOUT_MS: z._default(whole(1, HOUR), 10_000),
+  IDLE_TIMEOUT_MS: z._default(whole(1, HOUR), 60_000),
   // Milliseconds until a stop is forced, longer than REQUEST_TIMEOUT_MS; and from not being ready to no longer
   // listening.
-  SHUTDOWN_TIMEOUT_MS: whole(1, HOUR).default(15_000),
-  SHUTDOWN_DELAY_MS: whole(0, HOUR).default(0),
+  SHUTDOWN_TIMEOUT_MS: z._default(whole(1, HOUR), 15_000),
+  SHUTDOWN_DELAY_MS: z._default(whole(0, HOUR), 0),
   // Bytes of a request's body.
-  BODY_LIMIT_BYTES: whole(1, 100 * 1024 * 1024).default(65_536),
+  BODY_LIMIT_BYTES: z._default(whole(1, 100 * 1024 * 1024), 65_536),
   // Requests in a window of so many seconds, per subject and, without a token, per client address; counted in memory,
   // or in postgres for many processes.
-  RATE_LIMIT_MAX: whole(1, 1_000_000_000).default(600),
-  RATE_LIMIT_WINDOW_S: whole(1, 86_400).default(60),
-  RATE_LIMIT_STORE: oneOf(['memory', 'postgres']).default('memory'),
+  RATE_LIMIT_MAX: z._default(whole(1, 1_000_000_000), 600),
+  RATE_LIMIT_WINDOW_S: z._default(whole(1, 86_400), 60),
+  RATE_LIMIT_STORE: z._default(oneOf(['memory', 'postgres']), 'memory'),
   // Whether this process delivers notifications: true or false.
-  DISPATCH_ENABLED: flag.default(true),
+  DISPATCH_ENABLED: z._default(flag, true),
   // Milliseconds between looks at the queue that nobody asked for; deliveries per claim; deliveries under way (16, on
   // Workers 5).
-  DISPATCH_INTERVAL_MS: whole(10, HOUR).default(5000),
-  DISPATCH_BATCH: whole(1, 10_000).default(100),
-  DISPATCH_CONCURRENCY: whole(1, 1000).optional(),
+  DISPATCH_INTERVAL_MS: z._default(whole(10, HOUR), 5000),
+  DISPATCH_BATCH: z._default(whole(1, 10_000), 100),
+  DISPATCH_CONCURRENCY: z.optional(whole(1, 1000)),
   // Workers: subrequests of one run (50 on the Free plan), and Durable Objects that deliver side by side.
-  DISPATCH_SUBREQUESTS: whole(10, 10_000).default(50),
-  DISPATCHERS: whole(1, 100).default(1),
+  DISPATCH_SUBREQUESTS: z._default(whole(10, 10_000), 50),
+  DISPATCHERS: z._default(whole(1, 100), 1),
   // Milliseconds that a claim lasts, longer than DELIVERY_TIMEOUT_MS; attempts until a notification is dead;
   // milliseconds of one attempt.
-  DISPATCH_LEASE_MS: whole(100, HOUR).default(60_000),
-  DISPATCH_MAX_ATTEMPTS: whole(1, 100).default(10),
-  DELIVERY_TIMEOUT_MS: whole(1, HOUR).default(15_000),
+  DISPATCH_LEASE_MS: z._default(whole(100, HOUR), 60_000),
+  DISPATCH_MAX_ATTEMPTS: z._default(whole(1, 100), 10),
+  DELIVERY_TIMEOUT_MS: z._default(whole(1, HOUR), 15_000),
   // Whether webhooks may reach loopback and private addresses: true (in development) or false.
-  WEBHOOK_ALLOW_PRIVATE: flag.optional(),
+  WEBHOOK_ALLOW_PRIVATE: z.optional(flag),
   // Days that finished notifications are kept.
-  RETENTION_DAYS: whole(1, 36_500).default(30),
+  RETENTION_DAYS: z._default(whole(1, 36_500), 30),
   // What webhook secrets are sealed with: openssl rand -base64 32. Earlier ones go into SECRETS_KEYS_OLD, separated by
   // commas. In development a key is generated and kept in .data/.
-  SECRETS_KEY: z.string().regex(SEALING_KEY, 'must be 32 bytes in base64').optional(),
-  SECRETS_KEYS_OLD: z
-    .string()
-    .transform((value) => value.split(',').map((key) => key.trim()))
-    .refine(
-      (keys) => keys.every((key) => SEALING_KEY.test(key)),
-      'must be 32 bytes in base64; separate several by commas',
-    )
-    .default([]),
+  SECRETS_KEY: z.optional(z.string().check(z.regex(SEALING_KEY, 'must be 32 bytes in base64'))),
+  SECRETS_KEYS_OLD: z._default(
+    list((key) => SEALING_KEY.test(key), 'must be 32 bytes in base64; separate several by commas'),
+    [],
+  ),
   // Whether the client's address is the last one in X-Forwarded-For: true or false.
-  TRUST_PROXY: flag.default(false),
+  TRUST_PROXY: z._default(flag, false),
   // Origins that browsers may call from, separated by commas; or *.
-  CORS_ORIGINS: z
-    .string()
-    .transform((value) => value.split(',').map((origin) => origin.trim()))
-    .refine(
-      (origins) => origins.every((o) => o === '*' || (URL.canParse(o) && new URL(o).origin === o)),
+  CORS_ORIGINS: z._default(
+    list(
+      (origin) => origin === '*' || (URL.canParse(origin) && new URL(origin).origin === origin),
       'must be origins such as https://app.example.com, separated by commas',
-    )
-    .default([]),
+    ),
+    [],
+  ),
   // Where traces are sent; unset, nowhere.
-  OTEL_EXPORTER_OTLP_ENDPOINT: url('http:', 'https:').optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.optional(url('http:', 'https:')),
   // log, or resend, which needs the address of the sender and a key.
-  EMAIL_PROVIDER: oneOf(['log', 'resend']).default('log'),
-  EMAIL_FROM: z.string().optional(),
-  RESEND_API_KEY: z.string().optional(),
-  RESEND_URL: url('http:', 'https:').default('https://api.resend.com'),
+  EMAIL_PROVIDER: z._default(oneOf(['log', 'resend']), 'log'),
+  EMAIL_FROM: z.optional(z.string()),
+  RESEND_API_KEY: z.optional(z.string()),
+  RESEND_URL: z._default(url('http:', 'https:'), 'https://api.resend.com'),
 };
 
 type Variables = { [K in keyof typeof variables]: z.output<(typeof variables)[K]> };

@@ -1,27 +1,35 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { AppError } from '../errors.ts';
-import { lazy } from '../fields.ts';
+import { documented, lazy } from '../fields.ts';
 import { json, setHeader } from './answer.ts';
 import type { Ctx } from './context.ts';
 
-/** The query parameters of every list. Extend them with the list's filters. */
+const LIMIT = 'must be a whole number from 1 to 100';
+const limit = () =>
+  z
+    .pipe(z.string().check(z.regex(/^\d{1,3}$/, LIMIT)), z.transform(Number))
+    .check(z.refine((n) => n >= 1 && n <= 100, LIMIT));
+
+/** The query parameters of every list. A list adds its filters with `z.extend`. */
 export const pageQuery = lazy(() =>
   z.strictObject({
-    limit: z
-      .string()
-      .regex(/^\d{1,3}$/, 'must be a whole number from 1 to 100')
-      .transform(Number)
-      .refine((n) => n >= 1 && n <= 100, 'must be a whole number from 1 to 100')
-      .default(20)
-      .meta({ type: 'integer', minimum: 1, maximum: 100, default: 20, description: 'Items per page.' }),
-    cursor: z.string().optional().meta({ description: 'The nextCursor of the previous page.' }),
+    limit: documented(z._default(limit(), 20), {
+      type: 'integer',
+      minimum: 1,
+      maximum: 100,
+      default: 20,
+      description: 'Items per page.',
+    }),
+    cursor: documented(z.optional(z.string()), { description: 'The nextCursor of the previous page.' }),
   }),
 );
 
 /** The schema of a page, named after its items. */
-export const pageOf = (item: () => z.ZodType) =>
+export const pageOf = (item: () => z.core.$ZodType) =>
   lazy(() =>
-    z.object({ data: z.array(item()), nextCursor: z.string().nullable() }).meta({ id: `${item().meta()?.id}Page` }),
+    documented(z.object({ data: z.array(item()), nextCursor: z.nullable(z.string()) }), {
+      id: `${z.globalRegistry.get(item())?.id}Page`,
+    }),
   );
 
 /**

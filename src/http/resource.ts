@@ -1,8 +1,8 @@
-import type * as z from 'zod';
+import type * as z from 'zod/mini';
 import type { ErrorCode } from '../errors.ts';
 
 /** Created on first use: see `lazy`. */
-export type Schema = () => z.ZodType;
+export type Schema = () => z.core.$ZodType;
 
 /** The problem of a write that violates a database constraint: 409, or 422 for a missing parent. */
 export type Constraint = {

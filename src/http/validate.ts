@@ -1,25 +1,25 @@
 import { zValidator } from '@hono/zod-validator';
 import type { Input, MiddlewareHandler } from 'hono';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { AppError, type FieldError } from '../errors.ts';
 import { id } from '../fields.ts';
 import type { Ctx, Env } from './context.ts';
 import { notFound } from './problem.ts';
 
 type Target = 'json' | 'query' | 'param';
-type Validated<T extends Target, S extends z.ZodType> = Input & {
+type Validated<T extends Target, S extends z.core.$ZodType> = Input & {
   in: { [K in T]: z.input<S> };
   out: { [K in T]: z.output<S> };
 };
 
 /** A part of the request that a route takes, for the OpenAPI document. */
-export type Taken = { target: Target; schema: () => z.ZodType };
+export type Taken = { target: Target; schema: () => z.core.$ZodType };
 
 /**
  * Validates a part of the request with zValidator, created with its schema on first use. Throws AppError
  * `validation-failed` with all errors, `unsupported-media-type`, or `not-found` for a path parameter.
  */
-export function validate<T extends Target, S extends z.ZodType>(target: T, schema: () => S) {
+export function validate<T extends Target, S extends z.core.$ZodType>(target: T, schema: () => S) {
   let validator: MiddlewareHandler | undefined;
   const middleware: MiddlewareHandler<Env, string, Validated<T, S>> = async (c, next) => {
     if (target === 'json') await mustBeJson(c);

@@ -1,20 +1,27 @@
-import * as z from 'zod';
-import { email, id, json, lazy, type Of, time } from '../fields.ts';
+import * as z from 'zod/mini';
+import { documented, email, id, json, lazy, type Of, time } from '../fields.ts';
 import { pageQuery } from '../http/page.ts';
 import { eventName } from '../outbox/event-name.ts';
 
-const ofUser = () => id('must be the id of a user').optional();
+const ofUser = () => z.optional(id('must be the id of a user'));
 
 /** What POST takes: the recipient, a user or an address, and what is sent. */
 export const NotificationInput = lazy(() =>
-  z
-    .strictObject({ userId: ofUser(), email: email().optional(), type: eventName(), data: json(65_536) })
-    .refine(({ userId, email }) => (userId === undefined) !== (email === undefined), 'must have either userId or email')
-    .meta({
+  documented(
+    z
+      .strictObject({ userId: ofUser(), email: z.optional(email()), type: eventName(), data: json(65_536) })
+      .check(
+        z.refine(
+          ({ userId, email }) => (userId === undefined) !== (email === undefined),
+          'must have either userId or email',
+        ),
+      ),
+    {
       id: 'NotificationInput',
       oneOf: [{ required: ['userId'] }, { required: ['email'] }],
       examples: [{ email: 'ada@example.com', type: 'invoice.paid', data: { invoice: 'INV-7', amount: 1200 } }],
-    }),
+    },
+  ),
 );
 
 const STATUSES = ['pending', 'sent', 'dead', 'canceled'] as const;
@@ -23,10 +30,10 @@ const oneOf = <T extends readonly string[]>(values: T) => z.enum(values, `must b
 
 /** What a list can be filtered by. */
 export const NotificationQuery = lazy(() =>
-  pageQuery().extend({
-    status: oneOf(STATUSES).optional(),
+  z.extend(pageQuery(), {
+    status: z.optional(oneOf(STATUSES)),
     userId: ofUser(),
-    channel: oneOf(CHANNELS).optional(),
+    channel: z.optional(oneOf(CHANNELS)),
   }),
 );
 
@@ -46,21 +53,22 @@ const example = {
 
 /** What the API shows. */
 export const NotificationView = lazy(() =>
-  z
-    .object({
+  documented(
+    z.object({
       id: z.uuid(),
       type: z.string(),
       channel: z.enum(CHANNELS),
       status: z.enum(STATUSES),
-      userId: z.uuid().nullable(),
-      endpointId: z.uuid().nullable(),
+      userId: z.nullable(z.uuid()),
+      endpointId: z.nullable(z.uuid()),
       attempts: z.int(),
-      dueAt: time().nullable(),
-      sentAt: time().nullable(),
-      lastError: z.string().nullable(),
+      dueAt: z.nullable(time()),
+      sentAt: z.nullable(time()),
+      lastError: z.nullable(z.string()),
       createdAt: time(),
-    })
-    .meta({ id: 'Notification', examples: [example] }),
+    }),
+    { id: 'Notification', examples: [example] },
+  ),
 );
 export type Notification = Of<typeof NotificationView>;
 
@@ -69,11 +77,12 @@ export const NotificationWithAttempts = lazy(() => {
   const attempt = z.object({
     at: time(),
     durationMs: z.int(),
-    status: z.int().nullable(),
-    error: z.string().nullable(),
+    status: z.nullable(z.int()),
+    error: z.nullable(z.string()),
   });
   const attemptLog = [{ at: example.createdAt, durationMs: 41, status: 503, error: 'HTTP 503' }];
-  return NotificationView()
-    .extend({ attemptLog: z.array(attempt) })
-    .meta({ id: 'NotificationWithAttempts', examples: [{ ...example, attempts: 1, attemptLog }] });
+  return documented(z.extend(NotificationView(), { attemptLog: z.array(attempt) }), {
+    id: 'NotificationWithAttempts',
+    examples: [{ ...example, attempts: 1, attemptLog }],
+  });
 });

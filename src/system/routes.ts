@@ -1,7 +1,7 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import type { SecretBox } from '../deps.ts';
 import { AppError } from '../errors.ts';
-import { lazy } from '../fields.ts';
+import { documented, lazy } from '../fields.ts';
 import { abortable } from '../http/abortable.ts';
 import { html, json, setHeader } from '../http/answer.ts';
 import { router } from '../http/context.ts';
@@ -42,7 +42,7 @@ const problem = operation.open({
   problems: ['not-found', 'unavailable'],
 });
 
-const ProblemName = lazy(() => z.object({ name: z.string().meta({ examples: ['not-found'] }) }));
+const ProblemName = lazy(() => z.object({ name: documented(z.string(), { examples: ['not-found'] }) }));
 
 export const systemRoutes = router()
   .get('/health', health, (c) => json(c, { status: 'ok' as const }, 200))

@@ -1,14 +1,13 @@
-import { email } from '../fields.ts';
 import { empty } from '../http/answer.ts';
 import { router } from '../http/context.ts';
 import { created, newRow } from '../http/created.ts';
 import { conditional, withEtag, writeOf } from '../http/etag.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
 import { operation } from '../http/operation.ts';
-import { pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
+import { pageOfQuery, pageResponse } from '../http/page.ts';
 import type { Resource } from '../http/resource.ts';
 import { byId, validate } from '../http/validate.ts';
-import { UserInput, UserView } from './schema.ts';
+import { UserInput, UserQuery, UserView } from './schema.ts';
 import { createUser, findUser, listUsers, removeUser, updateUser } from './store.ts';
 
 const emailTaken = { code: 'email-taken', detail: 'Another user has this email address.' } as const;
@@ -33,16 +32,11 @@ const list = operation.list(users, {
 const create = operation.create(users, { description: 'Queues a welcome email and a `user.created` event.' });
 
 export const usersRoutes = router()
-  .get(
-    '/',
-    list,
-    validate('query', () => pageQuery().extend({ email: email().optional() })),
-    async (c) => {
-      const query = c.req.valid('query');
-      const page = { ...pageOfQuery(c, query), email: query.email };
-      return pageResponse(c, query, await listUsers(c.env.db, page, c.get('signal')));
-    },
-  )
+  .get('/', list, validate('query', UserQuery), async (c) => {
+    const query = c.req.valid('query');
+    const page = { ...pageOfQuery(c, query), email: query.email };
+    return pageResponse(c, query, await listUsers(c.env.db, page, c.get('signal')));
+  })
   .post('/', create, validate('json', UserInput), async (c) => {
     const input = c.req.valid('json');
     const user = newRow(c, input);

@@ -1,8 +1,9 @@
 import { type SQLWrapper, sql } from 'drizzle-orm';
 import { integer, pgTable, text as pgText, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { time } from '../db.ts';
-import { email, lazy, type Of, text } from '../fields.ts';
+import { documented, email, lazy, type Of, text } from '../fields.ts';
+import { pageQuery } from '../http/page.ts';
 import { view } from '../view.ts';
 
 /**
@@ -32,13 +33,16 @@ const example = { email: 'ada@example.com', name: 'Ada Lovelace' };
 
 /** What POST and PUT take. */
 export const UserInput = lazy(() =>
-  z.strictObject({ email: email(), name: text(1, 200) }).meta({ id: 'UserInput', examples: [example] }),
+  documented(z.strictObject({ email: email(), name: text(1, 200) }), { id: 'UserInput', examples: [example] }),
 );
 export type UserInput = Of<typeof UserInput>;
+
+/** What a list can be filtered by. */
+export const UserQuery = lazy(() => z.extend(pageQuery(), { email: z.optional(email()) }));
 
 /** What the API shows. */
 export const UserView = view('User', users, {
   example,
-  schemas: { email: () => z.string().meta({ format: 'email' }) },
+  schemas: { email: () => documented(z.string(), { format: 'email' }) },
 });
 export type User = NonNullable<typeof UserView.row>;

@@ -1,5 +1,5 @@
 import { v7 as uuidv7 } from 'uuid';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { AppError } from '../errors.ts';
 import { lazy } from '../fields.ts';
 import { empty } from '../http/answer.ts';

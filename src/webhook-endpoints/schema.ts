@@ -1,5 +1,5 @@
-import * as z from 'zod';
-import { lazy, type Of, text } from '../fields.ts';
+import * as z from 'zod/mini';
+import { documented, lazy, type Of, text } from '../fields.ts';
 import { eventName } from '../outbox/event-name.ts';
 import { webhookEndpoints } from '../outbox/schema.ts';
 import { view } from '../view.ts';
@@ -8,17 +8,19 @@ const example = { url: 'https://example.com/hooks', events: ['invoice.paid'], de
 
 /** What POST and PUT take. Whether the URL may be called depends on the configuration: see `refuseWebhookUrl`. */
 export const WebhookEndpointInput = lazy(() =>
-  z
-    .strictObject({
-      url: text(1, 2048).meta({ description: 'https, to a host on the public internet.' }),
-      events: z
-        .array(z.union([z.literal('*'), eventName()], 'must be an event type, such as invoice.paid, or *'))
-        .min(1, 'must name at least one event')
-        .max(50, 'must name at most 50 events')
-        .meta({ description: 'Event types, or * for all.' }),
-      description: text(0, 500).default(''),
-    })
-    .meta({ id: 'WebhookEndpointInput', examples: [example] }),
+  documented(
+    z.strictObject({
+      url: documented(text(1, 2048), { description: 'https, to a host on the public internet.' }),
+      events: documented(
+        z
+          .array(z.union([z.literal('*'), eventName()], 'must be an event type, such as invoice.paid, or *'))
+          .check(z.minLength(1, 'must name at least one event'), z.maxLength(50, 'must name at most 50 events')),
+        { description: 'Event types, or * for all.' },
+      ),
+      description: z._default(text(0, 500), ''),
+    }),
+    { id: 'WebhookEndpointInput', examples: [example] },
+  ),
 );
 export type WebhookEndpointInput = Of<typeof WebhookEndpointInput>;
 
@@ -31,11 +33,14 @@ export type WebhookEndpoint = NonNullable<typeof WebhookEndpointView.row>;
 
 /** With the secret, which only POST and rotation show. */
 export const WebhookEndpointWithSecret = lazy(() =>
-  WebhookEndpointView.schema()
-    .extend({ secret: z.string().meta({ description: 'The signing secret: whsec_ and base64. Shown once.' }) })
-    .meta({
+  documented(
+    z.extend(WebhookEndpointView.schema(), {
+      secret: documented(z.string(), { description: 'The signing secret: whsec_ and base64. Shown once.' }),
+    }),
+    {
       id: 'WebhookEndpointWithSecret',
       examples: [{ ...WebhookEndpointView.example, secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=' }],
-    }),
+    },
+  ),
 );
 export type WebhookEndpointWithSecret = WebhookEndpoint & { secret: string };

@@ -1,10 +1,10 @@
 // Every collection that the app declares, with bodies made from what it declares: a new resource inherits the tests.
 import assert from 'node:assert/strict';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { app } from '../../src/app.ts';
 import type { Db } from '../../src/db.ts';
 import { operationsOf } from '../../src/http/operation.ts';
-import type { Resource } from '../../src/http/resource.ts';
+import type { Resource, Schema } from '../../src/http/resource.ts';
 import { unique, uniqueEmail } from '../conformance/target.ts';
 import { apiOn } from './api.ts';
 import { rowsOf } from './notifications.ts';
@@ -33,8 +33,8 @@ export const collections: Collection[] = operations.flatMap(({ method, path, res
   return collectionOf(path.replace('/api/v1', ''), resource, input);
 });
 
-function collectionOf(path: string, resource: Resource, input: () => z.ZodType): Collection {
-  const { id, examples: [example] = [] } = input().meta() as { id: string; examples?: [Body] };
+function collectionOf(path: string, resource: Resource, input: Schema): Collection {
+  const { id, examples: [example] = [] } = z.globalRegistry.get(input()) as { id: string; examples?: [Body] };
   assert.ok(example, `${path} has no example`);
   const { $defs = {} } = z.toJSONSchema(input(), { io: 'input', unrepresentable: 'any' });
   const { properties = {} } = $defs[id] as { properties?: Record<string, Property> };

@@ -59,18 +59,24 @@ export const EDITS: Record<string, Edit[]> = {
     [`${BODY}"name":"Ada Lovelace"}'`, `${BODY}"type":"invoice.paid","data":{"invoice":"INV-7"}}'`],
   ],
   'src/notifications/schema.ts': [
-    ["const ofUser = () => id('must be the id of a user').optional();\n\n", ''],
+    ["const ofUser = () => z.optional(id('must be the id of a user'));\n\n", ''],
     ['the recipient, a user or an address, and', 'the address, and'],
-    ['userId: ofUser(), email: email().optional(), type', 'email: email(), type'],
+    ['userId: ofUser(), email: z.optional(email()), type', 'email: email(), type'],
     [
-      "    .refine(({ userId, email }) => (userId === undefined) !== (email === undefined), 'must have either userId or email')\n",
+      `
+      .check(
+        z.refine(
+          ({ userId, email }) => (userId === undefined) !== (email === undefined),
+          'must have either userId or email',
+        ),
+      )`,
       '',
     ],
     ["      oneOf: [{ required: ['userId'] }, { required: ['email'] }],\n", ''],
     ['    userId: ofUser(),\n', ''],
     ['  userId: null,\n', ''],
-    ['      userId: z.uuid().nullable(),\n', ''],
-    ['import { email, id, json,', 'import { email, json,'],
+    ['      userId: z.nullable(z.uuid()),\n', ''],
+    ['import { documented, email, id, json,', 'import { documented, email, json,'],
   ],
   'src/notifications/routes.ts': [
     ['Filter by status, user and channel.', 'Filter by status and channel.'],

@@ -89,6 +89,11 @@ const column = (name: string, more = false) =>
   snakeCase(name) === name ? '' : `'${snakeCase(name)}'${more ? ', ' : ''}`;
 const quoted = (values: string[]) => values.map((value) => `'${value}'`).join(', ');
 
+function inputOf(field: Field): string {
+  const input = KINDS[field.kind].input(field);
+  return field.optional ? `z._default(z.nullable(${input}), null)` : input;
+}
+
 function schemaFile({ names, fields }: Declaration): string {
   const { camels, pascal, table, words } = names;
   const kinds = fields.map((field) => KINDS[field.kind]);
@@ -112,9 +117,9 @@ function schemaFile({ names, fields }: Declaration): string {
   const example = fields.map((field) => `${field.name}: ${JSON.stringify(exampleOf(field))}`);
   return lines([
     `import { ${pg.join(', ')} } from 'drizzle-orm/pg-core';`,
-    "import * as z from 'zod';",
+    "import * as z from 'zod/mini';",
     "import { time } from '../db.ts';",
-    `import { ${uniqueOf(['lazy', 'type Of', ...kinds.flatMap((kind) => kind.fields)]).join(', ')} } from '../fields.ts';`,
+    `import { ${uniqueOf(['documented', 'lazy', 'type Of', ...kinds.flatMap((kind) => kind.fields)]).join(', ')} } from '../fields.ts';`,
     ...parents,
     "import { view } from '../view.ts';",
     '',
@@ -129,11 +134,9 @@ function schemaFile({ names, fields }: Declaration): string {
     `const example = { ${example.join(', ')} };`,
     '',
     '/** What POST and PUT take. */',
-    `export const ${pascal}Input = lazy(() => z.strictObject({`,
-    ...fields.map(
-      (field, i) => `  ${field.name}: ${kinds[i]?.input(field)}${field.optional ? '.nullable().default(null)' : ''},`,
-    ),
-    `}).meta({ id: '${pascal}Input', examples: [example] }));`,
+    `export const ${pascal}Input = lazy(() => documented(z.strictObject({`,
+    ...fields.map((field) => `  ${field.name}: ${inputOf(field)},`),
+    `}), { id: '${pascal}Input', examples: [example] }));`,
     `export type ${pascal}Input = Of<typeof ${pascal}Input>;`,
     '',
     `/** A ${words} as the API shows it. */`,

@@ -1,7 +1,7 @@
 import { integer, pgTable, text as pgText, uuid } from 'drizzle-orm/pg-core';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { time } from '../db.ts';
-import { lazy, text } from '../fields.ts';
+import { documented, lazy, text } from '../fields.ts';
 import { view } from '../view.ts';
 
 export const teams = pgTable('teams', {
@@ -16,7 +16,7 @@ const example = { name: 'Analytical engines' };
 
 /** What POST takes. */
 export const TeamInput = lazy(() =>
-  z.strictObject({ name: text(1, 200) }).meta({ id: 'TeamInput', examples: [example] }),
+  documented(z.strictObject({ name: text(1, 200) }), { id: 'TeamInput', examples: [example] }),
 );
 
 /** What the API shows. */
