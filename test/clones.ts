@@ -1,6 +1,6 @@
 // npm run test:clones: the whole suite in two clones, one with resources that npm run new made, one without the example.
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { installTestDependencies } from './install.ts';
@@ -16,6 +16,8 @@ installTestDependencies();
 const asked = process.argv.slice(2);
 for (const name of asked.length > 0 ? asked : Object.keys(CLONES)) {
   const directory = mkdtempSync(join(tmpdir(), `keelson-${name}-`));
+  // For Postgres, which does not run as root.
+  chmodSync(directory, 0o755);
   const tree = join(directory, 'clone');
   const run = (command: string, ...args: string[]) => {
     console.log(`\n# ${name}: ${command} ${args.join(' ')}`);

@@ -7,7 +7,7 @@ import { EVERY_KIND, treeWithTests } from '../support/clones.ts';
 
 const team = { name: namesOf('team'), table: 'teams' };
 const parse = (...words: string[]) =>
-  parseDeclaration(words, undefined, (name) => (name === 'team' ? team : undefined));
+  parseDeclaration(words, undefined, { tables: ['messages'], find: (name) => (name === 'team' ? team : undefined) });
 
 describe('npm run new', () => {
   test('understands every kind of field, optional, unique, and references', () => {
@@ -38,6 +38,8 @@ describe('npm run new', () => {
     [['../team', 'name:text'], /lower-case words/],
     [['class', 'name:text'], /class is a reserved word/],
     [['x'.repeat(31), 'name:text'], /longer than 30/],
+    [['message', 'text:text'], /messages is the name of a table/],
+    [['recipient', 'name:text'], /recipients is the name of a table or a CTE/],
     [['person'], /at least one field/],
     [['person', 'name'], /a type is one of/],
     [['person', 'name:string'], /a type is one of/],

@@ -63,6 +63,20 @@ const RESERVED = new Set(
   ),
 );
 
+/** CTEs of the statements that change a resource: one hides a table of its name. */
+const CTES = [
+  'reserved',
+  'reservation',
+  'locked',
+  'target',
+  'matching',
+  'changed',
+  'recipients',
+  'message',
+  'notification',
+  'queued',
+];
+
 export const namesOf = (name: string, plural = `${name}s`): Names => {
   const camel = camelCase(name);
   const camels = camelCase(plural);
@@ -78,14 +92,14 @@ export const namesOf = (name: string, plural = `${name}s`): Names => {
   };
 };
 
-/**
- * Reads the command line. `find` tells which resources there are, by their singular names. Throws DeclarationError with
- * everything that is wrong.
- */
+/** What is there already. */
+type Existing = { tables: readonly string[]; find(resource: string): Parent | undefined };
+
+/** Parses the command line. Throws DeclarationError with everything that is wrong. */
 export function parseDeclaration(
   [name = '', ...fields]: string[],
   plural: string | undefined,
-  find: (name: string) => Parent | undefined,
+  { tables, find }: Existing,
 ): Declaration {
   const wrong: string[] = [];
   const complain = (what: string) => void wrong.push(what);
@@ -96,6 +110,7 @@ export function parseDeclaration(
   }
   const names = namesOf(name, plural);
   for (const each of new Set([names.camel, names.camels])) if (isReserved(each)) complain(`${each} is a reserved word`);
+  if ([...tables, ...CTES].includes(names.table)) complain(`${names.table} is the name of a table or a CTE`);
   if (fields.length === 0) complain('name at least one field, such as name:text');
 
   const parsed = fields.flatMap((field) => parseField(field, find, complain));

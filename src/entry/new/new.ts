@@ -19,12 +19,20 @@ try {
   const { values, positionals } = parseArgs({ options: { plural: { type: 'string' } }, allowPositionals: true });
   if (positionals.length === 0) throw new DeclarationError(USAGE);
   const parents = parentsIn(ROOT);
-  create(parseDeclaration(positionals, values.plural, (name) => parents.get(name)));
+  const existing = { tables: tablesIn(ROOT), find: (name: string) => parents.get(name) };
+  create(parseDeclaration(positionals, values.plural, existing));
 } catch (error) {
   if (!(error instanceof DeclarationError) && !(error as Error & { code?: string }).code?.startsWith('ERR_PARSE_ARGS'))
     throw error;
   process.stderr.write(`${(error as Error).message}\n`);
   process.exitCode = 1;
+}
+
+/** The tables of all folders, those of the outbox among them. */
+function tablesIn(root: string): string[] {
+  return globSync('src/*/schema.ts', { cwd: root }).flatMap((path) =>
+    Array.from(readFileSync(join(root, path), 'utf8').matchAll(/pgTable\(\s*'(\w+)'/g), (found) => found[1] as string),
+  );
 }
 
 /** The resources that a reference can name, by their singular names: those with a view of a table of their own. */
