@@ -170,7 +170,7 @@ function schemaOf(schema: z.core.$ZodType, io: 'input' | 'output', schemas: Json
 function within(part: unknown): unknown {
   return JSON.parse(JSON.stringify(part).replaceAll('"#/$defs/', '"#/components/schemas/'), (_, value) => {
     const [first, second] = value?.anyOf ?? [];
-    const isNullable = typeof first?.type === 'string' && second?.type === 'null';
+    const isNullable = typeof first?.type === 'string' && !first.enum && second?.type === 'null';
     return isNullable ? { ...first, type: [first.type, 'null'] } : value;
   });
 }

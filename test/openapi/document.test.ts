@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import * as z from 'zod/mini';
 import { app } from '../../src/app.ts';
+import { documentOf } from '../../src/docs/document.ts';
+import { operation } from '../../src/http/operation.ts';
 import { problems } from '../../src/http/problem.ts';
 import { testDeps } from '../support/deps.ts';
 import { describedBy } from '../support/described.ts';
@@ -85,5 +88,20 @@ describe('the description', () => {
     const event = { type: 'webhook.test', timestamp: '2026-11-22T10:00:00.000Z', data };
     assert.ok(description.accepts(schema, event));
     assert.ok(!description.accepts(schema, { ...event, data: {} }));
+  });
+
+  test('accepts null where a value may be null, an enum included', () => {
+    const schema = () => z.object({ plan: z.nullable(z.enum(['free', 'pro'])), note: z.nullable(z.string()) });
+    const answers = { 200: { description: 'Some', schema } };
+    const handler = operation.open({ operationId: 'getSome', summary: '', description: '', answers, problems: [] });
+    const own = documentOf([{ method: 'GET', path: '/some', handler }]) as typeof document;
+    const accepted = own.paths['/some'].get.responses[200].content['application/json'].schema;
+    for (const value of [
+      { plan: null, note: null },
+      { plan: 'pro', note: 'x' },
+    ]) {
+      assert.ok(description.accepts(accepted, value), JSON.stringify(value));
+    }
+    assert.ok(!description.accepts(accepted, { plan: 'other', note: null }));
   });
 });
