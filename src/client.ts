@@ -72,7 +72,11 @@ export function createClient(baseUrl: string, { token, retries = 3, fetch = glob
 /** The operations of a resource, and one for each path below `/:id`. */
 function resource(routes: Routes) {
   const at = (path: string) => routes[path] as Routes;
-  const one = (id: string) => ({ param: { id } });
+  const one = (id: string) => {
+    // An empty segment would be another path.
+    if (typeof id !== 'string' || id === '') throw new TypeError('an id is needed');
+    return { param: { id } };
+  };
   const operations = {
     ...listing((query, options) => body(routes.$get({ query }, having({}, options)))),
     create: (json: unknown, options: CreateOptions = {}) =>
@@ -85,15 +89,21 @@ function resource(routes: Routes) {
   };
   const action =
     (name: string) =>
-    (id: string, options: CreateOptions = {}) =>
-      body((at(':id')[kebabCase(name)] as Routes).$post(one(id), having(keyOf(options), options)));
+    (id: string, options: CreateOptions & { body?: unknown } = {}) => {
+      const { body: json } = options;
+      const request = { ...one(id), ...(json !== undefined && { json }) };
+      return body((at(':id')[kebabCase(name)] as Routes).$post(request, having(keyOf(options), options)));
+    };
   return named((name) => operations[name as keyof typeof operations] ?? action(name));
 }
 
-/** An object whose members are created on access. It has no `then`, because it is not a promise. */
+/** Members that others look for in any object: `await`, JSON.stringify, loggers and assertions. */
+const NOT_OURS = ['then', 'toJSON', 'inspect', 'asymmetricMatch', 'constructor', 'prototype', 'nodeType'];
+
+/** An object whose members are created on access. */
 function named(member: (name: string) => unknown): unknown {
   const get = (_: object, name: string | symbol) =>
-    typeof name === 'symbol' || name === 'then' ? undefined : member(name);
+    typeof name === 'symbol' || NOT_OURS.includes(name) ? undefined : member(name);
   return new Proxy({}, { get });
 }
 
@@ -131,7 +141,9 @@ type Removed<I> = I extends { $delete: unknown }
   : unknown;
 type Actions<I> = {
   [K in keyof I & string as K extends `$${string}` ? never : CamelCase<K>]: I[K] extends { $post: infer F }
-    ? (id: string, options?: CreateOptions) => Promise<Shown<F>>
+    ? [Json<F>] extends [never]
+      ? (id: string, options?: CreateOptions) => Promise<Shown<F>>
+      : (id: string, options: CreateOptions & { body: Json<F> }) => Promise<Shown<F>>
     : never;
 };
 

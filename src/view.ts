@@ -43,10 +43,17 @@ export function view<T extends PgTable, K extends keyof T['$inferSelect'] & stri
     keys,
     example: whole,
     schema: lazy(() =>
-      documented(z.object(Object.fromEntries(pairs.map(([key, each]) => [key, schemas[key]?.() ?? schemaOf(each)]))), {
-        id: name,
-        examples: [whole],
-      }),
+      documented(
+        z.object(
+          Object.fromEntries(
+            pairs.map(([key, each]) => [key, (Object.hasOwn(schemas, key) && schemas[key]?.()) || schemaOf(each)]),
+          ),
+        ),
+        {
+          id: name,
+          examples: [whole],
+        },
+      ),
     ),
     columns: (alias) =>
       sql.join(

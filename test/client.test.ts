@@ -225,6 +225,17 @@ describe('the typed client', () => {
     assert.equal(never.seen.length, 1);
   });
 
+  test('looking at a client, or giving no id, sends nothing', async (t) => {
+    const lossy = await behind(() => 'pass');
+    t.after(lossy.close);
+    const { webhookEndpoints } = lossy;
+    JSON.stringify({ webhookEndpoints });
+    await Promise.resolve(webhookEndpoints);
+    assert.throws(() => webhookEndpoints.get(''), TypeError);
+    assert.throws(() => webhookEndpoints.rotateSecret(''), TypeError);
+    assert.equal(lossy.seen.length, 0);
+  });
+
   test('a call is given up when its signal says so, between attempts too', async (t) => {
     const lossy = await behind(() => 'drop', { retries: 1000 });
     t.after(lossy.close);

@@ -4,11 +4,11 @@ import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { installTestDependencies } from './install.ts';
-import { EVERY_KIND } from './support/clones.ts';
+import { everyKind } from './support/clones.ts';
 
 const root = join(import.meta.dirname, '..');
 const CLONES: Record<string, string[][]> = {
-  new: EVERY_KIND.map((words) => ['run', 'new', '--', ...words]),
+  new: everyKind('first').map((words) => ['run', 'new', '--', ...words]),
   eject: [['run', 'eject-example']],
 };
 

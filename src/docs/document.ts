@@ -162,7 +162,12 @@ function examplesOf(operations: Declared[], resources: Resource[]): object {
 function schemaOf(schema: z.core.$ZodType, io: 'input' | 'output', schemas: Json): object {
   const options = { io, override: plain, unrepresentable: 'any' } as const;
   const { $schema: _, $defs = {}, ...whole } = z.toJSONSchema(schema, options) as Json;
-  for (const [name, part] of Object.entries($defs as Json)) schemas[name] = within(part);
+  for (const [name, part] of Object.entries($defs as Json)) {
+    const schema = within(part);
+    const known = schemas[name] ?? schema;
+    if (JSON.stringify(known) !== JSON.stringify(schema)) throw new Error(`two schemas have the id ${name}`);
+    schemas[name] = schema;
+  }
   return within(whole) as object;
 }
 

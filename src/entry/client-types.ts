@@ -116,8 +116,9 @@ function methodsOf(document: OpenApiDocument, { path, method, operation }: Found
   if (isOne && method === 'get') return [`get(id: string, ${options}): ${promise}`];
   if (isOne && method === 'put' && body) return [`replace(id: string, ${body}, ${options}): ${promise}`];
   if (isOne && method === 'delete') return [`remove(id: string, ${options}): ${promise}`];
-  if (id?.startsWith('{') && action && more.length === 0 && method === 'post' && !body) {
-    return [`${camelCase(action)}(id: string, ${options}): ${promise}`];
+  if (id?.startsWith('{') && action && more.length === 0 && method === 'post') {
+    const withBody = `options: ${optionsOf(document, operation)} & { ${body} }`;
+    return [`${camelCase(action)}(id: string, ${body ? withBody : options}): ${promise}`];
   }
   throw new Error(`the client has no method for ${method.toUpperCase()} ${path}`);
 }

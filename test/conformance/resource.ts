@@ -10,7 +10,7 @@ type Resource<T extends object> = {
   path: string;
   /** May create what it refers to. */
   make: (call: Call) => T | Promise<T>;
-  change: (body: T) => T;
+  change: (body: T, call: Call) => T | Promise<T>;
 };
 
 /** What a client may rely on of every collection alike. */
@@ -23,9 +23,9 @@ export function resource<T extends object>(target: () => Target, { path: list, m
   }
 
   describe(list, () => {
-    const call = caller(target);
-
+    // A caller for each test: what it refers to counts against its rate limit, too.
     test('one is created, read, replaced and deleted', async () => {
+      const call = caller(target);
       const body = await make(call);
       const made = await call('POST', list, { body });
       assert.equal(made.status, 201, made.text);
@@ -43,7 +43,7 @@ export function resource<T extends object>(target: () => Target, { path: list, m
       assert.deepEqual(read.json, shown);
       assert.equal(read.headers.get('etag'), '"1"');
 
-      const changed = change(body);
+      const changed = await change(body, call);
       const replaced = await call('PUT', `${list}/${id}`, { body: changed });
       assert.equal(replaced.status, 200, replaced.text);
       const { updatedAt } = replaced.json;
@@ -59,6 +59,7 @@ export function resource<T extends object>(target: () => Target, { path: list, m
     });
 
     test('pages follow each other to the end, in order of creation, each item once', async () => {
+      const call = caller(target);
       const mine: string[] = [];
       for (let i = 0; i < 5; i++) mine.push((await created(call)).id);
       const seen: string[] = [];
@@ -85,6 +86,7 @@ export function resource<T extends object>(target: () => Target, { path: list, m
     });
 
     test('a cursor that was tampered with, or belongs to another list, is refused', async () => {
+      const call = caller(target);
       for (let i = 0; i < 3; i++) await created(call);
       const { nextCursor } = (await call('GET', `${list}?limit=1`)).json;
       for (let i = 0; i < nextCursor.length; i += 5) {
@@ -102,6 +104,7 @@ export function resource<T extends object>(target: () => Target, { path: list, m
     });
 
     test('If-None-Match spares an unchanged body, and If-Match refuses a lost update', async () => {
+      const call = caller(target);
       const { id, body } = await created(call);
       const path = `${list}/${id}`;
       for (const tag of ['"1"', 'W/"1"', '*', '"7", "1"']) {
@@ -112,7 +115,8 @@ export function resource<T extends object>(target: () => Target, { path: list, m
       }
       assert.equal((await call('GET', path, { headers: { 'If-None-Match': '"2"' } })).status, 200);
 
-      const put = (tag: string, to = path) => call('PUT', to, { body: change(body), headers: { 'If-Match': tag } });
+      const changed = await change(body, call);
+      const put = (tag: string, to = path) => call('PUT', to, { body: changed, headers: { 'If-Match': tag } });
       assert.equal((await put('"1"')).status, 200);
       assertProblem(await put('"1"'), 412, 'precondition-failed');
       assertProblem(await put('W/"2"'), 412, 'precondition-failed');
@@ -126,6 +130,7 @@ export function resource<T extends object>(target: () => Target, { path: list, m
     });
 
     test('a repeated POST under one Idempotency-Key has one effect and the same answer', async () => {
+      const call = caller(target);
       const body = await make(call);
       const key = `"${unique()}"`;
       const post = (headers: Record<string, string>, of: unknown = body) => call('POST', list, { body: of, headers });
@@ -140,7 +145,7 @@ export function resource<T extends object>(target: () => Target, { path: list, m
         assert.equal(again.headers.get('location'), first.headers.get('location'));
         assert.equal(again.headers.get('etag'), first.headers.get('etag'));
       }
-      assertProblem(await post({ 'Idempotency-Key': key }, change(body)), 422, 'idempotency-key-reused');
+      assertProblem(await post({ 'Idempotency-Key': key }, await change(body, call)), 422, 'idempotency-key-reused');
       const stranger = caller(target);
       const theirs = await stranger('POST', list, { body: await make(stranger), headers: { 'Idempotency-Key': key } });
       assert.equal(theirs.status, 201);
@@ -150,6 +155,7 @@ export function resource<T extends object>(target: () => Target, { path: list, m
     });
 
     test('a refused request leaves no claim on its key', async () => {
+      const call = caller(target);
       const headers = { 'Idempotency-Key': unique() };
       const refused = await call('POST', list, { body: { ...(await make(call)), unknown: 1 }, headers });
       assertProblem(refused, 422, 'validation-failed');

@@ -13,7 +13,11 @@ export function conformance(target: () => Target): void {
   for (const { path, make, change } of collections) {
     const list = `/api/v1${path}`;
     const post = (call: Call) => (to: string, body: object) => call('POST', `/api/v1${to}`, { body });
-    resource(target, { path: list, make: (call) => make(post(call)), change });
+    resource(target, {
+      path: list,
+      make: (call) => make(post(call)),
+      change: (body, call) => change(body, post(call)),
+    });
   }
   users(target);
   errors(target);

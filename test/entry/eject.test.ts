@@ -31,3 +31,12 @@ test('npm run eject-example changes nothing where a text that it replaces was ch
   assert.match(stderr, /^Nothing was changed\.[^\n]*\nsrc\/entry\/welcome\.ts: "'Create a user:'" is there 0 times$/m);
   assert.match(readFileSync(join(tree, 'src/app.ts'), 'utf8'), /usersRoutes/);
 });
+
+test('npm run eject-example changes nothing where another resource refers to users, and says which', (t) => {
+  const { tree, attempt, run } = treeWithTests(t);
+  run('new', 'team', 'owner:user.id');
+  const { status, stderr } = attempt('eject-example');
+  assert.equal(status, 1);
+  assert.match(stderr, /^Nothing was changed\.[^\n]*\nsrc\/teams\/schema\.ts imports from users\/$/m);
+  assert.match(readFileSync(join(tree, 'src/app.ts'), 'utf8'), /usersRoutes/);
+});

@@ -3,11 +3,17 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { namesOf, parseDeclaration } from '../../src/entry/new/declaration.ts';
-import { EVERY_KIND, treeWithTests } from '../support/clones.ts';
+import { everyKind, treeWithTests } from '../support/clones.ts';
 
 const team = { name: namesOf('team'), table: 'teams' };
 const parse = (...words: string[]) =>
-  parseDeclaration(words, undefined, { tables: ['messages'], find: (name) => (name === 'team' ? team : undefined) });
+  parseDeclaration(words, undefined, {
+    folders: ['notifications'],
+    tables: ['messages'],
+    scopes: ['webhooks:read'],
+    schemas: ['Problem', 'TeamPage'],
+    find: (name) => (name === 'team' ? team : undefined),
+  });
 
 describe('npm run new', () => {
   test('understands every kind of field, optional, unique, and references', () => {
@@ -40,6 +46,16 @@ describe('npm run new', () => {
     [['x'.repeat(31), 'name:text'], /longer than 30/],
     [['message', 'text:text'], /messages is the name of a table/],
     [['recipient', 'name:text'], /recipients is the name of a table or a CTE/],
+    [['notification', 'name:text'], /notifications is there already/],
+    [['webhook', 'name:text'], /the scopes of webhooks are those of another/],
+    [['problem', 'name:text'], /a name that the code/],
+    [['team-page', 'name:text'], /TeamPage is a schema/],
+    [['reservation', 'name:text'], /a name that the code/],
+    [['area-51', 'name:text'], /lower-case words/],
+    [['person', 'constructor:text'], /constructor is a reserved word/],
+    [['person', 'secret:text'], /secret is a reserved word/],
+    [['person', 'home:.id'], /there is no resource/],
+    [['customer-support-organization', `${'x'.repeat(28)}:text:unique`], /Postgres would cut/],
     [['person'], /at least one field/],
     [['person', 'name'], /a type is one of/],
     [['person', 'name:string'], /a type is one of/],
@@ -64,18 +80,19 @@ describe('npm run new', () => {
 
   test('writes a resource with every kind of field, whose checks and tests pass, and none where one is already', (t) => {
     const { tree, attempt, run } = treeWithTests(t);
-    for (const command of EVERY_KIND) assert.match(run('new', ...command), /^Created src\//m);
+    for (const command of everyKind('trial')) assert.match(run('new', ...command), /^Created src\//m);
     run('check');
-    const tests = ['teams/teams', 'sales-people/sales-people', 'house', 'openapi/document', 'conformance/node'];
+    const made = ['teams', 'people', 'memberships', 'tags', 'vaults'].map((name) => `trial-${name}/trial-${name}`);
+    const tests = [...made, 'house', 'openapi/document', 'conformance/node'];
     const stdout = run('test', ...tests.map((name) => `test/${name}.test.ts`));
     // From the generated tests, and from the suite that a resource inherits.
-    assert.match(stdout, /✔ a team is created with its event, found, listed, replaced and deleted/);
-    assert.match(stdout, /▶ \/api\/v1\/sales-people/);
+    assert.match(stdout, /✔ a trial team is created with its event, found, listed, replaced and deleted/);
+    assert.match(stdout, /▶ \/api\/v1\/trial-people/);
 
     const before = readFileSync(join(tree, 'src/app.ts'), 'utf8');
-    const again = attempt('new', 'team', 'name:text');
+    const again = attempt('new', 'trial-team', 'name:text');
     assert.equal(again.status, 1);
-    assert.match(again.stderr, /src\/teams and test\/teams is there already: nothing was written/);
+    assert.match(again.stderr, /^trial-teams is there already in src\/ or test\/$/m);
     assert.equal(readFileSync(join(tree, 'src/app.ts'), 'utf8'), before);
     const misspelled = attempt('new', 'thing', 'name:txt');
     assert.equal(misspelled.status, 1);

@@ -6,22 +6,21 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { freshTree } from './fresh-tree.ts';
 
-/** Two resources with fields of every kind, as `npm run new` takes them. */
-export const EVERY_KIND = [
-  ['team', 'name:text', 'slug:text:unique', 'size:integer', 'active:boolean?', 'plan:enum:free,pro', 'settings:json'],
-  [
-    ...['sales-person', '--plural', 'sales-people', 'team:team.id', 'mentor:team.id?', 'badge:integer:unique'],
-    ...[
-      'startsAt:timestamp',
-      'leftAt:timestamp?',
-      'ref:uuid?',
-      'token:uuid:unique',
-      'note:text?',
-      'extra:json?',
+/** Resources with fields of every kind, as `npm run new` takes them; some have nothing that can be changed freely. */
+export function everyKind(prefix: string): string[][] {
+  const [team, person] = [`${prefix}-team`, `${prefix}-person`];
+  return [
+    [team, 'name:text', 'slug:text:unique', 'size:integer', 'active:boolean?', 'plan:enum:free,pro', 'settings:json'],
+    [
+      ...[person, '--plural', `${prefix}-people`, `team:${team}.id`, `mentor:${team}.id?`, 'badge:integer:unique'],
+      ...['startsAt:timestamp', 'leftAt:timestamp?', 'ref:uuid?', 'token:uuid:unique', 'note:text?', 'extra:json?'],
       'rank:enum:a,b?',
     ],
-  ],
-];
+    [`${prefix}-membership`, `team:${team}.id`, `person:${person}.id`],
+    [`${prefix}-tag`, 'name:text:unique'],
+    [`${prefix}-vault`, `team:${team}.id:unique?`, 'title:text'],
+  ];
+}
 
 /** A copy of the project in which tests can run. */
 export function treeWithTests(t: TestContext) {

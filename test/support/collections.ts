@@ -20,8 +20,8 @@ export type Collection = {
   resource: Resource;
   /** A body as POST takes it, another with every call. Creates the parents that it needs. */
   make(post: Post): Promise<Body>;
-  /** The body with another value somewhere. */
-  change(body: Body): Body;
+  /** The body with another value somewhere; the same for the same body, if anything can be changed freely. */
+  change(body: Body, post: Post): Promise<Body>;
 };
 
 const operations = operationsOf(app.routes);
@@ -38,8 +38,8 @@ function collectionOf(path: string, resource: Resource, input: Schema): Collecti
   assert.ok(example, `${path} has no example`);
   const { $defs = {} } = z.toJSONSchema(input(), { io: 'input', unrepresentable: 'any' });
   const { properties = {} } = $defs[id] as { properties?: Record<string, Property> };
-  const constrained = Object.values(resource.constraints ?? {}).flatMap(({ pointer, parent }) =>
-    pointer ? { name: pointer.slice(2), parent } : [],
+  const constrained: { name: string; parent: string | undefined }[] = Object.values(resource.constraints ?? {}).flatMap(
+    ({ pointer, parent }) => (pointer ? { name: pointer.slice(2), parent } : []),
   );
   return {
     path,
@@ -50,18 +50,24 @@ function collectionOf(path: string, resource: Resource, input: Schema): Collecti
         if (property.format === 'email') body[name] = uniqueEmail();
       }
       for (const { name, parent } of constrained) {
+        // A reference that is unique has two constraints.
+        if (constrained.some((other) => other.name === name && other.parent && !parent)) continue;
         if (!parent) body[name] = uniqueValue(properties[name] as Property, example[name]);
         else if (example[name] !== null) body[name] = await newParent(parent, post);
       }
       return body;
     },
-    change(body) {
+    async change(body, post) {
+      const kept = constrained.map(({ name }) => name);
       for (const [name, property] of Object.entries(properties)) {
-        const isFree = !constrained.some((other) => other.name === name) && property.format !== 'email';
+        const isFree = !kept.includes(name) && property.format !== 'email';
         const other = isFree ? otherValue(property, body[name]) : undefined;
         if (other !== undefined) return { ...body, [name]: other };
       }
-      throw new Error(`${path} has nothing that can be changed`);
+      const [{ name, parent } = {}] = constrained;
+      assert.ok(name, `${path} has nothing that can be changed`);
+      const other = parent ? await newParent(parent, post) : uniqueValue(properties[name] as Property, example[name]);
+      return { ...body, [name]: other };
     },
   };
 }
@@ -96,7 +102,7 @@ function otherValue(property: Property, value: unknown): unknown {
     case 'boolean':
       return !value;
     default:
-      return undefined;
+      return value === null || value === undefined ? undefined : { other: unique() };
   }
 }
 
@@ -114,7 +120,8 @@ export function collectionOn(db: Db, path: string) {
     return answer;
   };
   const parentOf = (member: string) => {
-    const { parent } = Object.values(resource.constraints ?? {}).find(({ pointer }) => pointer === `#/${member}`) ?? {};
+    const { parent } =
+      Object.values(resource.constraints ?? {}).find((each) => each.parent && each.pointer === `#/${member}`) ?? {};
     assert.ok(parent, `${member} is no reference`);
     return parent;
   };
@@ -130,7 +137,7 @@ export function collectionOn(db: Db, path: string) {
       assert.deepEqual(made, { ...made, ...body });
       const listed = await call('GET', `${path}?limit=100`);
       assert.ok(listed.json.data.some((each: { id: string }) => each.id === id));
-      const other = change(body);
+      const other = await change(body, post);
       const changed = await call('PUT', `${path}/${id}`, { body: other });
       assert.equal(changed.status, 200, JSON.stringify(changed.json));
       assert.deepEqual(changed.json, { ...made, ...other, version: 2, updatedAt: changed.json.updatedAt });

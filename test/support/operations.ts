@@ -49,11 +49,12 @@ export async function everyOperation(call: Call, database: string, around: Aroun
   await ask(`POST ${told}/{id}/cancel`, `${told}/${id}/cancel`);
   for (const { path, make, change } of collections) {
     const list = `/api/v1${path}`;
-    const body = await make((to, parent) => call('POST', `/api/v1${to}`, { body: parent }));
+    const post = (to: string, parent: object) => call('POST', `/api/v1${to}`, { body: parent });
+    const body = await make(post);
     const { id: made } = (await ask(`POST ${list}`, list, body, { 'Idempotency-Key': unique() })).json;
     await ask(`GET ${list}`, list);
     await ask(`GET ${list}/{id}`, `${list}/${made}`);
-    await ask(`PUT ${list}/{id}`, `${list}/${made}`, change(body), { 'If-Match': '"1"' });
+    await ask(`PUT ${list}/{id}`, `${list}/${made}`, await change(body, post), { 'If-Match': '"1"' });
     await ask(`DELETE ${list}/{id}`, `${list}/${made}`);
   }
   await userOperations(ask);

@@ -1,6 +1,6 @@
 // npm run eject-example: takes users, the example, out of the project.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DELETED, EDITS, LINES } from './edits.ts';
 
@@ -12,6 +12,11 @@ const written = new Map<string, string>();
 for (const [path, edits] of Object.entries(EDITS)) written.set(path, edited(path, edits));
 for (const [path, starts] of Object.entries(LINES)) written.set(path, without(path, starts));
 
+for (const path of globSync(['src/**/*.ts', 'test/**/*.ts'], { cwd: ROOT, exclude: ['**/node_modules/**'] })) {
+  const isDeleted = DELETED.some((each) => path === each || path.startsWith(`${each}/`));
+  if (!isDeleted && /\/users\/\w+\.ts'/.test(textOf(path))) problems.push(`${path} imports from users/`);
+}
+
 if (problems.length > 0) {
   process.stderr.write(
     `Nothing was changed. Do by hand what src/entry/eject/edits.ts has for these, and remove it there:\n${problems.join('\n')}\n`,
@@ -21,7 +26,10 @@ if (problems.length > 0) {
 for (const [path, text] of written) writeFileSync(join(ROOT, path), text);
 for (const path of DELETED) rmSync(join(ROOT, path), { recursive: true, force: true });
 run('biome', 'check', '--write', '--error-on-warnings');
-run('drizzle-kit', 'generate', '--name', 'eject_example');
+const migrations = migrationCount();
+const output = run('drizzle-kit', 'generate', '--name', 'eject_example');
+// It exits with 0 all the same.
+if (migrationCount() === migrations) fail(`${output}\ndrizzle-kit generated no migration`);
 run(process.execPath, 'test/install.ts');
 run(process.execPath, 'test/bench/report.ts');
 process.stdout.write(`
@@ -56,9 +64,18 @@ function without(path: string, starts: string[]): string {
   return lines.filter((line) => !starts.some((start) => line.startsWith(start))).join('\n');
 }
 
-function run(command: string, ...args: string[]): void {
+function migrationCount(): number {
+  return globSync('drizzle/*.sql', { cwd: ROOT }).length;
+}
+
+function run(command: string, ...args: string[]): string {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: ROOT, encoding: 'utf8' });
-  if (status === 0) return;
-  process.stderr.write(`${stdout}${stderr}${error ?? ''}\n${command} failed; the files are changed all the same\n`);
+  const output = `${stdout}${stderr}${error ?? ''}`;
+  if (status !== 0) fail(`${output}\n${command} failed`);
+  return output;
+}
+
+function fail(why: string): never {
+  process.stderr.write(`${why}; the files are changed all the same\n`);
   process.exit(1);
 }

@@ -40,7 +40,7 @@ export type Declaration = { names: Names; fields: Field[] };
 /** What is wrong with the command line, in words for whoever wrote it. */
 export class DeclarationError extends Error {}
 
-const NAME = /^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/;
+const NAME = /^[a-z][a-z0-9]*(?:-[a-z][a-z0-9]*)*$/;
 const FIELD = /^[a-z][a-zA-Z0-9]*$/;
 const VALUE = /^[a-z][a-z0-9_-]*$/;
 const KINDS: readonly string[] = ['text', 'integer', 'boolean', 'timestamp', 'uuid', 'json', 'enum'];
@@ -63,6 +63,12 @@ const RESERVED = new Set(
   ),
 );
 
+/** Names that a resource would take from the code around it: locals of its handlers, and types. */
+const TAKEN = new Set(
+  `c input row change created reservation query store event operation router validate secret
+  record error promise date map set object array string number boolean symbol function request response resource problem
+  headers page client item`.split(/\s+/),
+);
 /** CTEs of the statements that change a resource: one hides a table of its name. */
 const CTES = [
   'reserved',
@@ -92,14 +98,20 @@ export const namesOf = (name: string, plural = `${name}s`): Names => {
   };
 };
 
-/** What is there already. */
-type Existing = { tables: readonly string[]; find(resource: string): Parent | undefined };
+/** What is there already: `schemas` are ids in the document. */
+type Existing = {
+  folders: readonly string[];
+  tables: readonly string[];
+  scopes: readonly string[];
+  schemas: readonly string[];
+  find(resource: string): Parent | undefined;
+};
 
 /** Parses the command line. Throws DeclarationError with everything that is wrong. */
 export function parseDeclaration(
   [name = '', ...fields]: string[],
   plural: string | undefined,
-  { tables, find }: Existing,
+  { folders, tables, scopes, schemas, find }: Existing,
 ): Declaration {
   const wrong: string[] = [];
   const complain = (what: string) => void wrong.push(what);
@@ -109,17 +121,24 @@ export function parseDeclaration(
     else if (each.length > 30) complain(`${each} is longer than 30 characters`);
   }
   const names = namesOf(name, plural);
+  // Then its table, its scopes and its schemas are there, too.
+  if (folders.includes(names.path)) throw new DeclarationError(`${names.path} is there already in src/ or test/`);
   for (const each of new Set([names.camel, names.camels])) if (isReserved(each)) complain(`${each} is a reserved word`);
   if ([...tables, ...CTES].includes(names.table)) complain(`${names.table} is the name of a table or a CTE`);
+  if (TAKEN.has(names.camel)) complain(`${name} is a name that the code of a resource needs`);
+  if (scopes.includes(`${names.path}:read`)) complain(`the scopes of ${names.path} are those of another resource`);
+  const clash = [names.pascal, `${names.pascal}Input`, `${names.pascal}Page`].find((id) => schemas.includes(id));
+  if (clash) complain(`${clash} is a schema of another resource`);
   if (fields.length === 0) complain('name at least one field, such as name:text');
 
   const parsed = fields.flatMap((field) => parseField(field, find, complain));
   const seen = new Set<string>(OWN);
-  for (const { name: each } of parsed) {
-    if (seen.has(each)) complain(`${each} is there already`);
-    seen.add(each);
-    const constraint = `${names.table}_${snakeCase(each)}_${names.table}_id_fk`;
-    if (constraint.length > 63) complain(`${each} is too long: Postgres would cut the name of its constraint`);
+  for (const field of parsed) {
+    if (seen.has(field.name)) complain(`${field.name} is there already`);
+    seen.add(field.name);
+    for (const constraint of constraintsOf(names, field)) {
+      if (constraint.length > 63) complain(`${field.name} is too long: Postgres would cut ${constraint}`);
+    }
   }
   if (wrong.length > 0) throw new DeclarationError(wrong.join('\n'));
   return { names, fields: parsed };
@@ -156,7 +175,14 @@ function parseField(
   return [{ name, kind: type as Kind, optional, unique, values }];
 }
 
-const isReserved = (name: string) => RESERVED.has(name) || RESERVED.has(snakeCase(name));
+/** The names of a field's constraints, as drizzle-kit gives them. */
+function constraintsOf({ table }: Names, { name, unique, parent }: Field): string[] {
+  const column = `${table}_${snakeCase(name)}`;
+  return [...(unique ? [`${column}_unique`] : []), ...(parent ? [`${column}_${parent.table}_id_fk`] : [])];
+}
+
+const isReserved = (name: string) =>
+  RESERVED.has(name) || RESERVED.has(snakeCase(name)) || name in Object.prototype || name === 'secret';
 const capitalized = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
 export const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const camelCase = (name: string) => name.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());

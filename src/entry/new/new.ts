@@ -1,6 +1,6 @@
 // npm run new -- team name:text: a resource with its migration and its tests.
 import { spawnSync } from 'node:child_process';
-import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Declaration, DeclarationError, namesOf, type Parent, parseDeclaration } from './declaration.ts';
@@ -19,7 +19,15 @@ try {
   const { values, positionals } = parseArgs({ options: { plural: { type: 'string' } }, allowPositionals: true });
   if (positionals.length === 0) throw new DeclarationError(USAGE);
   const parents = parentsIn(ROOT);
-  const existing = { tables: tablesIn(ROOT), find: (name: string) => parents.get(name) };
+  const schemas = [
+    ...found('src/*/schema.ts', /\bid: '(\w+)'/g),
+    ...found('src/*/schema.ts', /\bview\('(\w+)'/g),
+    'Problem',
+  ];
+  const scopes = found('src/*/routes.ts', /'([\w-]+:read)'/g);
+  const tables = found('src/*/schema.ts', /pgTable\(\s*'(\w+)'/g);
+  const folders = [...readdirSync(join(ROOT, 'src')), ...readdirSync(join(ROOT, 'test'))];
+  const existing = { folders, tables, scopes, schemas, find: (name: string) => parents.get(name) };
   create(parseDeclaration(positionals, values.plural, existing));
 } catch (error) {
   if (!(error instanceof DeclarationError) && !(error as Error & { code?: string }).code?.startsWith('ERR_PARSE_ARGS'))
@@ -28,41 +36,49 @@ try {
   process.exitCode = 1;
 }
 
-/** The tables of all folders, those of the outbox among them. */
-function tablesIn(root: string): string[] {
-  return globSync('src/*/schema.ts', { cwd: root }).flatMap((path) =>
-    Array.from(readFileSync(join(root, path), 'utf8').matchAll(/pgTable\(\s*'(\w+)'/g), (found) => found[1] as string),
+/** What a pattern captures in some files. */
+function found(files: string, pattern: RegExp): string[] {
+  return globSync(files, { cwd: ROOT }).flatMap((path) =>
+    Array.from(readFileSync(join(ROOT, path), 'utf8').matchAll(pattern), (match) => match[1] as string),
   );
 }
 
 /** The resources that a reference can name, by their singular names: those with a view of a table of their own. */
 function parentsIn(root: string): Map<string, Parent> {
-  const found = new Map<string, Parent>();
+  const parents = new Map<string, Parent>();
   for (const path of globSync('src/*/schema.ts', { cwd: root })) {
     const text = readFileSync(join(root, path), 'utf8');
     const [, camels, table] = /^export const (\w+) = pgTable\(\s*'(\w+)'/m.exec(text) ?? [];
     const [, pascal = ''] = /^export const \w+ = view\('(\w+)', /m.exec(text) ?? [];
     const name = pascal.replace(/(?<=.)[A-Z]/g, '-$&').toLowerCase();
-    if (camels && table) found.set(name, { name: { ...namesOf(name, basename(dirname(path))), camels }, table });
+    if (camels && table && pascal)
+      parents.set(name, { name: { ...namesOf(name, basename(dirname(path))), camels }, table });
   }
-  return found;
+  return parents;
 }
 
 function create(declaration: Declaration): void {
   const { names } = declaration;
   const files = filesOf(declaration);
-  const taken = [`src/${names.path}`, `test/${names.path}`].filter((path) => existsSync(join(ROOT, path)));
-  if (taken.length > 0) throw new DeclarationError(`${taken.join(' and ')} is there already: nothing was written`);
   const appPath = join(ROOT, 'src/app.ts');
-  const app = mounted(readFileSync(appPath, 'utf8'), declaration);
+  const before = readFileSync(appPath, 'utf8');
+  const app = mounted(before, declaration);
 
+  const undo = () => {
+    for (const path of [`src/${names.path}`, `test/${names.path}`])
+      rmSync(join(ROOT, path), { recursive: true, force: true });
+    writeFileSync(appPath, before);
+  };
   for (const [path, text] of Object.entries(files)) {
     mkdirSync(dirname(join(ROOT, path)), { recursive: true });
     writeFileSync(join(ROOT, path), text, { flag: 'wx' });
   }
   writeFileSync(appPath, app);
-  run('biome', 'check', '--write', '--error-on-warnings', 'src/app.ts', ...Object.keys(files));
-  run('drizzle-kit', 'generate', '--name', names.table);
+  run(undo, 'biome', 'check', '--write', '--error-on-warnings', 'src/app.ts', ...Object.keys(files));
+  const migrations = migrationCount();
+  const output = run(undo, 'drizzle-kit', 'generate', '--name', names.table);
+  // It exits with 0 all the same.
+  if (migrationCount() === migrations) fail(undo, `${output}\ndrizzle-kit generated no migration`);
   say(`
 Created ${Object.keys(files).join('\n        ')}
         a migration in drizzle/, and a line in src/app.ts
@@ -92,10 +108,20 @@ function mounted(app: string, { names }: Declaration): string {
   return `import { ${names.camels}Routes } from './${names.path}/routes.ts';\n${route}`;
 }
 
-function run(command: string, ...args: string[]): void {
+function migrationCount(): number {
+  return globSync('drizzle/*.sql', { cwd: ROOT }).length;
+}
+
+function run(undo: () => void, command: string, ...args: string[]): string {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: ROOT, encoding: 'utf8' });
-  if (status === 0) return;
-  process.stderr.write(`${stdout}${stderr}${error ?? ''}\n${command} failed; the files are written all the same\n`);
+  const output = `${stdout}${stderr}${error ?? ''}`;
+  if (status !== 0) fail(undo, `${output}\n${command} failed`);
+  return output;
+}
+
+function fail(undo: () => void, why: string): never {
+  undo();
+  process.stderr.write(`${why}: nothing was written\n`);
   process.exit(1);
 }
 
