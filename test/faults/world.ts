@@ -123,7 +123,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     const services: Service[] = [];
     const stopServices = () => Promise.all(services.map((service) => service.stop()));
     undo.push(() => Promise.all(services.map((service) => service.stop('SIGKILL'))));
-    for (const start of starts) services.push(await start());
+    for (const start of starts) services.push(await supervised(start));
 
     const balancer = processes === 'two' ? await startBalancer(services.map(({ url }) => url)) : undefined;
     undo.push(() => balancer?.close());
@@ -167,6 +167,17 @@ async function queryEmbedded(directory: string, sql: string): Promise<Record<str
 async function addEndpoints({ url, sink }: World): Promise<void> {
   for (let i = 0; i < ENDPOINTS; i++) {
     await registerEndpoint(url, sink.url(`/${i}`), ['fault.event']);
+  }
+}
+
+/** A start that did not reach the database in its time is tried again, as a supervisor does. */
+async function supervised(start: () => Promise<Service>): Promise<Service> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await start();
+    } catch (error) {
+      if (attempt === 3) throw error;
+    }
   }
 }
 

@@ -267,7 +267,8 @@ describe('the service', { timeout: 60_000, concurrency: true }, () => {
     });
 
   async function start(t: TestContext, { url }: TcpProxy, command: string[]) {
-    const env = { REQUEST_TIMEOUT_MS: '1000', SHUTDOWN_TIMEOUT_MS: '10000', DISPATCH_ENABLED: 'false' };
+    // Long enough for a new connection on a busy machine.
+    const env = { REQUEST_TIMEOUT_MS: '3000', SHUTDOWN_TIMEOUT_MS: '10000', DISPATCH_ENABLED: 'false' };
     const service = await startService({ ...env, DATABASE_URL: url }, command);
     t.after(() => service.stop('SIGKILL'));
     return service;
