@@ -6,6 +6,7 @@ import { listen } from '../platform/listen.ts';
 import { hearSignals } from '../platform/signals.ts';
 import { ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
+import { readDotenv } from './dotenv.ts';
 import { signToken } from './sign-token.ts';
 import { wholeNumber } from './whole-number.ts';
 
@@ -29,6 +30,7 @@ const say = (line: string) => void process.stdout.write(`${line}\n`);
 
 /** Receives webhooks until a signal, or until `--count` of them have arrived. */
 async function main(): Promise<void> {
+  readDotenv();
   const signals = hearSignals();
   const options = readOptions();
   const received = receiver(options);

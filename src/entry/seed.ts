@@ -7,6 +7,7 @@ import { createSecretBox } from '../platform/secret-box.ts';
 import { hearSignals } from '../platform/signals.ts';
 import { type Config, ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
+import { readDotenv } from './dotenv.ts';
 import { openDatabase } from './open-database.ts';
 import { number, say, teller } from './progress.ts';
 import { wholeNumber } from './whole-number.ts';
@@ -24,6 +25,7 @@ const complain = (text: string) => void process.stderr.write(text);
  */
 async function seed(): Promise<void> {
   const signals = hearSignals();
+  readDotenv();
   const { users: total, yes } = readOptions();
   const config = parseConfig(withDevelopmentSecrets(process.env));
   if (config.production && !yes) throw new Error(`APP_ENV is production: --yes creates ${number(total)} users there`);

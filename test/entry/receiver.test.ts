@@ -1,7 +1,7 @@
 // npm run receiver, as a process of its own.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -20,8 +20,9 @@ const ID = '01900000-0000-7000-8000-000000000001';
 const BODY = '{"type":"invoice.paid","timestamp":"2026-11-26T10:00:00.000Z","data":{"name":"Zoë"}}';
 
 /** Starts the command on a free port. */
-function start(t: TestContext, args: string[], env: Record<string, string> = {}) {
+function start(t: TestContext, args: string[], env: Record<string, string> = {}, dotenv = '') {
   const cwd = mkdtempSync(join(tmpdir(), 'keelson-receiver-'));
+  writeFileSync(join(cwd, '.env'), dotenv);
   const receiver = startCommand([process.execPath, entry, '--port', '0', ...args], { cwd, env });
   t.after(async () => {
     receiver.process.kill('SIGKILL');
@@ -117,7 +118,9 @@ test('without a secret the receiver registers itself for as long as it runs, and
   const url = await killed.url();
   killed.process.kill('SIGKILL');
   await killed.ended;
-  const receiver = start(t, ['--port', new URL(url).port, '--count', '1'], env);
+  // What the service was told may stand in .env.
+  const dotenv = `JWT_SECRET='${env.JWT_SECRET}'\nPORT=${env.PORT}\n`;
+  const receiver = start(t, ['--port', new URL(url).port, '--count', '1'], {}, dotenv);
   assert.equal(await receiver.url(), url);
   assert.deepEqual(await endpoints(), [url], 'in place of the one that was killed');
 

@@ -1,7 +1,6 @@
 // npm run seed, as a process of its own.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openPglite } from '../../src/platform/db-pglite.ts';
@@ -9,18 +8,13 @@ import { listUsers } from '../../src/users/store.ts';
 import { startCommand } from '../support/command.ts';
 import { ownDatabase } from '../support/databases.ts';
 import { inTime } from '../support/deps.ts';
+import { ownDirectory } from '../support/directories.ts';
 import { query } from '../support/postgres-server.ts';
 
 const entry = join(import.meta.dirname, '../../src/entry/seed.ts');
 
-function ownDirectory(t: TestContext): string {
-  const directory = mkdtempSync(join(tmpdir(), 'keelson-seed-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
-
-const start = (t: TestContext, args: string[], env: Record<string, string>) =>
-  startCommand([process.execPath, entry, ...args], { cwd: ownDirectory(t), env });
+const start = (t: TestContext, args: string[], env: Record<string, string>, cwd = ownDirectory(t)) =>
+  startCommand([process.execPath, entry, ...args], { cwd, env });
 
 /** Runs the command to its end. */
 async function seed(t: TestContext, args: string[], env: Record<string, string>) {
@@ -76,6 +70,15 @@ test('the embedded database is seeded too, unless a process has it', async (t) =
   const refused = await seed(t, [], env);
   assert.deepEqual(refused, { code: 1, stdout: '', stderr: `${directory} is in use by process ${process.pid}\n` });
   await close();
+});
+
+test('the database of .env is seeded, as it is the one that the service has', async (t) => {
+  const database = await ownDatabase(t);
+  const directory = ownDirectory(t);
+  writeFileSync(join(directory, '.env'), `DATABASE_URL=${database.url}\n`);
+  const command = start(t, ['--users', '5'], {}, directory);
+  assert.equal(await command.ended, 0, command.errors());
+  assert.deepEqual(await query(database.name, 'select count(*)::int as n from users'), [{ n: 5 }]);
 });
 
 test('production is seeded only where that is meant', async (t) => {
