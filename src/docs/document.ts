@@ -53,7 +53,7 @@ export function documentOf(routes: readonly Routed[]): object {
     paths[path] ??= {};
     paths[path][operation.method.toLowerCase()] = describe(operation, resources, schemas, responses);
   }
-  const document = {
+  return {
     openapi: '3.1.1',
     info,
     servers: [{ url: '/', description: 'This service' }],
@@ -69,7 +69,6 @@ export function documentOf(routes: readonly Routed[]): object {
       securitySchemes: { bearer },
     },
   };
-  return document;
 }
 
 const tagOf = (of: Resource) => ({ name: titled(words(pluralOf(of))), description: of.description });
@@ -122,9 +121,8 @@ function problemCodes(operation: Declared, resources: Resource[]): ErrorCode[] {
   const { method, scope, resource, problems } = operation;
   // A parent cannot be deleted while a child refers to it.
   const children = resources.flatMap(({ constraints = {} }) => Object.values(constraints));
-  const referred =
-    method === 'DELETE' && children.filter(({ parent }) => parent !== undefined && parent === resource?.name);
-  const ofChildren = (referred || []).map(({ code = 'conflict' }) => code);
+  const referring = children.filter(({ parent }) => method === 'DELETE' && parent && parent === resource?.name);
+  const ofChildren = referring.map(({ code = 'conflict' }) => code);
   return [...new Set([...(scope ? ofApi : ofEvery), ...problems, ...ofChildren])];
 }
 
@@ -225,14 +223,14 @@ const webhookHeaders = lazy(() =>
   }),
 );
 
-function webhooksOf({ events = {}, view, ...resource }: Resource, schemas: Json): [string, object][] {
-  return Object.entries(events).map(([type, { description, data = view }]) => {
-    const id = `${pascalCase(type)}`;
+function webhooksOf(resource: Resource, schemas: Json): [string, object][] {
+  return Object.entries(resource.events ?? {}).map(([type, { description, data = resource.view }]) => {
+    const id = pascalCase(type);
     const payload = documented(z.object({ type: z.literal(type), timestamp: time(), data: data() }), {
       id: `${id}Event`,
     });
     const post = {
-      tags: [tagOf({ view, ...resource }).name],
+      tags: [tagOf(resource).name],
       operationId: `on${id}`,
       summary: type,
       description: `${description} Sent to every endpoint that subscribes to it, and retried until acknowledged.`,

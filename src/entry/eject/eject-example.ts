@@ -1,10 +1,8 @@
 // npm run eject-example: takes users, the example, out of the project.
-import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { generateMigration, PROJECT, runTool } from '../generate.ts';
 import { DELETED, EDITS, LINES } from './edits.ts';
-
-const ROOT = join(import.meta.dirname, '../../..');
 
 /** What cannot be done as it is written in edits.ts, in words. */
 const problems: string[] = [];
@@ -12,7 +10,7 @@ const written = new Map<string, string>();
 for (const [path, edits] of Object.entries(EDITS)) written.set(path, edited(path, edits));
 for (const [path, starts] of Object.entries(LINES)) written.set(path, without(path, starts));
 
-for (const path of globSync(['src/**/*.ts', 'test/**/*.ts'], { cwd: ROOT, exclude: ['**/node_modules/**'] })) {
+for (const path of globSync(['src/**/*.ts', 'test/**/*.ts'], { cwd: PROJECT, exclude: ['**/node_modules/**'] })) {
   const isDeleted = DELETED.some((each) => path === each || path.startsWith(`${each}/`));
   if (!isDeleted && /\/users\/\w+\.ts'/.test(textOf(path))) problems.push(`${path} imports from users/`);
 }
@@ -23,15 +21,17 @@ if (problems.length > 0) {
   );
   process.exit(1);
 }
-for (const [path, text] of written) writeFileSync(join(ROOT, path), text);
-for (const path of DELETED) rmSync(join(ROOT, path), { recursive: true, force: true });
-run('biome', 'check', '--write', '--error-on-warnings');
-const migrations = migrationCount();
-const output = run('drizzle-kit', 'generate', '--name', 'eject_example');
-// It exits with 0 all the same.
-if (migrationCount() === migrations) fail(`${output}\ndrizzle-kit generated no migration`);
-run(process.execPath, 'test/install.ts');
-run(process.execPath, 'test/bench/report.ts');
+for (const [path, text] of written) writeFileSync(join(PROJECT, path), text);
+for (const path of DELETED) rmSync(join(PROJECT, path), { recursive: true, force: true });
+try {
+  runTool('biome', 'check', '--write', '--error-on-warnings');
+  generateMigration('eject_example');
+  runTool(process.execPath, 'test/install.ts');
+  runTool(process.execPath, 'test/bench/report.ts');
+} catch (error) {
+  process.stderr.write(`${(error as Error).message}; the files are changed all the same\n`);
+  process.exit(1);
+}
 process.stdout.write(`
 Users are gone: ${DELETED.filter((path) => /users/.test(path)).join(', ')}, and their mentions elsewhere (git diff).
 The last migration in drizzle/ drops the table users and notifications.user_id: WITH THEIR DATA, once it is applied.
@@ -43,7 +43,7 @@ Next:
 `);
 
 function textOf(path: string): string {
-  return written.get(path) ?? (existsSync(join(ROOT, path)) ? readFileSync(join(ROOT, path), 'utf8') : '');
+  return written.get(path) ?? (existsSync(join(PROJECT, path)) ? readFileSync(join(PROJECT, path), 'utf8') : '');
 }
 
 function edited(path: string, edits: [find: string, replacement: string][]): string {
@@ -62,20 +62,4 @@ function without(path: string, starts: string[]): string {
     if (!lines.some((line) => line.startsWith(start))) problems.push(`${path}: no line begins with ${start}`);
   }
   return lines.filter((line) => !starts.some((start) => line.startsWith(start))).join('\n');
-}
-
-function migrationCount(): number {
-  return globSync('drizzle/*.sql', { cwd: ROOT }).length;
-}
-
-function run(command: string, ...args: string[]): string {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: ROOT, encoding: 'utf8' });
-  const output = `${stdout}${stderr}${error ?? ''}`;
-  if (status !== 0) fail(`${output}\n${command} failed`);
-  return output;
-}
-
-function fail(why: string): never {
-  process.stderr.write(`${why}; the files are changed all the same\n`);
-  process.exit(1);
 }

@@ -57,7 +57,7 @@ const RESERVED = new Set(
   natural notnull outer overlaps right similar tablesample verbose
   arguments await break catch class const continue debugger delete enum eval export extends finally function if
   implements import instanceof interface let new package private protected public return static super switch this throw
-  versions now found own key keySubject keyRoute keyInput keyHolder keyResponse
+  versions now found own key keySubject keyRoute keyInput keyHolder keyResponse secret
   try typeof undefined var void while yield lazy sql text view z id json email instant integer boolean index uuid`.split(
     /\s+/,
   ),
@@ -65,7 +65,7 @@ const RESERVED = new Set(
 
 /** Names that a resource would take from the code around it: locals of its handlers, and types. */
 const TAKEN = new Set(
-  `c input row change created reservation query store event operation router validate secret
+  `c input row change created reservation query store event operation router validate
   record error promise date map set object array string number boolean symbol function request response resource problem
   headers page client item`.split(/\s+/),
 );
@@ -181,8 +181,7 @@ function constraintsOf({ table }: Names, { name, unique, parent }: Field): strin
   return [...(unique ? [`${column}_unique`] : []), ...(parent ? [`${column}_${parent.table}_id_fk`] : [])];
 }
 
-const isReserved = (name: string) =>
-  RESERVED.has(name) || RESERVED.has(snakeCase(name)) || name in Object.prototype || name === 'secret';
+const isReserved = (name: string) => RESERVED.has(name) || RESERVED.has(snakeCase(name)) || name in Object.prototype;
 const capitalized = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
 export const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const camelCase = (name: string) => name.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());

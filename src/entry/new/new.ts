@@ -1,12 +1,12 @@
 // npm run new -- team name:text: a resource with its migration and its tests.
-import { spawnSync } from 'node:child_process';
 import { globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { generateMigration, PROJECT, runTool } from '../generate.ts';
+import { say } from '../progress.ts';
 import { type Declaration, DeclarationError, namesOf, type Parent, parseDeclaration } from './declaration.ts';
 import { filesOf } from './files.ts';
 
-const ROOT = join(import.meta.dirname, '../../..');
 const USAGE = `usage: npm run new -- <resource> <field>… [--plural <resources>]
 
   npm run new -- team name:text
@@ -18,7 +18,7 @@ Then :unique, and a ? for a field that may be left out.`;
 try {
   const { values, positionals } = parseArgs({ options: { plural: { type: 'string' } }, allowPositionals: true });
   if (positionals.length === 0) throw new DeclarationError(USAGE);
-  const parents = parentsIn(ROOT);
+  const parents = parentsIn();
   const schemas = [
     ...found('src/*/schema.ts', /\bid: '(\w+)'/g),
     ...found('src/*/schema.ts', /\bview\('(\w+)'/g),
@@ -26,7 +26,7 @@ try {
   ];
   const scopes = found('src/*/routes.ts', /'([\w-]+:read)'/g);
   const tables = found('src/*/schema.ts', /pgTable\(\s*'(\w+)'/g);
-  const folders = [...readdirSync(join(ROOT, 'src')), ...readdirSync(join(ROOT, 'test'))];
+  const folders = [...readdirSync(join(PROJECT, 'src')), ...readdirSync(join(PROJECT, 'test'))];
   const existing = { folders, tables, scopes, schemas, find: (name: string) => parents.get(name) };
   create(parseDeclaration(positionals, values.plural, existing));
 } catch (error) {
@@ -38,16 +38,16 @@ try {
 
 /** What a pattern captures in some files. */
 function found(files: string, pattern: RegExp): string[] {
-  return globSync(files, { cwd: ROOT }).flatMap((path) =>
-    Array.from(readFileSync(join(ROOT, path), 'utf8').matchAll(pattern), (match) => match[1] as string),
+  return globSync(files, { cwd: PROJECT }).flatMap((path) =>
+    Array.from(readFileSync(join(PROJECT, path), 'utf8').matchAll(pattern), (match) => match[1] as string),
   );
 }
 
 /** The resources that a reference can name, by their singular names: those with a view of a table of their own. */
-function parentsIn(root: string): Map<string, Parent> {
+function parentsIn(): Map<string, Parent> {
   const parents = new Map<string, Parent>();
-  for (const path of globSync('src/*/schema.ts', { cwd: root })) {
-    const text = readFileSync(join(root, path), 'utf8');
+  for (const path of globSync('src/*/schema.ts', { cwd: PROJECT })) {
+    const text = readFileSync(join(PROJECT, path), 'utf8');
     const [, camels, table] = /^export const (\w+) = pgTable\(\s*'(\w+)'/m.exec(text) ?? [];
     const [, pascal = ''] = /^export const \w+ = view\('(\w+)', /m.exec(text) ?? [];
     const name = pascal.replace(/(?<=.)[A-Z]/g, '-$&').toLowerCase();
@@ -60,25 +60,27 @@ function parentsIn(root: string): Map<string, Parent> {
 function create(declaration: Declaration): void {
   const { names } = declaration;
   const files = filesOf(declaration);
-  const appPath = join(ROOT, 'src/app.ts');
+  const appPath = join(PROJECT, 'src/app.ts');
   const before = readFileSync(appPath, 'utf8');
   const app = mounted(before, declaration);
 
   const undo = () => {
     for (const path of [`src/${names.path}`, `test/${names.path}`])
-      rmSync(join(ROOT, path), { recursive: true, force: true });
+      rmSync(join(PROJECT, path), { recursive: true, force: true });
     writeFileSync(appPath, before);
   };
   for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(ROOT, path)), { recursive: true });
-    writeFileSync(join(ROOT, path), text, { flag: 'wx' });
+    mkdirSync(dirname(join(PROJECT, path)), { recursive: true });
+    writeFileSync(join(PROJECT, path), text, { flag: 'wx' });
   }
   writeFileSync(appPath, app);
-  run(undo, 'biome', 'check', '--write', '--error-on-warnings', 'src/app.ts', ...Object.keys(files));
-  const migrations = migrationCount();
-  const output = run(undo, 'drizzle-kit', 'generate', '--name', names.table);
-  // It exits with 0 all the same.
-  if (migrationCount() === migrations) fail(undo, `${output}\ndrizzle-kit generated no migration`);
+  try {
+    runTool('biome', 'check', '--write', '--error-on-warnings', 'src/app.ts', ...Object.keys(files));
+    generateMigration(names.table);
+  } catch (error) {
+    undo();
+    throw new DeclarationError(`${(error as Error).message}: nothing was written`);
+  }
   say(`
 Created ${Object.keys(files).join('\n        ')}
         a migration in drizzle/, and a line in src/app.ts
@@ -106,25 +108,4 @@ function mounted(app: string, { names }: Declaration): string {
     throw new DeclarationError("src/app.ts has no line .route('/api/v1/…') to put one after: nothing was written");
   const route = `${app.slice(0, end)}\n  .route('/api/v1/${names.path}', ${names.camels}Routes)${app.slice(end)}`;
   return `import { ${names.camels}Routes } from './${names.path}/routes.ts';\n${route}`;
-}
-
-function migrationCount(): number {
-  return globSync('drizzle/*.sql', { cwd: ROOT }).length;
-}
-
-function run(undo: () => void, command: string, ...args: string[]): string {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: ROOT, encoding: 'utf8' });
-  const output = `${stdout}${stderr}${error ?? ''}`;
-  if (status !== 0) fail(undo, `${output}\n${command} failed`);
-  return output;
-}
-
-function fail(undo: () => void, why: string): never {
-  undo();
-  process.stderr.write(`${why}: nothing was written\n`);
-  process.exit(1);
-}
-
-function say(text: string): void {
-  process.stdout.write(text);
 }
