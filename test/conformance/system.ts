@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { untilReady } from '../support/service.ts';
 import { answerOf, assertProblem, caller, newEndpoint, type Target } from './target.ts';
 
 const HOOKS = '/api/v1/webhook-endpoints';
@@ -13,7 +14,7 @@ export function system(target: () => Target): void {
       const health = await get('/health');
       assert.equal(health.status, 200);
       assert.deepEqual(health.json, { status: 'ok' });
-      assert.equal((await get('/ready')).status, 200);
+      await untilReady(target().url);
     });
   });
 
