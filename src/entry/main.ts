@@ -76,6 +76,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
       if (!dispatcher || changed !== undefined) doorbell?.ring(changed);
     },
     assets: loadedAssets(ASSETS),
+    developmentToken: config.production || !config.jwt.secret ? undefined : () => developmentToken(config.jwt),
     log,
     metrics,
     trace: tracing?.record,
@@ -168,6 +169,10 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     log.info(name);
   }
   process.exit();
+}
+
+async function developmentToken(jwt: Config['jwt']): Promise<string> {
+  return (await import('./sign-token.ts')).signToken(jwt, 'developer', scopesOf(app.routes));
 }
 
 function addressOf(request: Request, peer: string, { trustProxy }: Config): string {
