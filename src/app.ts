@@ -1,4 +1,3 @@
-import { documentOf } from './docs/document.ts';
 import { docsRoutes } from './docs/routes.ts';
 import { accessLog } from './http/access-log.ts';
 import { assetsRoutes } from './http/assets.ts';
@@ -35,10 +34,7 @@ app.use('/api/*', rateLimitPolicy, knownRoutes, authenticate, rateLimit, limited
 const routes = app
   .route('/', systemRoutes)
   .route('/assets', assetsRoutes)
-  .route(
-    '/',
-    docsRoutes(() => documentOf(app.routes)),
-  )
+  .route('/', docsRoutes)
   .route('/api/v1/users', usersRoutes)
   .route('/api/v1/webhook-endpoints', webhookEndpointsRoutes)
   .route('/api/v1/notifications', notificationsRoutes);

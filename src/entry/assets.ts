@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { app } from '../app.ts';
 import type { AssetSources } from '../platform/assets-loaded.ts';
 
 const file = (locate: () => string) => () => readFile(new URL(locate()));
@@ -10,6 +11,7 @@ const file = (locate: () => string) => () => readFile(new URL(locate()));
 export const ASSETS: AssetSources = {
   'docs.css': file(() => import.meta.resolve('../docs/assets/docs.css')),
   'docs.js': file(() => import.meta.resolve('../docs/assets/docs.js')),
+  'openapi.json': async () => JSON.stringify((await import('../docs/document.ts')).documentOf(app.routes)),
   'problem.css': file(() => import.meta.resolve('../http/assets/problem.css')),
   'swagger-ui.css': file(() => import.meta.resolve('swagger-ui-dist/swagger-ui.css')),
   'swagger-ui.js': file(() => import.meta.resolve('swagger-ui-dist/swagger-ui-bundle.js')),
