@@ -1,6 +1,6 @@
-import { documentOf } from './docs/document.ts';
 import { docsRoutes } from './docs/routes.ts';
 import { accessLog } from './http/access-log.ts';
+import { assetsRoutes } from './http/assets.ts';
 import { authenticate } from './http/auth.ts';
 import { router } from './http/context.ts';
 import { crossOrigin } from './http/cross-origin.ts';
@@ -33,10 +33,8 @@ app.use('/api/*', rateLimitPolicy, knownRoutes, authenticate, rateLimit, limited
 
 const routes = app
   .route('/', systemRoutes)
-  .route(
-    '/',
-    docsRoutes(() => documentOf(app.routes)),
-  )
+  .route('/assets', assetsRoutes)
+  .route('/', docsRoutes)
   .route('/api/v1/users', usersRoutes)
   .route('/api/v1/webhook-endpoints', webhookEndpointsRoutes)
   .route('/api/v1/notifications', notificationsRoutes);

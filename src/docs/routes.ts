@@ -1,17 +1,20 @@
 import * as z from 'zod/mini';
 import { lazy } from '../fields.ts';
-import { body, html, jsonText, setHeader } from '../http/answer.ts';
-import { router } from '../http/context.ts';
+import { html, setHeader } from '../http/answer.ts';
+import { asset } from '../http/assets.ts';
+import { type Ctx, router } from '../http/context.ts';
 import { operation } from '../http/operation.ts';
 import { page } from './page.ts';
-import { script } from './script.ts';
-import { style } from './style.ts';
 
 const openapi = operation.open({
   operationId: 'getOpenApi',
   summary: 'Get the OpenAPI document',
   description: 'OpenAPI 3.1, generated from the schemas that validate requests.',
-  answers: { 200: { description: 'The document', schema: lazy(() => z.looseObject({ openapi: z.string() })) } },
+  headers: ['If-None-Match'],
+  answers: {
+    200: { description: 'The document', schema: lazy(() => z.looseObject({ openapi: z.string() })) },
+    304: { description: 'Not modified' },
+  },
   problems: ['unavailable'],
 });
 
@@ -35,20 +38,23 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-/** `document` is called once, at the first request, when every route is declared. */
-export function docsRoutes(document: () => object) {
-  let json: string | undefined;
-  const routes = router()
-    .get('/openapi.json', openapi, (c) => {
-      json ??= JSON.stringify(document());
-      setHeader(c, 'Cache-Control', 'public, max-age=60');
-      return jsonText<{ openapi: string }, 200>(c, json, 200);
-    })
-    .get('/docs', docs, (c) => {
-      setHeader(c, 'Content-Security-Policy', POLICY);
-      return html(c, page);
-    });
-  routes.get('/docs/app.js', (c) => body(c, script, 'text/javascript; charset=utf-8'));
-  routes.get('/docs/app.css', (c) => body(c, style, 'text/css; charset=utf-8'));
-  return routes;
+/**
+ * Whether a person on this machine opens the page in a browser, under a loopback name: not a proxy, a name that someone
+ * else resolves, or a script of another page, which could read the token.
+ */
+function isAtThisMachine(c: Ctx): boolean {
+  const header = (name: string) => c.req.header(name) ?? '';
+  const isForwarded = ['Forwarded', 'X-Forwarded-For', 'Via'].some((name) => header(name) !== '');
+  const isOpened = header('Sec-Fetch-Mode') === 'navigate' && header('Sec-Fetch-Dest') === 'document';
+  return LOOPBACK.test(c.env.clientAddress) && LOOPBACK_HOST.test(header('Host')) && isOpened && !isForwarded;
 }
+
+const LOOPBACK = /^(?:::1|(?:::ffff:)?127\.\d{1,3}\.\d{1,3}\.\d{1,3})$/;
+const LOOPBACK_HOST = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/;
+
+export const docsRoutes = router()
+  .get('/openapi.json', openapi, (c) => asset(c, 'openapi.json'))
+  .get('/docs', docs, async (c) => {
+    setHeader(c, 'Content-Security-Policy', POLICY);
+    return html(c, page(isAtThisMachine(c) ? await c.env.developmentToken?.() : undefined));
+  });
