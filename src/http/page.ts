@@ -51,11 +51,16 @@ export function pageOfQuery(c: Ctx, query: Query): Page {
 /** Responds with a page. `rows` has one row more than the limit if there is a next page. */
 export function pageResponse<T extends { id: string }>(c: Ctx, query: Query, rows: T[]) {
   const data = rows.slice(0, query.limit);
-  const last = data.at(-1);
-  const nextCursor = rows.length > query.limit && last ? writeCursor(last.id, scopeOf(c, query)) : null;
+  const next = rows.length > query.limit ? (data.at(-1)?.id ?? null) : null;
+  return pageUpTo(c, query, { data, next });
+}
+
+/** Responds with a page. The next one starts after the id `next`; null if there is none. */
+export function pageUpTo<T>(c: Ctx, query: Query, { data, next }: { data: T[]; next: string | null }) {
+  const nextCursor = next && writeCursor(next, scopeOf(c, query));
   if (nextCursor) {
-    const next = new URLSearchParams({ ...(query as object), cursor: nextCursor });
-    setHeader(c, 'Link', `<${c.req.url.split('?', 1)[0]}?${next}>; rel="next"`);
+    const more = new URLSearchParams({ ...(query as object), cursor: nextCursor });
+    setHeader(c, 'Link', `<${c.req.url.split('?', 1)[0]}?${more}>; rel="next"`);
   }
   return json(c, { data, nextCursor }, 200);
 }
