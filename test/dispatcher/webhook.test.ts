@@ -41,6 +41,7 @@ async function delivery(endpoint: Partial<Endpoint> | null = {}): Promise<Delive
     body,
     channel: 'webhook',
     recipient: null,
+    traceparent: null,
     endpointId: null,
     endpoint: endpoint && {
       url: 'https://example.com/hooks?a=1',
