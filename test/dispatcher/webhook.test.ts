@@ -79,6 +79,21 @@ function verified(secret: string, { body, headers }: SendRequest): unknown {
   return new Webhook(secret).verify(body, headers);
 }
 
+test('without a span, the traceparent of what caused the message is passed on, and signed it is not', async () => {
+  const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+  const seen: SendRequest[] = [];
+  const send = async (request: SendRequest) => {
+    seen.push(request);
+    return { status: 204, retryAfter: null };
+  };
+  const channel = webhookChannel({ secrets, sign: nodeSign(), now: () => new Date(0), send });
+  const caused = await delivery();
+  await channel({ ...caused, traceparent });
+  await channel(caused);
+  const [traced, alone] = seen as [SendRequest, SendRequest];
+  assert.deepEqual(traced, { ...alone, headers: { ...alone.headers, traceparent } });
+});
+
 for (const [name, sign] of signers) {
   test(`${name}: the signature verifies with standardwebhooks, and by hand`, async () => {
     for (const bytes of [24, 32, 64]) {
