@@ -43,7 +43,7 @@ const SENDER = /node_modules\/undici\//;
 test('on Postgres, nothing is loaded of other databases, of metrics that are off, and of a dispatcher that is', async (t) => {
   const loaded = await loadedBy(t, { METRICS_ADDR: 'off', DISPATCH_ENABLED: 'false' });
   assert.ok(loaded.some((url) => /\/pg\//.test(url)));
-  for (const unused of [OTHER_DATABASES, METRICS, SENDER, /\/tracing/]) {
+  for (const unused of [OTHER_DATABASES, METRICS, SENDER, /\/src\/(platform\/)?tracing/]) {
     assert.deepEqual(
       loaded.filter((url) => unused.test(url)),
       [],

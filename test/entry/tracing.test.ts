@@ -53,3 +53,19 @@ test("Deno's own tracing is used where OTEL_DENO=true, and ours is not", async (
   const name = resource.attributes.find(({ key }: Json) => key === 'service.name');
   assert.equal(name.value.stringValue, 'under-deno');
 });
+
+test('a collector that hangs holds up no stop', async (t) => {
+  const { url: DATABASE_URL } = await ownDatabase(t);
+  const collector = await startCollector();
+  t.after(collector.close);
+  collector.sink.reply('/v1/traces', () => {});
+  // Less than an export may take.
+  const env = { REQUEST_TIMEOUT_MS: '1000', SHUTDOWN_TIMEOUT_MS: '4500', OTEL_EXPORTER_OTLP_ENDPOINT: collector.url };
+  const service = await startService({ ...env, DATABASE_URL });
+  t.after(() => service.stop('SIGKILL'));
+  assert.equal((await fetch(`${service.url}/health`)).status, 200);
+  await collector.sink.received('/v1/traces');
+  assert.equal(await service.stop(), 0, service.output());
+  const said = service.lines.map(({ msg }) => msg).filter((msg) => /^(traces|tracing|database closed)/.test(msg));
+  assert.deepEqual(said, ['traces not exported', 'tracing ended', 'database closed']);
+});
