@@ -65,7 +65,7 @@ const LAST_LANE = sql`'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`;
 // next claim starts with those that got nothing. The first row describes the claim as a whole, so that what deliveries
 // share is sent once. `nextMs` is computed only if every lane was visited.
 const claim = statement<Values, Row>(
-  'deliveries.claim2',
+  'deliveries.claim3',
   ($) => sql`
     with recursive given as materialized (
       select (${$.rooms}::text)::jsonb as rooms
@@ -136,7 +136,7 @@ const claim = statement<Values, Row>(
                  select due_at from ${deliveries} d
                  where ${laneOf(sql`d`)} = v.lane and d.due_at > now() and d.lease is null order by d.due_at limit 1
                ) next where v.look > 0 and (v.due_at <= now() or v.leased)),
-               (select min(paused_until) from visited where due_at <= now())
+               (select min(paused_until) from visited where due_at <= now() and isfinite(paused_until))
              ) - now()) * 1000 end,
              'endpoints', (
                select json_object_agg(id, json_build_object(

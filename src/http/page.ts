@@ -48,11 +48,16 @@ export function pageOfQuery(c: Ctx, query: Query): Page {
   return { limit: query.limit, after };
 }
 
-/** Responds with a page. `rows` has one row more than the limit if there is a next page. */
-export function pageResponse<T extends { id: string }>(c: Ctx, query: Query, rows: T[]) {
+/** What a page shows of `rows`, which has one row more than the limit if there is a next page. */
+export function pageOfRows<T extends { id: string }>(c: Ctx, query: Query, rows: T[]) {
   const data = rows.slice(0, query.limit);
   const last = data.at(-1);
-  const nextCursor = rows.length > query.limit && last ? writeCursor(last.id, scopeOf(c, query)) : null;
+  return { data, nextCursor: rows.length > query.limit && last ? writeCursor(last.id, scopeOf(c, query)) : null };
+}
+
+/** Responds with a page. `rows` has one row more than the limit if there is a next page. */
+export function pageResponse<T extends { id: string }>(c: Ctx, query: Query, rows: T[]) {
+  const { data, nextCursor } = pageOfRows(c, query, rows);
   if (nextCursor) {
     const next = new URLSearchParams({ ...(query as object), cursor: nextCursor });
     setHeader(c, 'Link', `<${c.req.url.split('?', 1)[0]}?${next}>; rel="next"`);

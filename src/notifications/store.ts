@@ -31,9 +31,9 @@ const lastAttempt = sql`
   select finished_at - duration_ms * interval '1 millisecond', duration_ms, http_status, last_error from ${outcomes}`;
 
 const find = statement<{ id: string }, Of<typeof NotificationWithAttempts>>(
-  'notifications.find',
+  'notifications.findWhole',
   ($) => sql`
-    select ${fields}, (
+    select ${fields}, m.body as payload, (
       select coalesce(json_agg(json_build_object(
         'at', ${rfc3339(sql`a.at`)}, 'durationMs', a.duration_ms, 'status', a.status, 'error', a.error
       ) order by a.at), '[]')

@@ -1,0 +1,122 @@
+import type { Child, PropsWithChildren } from 'hono/jsx';
+
+/** A status, in its colour and in words. */
+export const Badge = ({ status }: { status: string }) => <span class={`badge ${status}`}>{status}</span>;
+
+/** A time, to the second, in UTC; to the millisecond where `exact`. */
+export function When({ at, exact = false }: { at: string | null; exact?: boolean }) {
+  if (at === null) return <span class="quiet">–</span>;
+  const shown = `${at.slice(0, 10)} ${at.slice(11, exact ? 23 : 19)}`;
+  return <time datetime={at}>{shown}</time>;
+}
+
+/** How long ago, or how far ahead, `at` is. */
+export function Ago({ at, now }: { at: string; now: Date }) {
+  const s = (now.getTime() - Date.parse(at)) / 1000;
+  const text = Math.abs(s) < 1 ? 'now' : s < 0 ? `in ${duration(-s * 1000)}` : `${duration(s * 1000)} ago`;
+  return (
+    <time datetime={at} title={`${at.slice(0, 19).replace('T', ' ')} UTC`}>
+      {text}
+    </time>
+  );
+}
+
+const UNITS: [ms: number, unit: string][] = [
+  [86_400_000, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'min'],
+  [1000, 's'],
+];
+
+/** Milliseconds in the largest unit that fits. */
+export function duration(ms: number): string {
+  for (const [size, unit] of UNITS) if (ms >= size) return `${number(ms / size)} ${unit}`;
+  return `${Math.round(ms)} ms`;
+}
+
+/** With thousands separated; less than ten with one decimal. */
+export function number(value: number): string {
+  const rounded = Math.abs(value) < 10 ? Math.round(value * 10) / 10 : Math.round(value);
+  return rounded.toLocaleString('en');
+}
+
+/** Says that there is nothing, and why. */
+export const Empty = ({ children }: PropsWithChildren) => <p class="empty">{children}</p>;
+
+/** A message about what was just done. */
+export const Notice = ({ children }: PropsWithChildren) => (
+  <p class="notice good" role="status">
+    {children}
+  </p>
+);
+
+/** Names and values. Values that are undefined are left out. */
+export function Facts({ of }: { of: Record<string, Child | undefined> }) {
+  return (
+    <dl class="facts">
+      {Object.entries(of)
+        .filter(([, value]) => value !== undefined)
+        .map(([name, value]) => (
+          <div>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+    </dl>
+  );
+}
+
+/** A button that sends a form. `fields` are sent with it. */
+export function Act({
+  to,
+  fields = {},
+  kind,
+  children,
+}: PropsWithChildren<{ to: string; fields?: Record<string, string>; kind?: 'primary' | 'danger' }>) {
+  return (
+    <form method="post" action={to} class="inline">
+      {Object.entries(fields).map(([name, value]) => (
+        <input type="hidden" name={name} value={value} />
+      ))}
+      <button type="submit" class={kind}>
+        {children}
+      </button>
+    </form>
+  );
+}
+
+/** The way to the next page of a list. */
+export function Next({ cursor, query }: { cursor: string | null; query: Record<string, string | undefined> }) {
+  if (cursor === null) return null;
+  return (
+    <p>
+      <a href={queryOf({ ...query, cursor })} rel="next">
+        Next page
+      </a>
+    </p>
+  );
+}
+
+/** `?…` of the values that are set. */
+export function queryOf(query: Record<string, string | undefined>): string {
+  const set = Object.entries(query).filter((entry): entry is [string, string] => Boolean(entry[1]));
+  return `?${new URLSearchParams(set)}`;
+}
+
+/** A part of the page that the script fetches again every few seconds, unless it is held; without script, a link. */
+export function Live({ everyS, children }: PropsWithChildren<{ everyS: number }>) {
+  return (
+    <>
+      <p class="live">
+        <a href="">Reload</a>
+        <button type="button" hidden aria-pressed="false" data-hold>
+          Hold still
+        </button>
+        <span role="status" data-trouble />
+      </p>
+      <div id="live" data-refresh-s={everyS}>
+        {children}
+      </div>
+    </>
+  );
+}
