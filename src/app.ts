@@ -1,6 +1,7 @@
 import { documentOf } from './docs/document.ts';
 import { docsRoutes } from './docs/routes.ts';
 import { accessLog } from './http/access-log.ts';
+import { assetsRoutes } from './http/assets.ts';
 import { authenticate } from './http/auth.ts';
 import { router } from './http/context.ts';
 import { crossOrigin } from './http/cross-origin.ts';
@@ -36,6 +37,7 @@ app.all('/console/*', async (c) => (await import('./console/routes.tsx')).consol
 
 const routes = app
   .route('/', systemRoutes)
+  .route('/assets', assetsRoutes)
   .route(
     '/',
     docsRoutes(() => documentOf(app.routes)),

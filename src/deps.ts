@@ -43,6 +43,12 @@ export type SecretBox = {
   keyIds(): Promise<readonly string[]>;
 };
 
+/** A static file. `etag` is its entity tag, as the header has it. */
+export type Asset = { body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>; etag: string };
+
+/** Gets one of the service's static files (the list is in `entry/assets.ts`). Undefined for any other name. */
+export type Assets = (name: string, signal: AbortSignal) => Promise<Asset | undefined>;
+
 /** Called on the hot path: must not throw and must not block. Durations in seconds. */
 export type Metrics = {
   requestStarted(): void;
@@ -89,6 +95,7 @@ export type Deps = {
    * changed or deleted, they release its deliveries that have not started, and claim them again.
    */
   readonly wake: (changedEndpointId?: string) => void;
+  readonly assets: Assets;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Called after each response if traces are exported. Must not throw and must not block. */

@@ -10,6 +10,7 @@ const KINDS: Record<string, Step[]> = {
   types: [
     { title: 'types', command: `tsc -p test ${kept('all')}` },
     { title: 'types of the core, which knows no runtime', command: `tsc -p src ${kept('core')}` },
+    { title: 'types of the browser scripts', command: `tsc -p src/tsconfig.browser.json ${kept('browser')}` },
     { title: 'types of the Workers', command: `tsc -p src/entry/tsconfig.workers.json ${kept('workers')}` },
   ],
   unused: [{ title: 'unused code', command: 'knip' }],

@@ -1,4 +1,4 @@
-/** The HTML of `/docs`. `script.ts` fills it from the OpenAPI document. */
+/** The HTML of `/docs`. `assets/docs.js` fills it from the OpenAPI document. */
 export const page = `<!doctype html>
 <html lang="en">
 <head>
@@ -6,8 +6,8 @@ export const page = `<!doctype html>
 <meta name="viewport" content="width=device-width">
 <title>API reference</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="/docs/app.css">
-<script src="/docs/app.js" defer></script>
+<link rel="stylesheet" href="/assets/docs.css">
+<script src="/assets/docs.js" defer></script>
 </head>
 <body>
 <a class="skip" href="#content">Skip to the operations</a>

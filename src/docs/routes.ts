@@ -1,11 +1,9 @@
 import * as z from 'zod/mini';
 import { lazy } from '../fields.ts';
-import { body, html, jsonText, setHeader } from '../http/answer.ts';
+import { html, jsonText, setHeader } from '../http/answer.ts';
 import { router } from '../http/context.ts';
 import { operation } from '../http/operation.ts';
 import { page } from './page.ts';
-import { script } from './script.ts';
-import { style } from './style.ts';
 
 const openapi = operation.open({
   operationId: 'getOpenApi',
@@ -38,7 +36,7 @@ const POLICY = [
 /** `document` is called once, at the first request, when every route is declared. */
 export function docsRoutes(document: () => object) {
   let json: string | undefined;
-  const routes = router()
+  return router()
     .get('/openapi.json', openapi, (c) => {
       json ??= JSON.stringify(document());
       setHeader(c, 'Cache-Control', 'public, max-age=60');
@@ -48,7 +46,4 @@ export function docsRoutes(document: () => object) {
       setHeader(c, 'Content-Security-Policy', POLICY);
       return html(c, page);
     });
-  routes.get('/docs/app.js', (c) => body(c, script, 'text/javascript; charset=utf-8'));
-  routes.get('/docs/app.css', (c) => body(c, style, 'text/css; charset=utf-8'));
-  return routes;
 }

@@ -68,6 +68,8 @@ async function workerFiles(config: Config, endpoint: string, own: NodeJS.Dict<st
   };
   const { jwt } = config;
   const api = await readWorkerConfig('wrangler.toml');
+  // wrangler builds them again at each change.
+  Object.assign(api, { build: { command: 'npm run --silent build:edge', watch_dir: join(ROOT, 'src') } });
   Object.assign(api.vars, shared, jwt.secret ? { JWT_SECRET: jwt.secret } : { JWKS_URL: jwt.jwksUrl });
   const dispatcher = await readWorkerConfig('worker-cron/wrangler.toml');
   Object.assign(dispatcher.vars, shared);

@@ -4,11 +4,13 @@ import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
 import { queueDepth } from '../dispatcher/depth.ts';
 import { tidyEvery } from '../dispatcher/housekeeping.ts';
 import { scopesOf } from '../http/operation.ts';
+import { loadedAssets } from '../platform/assets-loaded.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
 import type { CreateServer } from '../platform/server.ts';
 import type { Signals } from '../platform/signals.ts';
 import { createVerifier } from '../platform/verify-jwt.ts';
 import type { Worker } from '../platform/worker.ts';
+import { ASSETS } from './assets.ts';
 import { type Config, parseConfig, warn } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { createLimiter } from './limiter.ts';
@@ -73,6 +75,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
       // One dispatcher is enough for new work; a changed endpoint concerns all of them.
       if (!dispatcher || changed !== undefined) doorbell?.ring(changed);
     },
+    assets: loadedAssets(ASSETS),
     log,
     metrics,
     trace: tracing?.record,

@@ -1,5 +1,7 @@
 import { app } from '../app.ts';
 import { type Deps, noMetrics } from '../deps.ts';
+import { loadedAssets } from '../platform/assets-loaded.ts';
+import { ASSETS } from './assets.ts';
 
 /** A schema as OpenAPI 3.1 has it, as far as this service's own description goes. */
 export type Schema = {
@@ -43,6 +45,7 @@ export type OpenApiDocument = {
 const deps: Partial<Deps> = {
   settings: { requestTimeoutMs: 60_000, bodyLimitBytes: 0, corsOrigins: [] },
   now: () => new Date(),
+  assets: loadedAssets(ASSETS),
   log: { debug() {}, info() {}, warn() {}, error: (message, fields) => console.error(message, fields?.error) },
   metrics: noMetrics,
   underWay: { count: 0 },

@@ -91,6 +91,7 @@ function depsOf(settings: Config, own: Pick<Deps, 'db' | 'secrets' | 'log'>): De
     refuseWebhookUrl: () => undefined,
     // Dispatchers find the deliveries at their next tick.
     wake: () => {},
+    assets: async () => undefined,
     metrics: noMetrics,
     underWay: { count: 0 },
     draining: () => false,

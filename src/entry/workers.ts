@@ -2,6 +2,7 @@ import { env, waitUntil } from 'cloudflare:workers';
 import { app } from '../app.ts';
 import { type Deps, type Log, noMetrics } from '../deps.ts';
 import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
+import { type AssetsBinding, workersAssets } from '../platform/assets-workers.ts';
 import { openNeon } from '../platform/db-neon.ts';
 import { memoryLimiter } from '../platform/limiter-memory.ts';
 import { type RateLimitBinding, workersLimiter } from '../platform/limiter-workers.ts';
@@ -14,6 +15,8 @@ import { workersConfig } from './workers-config.ts';
 
 /** The bindings in wrangler.toml, besides vars and secrets. */
 type Bindings = {
+  /** The static files, which `npm run build:edge` writes. */
+  ASSETS?: AssetsBinding;
   RATE_LIMITER?: RateLimitBinding;
   /** The dispatcher's Worker, worker-cron/. */
   DISPATCHER?: { wake(changedEndpointId?: string): Promise<void> };
@@ -46,6 +49,7 @@ const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
   refuseWebhookUrl: (url) => checkWebhookUrl(url, { allowPrivate: config.webhookAllowPrivate }),
   limiter: bindings.RATE_LIMITER ? workersLimiter(bindings.RATE_LIMITER, max, windowS) : memoryLimiter(max, windowS),
   verifier: createVerifier(config.jwt, log, waitUntil),
+  assets: bindings.ASSETS ? workersAssets(bindings.ASSETS) : async () => undefined,
   log,
   metrics: noMetrics,
   trace: tracing && exportAtOnce(tracing),

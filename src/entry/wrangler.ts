@@ -23,8 +23,10 @@ export type WorkerConfig = { name: string; compatibility_date: string; vars: Rec
 /** Reads a Worker's configuration, without cron trigger and routes, with absolute paths. */
 export async function readWorkerConfig(path: string): Promise<WorkerConfig> {
   Object.assign(process.env, QUIET);
+  const file = join(ROOT, path);
   const { unstable_readConfig } = await import('wrangler');
-  const read = unstable_readConfig({ config: join(ROOT, path) }, { hideWarnings: true });
+  const read = unstable_readConfig({ config: file }, { hideWarnings: true });
   const { name = '', main, compatibility_date = '', ratelimits, services, durable_objects, migrations, vars } = read;
-  return { name, main, compatibility_date, ratelimits, services, durable_objects, migrations, vars };
+  const assets = read.assets && { ...read.assets, directory: join(dirname(file), read.assets.directory ?? '') };
+  return { name, main, assets, compatibility_date, ratelimits, services, durable_objects, migrations, vars };
 }

@@ -1,6 +1,7 @@
 import type { TypedResponse } from 'hono';
 import type { ContentfulStatusCode, StatusCode } from 'hono/utils/http-status';
 import type { JSONParsed } from 'hono/utils/types';
+import type { Asset } from '../deps.ts';
 import type { Ctx } from './context.ts';
 
 // A plain record of headers, written once: a Headers object costs more than a statement (DECISIONS.md).
@@ -16,12 +17,13 @@ function headersOf(c: Ctx): Record<string, string> {
 }
 
 /** Creates the response, with the headers that were set. */
-function answer(c: Ctx, status: StatusCode, body: string | null): Response {
+function answer(c: Ctx, status: StatusCode, body: Body | null): Response {
   const response = new Response(body, { status, headers: headersOf(c) });
   c.set('answer', response);
   return response;
 }
 
+type Body = string | Asset['body'];
 type Json<T, S extends StatusCode> = Response & TypedResponse<JSONParsed<T>, S, 'json'>;
 
 /** Responds with JSON. */
@@ -39,10 +41,10 @@ export function html(c: Ctx, page: string): Response {
   return body(c, page, 'text/html; charset=UTF-8');
 }
 
-/** Responds with text of a media type. */
-export function body(c: Ctx, text: string, type: string, status: StatusCode = 200): Response {
+/** Responds with content of a media type. */
+export function body(c: Ctx, content: Body, type: string, status: StatusCode = 200): Response {
   setHeader(c, 'Content-Type', type);
-  return answer(c, status, text);
+  return answer(c, status, content);
 }
 
 /** Responds without a body. */

@@ -15,16 +15,18 @@ export function withEtag<T extends { version: number }>(c: Ctx, row: T) {
 export function conditional<T extends { version: number }>(c: Ctx, row: T) {
   const etag = etagOf(row.version);
   setHeader(c, 'Cache-Control', 'private, no-cache');
-  const ifNoneMatch = c.req.header('If-None-Match');
-  if (ifNoneMatch !== undefined) {
-    const tags = parseTags(ifNoneMatch);
-    if (tags === '*' || tags?.some((tag) => tag.replace(/^W\//, '') === etag)) {
-      setHeader(c, 'ETag', etag);
-      return empty(c, 304);
-    }
-  }
-  return withEtag(c, row);
+  if (!hasCurrent(c, etag)) return withEtag(c, row);
+  setHeader(c, 'ETag', etag);
+  return empty(c, 304);
 }
+
+/** Whether If-None-Match has this entity tag, or is `*`: the client's copy is current. */
+export function hasCurrent(c: Ctx, etag: string): boolean {
+  const tags = parseTags(c.req.header('If-None-Match') ?? '');
+  return tags === '*' || (tags?.some((tag) => weak(tag) === weak(etag)) ?? false);
+}
+
+const weak = (tag: string) => tag.replace(/^W\//, '');
 
 /** What a conditional write takes from the request besides the id and the body. Throws as `ifMatch` does. */
 export function writeOf(c: Ctx): { versions: string | null; now: string } {

@@ -15,10 +15,10 @@ export function problemPage(name: string) {
 <meta name="viewport" content="width=device-width">
 <title>${status} ${title}</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="/docs/app.css">
+<link rel="stylesheet" href="/assets/problem.css">
 </head>
 <body>
-<main class="problem">
+<main>
 <h1>${status} ${title}</h1>
 <h2>What it means</h2>
 <p>${meaning}</p>

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { ASSETS } from '../../src/entry/assets.ts';
 import { answerOf, assertProblem, caller, newEndpoint, type Target } from './target.ts';
 
 const HOOKS = '/api/v1/webhook-endpoints';
@@ -78,8 +79,57 @@ export function system(target: () => Target): void {
       );
       assert.doesNotMatch(page.text, /<style|style=|<script>|https?:/);
       const assets = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path as string);
-      assert.ok(assets.includes('/docs/app.js') && assets.includes('/docs/app.css'), `${assets}`);
+      assert.ok(assets.includes('/assets/docs.js') && assets.includes('/assets/docs.css'), `${assets}`);
       for (const path of assets.filter((asset) => asset.startsWith('/'))) assert.equal((await get(path)).status, 200);
+    });
+  });
+
+  describe('static files', () => {
+    const files = Object.keys(ASSETS).filter((name) => /\.(css|js)$/.test(name));
+
+    test('are served to anyone with their type and a tag, and not again to who has them', async () => {
+      for (const name of files) {
+        const file = await get(`/assets/${name}`, { 'X-Request-Id': 'mine' });
+        assert.equal(file.status, 200, name);
+        assert.equal(file.text, String(await ASSETS[name]?.()));
+        const type = name.endsWith('.css') ? 'text/css; charset=utf-8' : 'text/javascript; charset=utf-8';
+        assert.equal(file.headers.get('content-type'), type);
+        assert.equal(file.headers.get('cache-control'), 'no-cache');
+        assert.equal(file.headers.get('x-content-type-options'), 'nosniff');
+        assert.equal(file.headers.get('x-request-id'), 'mine');
+        const etag = file.headers.get('etag') ?? '';
+        assert.match(etag, /^(W\/)?"[^"]+"$/);
+        for (const known of [etag, `"other", ${etag}`, '*']) {
+          const again = await get(`/assets/${name}`, { 'If-None-Match': known });
+          assert.deepEqual([again.status, again.text, again.headers.get('etag')], [304, '', etag]);
+        }
+        assert.equal((await get(`/assets/${name}`, { 'If-None-Match': '"other"' })).status, 200);
+        const head = await fetch(new URL(`/assets/${name}`, target().url), { method: 'HEAD' });
+        assert.deepEqual([head.status, head.headers.get('etag'), await head.text()], [200, etag, '']);
+      }
+    });
+
+    test('are those of a closed list, wherever a name would lead', async () => {
+      for (const name of [
+        'nope.js',
+        'constructor',
+        '__proto__.js',
+        '..%2fproblem.css',
+        '%2e%2e/package.json',
+        '..%5cproblem.css',
+        'problem.css%00.js',
+        'problem.css/',
+        'PROBLEM.CSS',
+        'http:%2f%2fexample.com%2fa.js',
+        '',
+      ]) {
+        assertProblem(await get(`/assets/${name}`), 404, 'not-found');
+      }
+      for (const path of ['/problem.css', '/openapi.json/', '/package.json']) {
+        assertProblem(await get(path), 404, 'not-found');
+      }
+      const posted = await answerOf(await fetch(new URL(`/assets/${files[0]}`, target().url), { method: 'POST' }));
+      assertProblem(posted, 405, 'method-not-allowed');
     });
   });
 

@@ -23,7 +23,15 @@ async function lineOf(path: string, init: RequestInit = {}) {
 
 describe('the line of a request', () => {
   test('has the path of what is served, and of what a client mistyped', async () => {
-    const paths = [`${HOOKS}/${ID}`, `${HOOKS}/42`, '/health', '/docs/app.css', '/openapi.json', '/', '/wp-login.php'];
+    const paths = [
+      `${HOOKS}/${ID}`,
+      `${HOOKS}/42`,
+      '/health',
+      '/assets/docs.css',
+      '/openapi.json',
+      '/',
+      '/wp-login.php',
+    ];
     for (const path of paths) assert.equal((await lineOf(path)).fields.path, path);
     assert.equal((await lineOf(`${HOOKS}?cursor=a@example.com`)).fields.path, HOOKS);
   });

@@ -1,6 +1,8 @@
 import { type Db, DbError } from '../../src/db.ts';
 import type { Deps, Fields, Log } from '../../src/deps.ts';
 import { checkWebhookUrl } from '../../src/dispatcher/channels/address.ts';
+import { ASSETS } from '../../src/entry/assets.ts';
+import { loadedAssets } from '../../src/platform/assets-loaded.ts';
 import { memoryLimiter } from '../../src/platform/limiter-memory.ts';
 import { createSecretBox } from '../../src/platform/secret-box.ts';
 import { secretVerifier } from '../../src/platform/verify-jwt.ts';
@@ -42,6 +44,7 @@ export function testDeps(own: Partial<Deps> = {}): Deps {
     refuseWebhookUrl: (url) => checkWebhookUrl(url, { allowPrivate: true }),
     verifier: secretVerifier(SECRET, {}),
     wake: () => {},
+    assets: loadedAssets(ASSETS),
     log: silent,
     metrics: { requestStarted() {}, requestFinished() {}, delivery() {}, dispatcherTick() {} },
     underWay: { count: 0 },

@@ -1,8 +1,10 @@
+// biome-ignore-all lint: moved as it was
+// @ts-nocheck
 /**
  * What `/docs` runs in the browser: it reads /openapi.json and makes a section with a form of every operation. Text is
- * only ever set as text, never as HTML. Neither a backtick nor a dollar with a brace may be in it.
+ * only ever set as text, never as HTML.
  */
-export const script = String.raw`'use strict';
+
 (async () => {
   const byId = (id) => document.getElementById(id);
   const main = byId('content');
@@ -30,7 +32,12 @@ export const script = String.raw`'use strict';
 
   const resolve = (node) =>
     node && node.$ref
-      ? resolve(node.$ref.slice(2).split('/').reduce((inner, part) => inner[part], api))
+      ? resolve(
+          node.$ref
+            .slice(2)
+            .split('/')
+            .reduce((inner, part) => inner[part], api),
+        )
       : node;
   const nameOf = (schema) => (schema && schema.$ref ? schema.$ref.split('/').pop() : undefined);
 
@@ -82,7 +89,13 @@ export const script = String.raw`'use strict';
     const limits = [];
     const between = (low, high, unit) => {
       if (low === undefined && high === undefined) return;
-      limits.push([low === undefined ? 'up to' : low, high === undefined ? 'or more' : low === undefined ? high : 'to ' + high, unit].join(' '));
+      limits.push(
+        [
+          low === undefined ? 'up to' : low,
+          high === undefined ? 'or more' : low === undefined ? high : 'to ' + high,
+          unit,
+        ].join(' '),
+      );
     };
     between(schema.minimum, schema.maximum, '');
     between(schema.minLength || undefined, schema.maxLength, 'characters');
@@ -98,13 +111,17 @@ export const script = String.raw`'use strict';
       const inner = resolve(member.items || member);
       const required = (object.required || []).includes(name);
       const limits = limitsOf(member);
-      return el('li', {},
-        el('code', { className: 'name' }, name), ' ',
+      return el(
+        'li',
+        {},
+        el('code', { className: 'name' }, name),
+        ' ',
         el('span', { className: 'type' }, typeOf(member)),
         required ? '' : el('span', { className: 'note' }, ' optional'),
         limits ? el('span', { className: 'note' }, ' ' + limits) : '',
         member.description ? el('div', {}, ...prose(member.description)) : '',
-        inner.properties ? members(inner) : '');
+        inner.properties ? members(inner) : '',
+      );
     });
     return rows.length ? el('ul', { className: 'members' }, rows) : '';
   }
@@ -126,7 +143,14 @@ export const script = String.raw`'use strict';
     return [
       el('h4', {}, title + (name ? ': ' + name : '')),
       list,
-      list ? el('details', { className: 'example' }, el('summary', {}, 'Example'), el('pre', { tabIndex: 0 }, pretty(exampleOf(schema)))) : '',
+      list
+        ? el(
+            'details',
+            { className: 'example' },
+            el('summary', {}, 'Example'),
+            el('pre', { tabIndex: 0 }, pretty(exampleOf(schema))),
+          )
+        : '',
     ];
   }
 
@@ -135,46 +159,102 @@ export const script = String.raw`'use strict';
       const response = resolve(reference);
       const content = Object.entries(response.content || {})[0];
       const problems = content && content[1].examples ? Object.keys(content[1].examples) : [];
-      return el('tr', {},
+      return el(
+        'tr',
+        {},
         el('th', { scope: 'row' }, status),
-        el('td', {}, problems.length
-          ? problems.flatMap((name, i) => [i ? ', ' : '', el('a', { href: '/problems/' + name }, name)])
-          : response.description),
-        el('td', {}, Object.keys(response.headers || {}).filter((name) => name !== 'X-Request-Id').join(', ')));
+        el(
+          'td',
+          {},
+          problems.length
+            ? problems.flatMap((name, i) => [i ? ', ' : '', el('a', { href: '/problems/' + name }, name)])
+            : response.description,
+        ),
+        el(
+          'td',
+          {},
+          Object.keys(response.headers || {})
+            .filter((name) => name !== 'X-Request-Id')
+            .join(', '),
+        ),
+      );
     });
-    return el('details', { className: 'responses' },
+    return el(
+      'details',
+      { className: 'responses' },
       el('summary', {}, 'Responses'),
-      el('div', { className: 'scroll', tabIndex: 0, role: 'region', ariaLabel: 'Responses' },
-        el('table', {},
-          el('thead', {}, el('tr', {}, ['Status', 'Description', 'Headers'].map((text) => el('th', { scope: 'col' }, text)))),
-          el('tbody', {}, rows))));
+      el(
+        'div',
+        { className: 'scroll', tabIndex: 0, role: 'region', ariaLabel: 'Responses' },
+        el(
+          'table',
+          {},
+          el(
+            'thead',
+            {},
+            el(
+              'tr',
+              {},
+              ['Status', 'Description', 'Headers'].map((text) => el('th', { scope: 'col' }, text)),
+            ),
+          ),
+          el('tbody', {}, rows),
+        ),
+      ),
+    );
   }
 
   function field(operationId, parameter) {
     const id = operationId + '-' + parameter.in + '-' + parameter.name;
     const schema = resolve(parameter.schema) || {};
     const input = schema.enum
-      ? el('select', { id }, el('option', { value: '' }, ''), schema.enum.map((value) => el('option', {}, value)))
+      ? el(
+          'select',
+          { id },
+          el('option', { value: '' }, ''),
+          schema.enum.map((value) => el('option', {}, value)),
+        )
       : el('input', { id, required: Boolean(parameter.required), autocomplete: 'off', spellcheck: false });
     const description = parameter.description || schema.description;
     if (description) input.setAttribute('aria-describedby', id + '-about');
-    const generate = parameter.name === 'Idempotency-Key'
-      ? el('button', { type: 'button', onclick: () => { input.value = '"' + crypto.randomUUID() + '"'; } }, 'Generate')
-      : '';
-    const row = el('div', { className: 'field' },
-      el('label', { htmlFor: id }, el('code', {}, parameter.name), el('span', { className: 'note' }, ' ' + parameter.in + (parameter.required ? ', required' : ''))),
+    const generate =
+      parameter.name === 'Idempotency-Key'
+        ? el(
+            'button',
+            {
+              type: 'button',
+              onclick: () => {
+                input.value = '"' + crypto.randomUUID() + '"';
+              },
+            },
+            'Generate',
+          )
+        : '';
+    const row = el(
+      'div',
+      { className: 'field' },
+      el(
+        'label',
+        { htmlFor: id },
+        el('code', {}, parameter.name),
+        el('span', { className: 'note' }, ' ' + parameter.in + (parameter.required ? ', required' : '')),
+      ),
       el('div', { className: 'control' }, input, generate),
-      description ? el('small', { id: id + '-about' }, ...prose(description)) : '');
+      description ? el('small', { id: id + '-about' }, ...prose(description)) : '',
+    );
     return { parameter, input, row };
   }
 
   const tracing = new Set(['X-Request-Id', 'traceparent']);
 
   function form(path, method, operation) {
-    const fields = (operation.parameters || []).map(resolve).map((parameter) => field(operation.operationId, parameter));
+    const fields = (operation.parameters || [])
+      .map(resolve)
+      .map((parameter) => field(operation.operationId, parameter));
     const json = operation.requestBody && operation.requestBody.content['application/json'];
     const bodyId = operation.operationId + '-body';
-    const body = json && el('textarea', { id: bodyId, rows: 8, spellcheck: false, value: pretty(exampleOf(json.schema)) });
+    const body =
+      json && el('textarea', { id: bodyId, rows: 8, spellcheck: false, value: pretty(exampleOf(json.schema)) });
     const output = el('div', { className: 'output', role: 'status' });
     const send = el('button', { type: 'submit', className: 'send' }, 'Send');
 
@@ -184,13 +264,17 @@ export const script = String.raw`'use strict';
       const headers = {};
       for (const { parameter, input } of fields) {
         if (input.value === '') continue;
-        if (parameter.in === 'path') target = target.replace('{' + parameter.name + '}', encodeURIComponent(input.value));
+        if (parameter.in === 'path')
+          target = target.replace('{' + parameter.name + '}', encodeURIComponent(input.value));
         if (parameter.in === 'query') query.append(parameter.name, input.value);
         if (parameter.in === 'header') headers[parameter.name] = input.value;
       }
       if (operation['x-required-scopes'] && token.value) headers.Authorization = 'Bearer ' + token.value;
       if (body) headers['Content-Type'] = 'application/json';
-      return { url: target + (query.size ? '?' + query : ''), init: { method: method.toUpperCase(), headers, body: body && body.value } };
+      return {
+        url: target + (query.size ? '?' + query : ''),
+        init: { method: method.toUpperCase(), headers, body: body && body.value },
+      };
     }
 
     async function submit(event) {
@@ -210,51 +294,98 @@ export const script = String.raw`'use strict';
       }
     }
 
-    return el('form', { className: 'try', onsubmit: submit, ariaLabel: 'Try ' + operation.summary },
+    return el(
+      'form',
+      { className: 'try', onsubmit: submit, ariaLabel: 'Try ' + operation.summary },
       fields.filter(({ parameter }) => !tracing.has(parameter.name)).map(({ row }) => row),
-      body ? el('div', { className: 'field' }, el('label', { htmlFor: bodyId }, 'Body', el('span', { className: 'note' }, ' JSON')), body) : '',
-      el('details', { className: 'field' }, el('summary', {}, 'Tracing headers'),
-        fields.filter(({ parameter }) => tracing.has(parameter.name)).map(({ row }) => row)),
-      send, output);
+      body
+        ? el(
+            'div',
+            { className: 'field' },
+            el('label', { htmlFor: bodyId }, 'Body', el('span', { className: 'note' }, ' JSON')),
+            body,
+          )
+        : '',
+      el(
+        'details',
+        { className: 'field' },
+        el('summary', {}, 'Tracing headers'),
+        fields.filter(({ parameter }) => tracing.has(parameter.name)).map(({ row }) => row),
+      ),
+      send,
+      output,
+    );
   }
 
   function show(output, url, init, response, text, ms) {
     let shown = text;
-    try { shown = pretty(JSON.parse(text)); } catch {}
+    try {
+      shown = pretty(JSON.parse(text));
+    } catch {}
     if (/^\s*<!doctype/i.test(text)) shown = text.slice(0, 2000);
     const headers = [...response.headers].map(([name, value]) => name + ': ' + value).join('\n');
-    const status = el('p', { className: 'status ' + (response.ok ? 'good' : 'bad') },
-      el('strong', {}, String(response.status)), ' ' + response.statusText + ' in ' + ms + ' ms');
+    const status = el(
+      'p',
+      { className: 'status ' + (response.ok ? 'good' : 'bad') },
+      el('strong', {}, String(response.status)),
+      ' ' + response.statusText + ' in ' + ms + ' ms',
+    );
     const location = response.headers.get('Location');
     const part = (title, content, open) =>
       content ? el('details', { open }, el('summary', {}, title), el('pre', { tabIndex: 0 }, content)) : '';
-    output.replaceChildren(status, ...[
-      location ? el('p', {}, 'Created: ', el('code', {}, location)) : '',
-      part('Body', shown, true), part('Headers', headers, false), part('curl command', curl(url, init), false),
-    ].filter(Boolean));
+    output.replaceChildren(
+      status,
+      ...[
+        location ? el('p', {}, 'Created: ', el('code', {}, location)) : '',
+        part('Body', shown, true),
+        part('Headers', headers, false),
+        part('curl command', curl(url, init), false),
+      ].filter(Boolean),
+    );
   }
 
   function curl(url, init) {
     const quote = (text) => "'" + text.replace(/'/g, "'\\''") + "'";
-    const headers = Object.entries(init.headers).map(([name, value]) =>
-      '-H ' + (name === 'Authorization' ? '"Authorization: Bearer $TOKEN"' : quote(name + ': ' + value)));
+    const headers = Object.entries(init.headers).map(
+      ([name, value]) =>
+        '-H ' + (name === 'Authorization' ? '"Authorization: Bearer $TOKEN"' : quote(name + ': ' + value)),
+    );
     const data = init.body ? ['-d ' + quote(init.body)] : [];
     return ['curl -i -X ' + init.method + ' ' + quote(location.origin + url), ...headers, ...data].join(' \\\n  ');
   }
 
   function section(path, method, operation) {
-    const parts = operation.requestBody ? schemaBlock('Body', operation.requestBody.content['application/json'].schema) : [];
-    const success = Object.values(operation.responses).map(resolve)
-      .map((response) => response.content && response.content['application/json']).find(Boolean);
-    return el('details', { className: 'operation', id: operation.operationId },
-      el('summary', {},
-        el('span', { className: 'method ' + method }, method.toUpperCase()), ' ',
-        el('code', {}, path), ' ', el('span', { className: 'what' }, operation.summary)),
-      el('div', { className: 'inside' },
+    const parts = operation.requestBody
+      ? schemaBlock('Body', operation.requestBody.content['application/json'].schema)
+      : [];
+    const success = Object.values(operation.responses)
+      .map(resolve)
+      .map((response) => response.content && response.content['application/json'])
+      .find(Boolean);
+    return el(
+      'details',
+      { className: 'operation', id: operation.operationId },
+      el(
+        'summary',
+        {},
+        el('span', { className: 'method ' + method }, method.toUpperCase()),
+        ' ',
+        el('code', {}, path),
+        ' ',
+        el('span', { className: 'what' }, operation.summary),
+      ),
+      el(
+        'div',
+        { className: 'inside' },
         el('p', {}, ...prose(operation.description)),
-        el('div', { className: 'columns' },
+        el(
+          'div',
+          { className: 'columns' },
           el('div', {}, parts, success ? schemaBlock('Response', success.schema) : [], responsesTable(operation)),
-          form(path, method, operation))));
+          form(path, method, operation),
+        ),
+      ),
+    );
   }
 
   const tags = new Map(api.tags.map((tag) => [tag.name, { ...tag, operations: [] }]));
@@ -265,19 +396,56 @@ export const script = String.raw`'use strict';
   }
   const contents = [];
   for (const tag of tags.values()) {
-    main.append(el('section', {}, el('h2', {}, tag.name), el('p', {}, ...prose(tag.description)),
-      tag.operations.map((each) => section(...each))));
-    contents.push(el('h2', {}, tag.name), el('ul', {}, tag.operations.map(([, method, operation]) =>
-      el('li', {}, el('a', { href: '#' + operation.operationId }, operation.summary)))));
+    main.append(
+      el(
+        'section',
+        {},
+        el('h2', {}, tag.name),
+        el('p', {}, ...prose(tag.description)),
+        tag.operations.map((each) => section(...each)),
+      ),
+    );
+    contents.push(
+      el('h2', {}, tag.name),
+      el(
+        'ul',
+        {},
+        tag.operations.map(([, method, operation]) =>
+          el('li', {}, el('a', { href: '#' + operation.operationId }, operation.summary)),
+        ),
+      ),
+    );
   }
   const webhooks = Object.entries(api.webhooks || {});
-  main.append(el('section', {}, el('h2', {}, 'Webhooks'), el('p', {}, 'Events that subscribed endpoints receive.'),
-    webhooks.map(([name, { post }]) => el('details', { className: 'operation', id: post.operationId },
-      el('summary', {}, el('span', { className: 'method' }, 'POST'), ' ', el('code', {}, name)),
-      el('div', { className: 'inside' }, el('p', {}, ...prose(post.description)),
-        schemaBlock('Body', post.requestBody.content['application/json'].schema))))));
-  contents.push(el('h2', {}, 'Webhooks'), el('ul', {}, webhooks.map(([name, { post }]) =>
-    el('li', {}, el('a', { href: '#' + post.operationId }, name)))));
+  main.append(
+    el(
+      'section',
+      {},
+      el('h2', {}, 'Webhooks'),
+      el('p', {}, 'Events that subscribed endpoints receive.'),
+      webhooks.map(([name, { post }]) =>
+        el(
+          'details',
+          { className: 'operation', id: post.operationId },
+          el('summary', {}, el('span', { className: 'method' }, 'POST'), ' ', el('code', {}, name)),
+          el(
+            'div',
+            { className: 'inside' },
+            el('p', {}, ...prose(post.description)),
+            schemaBlock('Body', post.requestBody.content['application/json'].schema),
+          ),
+        ),
+      ),
+    ),
+  );
+  contents.push(
+    el('h2', {}, 'Webhooks'),
+    el(
+      'ul',
+      {},
+      webhooks.map(([name, { post }]) => el('li', {}, el('a', { href: '#' + post.operationId }, name))),
+    ),
+  );
   byId('toc').append(...contents);
 
   function openTarget() {
@@ -295,4 +463,3 @@ export const script = String.raw`'use strict';
   openTarget();
   main.dataset.ready = 'true';
 })();
-`;
