@@ -66,16 +66,14 @@ export function Facts({ of }: { of: Record<string, Child | undefined> }) {
   );
 }
 
-/** A button that sends a form. `fields` are sent with it. */
-export function Act({
-  to,
-  fields = {},
-  kind,
-  children,
-}: PropsWithChildren<{ to: string; fields?: Record<string, string>; kind?: 'primary' | 'danger' }>) {
+type ActProps = { to: string; fields?: Record<string, string>; ids?: string[]; kind?: 'primary' | 'danger' };
+
+/** A button that sends a form. `fields`, and each of `ids` as `id`, are sent with it. */
+export function Act({ to, fields = {}, ids = [], kind, children }: PropsWithChildren<ActProps>) {
+  const sent = [...Object.entries(fields), ...ids.map((id) => ['id', id] as const)];
   return (
     <form method="post" action={to} class="inline">
-      {Object.entries(fields).map(([name, value]) => (
+      {sent.map(([name, value]) => (
         <input type="hidden" name={name} value={value} />
       ))}
       <button type="submit" class={kind}>

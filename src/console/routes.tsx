@@ -3,9 +3,11 @@ import { scope } from '../http/auth.ts';
 import type { Ctx, Env } from '../http/context.ts';
 import { limitedBody } from '../http/limited-body.ts';
 import { rateLimit } from '../http/rate-limit.ts';
+import { actionsPages } from './actions.tsx';
 import { endpointsPages } from './endpoints.tsx';
 import { errorPage, notFoundPage, ownForms, pageHeaders } from './http.tsx';
 import { notificationsPages } from './notifications.tsx';
+import { overviewPages } from './overview.tsx';
 import { session } from './session.ts';
 import { askToSignIn, signInPages } from './sign-in.tsx';
 import { usersPages } from './users.tsx';
@@ -30,8 +32,11 @@ pages.route('/console', signInPages);
 pages.use(session(askToSignIn), rateLimit);
 pages.use('/console/endpoints/*', scope('webhooks:read'));
 pages.use('/console/notifications/*', scope('notifications:read'));
+pages.use('/console/actions/*', scope('notifications:read'));
 pages.use('/console/users/*', scope('users:read'));
 pages
+  .route('/console', overviewPages)
+  .route('/console/actions', actionsPages)
   .route('/console/endpoints', endpointsPages)
   .route('/console/notifications', notificationsPages)
   .route('/console/users', usersPages);

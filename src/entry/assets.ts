@@ -8,6 +8,8 @@ const file = (specifier: string) => () => readFile(new URL(import.meta.resolve(s
  * Deno and Bun read them when first asked for; for Workers, `build-edge.ts` writes them to a folder.
  */
 export const ASSETS: AssetSources = {
+  'console.css': file('../console/assets/console.css'),
+  'console.js': file('../console/assets/console.js'),
   'docs.css': file('../docs/assets/docs.css'),
   'docs.js': file('../docs/assets/docs.js'),
   'problem.css': file('../http/assets/problem.css'),

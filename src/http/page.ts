@@ -48,11 +48,14 @@ export function pageOfQuery(c: Ctx, query: Query): Page {
   return { limit: query.limit, after };
 }
 
+/** The cursor of the page after the id `next`. */
+export const cursorTo = (c: Ctx, query: Query, next: string): string => writeCursor(next, scopeOf(c, query));
+
 /** What a page shows of `rows`, which has one row more than the limit if there is a next page. */
 export function pageOfRows<T extends { id: string }>(c: Ctx, query: Query, rows: T[]) {
   const data = rows.slice(0, query.limit);
   const last = data.at(-1);
-  return { data, nextCursor: rows.length > query.limit && last ? writeCursor(last.id, scopeOf(c, query)) : null };
+  return { data, nextCursor: rows.length > query.limit && last ? cursorTo(c, query, last.id) : null };
 }
 
 /** Responds with a page. `rows` has one row more than the limit if there is a next page. */
