@@ -32,7 +32,8 @@ const RESOURCES = Array.from(
   readFileSync(join(root, 'src/app.ts'), 'utf8').matchAll(/^import \{ \w+ \} from '\.\/([\w-]+)\/routes\.ts';$/gm),
   (found) => found[1] as string,
 ).filter((folder) => !['docs', 'system'].includes(folder));
-const DRIVERS = /^(node:|cloudflare:|pg$|undici(\/|$)|@electric-sql\/|@neondatabase\/|@hono\/node-server|prom-client$)/;
+const DRIVERS =
+  /^(node:|cloudflare:|pg$|undici(\/|$)|@electric-sql\/|@neondatabase\/|@hono\/node-server|prom-client$|pino-pretty$)/;
 const MAY_HOLD_SQL =
   /^(db|view|table-store|.*\/(store|schema)|idempotency\/reserve-key|outbox\/(enqueue|reseal)|dispatcher\/(claims|settlements|depth|housekeeping))\.ts$/;
 

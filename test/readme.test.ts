@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { startCommand } from './support/command.ts';
 import { freePort } from './support/postgres-server.ts';
+import { PRINTED_CURL } from './support/service.ts';
 
 const root = join(import.meta.dirname, '..');
 
@@ -46,7 +47,7 @@ test("the README's session ends in a verified webhook, again and again, beside t
     service.process.kill('SIGTERM');
     await service.ended;
   });
-  const [curl] = await service.printed(/^curl .*$/m);
+  const [curl] = await service.printed(PRINTED_CURL);
 
   writeFileSync(join(cwd, 'session'), onPorts(sessionCommands(), ports));
   writeFileSync(join(cwd, 'printed'), curl);

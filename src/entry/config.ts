@@ -87,6 +87,8 @@ export const variables = {
   ),
   // debug, info, warn or error.
   LOG_LEVEL: z._default(oneOf(['debug', 'info', 'warn', 'error']), 'info'),
+  // Log lines: json, pretty (for people), or auto: pretty on a terminal, otherwise json.
+  LOG_FORMAT: z._default(oneOf(['auto', 'json', 'pretty']), 'auto'),
   // pglite:<directory> for the embedded database (in development, pglite:.data/db), or postgres://…
   DATABASE_URL: z.optional(
     z.string().check(
@@ -288,6 +290,7 @@ function shape(v: Variables) {
     port: v.PORT,
     metrics: v.METRICS_ADDR === 'off' ? undefined : address(v.METRICS_ADDR),
     logLevel: v.LOG_LEVEL,
+    logFormat: v.LOG_FORMAT,
     databaseUrl: v.DATABASE_URL ?? EMBEDDED,
     databasePoolMax: v.DATABASE_POOL_MAX,
     processes: v.PROCESSES,

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { app } from '../app.ts';
 import { scopesOf } from '../http/operation.ts';
 import { openPgliteClient } from '../platform/db-pglite.ts';
+import { writeFormatted } from '../platform/log-format.ts';
 import { pgliteBackend, startNeonEndpoint } from '../platform/neon-endpoint.ts';
 import { type Config, ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
@@ -39,7 +40,8 @@ async function main(): Promise<number> {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => resolve('signaled'));
   });
 
-  const wrangler = startWrangler(config, await workerFiles(config, endpoint.url, workersOwn));
+  const writeLine = await writeFormatted((line) => void process.stdout.write(line), config.logFormat);
+  const wrangler = startWrangler(config, await workerFiles(config, endpoint.url, workersOwn), writeLine);
   const ended = once(wrangler, 'close').then(() => 'ended' as const);
   const url = `http://${config.host}:${config.port}`;
   let outcome = await Promise.race([ready(url), ended, signaled]);
@@ -89,7 +91,7 @@ async function workerFiles(config: Config, endpoint: string, own: NodeJS.Dict<st
   });
 }
 
-function startWrangler({ host, port }: Config, files: string[]): ChildProcess {
+function startWrangler({ host, port }: Config, files: string[], writeLine: (line: string) => void): ChildProcess {
   const where = ['--ip', host, '--port', String(port), '--persist-to', join(DIRECTORY, 'state')];
   const child = spawn(process.execPath, [WRANGLER, 'dev', ...files.flatMap((file) => ['-c', file]), ...where], {
     cwd: ROOT,
@@ -101,7 +103,7 @@ function startWrangler({ host, port }: Config, files: string[]): ChildProcess {
   // wrangler prints secrets, so that only the Workers' log lines are passed on.
   createInterface({ input: child.stdout as Readable }).on('line', (line) => {
     const start = line.indexOf('{"time":');
-    if (start >= 0) process.stdout.write(`${line.slice(start)}\n`);
+    if (start >= 0) writeLine(`${line.slice(start)}\n`);
   });
   return child;
 }

@@ -174,7 +174,9 @@ async function register(url: string): Promise<{ secret: string; remove(): Promis
     throw new Error(`Cannot register at ${api}: ${reasonOf(error)}. Is npm start running?
 Or register it manually, and pass the secret in the response as --secret:
 
-curl ${api}/api/v1/webhook-endpoints -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '${JSON.stringify({ url, events: ['*'] })}'
+curl ${api}/api/v1/webhook-endpoints \\
+  -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
+  -d '${JSON.stringify({ url, events: ['*'] })}'
 `);
   }
 }

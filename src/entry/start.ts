@@ -1,5 +1,6 @@
 import type { Log } from '../deps.ts';
 import { createLog, type LogLevel } from '../platform/log.ts';
+import { writeFormatted } from '../platform/log-format.ts';
 import type { CreateServer } from '../platform/server.ts';
 import { hearSignals } from '../platform/signals.ts';
 import { stdoutLines } from '../platform/stdout.ts';
@@ -26,7 +27,9 @@ export async function start({ createServer, fork, join }: Runtime): Promise<void
   // What the primary read, a worker was given.
   if (!worker) readDotenv();
   const isFirst = !worker && !['', '1'].includes(process.env.PROCESSES ?? '');
-  const writeLine = stdoutLines({ shared: worker !== undefined || isFirst });
+  const stdout = stdoutLines({ shared: worker !== undefined || isFirst });
+  // Before the configuration is checked: what is wrong with that is a line, too.
+  const writeLine = await writeFormatted(stdout, process.env.LOG_FORMAT);
   const logAt: LogAt = (level) => createLog(level, writeLine, worker && { pid: process.pid });
   try {
     if (worker) await join?.();

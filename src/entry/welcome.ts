@@ -1,9 +1,22 @@
 import type { Config } from './config.ts';
 import { signToken } from './sign-token.ts';
 
-/** In development, prints the service's URL and a request that works as pasted, with a token of these scopes. */
-export async function printWelcome(config: Config, url: string, scopes: string): Promise<void> {
+/** Columns of a printed line: a terminal's 80, and a margin. */
+const COLUMNS = 78;
+
+/** Pages of the service besides its documentation, with their URLs. */
+type Links = {
+  /** The sign-in link of the console. */
+  console?: string;
+};
+
+/**
+ * In development, prints the service's URL and a request that works as pasted, with a token of these scopes. No line is
+ * longer than a terminal's, as a shell takes a line that the terminal broke for two.
+ */
+export async function printWelcome(config: Config, url: string, scopes: string, links: Links = {}): Promise<void> {
   const lines = ['', `Keelson is listening on ${url}`, `Documentation: ${url}/docs`];
+  if (links.console) lines.push(`Console: ${links.console}`);
   if (config.jwt.secret) {
     const token = await signToken(config.jwt, 'developer', scopes);
     // Another user with every start, and pasted again the same answer: it never meets an email that is taken.
@@ -11,8 +24,17 @@ export async function printWelcome(config: Config, url: string, scopes: string):
     lines.push(
       'Create a user:',
       '',
-      `curl -i ${url}/api/v1/users -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -H 'Idempotency-Key: ${name}' -d '{"email":"${name}@example.com","name":"Ada Lovelace"}'`,
+      folded(`export TOKEN=${token}`),
+      `curl -i ${url}/api/v1/users \\`,
+      `  -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\`,
+      `  -H 'Idempotency-Key: ${name}' \\`,
+      `  -d '{"email":"${name}@example.com","name":"Ada Lovelace"}'`,
     );
   }
   process.stdout.write(`${lines.join('\n')}\n\n`);
+}
+
+/** Breaks one long word, so that a shell reads it as one: a backslash at the end of a line continues it. */
+function folded(text: string): string {
+  return text.replace(new RegExp(`.{${COLUMNS - 1}}(?=.)`, 'g'), '$&\\\n');
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { newNotice } from '../conformance/target.ts';
 import { freePort } from '../support/postgres-server.ts';
+import { tokenIn } from '../support/service.ts';
 import { startSink } from '../support/sink.ts';
 
 const entry = join(import.meta.dirname, '../../src/entry/dev-edge.ts');
@@ -46,7 +47,7 @@ test('dev:edge serves, delivers within a second, fires its cron trigger, and lea
 
   const cron = await said(/^curl '(\S+scheduled)'$/m);
   const url = `http://127.0.0.1:${port}`;
-  const headers = { Authorization: await said(/'Authorization: (Bearer \S+)'/), 'Content-Type': 'application/json' };
+  const headers = { Authorization: `Bearer ${tokenIn(output)}`, 'Content-Type': 'application/json' };
   const post = (path: string, body: unknown) =>
     fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) });
   const hook = await post('/api/v1/webhook-endpoints', { url: sink.url('/hook'), events: ['order.sent'] });

@@ -96,6 +96,7 @@ const bad: Record<string, string[]> = {
   APP_ENV: ['qqq', 'Production'],
   METRICS_ADDR: ['qqq', 'qqq:', 'qqq:99999', 'qqq:1:2', ':-77'],
   LOG_LEVEL: ['qqq', 'INFO'],
+  LOG_FORMAT: ['qqq', 'JSON'],
   DATABASE_URL: [
     'qqq',
     'mysql://qqq',
@@ -263,7 +264,7 @@ describe('a variable that is nearly one of ours is named with the one that is me
       SSH_AUTH_SOCK SUDO_USER TEMP TERM TEST TMP TMPDIR TZ UID USER USERNAME VIRTUAL_ENV XDG_RUNTIME_DIR npm_config_host
       npm_command npm_config_port npm_execpath npm_lifecycle_event npm_node_execpath npm_package_json INIT_CWD
       INVOCATION_ID JOURNAL_STREAM NOTIFY_SOCKET KUBERNETES_PORT KUBERNETES_SERVICE_HOST REDIS_HOST REDIS_PORT REDIS_URL
-      DB_HOST DB_PORT API_PORT API_URL APP_URL APP_NAME APP_KEY JWT_TTL LOG_FORMAT OTEL_SERVICE_NAME
+      DB_HOST DB_PORT API_PORT API_URL APP_URL APP_NAME APP_KEY JWT_TTL OTEL_SERVICE_NAME
       OTEL_EXPORTER_OTLP_HEADERS OTEL_TRACES_SAMPLER GITHUB_TOKEN AWS_REGION CF_PAGES FLY_REGION DENO_DIR BUN_INSTALL
       WRANGLER_SEND_METRICS CLOUDFLARE_API_TOKEN DEV_CRON_S KEELSON_WORKER`.split(/\s+/);
     assert.deepEqual(parse(Object.fromEntries(common.map((name) => [name, 'qqq']))).warnings, []);

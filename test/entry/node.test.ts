@@ -15,7 +15,14 @@ import { ownDatabase } from '../support/databases.ts';
 import { SECRET } from '../support/deps.ts';
 import { databaseUrl, freePort, query } from '../support/postgres-server.ts';
 import { startProxy } from '../support/proxy.ts';
-import { type LogLine, type Service, STOP_STEPS, spawnService, startService } from '../support/service.ts';
+import {
+  type LogLine,
+  PRINTED_CURL,
+  type Service,
+  STOP_STEPS,
+  spawnService,
+  startService,
+} from '../support/service.ts';
 import { headers, token } from '../support/tokens.ts';
 
 const run = promisify(execFile);
@@ -155,7 +162,7 @@ async function taken(t: TestContext): Promise<number> {
 describe('a fresh folder with no configuration', () => {
   test('the printed curl works, what it queues is sent before any tick, and nothing personal is logged', async (t) => {
     const service = await start(t, { JWT_SECRET: '', DISPATCH_INTERVAL_MS: '3600000' });
-    const curl = await printed(service, /^curl .*$/m);
+    const curl = await printed(service, PRINTED_CURL);
     assert.match(service.output(), new RegExp(`^Keelson is listening on ${service.url}$`, 'm'));
     assert.match(service.output(), new RegExp(`^Documentation: ${service.url}/docs$`, 'm'));
 

@@ -10,7 +10,7 @@ import { newNotice } from '../conformance/target.ts';
 import { ownDatabase } from '../support/databases.ts';
 import { databaseUrl, query } from '../support/postgres-server.ts';
 import { COMMANDS } from '../support/runtimes.ts';
-import { type LogLine, type Service, spawnService, startService } from '../support/service.ts';
+import { type LogLine, PRINTED_CURL, type Service, spawnService, startService, tokenIn } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
 
 const NOTIFICATIONS = '/api/v1/notifications';
@@ -116,9 +116,10 @@ async function stuckRequest(t: TestContext, service: Service & { database: strin
 describe('several processes', { concurrency: 2 }, () => {
   test('answer on one port, say once that they listen, and stop as one', async (t) => {
     const service = await start(t, { SHUTDOWN_DELAY_MS: '1500', JWT_SECRET: '', SECRETS_KEY: '' });
-    const curl = /^curl .*Bearer (\S+)'/m;
-    while (!curl.test(service.output())) await new Promise((resolve) => service.process.stdout?.once('data', resolve));
-    const [, bearer] = curl.exec(service.output()) ?? [];
+    while (!PRINTED_CURL.test(service.output())) {
+      await new Promise((resolve) => service.process.stdout?.once('data', resolve));
+    }
+    const bearer = tokenIn(service.output());
     // The secret was made once: the token is good in each of them.
     const pids = new Set<unknown>();
     for (let i = 0; i < 200 && pids.size < 2; i++) {

@@ -140,8 +140,12 @@ test('the receiver says how it is used, and what to do where it cannot register 
     [['--port', '70000'], {}, /^--port must be a whole number from 0 to 65535\nusage: npm run receiver/],
     [['--nope'], {}, /--nope.*\nusage: /s],
     [['--secret', 'whsec_secret!'], {}, /^the secret must be whsec_ and base64/],
-    [[], { PORT: '1' }, /^Cannot register at http:\/\/127\.0\.0\.1:1: .*\n.*\n\ncurl http:.*events/],
-    [[], { PORT: '1', JWKS_URL: 'https://issuer.example/keys' }, /JWT_SECRET is not set.*\n.*\n\ncurl http:.*events/],
+    [[], { PORT: '1' }, /^Cannot register at http:\/\/127\.0\.0\.1:1: .*\n.*\n\ncurl http:.*\n.*\n.*events/],
+    [
+      [],
+      { PORT: '1', JWKS_URL: 'https://issuer.example/keys' },
+      /JWT_SECRET is not set.*\n.*\n\ncurl http:.*\n.*\n.*events/,
+    ],
     [[], { PORT: 'x' }, /^PORT must be .*\n$/],
   ];
   for (const [args, env, why] of wrong) {

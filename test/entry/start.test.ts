@@ -40,10 +40,10 @@ const OTHER_DATABASES = /@electric-sql\/|@neondatabase\/|drizzle-orm\/(pglite|ne
 const METRICS = /prom-client|@opentelemetry|metrics-server/;
 const SENDER = /node_modules\/undici\//;
 
-test('on Postgres, nothing is loaded of other databases, of metrics that are off, and of a dispatcher that is', async (t) => {
+test('on Postgres, nothing is loaded of other databases, of metrics that are off, of a dispatcher that is, and of a readable log', async (t) => {
   const loaded = await loadedBy(t, { METRICS_ADDR: 'off', DISPATCH_ENABLED: 'false' });
   assert.ok(loaded.some((url) => /\/pg\//.test(url)));
-  for (const unused of [OTHER_DATABASES, METRICS, SENDER, /trace-otlp/]) {
+  for (const unused of [OTHER_DATABASES, METRICS, SENDER, /trace-otlp/, /pino-pretty/]) {
     assert.deepEqual(
       loaded.filter((url) => unused.test(url)),
       [],

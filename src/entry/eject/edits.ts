@@ -55,8 +55,8 @@ export const EDITS: Record<string, Edit[]> = {
       '',
     ],
     ["'Create a user:'", "'Queue an email:'"],
-    ['/api/v1/users -H', '/api/v1/notifications -H'],
-    [`${BODY}"name":"Ada Lovelace"}'`, `${BODY}"type":"invoice.paid","data":{"invoice":"INV-7"}}'`],
+    ['/api/v1/users \\\\`', '/api/v1/notifications \\\\`'],
+    [`${BODY}"name":"Ada Lovelace"}'`, `${BODY}"type":"invoice.paid","data":{}}'`],
   ],
   'src/notifications/schema.ts': [
     ["const ofUser = () => z.optional(id('must be the id of a user'));\n\n", ''],
@@ -242,7 +242,7 @@ select id, 'sent', 1, now(), 1, 'bench' from m;`,
     ['users, webhooks and notifications that survive', 'webhooks and notifications that survive'],
     ['--scope "users:write notifications:read"', '--scope "notifications:write notifications:read"'],
     ['$API/users -H', '$API/notifications -H'],
-    [`"name":"Grace Hopper"}'`, `"type":"invoice.paid","data":{"invoice":"INV-7"}}'`],
+    [`"name":"Grace Hopper"}'`, `"type":"invoice.paid","data":{}}'`],
     ['verifies the `user.created` that', 'verifies the `invoice.paid` that'],
     [
       `no second
