@@ -1,3 +1,4 @@
+import { actionsRoutes } from './actions/routes.ts';
 import { documentOf } from './docs/document.ts';
 import { docsRoutes } from './docs/routes.ts';
 import { accessLog } from './http/access-log.ts';
@@ -14,6 +15,7 @@ import { rateLimit, rateLimitPolicy } from './http/rate-limit.ts';
 import { requestId } from './http/request-id.ts';
 import { standardHeaders } from './http/standard-headers.ts';
 import { notificationsRoutes } from './notifications/routes.ts';
+import { statsRoutes } from './stats/routes.ts';
 import { systemRoutes } from './system/routes.ts';
 import { usersRoutes } from './users/routes.ts';
 import { webhookEndpointsRoutes } from './webhook-endpoints/routes.ts';
@@ -44,7 +46,9 @@ const routes = app
   )
   .route('/api/v1/users', usersRoutes)
   .route('/api/v1/webhook-endpoints', webhookEndpointsRoutes)
-  .route('/api/v1/notifications', notificationsRoutes);
+  .route('/api/v1/notifications', notificationsRoutes)
+  .route('/api/v1/actions', actionsRoutes)
+  .route('/api/v1/stats', statsRoutes);
 
 /** Every route with what it takes and gives, for the typed client. */
 export type App = typeof routes;

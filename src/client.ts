@@ -20,6 +20,8 @@ type ChangeOptions = CallOptions & {
   version?: number;
 };
 
+type ActionOptions = CreateOptions & { body?: unknown };
+
 const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 60_000;
 
@@ -69,7 +71,7 @@ export function createClient(baseUrl: string, { token, retries = 3, fetch = glob
   return named((name) => resource(api[kebabCase(name)] as Routes)) as Client;
 }
 
-/** The operations of a resource, and one for each path below `/:id`. */
+/** The operations of a resource, and one for each path below it and below `/:id`. */
 function resource(routes: Routes) {
   const at = (path: string) => routes[path] as Routes;
   const one = (id: string) => {
@@ -81,6 +83,7 @@ function resource(routes: Routes) {
     ...listing((query, options) => body(routes.$get({ query }, having({}, options)))),
     create: (json: unknown, options: CreateOptions = {}) =>
       body(routes.$post({ json }, having(keyOf(options), options))),
+    read: (options?: CallOptions) => body(routes.$get({}, having({}, options))),
     get: (id: string, options?: CallOptions) => body(at(':id').$get(one(id), having({}, options))),
     replace: (id: string, json: unknown, options: ChangeOptions = {}) =>
       body(at(':id').$put({ ...one(id), json }, having(matching(options), options))),
@@ -89,10 +92,11 @@ function resource(routes: Routes) {
   };
   const action =
     (name: string) =>
-    (id: string, options: CreateOptions & { body?: unknown } = {}) => {
+    (of: string | ActionOptions, own: ActionOptions = {}) => {
+      const [on, options] = typeof of === 'object' && of !== null ? [routes, of] : [at(':id'), own];
       const { body: json } = options;
-      const request = { ...one(id), ...(json !== undefined && { json }) };
-      return body((at(':id')[kebabCase(name)] as Routes).$post(request, having(keyOf(options), options)));
+      const request = { ...(on !== routes && one(of as string)), ...(json !== undefined && { json }) };
+      return body((on[kebabCase(name)] as Routes).$post(request, having(keyOf(options), options)));
     };
   return named((name) => operations[name as keyof typeof operations] ?? action(name));
 }
@@ -116,22 +120,34 @@ type Routes = { [path: string]: Routes } & Record<
 >;
 
 type Api = ReturnType<typeof hc<App>>['api']['v1'];
-export type Client = { [K in keyof Api & string as CamelCase<K>]: Listed<Api[K]> & Made<Api[K]> & One<Api[K]> };
+export type Client = {
+  [K in keyof Api & string as CamelCase<K>]: Listed<Api[K]> & Made<Api[K]> & One<Api[K]> & OnAll<Api[K]>;
+};
 /** What a resource's `get` returns: `Item<'webhookEndpoints'>`. */
 export type Item<K extends keyof Client> = Client[K] extends { get(id: string): Promise<infer T> } ? T : never;
 
 type Listed<R> = R extends { $get: infer F }
-  ? {
-      /** Walks over every item, requesting pages as it goes. */
-      list(asked?: Asked<F>, options?: CallOptions): AsyncGenerator<Member<F>, void, undefined>;
-      /** Gets one page. */
-      page(asked?: Asked<F>, options?: CallOptions): Promise<Page<Member<F>>>;
-    }
+  ? [Member<F>] extends [never]
+    ? { /** Gets the only one. */ read(options?: CallOptions): Promise<Shown<F>> }
+    : {
+        /** Walks over every item, requesting pages as it goes. */
+        list(asked?: Asked<F>, options?: CallOptions): AsyncGenerator<Member<F>, void, undefined>;
+        /** Gets one page. */
+        page(asked?: Asked<F>, options?: CallOptions): Promise<Page<Member<F>>>;
+      }
   : unknown;
 type Made<R> = R extends { $post: infer F }
   ? { create(input: Json<F>, options?: CreateOptions): Promise<Shown<F>> }
   : unknown;
 type One<R> = R extends { ':id': infer I } ? Got<I> & Replaced<I> & Removed<I> & Actions<I> : unknown;
+/** Actions on a whole collection: `client.notifications.redrive({ body: { filter } })`. */
+type OnAll<R> = {
+  [K in keyof R & string as K extends `$${string}` | `:${string}` ? never : CamelCase<K>]: R[K] extends {
+    $post: infer F;
+  }
+    ? (options: CreateOptions & { body: Json<F> }) => Promise<Shown<F>>
+    : never;
+};
 type Got<I> = I extends { $get: infer F } ? { get(id: string, options?: CallOptions): Promise<Shown<F>> } : unknown;
 type Replaced<I> = I extends { $put: infer F }
   ? { replace(id: string, input: Json<F>, options?: ChangeOptions): Promise<Shown<F>> }

@@ -35,7 +35,7 @@ const RESOURCES = Array.from(
 const DRIVERS =
   /^(node:|cloudflare:|pg$|undici(\/|$)|@electric-sql\/|@neondatabase\/|@hono\/node-server|prom-client$|pino-pretty$)/;
 const MAY_HOLD_SQL =
-  /^(db|view|table-store|.*\/(store|schema)|idempotency\/reserve-key|outbox\/(enqueue|reseal)|dispatcher\/(claims|settlements|depth|housekeeping))\.ts$/;
+  /^(db|view|table-store|.*\/(store|schema)|idempotency\/reserve-key|outbox\/(enqueue|reseal)|notifications\/filters|dispatcher\/(claims|settlements|jobs|depth|housekeeping))\.ts$/;
 
 type Import = { from: string; to: string };
 

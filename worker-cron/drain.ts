@@ -16,6 +16,8 @@ type Drained = { nextMs: number | null; failed: boolean };
 
 /** An alarm may take 15 minutes. A run starts nothing after 10. */
 const MAX_RUN_MS = 600_000;
+/** As in wrangler.toml: the longest time from one run to the next. */
+const CRON_MS = 900_000;
 /** Bytes of bodies that may wait in a run: an isolate has 128 MB for everything. */
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 
@@ -24,9 +26,10 @@ export const longestRunMs = ({ deliveryTimeoutMs }: Config['dispatch']) => MAX_R
 
 /**
  * Returns the function that delivers what is due, with at most `config.subrequests` subrequests: claims, deliveries,
- * settlements and extensions. It starts nothing that it could not settle. Never rejects.
+ * settlements, extensions and batches of actions. It starts nothing that it could not settle. Never rejects. `name` is the
+ * dispatcher's.
  */
-export function createDrain(config: Config, database: Db, log: Log): Drain {
+export function createDrain(config: Config, database: Db, log: Log, name = 'worker'): Drain {
   const { deliveryTimeoutMs, concurrency: connections, leaseMs } = config.dispatch;
   const secrets = createSecretBox(config.secretsKey, config.secretsKeysOld);
   const channels = {
@@ -40,7 +43,7 @@ export function createDrain(config: Config, database: Db, log: Log): Drain {
     }),
   };
   const dispatcher = createDispatcher({
-    queue: databaseQueue(oneAtATime(database), { name: 'worker', leaseMs }),
+    queue: databaseQueue(oneAtATime(database), { name, leaseMs, everyMs: CRON_MS }),
     channels,
     clock: systemClock,
     log,

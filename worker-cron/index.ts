@@ -29,7 +29,7 @@ const { db } = openNeon({
  * at a time, each with the limits of an invocation, and retries one that failed. Leases keep the dispatchers apart.
  */
 export class Dispatcher extends DurableObject {
-  readonly #drain = createDrain(config, db, log);
+  readonly #drain = createDrain(config, db, log, `worker:${this.ctx.id.toString().slice(0, 8)}`);
   #failures = 0;
 
   /** Rings: something may be due. With an endpoint's id, the current run learns that it was changed or deleted. */

@@ -1,6 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
+import { actions } from '../actions/schema.ts';
 import { type Db, statement } from '../db.ts';
 import { deliveries, laneOf, messages, notifications, webhookEndpoints } from '../outbox/schema.ts';
+import { dispatchers } from '../stats/schema.ts';
 import type { ClaimRequest } from './queue.ts';
 
 /** A delivery that this dispatcher holds until its lease expires. */
@@ -39,7 +41,12 @@ export type Claimed = {
   cursor: string;
   /** Milliseconds until the next delivery without a lease is due; null if none is known. */
   nextMs: number | null;
+  /** Whether actions on many are running, for dispatchers to do. */
+  jobs: boolean;
 };
+
+/** Who claims: a name, and the longest time from one claim to the next, in milliseconds. */
+type Claimant = { name: string; everyMs: number };
 
 type Values = {
   limit: number;
@@ -50,12 +57,16 @@ type Values = {
   after: string;
   leaseMs: number;
   lease: string;
+  name: string;
+  everyMs: number;
 };
 type Summary = Omit<Claimed, 'deliveries'> & { endpoints: Record<string, Endpoint> | null };
 type Row = ({ claim: null } & Omit<Delivery, 'lease' | 'endpoint'>) | { claim: Summary };
 
 /** How many lanes one claim may visit, at about 3 µs each. */
 const LOOKS = 1000;
+/** Seconds after which a claim reports again that its dispatcher is alive. A claim that takes nothing writes nothing else. */
+const REPORT_S = 10;
 const FIRST_LANE = sql`'00000000-0000-0000-0000-000000000000'::uuid`;
 const LAST_LANE = sql`'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`;
 
@@ -118,6 +129,14 @@ const claim = statement<Values, Row>(
       returning notification_id, attempt, endpoint_id
     ), left_over as (
       select lane, named from chosen where not fits union select lane, named from open where room <= 0
+    ), reported as (
+      insert into ${dispatchers} (id, last_seen, every_ms)
+      select ${$.name}::text, now(), ${$.everyMs}::int
+      where not exists (
+        select from ${dispatchers}
+        where id = ${$.name}::text and last_seen > now() - interval '${sql.raw(String(REPORT_S))} seconds'
+      )
+      on conflict (id) do update set last_seen = excluded.last_seen, every_ms = excluded.every_ms
     ), ending as (
       select look, lane, look >= ${sql.raw(String(LOOKS))} or open >= ${$.limit}::int as unfinished
       from visited order by look desc limit 1
@@ -138,6 +157,7 @@ const claim = statement<Values, Row>(
                ) next where v.look > 0 and (v.due_at <= now() or v.leased)),
                (select min(paused_until) from visited where due_at <= now() and isfinite(paused_until))
              ) - now()) * 1000 end,
+             'jobs', exists (select from ${actions} where status = 'running'),
              'endpoints', (
                select json_object_agg(id, json_build_object(
                  'url', url, 'status', status, 'secrets', jsonb_build_array(secret) || (
@@ -173,7 +193,7 @@ function step(lap: SQL, after: SQL, last: SQL, where: SQL): SQL {
 /** Claims due deliveries for `leaseMs`, as many as there is room for, lane by lane, starting after `after`. */
 export async function claimDeliveries(
   db: Db,
-  { rooms, ...values }: ClaimRequest & { leaseMs: number; lease: string },
+  { rooms, ...values }: ClaimRequest & Claimant & { leaseMs: number; lease: string },
   signal: AbortSignal,
 ): Promise<Claimed> {
   const { lease } = values;

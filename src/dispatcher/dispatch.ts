@@ -1,6 +1,6 @@
 import type { Attempt } from './channels/channel.ts';
 import type { Delivery } from './claims.ts';
-import { claim, extend, settle } from './exchange.ts';
+import { advance, claim, extend, settle } from './exchange.ts';
 import {
   check,
   createLanes,
@@ -59,12 +59,16 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
       settleAt: 0,
       extendAt: NEVER,
       stalled: false,
+      jobs: false,
+      advancing: false,
+      advanceAt: 0,
+      batches: NEVER,
       budget: NEVER,
     },
     lanes: createLanes(deps.settings),
     after: FIRST_LANE,
     changed: new Set(),
-    failures: { claim: 0, settle: 0 },
+    failures: { claim: 0, settle: 0, advance: 0 },
     defect: undefined,
     ended: Promise.withResolvers(),
     alarmAt: NEVER,
@@ -81,8 +85,9 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
 
 function begin(run: Run, mode: State['mode']): Promise<void> {
   // A run starts fresh; only what was learned about lanes is kept.
-  Object.assign(run, { ended: Promise.withResolvers(), defect: undefined, failures: { claim: 0, settle: 0 } });
-  const times = { tickAt: NEVER, dueAt: NEVER, claimAt: 0, settleAt: 0, lastClaimAt: run.clock.now() };
+  Object.assign(run, { ended: Promise.withResolvers(), defect: undefined });
+  run.failures = { claim: 0, settle: 0, advance: 0 };
+  const times = { tickAt: NEVER, dueAt: NEVER, claimAt: 0, settleAt: 0, advanceAt: 0, lastClaimAt: run.clock.now() };
   Object.assign(run.state, { mode, rung: true, ...times });
   step(run);
   return run.ended.promise;
@@ -91,10 +96,12 @@ function begin(run: Run, mode: State['mode']): Promise<void> {
 async function drain(run: Run, budget: number): Promise<{ nextMs: number | null; failed: boolean }> {
   const { state, lanes, clock } = run;
   state.budget = budget;
+  // Half is for deliveries, however much there is to do.
+  state.batches = budget / 2;
   await begin(run, 'draining');
   const now = clock.now();
-  const failed = run.failures.claim + run.failures.settle > 0;
-  if (isLookDue(state, now) || wantsClaim(lanes, false)) return { nextMs: 0, failed };
+  const failed = run.failures.claim + run.failures.settle + run.failures.advance > 0;
+  if (isLookDue(state, now) || wantsClaim(lanes, false) || state.jobs) return { nextMs: 0, failed };
   return { nextMs: state.dueAt === NEVER ? null : Math.ceil(state.dueAt - now), failed };
 }
 
@@ -136,6 +143,7 @@ function step(run: Run): void {
     if (next.claim) follow(run, claim(run, next.claim));
     if (next.extend) follow(run, extend(run));
     if (next.settle) follow(run, settle(run));
+    if (next.advance) follow(run, advance(run));
     if (next.stalled && !state.stalled) reportStall(run, now);
     if (next.over) close(run);
     else setAlarm(run, next.wakeAt);

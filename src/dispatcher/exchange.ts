@@ -1,6 +1,6 @@
 import { type Claimed, type Delivery, keyOf } from './claims.ts';
 import { allHeld, EMAIL_LANE, extended, giveBack, type Held, hold, noteBacklogs } from './lanes.ts';
-import { mayStart } from './plan.ts';
+import { mayStart, type Result } from './plan.ts';
 import type { Room } from './rooms.ts';
 import { type Run, release } from './run.ts';
 import type { Settlement } from './settlements.ts';
@@ -9,6 +9,8 @@ const NEVER = Number.POSITIVE_INFINITY;
 /** Milliseconds before a failed statement is retried. For claims it doubles with each failure, up to the interval. */
 const RETRY_MS = 500;
 const SETTLE_TRIES_AT_STOP = 3;
+/** Milliseconds until the next batch after one that changed nothing: few match, or others have locked them. */
+const HELD_UP_MS = 20;
 
 /** Claims deliveries, as many as there is room for, and adds them to the lanes. Rejects only for a defect. */
 export async function claim(run: Run, room: Room): Promise<void> {
@@ -39,12 +41,13 @@ function claimFailed({ state, clock, settings, failures }: Run): void {
 
 function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
   const { state, lanes, clock, log, failures, settings, changed } = run;
-  const { deliveries, more, strangers, unfinished, cursor, nextMs } = claimed;
+  const { deliveries, more, strangers, unfinished, cursor, nextMs, jobs } = claimed;
   if (state.stalled) log.info('dispatcher recovered', {});
   Object.assign(state, { stalled: false, lastClaimAt: clock.now(), claimAt: 0 });
   failures.claim = 0;
   run.after = cursor;
   if (unfinished) state.rung = true;
+  state.jobs = jobs;
   if (nextMs !== null) state.dueAt = Math.min(state.dueAt, clock.now() + nextMs);
   const isCurrent = ({ endpointId }: Delivery) => mayStart(state) && !changed.has(endpointId ?? EMAIL_LANE);
   release(
@@ -63,7 +66,7 @@ export async function settle(run: Run): Promise<void> {
   state.writing = true;
   state.budget--;
   try {
-    const { settled, changes } = await queue.settle(some);
+    const { settled, changes } = await queue.settle(some.map((each) => withLag(each, clock.now())));
     if (settled < some.length) log.warn('leases lost', { count: some.length - settled });
     for (const { id, status } of changes) log.warn(`webhook endpoint ${status}`, { endpointId: id });
     // After a pause, the backlog of the endpoint is due.
@@ -82,6 +85,9 @@ export async function settle(run: Run): Promise<void> {
   state.writing = false;
   state.resultsSince = clock.now();
 }
+
+const withLag = ({ endedAt, ...settlement }: Result, now: number): Settlement =>
+  endedAt === undefined ? settlement : { ...settlement, lagMs: Math.round(now - endedAt) };
 
 /** Notes when settled deliveries are due again: a retry after its delay, a released one at once. */
 function noteDue({ state, clock }: Run, settled: Settlement[]): void {
@@ -112,4 +118,32 @@ export async function extend(run: Run): Promise<void> {
     lanes.leasesTooShort = false;
   }
   state.writing = false;
+}
+
+/**
+ * Does a batch of an action on many. Then as long without, so that such actions leave half of the database's time to
+ * others.
+ */
+export async function advance(run: Run): Promise<void> {
+  const { state, queue, clock, log, failures } = run;
+  const askedAt = clock.now();
+  state.advancing = true;
+  state.budget--;
+  state.batches--;
+  try {
+    const advanced = await queue.advance();
+    failures.advance = 0;
+    // Whether there is another one, the next batch tells.
+    state.jobs = advanced !== undefined;
+    if (advanced && advanced.done > 0) state.rung = true;
+    const hasMoved = advanced === undefined || advanced.done > 0 || advanced.finished;
+    const pauseMs = Math.max(clock.now() - askedAt, hasMoved ? 0 : HELD_UP_MS);
+    state.advanceAt = state.mode === 'running' ? clock.now() + pauseMs : 0;
+  } catch (error) {
+    log.error('batch of an action failed', { error });
+    failures.advance++;
+    // The next claim tells again.
+    state.jobs = false;
+  }
+  state.advancing = false;
 }

@@ -1,8 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm';
+import { actions } from '../actions/schema.ts';
 import { type Db, statement } from '../db.ts';
 import type { Log } from '../deps.ts';
 import { pruneIdempotencyKeys } from '../idempotency/reserve-key.ts';
 import { attempts, messages, notifications, outcomes } from '../outbox/schema.ts';
+import { deliveryStats, dispatchers } from '../stats/schema.ts';
 
 /** How many idempotency keys one statement may delete. */
 const KEYS_BATCH = 1000;
@@ -29,7 +31,10 @@ export function tidyEvery(ms: number, deps: Tidied, retentionDays: number): () =
   };
 }
 
-/** Deletes what is kept no longer: notifications finished for `retentionDays`, idempotency keys after a day. */
+/**
+ * Deletes what is kept no longer: notifications finished for `retentionDays`, actions as old, idempotency keys after a
+ * day, statistics after an hour more.
+ */
 export async function tidy({ db, log }: Tidied, retentionDays: number, stop?: AbortSignal): Promise<void> {
   const limit = () =>
     stop ? AbortSignal.any([stop, AbortSignal.timeout(STATEMENT_MS)]) : AbortSignal.timeout(STATEMENT_MS);
@@ -39,7 +44,11 @@ export async function tidy({ db, log }: Tidied, retentionDays: number, stop?: Ab
       some = await pruneIdempotencyKeys(db, KEYS_BATCH, limit());
     }
     const notifications = await pruneNotifications(db, retentionDays, limit);
-    if (notifications + keys > 0) log.info('pruned', { notifications, keys });
+    let actions = 0;
+    for (let some = PRUNE_BATCH; some === PRUNE_BATCH; actions += some) {
+      some = await pruneRecords(db, retentionDays, limit());
+    }
+    if (notifications + keys + actions > 0) log.info('pruned', { notifications, keys, actions });
   } catch (error) {
     // What is left is for the next time, or the next process.
     if (!stop?.aborted) log.error('pruning failed', { error });
@@ -49,6 +58,10 @@ export async function tidy({ db, log }: Tidied, retentionDays: number, stop?: Ab
 /** How many notifications one statement looks at; more only if a single message has more, which is deleted whole. */
 const PRUNE_BATCH = 1000;
 const BATCH = sql.raw(String(PRUNE_BATCH));
+
+/** The first id of this time. */
+const idAt = (time: SQL) =>
+  sql`(lpad(to_hex((extract(epoch from ${time}) * 1000)::bigint), 12, '0') || '00000000000000000000')::uuid`;
 
 // Ids are ordered by time, and each batch starts after the one before, so that a row which must stay is read once. A
 // message that may be only partly in the batch is left to the next. Concurrent pruning is safe: only one gets the lock on
@@ -63,8 +76,7 @@ const prune = statement<{ days: number; after: string }, { pruned: number; last:
       with looked_at as materialized (
         select m.id, n.id as notification_id from (
           select id from ${messages}
-          where id > ${$.after}::uuid and id < (lpad(to_hex((extract(epoch from ${cutoff}) * 1000)::bigint), 12, '0')
-                || '00000000000000000000')::uuid
+          where id > ${$.after}::uuid and id < ${idAt(cutoff)}
           order by id limit ${BATCH}
         ) m left join lateral (
           select n.id from ${notifications} n where n.message_id = m.id limit ${BATCH}
@@ -126,4 +138,31 @@ export async function pruneNotifications(
     after = row?.more ? row.last : null;
   }
   return all;
+}
+
+// Skips what another process deletes at the same time.
+const pruneRecorded = statement<{ days: number }, { pruned: number }>('records.prune', ($) => {
+  const aDay = sql`now() - interval '25 hours'`;
+  return sql`
+    with gone_actions as (
+      delete from ${actions} where id = any(array(
+        select id from ${actions} where id < ${idAt(sql`now() - ${$.days}::int * interval '1 day'`)} and status <> 'running'
+        order by id limit ${BATCH} for update skip locked
+      )) returning id
+    ), gone_stats as (
+      delete from ${deliveryStats} where ctid = any(array(
+        select ctid from ${deliveryStats} where minute < ${aDay} for update skip locked
+      ))
+    ), gone_dispatchers as (
+      delete from ${dispatchers} where ctid = any(array(
+        select ctid from ${dispatchers} where last_seen < ${aDay} for update skip locked
+      ))
+    )
+    select count(*)::int as pruned from gone_actions`;
+});
+
+/** Deletes old statistics, and a batch of actions that are more than `days` old. Returns how many of these went. */
+export async function pruneRecords(db: Db, days: number, signal: AbortSignal): Promise<number> {
+  const [row] = await db.run(pruneRecorded, { days }, signal);
+  return row?.pruned ?? 0;
 }

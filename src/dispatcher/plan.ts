@@ -2,6 +2,9 @@ import type { Lanes } from './lanes.ts';
 import { type Room, roomForClaim, wantsClaim } from './rooms.ts';
 import type { Settlement } from './settlements.ts';
 
+/** A settlement to be, and when the delivery ended. */
+export type Result = Settlement & { endedAt?: number };
+
 /** The state of the loop, apart from the lanes. Times are in milliseconds of the clock. */
 export type State = {
   /** `running` ends by `stop`; `draining` when nothing is due; `stopping` and `failed` when nothing is held. */
@@ -18,13 +21,18 @@ export type State = {
   /** A settlement or an extension is under way. Never both: they lock the same rows. */
   writing: boolean;
   /** Results to be settled, and since when the oldest waits. */
-  results: Settlement[];
+  results: Result[];
   resultsSince: number;
   /** The earliest time of the next settlement, after failures. */
   settleAt: number;
   extendAt: number;
   stalled: boolean;
-  /** Subrequests left: claims, deliveries, settlements and extensions. */
+  /** Actions on many are running; a batch of one is under way; the earliest time of the next; how many a run may do. */
+  jobs: boolean;
+  advancing: boolean;
+  advanceAt: number;
+  batches: number;
+  /** Subrequests left: claims, deliveries, settlements, extensions and batches. */
   budget: number;
 };
 
@@ -33,6 +41,7 @@ export type Plan = {
   claim: Room | undefined;
   settle: boolean;
   extend: boolean;
+  advance: boolean;
   stalled: boolean;
   over: boolean;
   wakeAt: number;
@@ -55,13 +64,15 @@ export function plan(state: State, lanes: Lanes, stallMs: number, now: number): 
   const claim = claimNow(state, lanes, now);
   const extend = !writing && isHolding(state, lanes) && now >= state.extendAt && state.budget > RESERVE;
   const settle = !writing && !extend && now >= Math.max(state.settleAt, settleFrom(state, lanes));
-  const isIdle = !isHolding(state, lanes) && !state.claiming && !writing && !claim;
+  const advance = mayAdvance(state, lanes) && now >= state.advanceAt;
+  const isIdle = !isHolding(state, lanes) && !state.claiming && !writing && !claim && !state.advancing && !advance;
   const stalled = mode === 'running' && now >= state.lastClaimAt + stallMs;
   const over = isIdle && mode !== 'running';
   return {
     claim,
     settle: settle && results.length > 0,
     extend,
+    advance,
     stalled,
     over,
     wakeAt: wakeAt(state, lanes, stallMs, now),
@@ -78,6 +89,12 @@ function claimNow(state: State, lanes: Lanes, now: number): Room | undefined {
   const room = roomForClaim(lanes);
   const limit = Math.min(room.limit, affordable);
   return limit > 0 ? { ...room, limit } : undefined;
+}
+
+/** Whether a batch of an action on many may be done, apart from the time. Deliveries come first. */
+function mayAdvance(state: State, lanes: Lanes): boolean {
+  const { jobs, advancing, batches, budget } = state;
+  return jobs && !advancing && batches > 0 && mayStart(state) && budget - RESERVE - lanes.waiting - 1 > 0;
 }
 
 function isHolding({ results }: State, lanes: Lanes): boolean {
@@ -104,6 +121,7 @@ function wakeAt(state: State, lanes: Lanes, stallMs: number, now: number): numbe
     if (!isLookDue(state, now)) at = Math.min(at, state.tickAt, state.dueAt);
     else if (now < state.claimAt) at = Math.min(at, state.claimAt);
   }
+  if (state.mode === 'running' && mayAdvance(state, lanes)) at = Math.min(at, state.advanceAt);
   if (state.mode === 'running' && !state.stalled) at = Math.min(at, state.lastClaimAt + stallMs);
   return at;
 }

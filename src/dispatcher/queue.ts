@@ -1,5 +1,6 @@
 import type { Db } from '../db.ts';
 import { type Claimed, claimDeliveries, extendLeases, type Lease } from './claims.ts';
+import { type Advance, advanceJob } from './jobs.ts';
 import type { Room } from './rooms.ts';
 import { type Settled, type Settlement, settleDeliveries } from './settlements.ts';
 
@@ -16,17 +17,26 @@ export type Queue = {
   settle(results: Settlement[]): Promise<Settled>;
   /** Extends leases that are still held, and returns their keys (see `keyOf`). */
   extend(held: readonly Lease[]): Promise<ReadonlySet<string>>;
+  /** Does the next batch of a running action on many. Undefined if there is none that nobody else is at. */
+  advance(): Promise<Advance | undefined>;
 };
 
 /** Milliseconds that a statement may take. */
 const STATEMENT_MS = 3000;
 
-/** Creates the port to the queue in the database. `name` is recorded with each attempt; leases last `leaseMs`. */
-export function databaseQueue(db: Db, { name, leaseMs }: { name: string; leaseMs: number }): Queue {
+type Named = { name: string; leaseMs: number; everyMs: number };
+
+/**
+ * Creates the port to the queue in the database. `name` is recorded with each attempt; leases last `leaseMs`. The next
+ * claim follows within `everyMs`, unless the dispatcher is gone.
+ */
+export function databaseQueue(db: Db, { name, leaseMs, everyMs }: Named): Queue {
   const limit = () => AbortSignal.timeout(STATEMENT_MS);
   return {
-    claim: (request) => claimDeliveries(db, { ...request, leaseMs, lease: crypto.randomUUID() }, limit()),
+    claim: (request) =>
+      claimDeliveries(db, { ...request, name, everyMs, leaseMs, lease: crypto.randomUUID() }, limit()),
     settle: (results) => settleDeliveries(db, results, name, limit()),
     extend: (held) => extendLeases(db, held, leaseMs, limit()),
+    advance: () => advanceJob(db, limit()),
   };
 }

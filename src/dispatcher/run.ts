@@ -36,7 +36,7 @@ export type Run = DispatchDeps & {
   after: string;
   /** Endpoints that changed during a claim: what the claim returns for them is out of date. */
   changed: Set<string>;
-  failures: { claim: number; settle: number };
+  failures: { claim: number; settle: number; advance: number };
   defect: { error: unknown } | undefined;
   ended: PromiseWithResolvers<void>;
   alarmAt: number;
@@ -56,5 +56,5 @@ export function releaseWaiting(run: Run, which: (held: Held) => boolean = () => 
 /** Adds a result to those that wait for the next settlement. */
 export function addResult({ state, clock }: Run, settlement: Settlement): void {
   if (state.results.length === 0) state.resultsSince = clock.now();
-  state.results.push(settlement);
+  state.results.push({ ...settlement, endedAt: clock.now() });
 }

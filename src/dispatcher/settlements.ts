@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { type Db, statement } from '../db.ts';
 import { attempts, deliveries, outcomes, webhookEndpoints } from '../outbox/schema.ts';
+import { bucketOf, deliveryStats } from '../stats/schema.ts';
 import { isHeld } from './claims.ts';
 
 /**
@@ -17,6 +18,8 @@ export type Settlement = {
   status?: number | null;
   error?: string | null;
   blameless?: true;
+  /** Milliseconds since it ended, if the result had to wait. */
+  lagMs?: number;
 };
 
 /** An endpoint whose state a settlement changed. */
@@ -32,7 +35,9 @@ const DISABLE_AFTER_DAYS = 5;
 const RUN_ENDS_AFTER_DAYS = 2;
 
 // Checks the lease token of every row: what another dispatcher has claimed since stays as it is, its attempts included.
-// Locks endpoints in order of ids, and only those whose health changes: not one that was paused on request, until infinity. A pause starts at 30 s and doubles with every
+// What is counted for statistics is exactly what took effect.
+// Locks endpoints in order of ids, and only those whose health changes; one that was paused on request, until infinity,
+// stays so. A pause starts at 30 s and doubles with every
 // round of failures, up to an hour.
 const settle = statement<{ results: string; dispatcher: string }, Settled>(
   'deliveries.settle',
@@ -40,17 +45,17 @@ const settle = statement<{ results: string; dispatcher: string }, Settled>(
     with r as materialized (
       select * from json_to_recordset((${$.results}::text)::json)
         as r (id uuid, lease uuid, outcome text, "delayMs" float8, "durationMs" int, status int, error text,
-              blameless boolean)
+              blameless boolean, "lagMs" int)
     ), gone as (
       delete from ${deliveries} d using r
       where ${isHeld(sql`d`)} and r.outcome in ('sent', 'dead')
-      returning r.*, d.endpoint_id, d.attempt
+      returning r.*, d.endpoint_id, d.attempt, d.queued_at
     ), kept as (
       update ${deliveries} d
       set due_at = now() + coalesce(r."delayMs", 0) * interval '1 millisecond', lease = null,
           attempt = d.attempt - case when r.outcome in ('interrupted', 'release') then 1 else 0 end
       from r where ${isHeld(sql`d`)} and r.outcome in ('retry', 'interrupted', 'release')
-      returning r.*, d.endpoint_id, d.attempt
+      returning r.*, d.endpoint_id, d.attempt, d.queued_at
     ), settled as (
       select * from gone union all select * from kept
     ), logged as (
@@ -62,6 +67,24 @@ const settle = statement<{ results: string; dispatcher: string }, Settled>(
         (notification_id, status, attempts, last_error, finished_at, duration_ms, http_status, dispatcher)
       select id, outcome, attempt, error, now(), "durationMs", status, ${$.dispatcher}::text
       from gone
+    ), counted as (
+      insert into ${deliveryStats} (minute, dispatcher, outcome, bucket, count, firsts, wait_ms, run_ms)
+      select date_trunc('minute', now()), ${$.dispatcher}::text, outcome, bucket, count(*),
+             count(*) filter (where attempt = 1),
+             coalesce(sum(greatest(0, "sinceMs" - "durationMs")) filter (where attempt = 1), 0), sum("durationMs")
+      from (
+        select case outcome when 'interrupted' then 'retry' else outcome end as outcome, attempt,
+               coalesce("durationMs", 0) as "durationMs", "sinceMs",
+               case outcome when 'sent' then ${bucketOf(sql`"sinceMs"`)} else 0 end as bucket
+        from settled cross join lateral (
+          select extract(epoch from now() - queued_at)::float8 * 1000 - coalesce("lagMs", 0) as "sinceMs"
+        ) since
+        where outcome <> 'release'
+      ) told
+      group by outcome, bucket order by outcome, bucket
+      on conflict (minute, dispatcher, outcome, bucket) do update set
+        count = ${deliveryStats}.count + excluded.count, firsts = ${deliveryStats}.firsts + excluded.firsts,
+        wait_ms = ${deliveryStats}.wait_ms + excluded.wait_ms, run_ms = ${deliveryStats}.run_ms + excluded.run_ms
     ), health as (
       select endpoint_id, bool_or(outcome = 'sent') as ok, bool_or(coalesce(status = 410, false)) as unwanted,
              count(*) filter (where outcome <> 'sent') as failed

@@ -102,6 +102,11 @@ function methodsOf(document: OpenApiDocument, { path, method, operation }: Found
   const body = operation.requestBody && `body: ${typeOf(operation.requestBody.content?.['application/json']?.schema)}`;
   const result = resultOf(operation);
   const promise = `Promise<${result ? typeOf(result) : 'void'}>`;
+  if (id === undefined && method === 'get' && !isPage(document, operation)) return [`read(${options}): ${promise}`];
+  const withBody = `options: ${optionsOf(document, operation)} & { ${body} }`;
+  if (id && !id.startsWith('{') && action === undefined && method === 'post' && body) {
+    return [`${camelCase(id)}(${withBody}): ${promise}`];
+  }
   const isOne = id?.startsWith('{') && action === undefined;
   if (id === undefined && method === 'get' && isPage(document, operation)) {
     const isNeeded = queryOf(document, operation).some(({ required }) => required);
@@ -117,7 +122,6 @@ function methodsOf(document: OpenApiDocument, { path, method, operation }: Found
   if (isOne && method === 'put' && body) return [`replace(id: string, ${body}, ${options}): ${promise}`];
   if (isOne && method === 'delete') return [`remove(id: string, ${options}): ${promise}`];
   if (id?.startsWith('{') && action && more.length === 0 && method === 'post') {
-    const withBody = `options: ${optionsOf(document, operation)} & { ${body} }`;
     return [`${camelCase(action)}(id: string, ${body ? withBody : options}): ${promise}`];
   }
   throw new Error(`the client has no method for ${method.toUpperCase()} ${path}`);

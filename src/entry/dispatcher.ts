@@ -26,7 +26,7 @@ export function openDispatcher(config: Config, { db, log, metrics, secrets }: De
     webhook: webhookChannel({ send: sender.send, secrets, now: () => new Date(), sign: nodeSign() }),
   };
   const name = `${hostname()}:${process.pid}`;
-  const queue = databaseQueue(db, { name, leaseMs: config.dispatch.leaseMs });
+  const queue = databaseQueue(db, { name, leaseMs: config.dispatch.leaseMs, everyMs: config.dispatch.intervalMs });
   const parts = { queue, channels, clock: systemClock, log, metrics, random: Math.random, settings };
   return { ...createDispatcher(parts), close: sender.close };
 }

@@ -22,3 +22,6 @@ export type Ctx = Context<Env>;
 
 /** Creates the routes of a resource. */
 export const router = () => new Hono<Env>();
+
+/** Who makes the request, for the record of actions. */
+export const actorOf = (c: Ctx): { sub: string } => ({ sub: c.get('principal').sub });

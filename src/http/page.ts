@@ -48,22 +48,27 @@ export function pageOfQuery(c: Ctx, query: Query): Page {
   return { limit: query.limit, after };
 }
 
-/** The cursor of the page after the id `next`. */
-export const cursorTo = (c: Ctx, query: Query, next: string): string => writeCursor(next, scopeOf(c, query));
-
-/** What a page shows of `rows`, which has one row more than the limit if there is a next page. */
-export function pageOfRows<T extends { id: string }>(c: Ctx, query: Query, rows: T[]) {
-  const data = rows.slice(0, query.limit);
-  const last = data.at(-1);
-  return { data, nextCursor: rows.length > query.limit && last ? cursorTo(c, query, last.id) : null };
+/** What a page shows of `rows`, which has one row more than the limit if there is a next page: after the id `next`. */
+export function pageOfRows<T extends { id: string }>({ limit }: Query, rows: T[]) {
+  const data = rows.slice(0, limit);
+  return { data, next: rows.length > limit ? (data.at(-1)?.id ?? null) : null };
 }
+
+/** The cursor of the page that starts after the id `next`; null if there is none. */
+export const cursorTo = (c: Ctx, query: Query, next: string | null): string | null =>
+  next && writeCursor(next, scopeOf(c, query));
 
 /** Responds with a page. `rows` has one row more than the limit if there is a next page. */
 export function pageResponse<T extends { id: string }>(c: Ctx, query: Query, rows: T[]) {
-  const { data, nextCursor } = pageOfRows(c, query, rows);
+  return pageUpTo(c, query, pageOfRows(query, rows));
+}
+
+/** Responds with a page. The next one starts after the id `next`; null if there is none. */
+export function pageUpTo<T>(c: Ctx, query: Query, { data, next }: { data: T[]; next: string | null }) {
+  const nextCursor = cursorTo(c, query, next);
   if (nextCursor) {
-    const next = new URLSearchParams({ ...(query as object), cursor: nextCursor });
-    setHeader(c, 'Link', `<${c.req.url.split('?', 1)[0]}?${next}>; rel="next"`);
+    const more = new URLSearchParams({ ...(query as object), cursor: nextCursor });
+    setHeader(c, 'Link', `<${c.req.url.split('?', 1)[0]}?${more}>; rel="next"`);
   }
   return json(c, { data, nextCursor }, 200);
 }

@@ -1,24 +1,30 @@
 import { v7 as uuidv7 } from 'uuid';
+import { type Action, ActionView } from '../actions/schema.ts';
 import { json } from '../http/answer.ts';
-import { router } from '../http/context.ts';
+import { actorOf, type Ctx, router } from '../http/context.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
 import { ofJson, operation } from '../http/operation.ts';
-import { pageOfQuery, pageResponse } from '../http/page.ts';
+import { pageOfQuery, pageUpTo } from '../http/page.ts';
 import type { Resource } from '../http/resource.ts';
 import { byId, validate } from '../http/validate.ts';
 import {
+  type BulkFilter,
+  CancelInput,
   type Notification,
   NotificationInput,
   NotificationQuery,
   NotificationView,
   NotificationWithAttempts,
+  RedriveInput,
 } from './schema.ts';
 import {
+  type Bulk,
   cancelNotification,
   createNotification,
   findNotification,
   listNotifications,
   redriveNotification,
+  startBulk,
 } from './store.ts';
 
 const notifications: Resource = {
@@ -29,7 +35,9 @@ const notifications: Resource = {
 };
 
 const list = operation.list(notifications, {
-  description: 'Returns a page, newest first. Filter by status, user and channel.',
+  description:
+    'Returns a page, newest first. A page looks at 10,000 notifications at most: with filters that few match, it may be ' +
+    'short, even empty, and yet have a nextCursor.',
 });
 const create = operation.idempotent(notifications, {
   operationId: 'createNotification',
@@ -60,12 +68,42 @@ const cancel = operation.of(notifications, 'write', {
   answers: { 200: { description: 'The canceled notification', schema: NotificationView } },
   problems: ['outcome-unknown', 'not-found', 'conflict'],
 });
+/** What an action on all that match has in common. */
+const onAll = (name: string, summary: string, description: string) =>
+  operation.idempotent(notifications, {
+    operationId: name,
+    summary,
+    description:
+      `${description} The response tells how many match; it is done in batches by the dispatchers. Follow it at its ` +
+      'Location, and stop it with `POST /actions/{id}/stop`.',
+    answers: {
+      202: { description: 'The action', schema: ActionView.schema, headers: ['Location', 'Idempotent-Replayed'] },
+    },
+    problems: ofJson,
+  });
+const redriveAll = onAll(
+  'redriveNotifications',
+  'Redrive all dead notifications that match',
+  'Those that match now are due at once, each time once, and their attempts are counted from zero.',
+);
+const cancelAll = onAll(
+  'cancelNotifications',
+  'Cancel all pending notifications that match',
+  'Those that match now are not sent, except for those that are being delivered.',
+);
+
+async function startAll(c: Ctx, bulk: Bulk, input: { filter: BulkFilter }) {
+  const reservation = reservationOf<Action, 202>(c, input);
+  const row = await startBulk(c.env.db, bulk, { ...input, ...reservation, id: uuidv7() }, c.get('signal'));
+  c.env.wake();
+  return answerWith(c, reservation, row);
+}
 
 export const notificationsRoutes = router()
   .get('/', list, validate('query', NotificationQuery), async (c) => {
     const query = c.req.valid('query');
     const page = { ...query, ...pageOfQuery(c, query) };
-    return pageResponse(c, query, await listNotifications(c.env.db, page, c.get('signal')));
+    return pageUpTo(c, query, await listNotifications(c.env.db, page, c.get('signal')));
   })
   .post('/', create, validate('json', NotificationInput), async (c) => {
     const input = c.req.valid('json');
@@ -76,14 +114,20 @@ export const notificationsRoutes = router()
     c.env.wake();
     return answerWith(c, reservation, row);
   })
+  .post('/redrive', redriveAll, validate('json', RedriveInput), (c) => startAll(c, 'redrive', c.req.valid('json')))
+  .post('/cancel', cancelAll, validate('json', CancelInput), (c) => startAll(c, 'cancel', c.req.valid('json')))
   .get('/:id', read, byId, async (c) =>
     json(c, await findNotification(c.env.db, c.req.valid('param').id, c.get('signal')), 200),
   )
   .post('/:id/redrive', redrive, byId, async (c) => {
-    const notification = await redriveNotification(c.env.db, c.req.valid('param').id, c.get('signal'));
+    const notification = await redriveNotification(
+      c.env.db,
+      { ...c.req.valid('param'), ...actorOf(c) },
+      c.get('signal'),
+    );
     c.env.wake();
     return json(c, notification, 200);
   })
   .post('/:id/cancel', cancel, byId, async (c) =>
-    json(c, await cancelNotification(c.env.db, c.req.valid('param').id, c.get('signal')), 200),
+    json(c, await cancelNotification(c.env.db, { ...c.req.valid('param'), ...actorOf(c) }, c.get('signal')), 200),
   );

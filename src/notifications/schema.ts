@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { documented, email, id, json, lazy, type Of, time } from '../fields.ts';
+import { documented, email, id, instant, json, lazy, type Of, text, time } from '../fields.ts';
 import { pageQuery } from '../http/page.ts';
 import { eventName } from '../outbox/event-name.ts';
 
@@ -28,14 +28,34 @@ const STATUSES = ['pending', 'sent', 'dead', 'canceled'] as const;
 const CHANNELS = ['webhook', 'email'] as const;
 const oneOf = <T extends readonly string[]>(values: T) => z.enum(values, `must be one of ${values.join(', ')}`);
 
+const filters = () => ({
+  type: z.optional(eventName()),
+  endpointId: z.optional(id('must be the id of a webhook endpoint')),
+  userId: ofUser(),
+  channel: z.optional(oneOf(CHANNELS)),
+  createdAfter: documented(z.optional(instant()), { description: 'Created at this time or later.' }),
+  createdBefore: documented(z.optional(instant()), { description: 'Created before this time.' }),
+  text: documented(z.optional(text(1, 200)), { description: 'A part of the payload as it is sent. Not a pattern.' }),
+});
+
 /** What a list can be filtered by. */
 export const NotificationQuery = lazy(() =>
-  z.extend(pageQuery(), {
-    status: z.optional(oneOf(STATUSES)),
-    userId: ofUser(),
-    channel: z.optional(oneOf(CHANNELS)),
-  }),
+  z.extend(pageQuery(), { status: z.optional(oneOf(STATUSES)), ...filters() }),
 );
+
+const onAll = (name: string, status: 'dead' | 'pending') =>
+  lazy(() => {
+    const only = z.optional(z.literal(status, `must be ${status}: no others are changed`));
+    return documented(z.strictObject({ filter: z.strictObject({ status: only, ...filters() }) }), {
+      id: name,
+      examples: [{ filter: { type: 'invoice.paid', createdAfter: '2026-11-22T10:00:00Z' } }],
+    });
+  });
+
+/** What an action on all that match takes. `{}` matches every notification of that status. */
+export const RedriveInput = onAll('RedriveInput', 'dead');
+export const CancelInput = onAll('CancelInput', 'pending');
+export type BulkFilter = Omit<Of<typeof RedriveInput>['filter'], 'status'>;
 
 const example = {
   id: '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f',

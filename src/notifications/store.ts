@@ -1,13 +1,15 @@
 import { type SQL, sql } from 'drizzle-orm';
+import { ActionView, actions, record } from '../actions/schema.ts';
 import { type Db, type Params, rfc3339, type Statement, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import type { Of } from '../fields.ts';
-import { type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
+import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
 import { byEmail, enqueue, queuedAnswer, toSubscribers } from '../outbox/enqueue.ts';
 import { attempts, deliveries, messages, notifications, outcomes } from '../outbox/schema.ts';
-import { creating, noSuch } from '../table-store.ts';
+import { BEFORE_ALL, creating, noSuch } from '../table-store.ts';
 import { users } from '../users/schema.ts';
-import type { Notification, NotificationWithAttempts } from './schema.ts';
+import { FILTERS, isWanted, matches, says } from './filters.ts';
+import type { BulkFilter, Notification, NotificationWithAttempts } from './schema.ts';
 
 // The view, from n (notification), m (message), o (outcome, if finished) and d (delivery, if pending). A finished
 // notification has no delivery, so that the queue is not read.
@@ -16,15 +18,13 @@ const fields = sql`
   n.endpoint_id as "endpointId", coalesce(o.attempts, d.attempt, 0) as attempts, ${rfc3339(sql`d.due_at`)} as "dueAt",
   case when o.status = 'sent' then ${rfc3339(sql`o.finished_at`)} end as "sentAt",
   coalesce(o.last_error, last.error) as "lastError", ${rfc3339(sql`n.created_at`)} as "createdAt"`;
-const details = sql`
-  join ${messages} m on m.id = n.message_id
+const progress = sql`
   left join lateral (
     select attempt, due_at from ${deliveries} where notification_id = n.id and o.notification_id is null
   ) d on true
   left join lateral (
     select error from ${attempts} where notification_id = n.id and o.notification_id is null order by at desc limit 1
   ) last on true`;
-const ended = sql`left join ${outcomes} o on o.notification_id = n.id`;
 
 // The last attempt is stored in the outcome; here as a row of attempts.
 const lastAttempt = sql`
@@ -42,7 +42,8 @@ const find = statement<{ id: string }, Of<typeof NotificationWithAttempts>>(
         union all ${lastAttempt} where notification_id = n.id and duration_ms is not null
       ) a
     ) as "attemptLog"
-    from ${notifications} n ${ended} ${details}
+    from ${notifications} n join ${messages} m on m.id = n.message_id
+    left join ${outcomes} o on o.notification_id = n.id ${progress}
     where n.id = ${$.id}::uuid`,
   'reads',
 );
@@ -55,55 +56,176 @@ export async function findNotification(db: Db, id: string, signal: AbortSignal) 
 }
 
 /** Undefined filters match everything. */
-export type Filters = {
-  status?: Notification['status'] | undefined;
-  userId?: string | undefined;
-  channel?: Notification['channel'] | undefined;
+export type Filters = BulkFilter & { status?: Notification['status'] | undefined };
+
+type FilterValues = Record<(typeof FILTERS)[number], string | null>;
+type ListValues = FilterValues & { before: string; from: string; limit: number; status: string | null };
+type Listed = Notification & { matches: boolean; last: boolean };
+
+/** How many notifications a page looks at. A page that found fewer than it may have is short, and has a cursor. */
+const MOST_LOOKS = 10_000;
+
+// A page walks one index, newest first, and the other filters choose among what it passes. `match` is false for the last
+// row that it may look at, which is returned to tell where the next page starts. LIMIT in a subquery forces one look-up
+// for each row, in the order of the walk. Status and channel are literals: a generic plan could not tell a rare value
+// from a common one.
+const WALKS = {
+  user: ($: Params<ListValues>) =>
+    sql`select id from ${notifications} where user_id = ${$.userId}::uuid and ${range($)}`,
+  endpoint: ($: Params<ListValues>) =>
+    sql`select id from ${notifications} where endpoint_id = ${$.endpointId}::uuid and ${range($)}`,
+  pending: ($: Params<ListValues>) =>
+    sql`select notification_id as id from ${deliveries} where ${range($, 'notification_id')}`,
+  dead: ($: Params<ListValues>) => ofOutcome($, 'dead'),
+  canceled: ($: Params<ListValues>) => ofOutcome($, 'canceled'),
+  webhook: ($: Params<ListValues>) => ofChannel($, 'webhook'),
+  email: ($: Params<ListValues>) => ofChannel($, 'email'),
+  all: ($: Params<ListValues>) => sql`select id from ${notifications} where ${range($)}`,
 };
 
-type ListValues = { before: string; limit: number; userId: string | null };
+const ofOutcome = ($: Params<ListValues>, status: string) => sql`
+  select notification_id as id from ${outcomes}
+  where status = ${sql.raw(`'${status}'`)} and ${range($, 'notification_id')}`;
+const ofChannel = ($: Params<ListValues>, channel: string) =>
+  sql`select id from ${notifications} where channel = ${sql.raw(`'${channel}'`)} and ${range($)}`;
+const range = ($: Params<ListValues>, id = 'id') =>
+  sql`${sql.raw(id)} < ${$.before}::uuid and ${sql.raw(id)} >= ${$.from}::uuid`;
 
-// One statement per combination of filters, so that each uses its own index. Status and channel are literals: a generic
-// plan could not tell a rare value from a common one.
-const lists = new Map<string, Statement<ListValues, Notification>>();
+function walkOf({ userId, endpointId, status, channel }: Filters): keyof typeof WALKS {
+  if (userId) return 'user';
+  if (endpointId) return 'endpoint';
+  if (status && status !== 'sent') return status;
+  return channel ?? 'all';
+}
 
-function listFor({ status, userId, channel }: Filters): Statement<ListValues, Notification> {
-  const name = ['notifications.list', status, userId && 'user', channel].filter(Boolean).join('.');
-  const known = lists.get(name);
+const lists = new Map<string, Statement<ListValues, Listed>>();
+
+function listOn(walk: keyof typeof WALKS): Statement<ListValues, Listed> {
+  const known = lists.get(walk);
   if (known) return known;
-  const made = statement<ListValues, Notification>(name, ($) => {
-    const where = [sql`n.id < ${$.before}::uuid`];
-    if (userId) where.push(sql`n.user_id = ${$.userId}::uuid`);
-    if (channel) where.push(sql`n.channel = ${sql.raw(`'${channel}'`)}`);
-    return sql`
-      select ${fields} from ${sourceFor(status)} ${details}
-      where ${sql.join(where, sql` and `)}
-      order by n.id desc limit ${$.limit}::int`;
-  });
-  lists.set(name, made);
+  const most = sql.raw(String(MOST_LOOKS));
+  const made = statement<ListValues, Listed>(
+    `notifications.list.${walk}`,
+    ($) => sql`
+      select ${fields}, chosen.matches, walk.nth = ${most} as last
+      from (
+        select id, row_number() over () as nth from (${WALKS[walk]($)} order by 1 desc limit ${most}) ids
+      ) walk
+      cross join lateral (select * from ${notifications} where id = walk.id limit 1) n
+      left join lateral (select * from ${outcomes} where notification_id = n.id limit 1) o on true
+      cross join lateral (select type, body from ${messages} where id = n.message_id limit 1) m
+      cross join lateral (
+        select (${$.status}::text is null or coalesce(o.status, 'pending') = ${$.status}::text)
+          and ${isWanted($)} and ${says($)} as matches
+      ) chosen
+      ${progress}
+      where chosen.matches or walk.nth = ${most}
+      order by walk.id desc limit ${$.limit}::int`,
+  );
+  lists.set(walk, made);
   return made;
 }
 
-function sourceFor(status: Filters['status']): SQL {
-  if (status === undefined) return sql`${notifications} n ${ended}`;
-  if (status === 'pending') {
-    return sql`${deliveries} q join ${notifications} n on n.id = q.notification_id
-      left join ${outcomes} o on false`;
-  }
-  return sql`${outcomes} o join ${notifications} n
-    on n.id = o.notification_id and o.status = ${sql.raw(`'${status}'`)}`;
+/** The filters as parameters. */
+const valuesOf = (filters: BulkFilter): FilterValues =>
+  Object.fromEntries(FILTERS.map((name) => [name, filters[name] ?? null])) as FilterValues;
+
+/** The first id of this time. Ids are in order of their creation, but for the difference between two clocks. */
+function idAt(time: string | undefined, slackMs: number): string | undefined {
+  if (time === undefined) return undefined;
+  const hex = Math.max(0, Date.parse(time) + slackMs).toString(16);
+  return `${hex.padStart(12, '0').replace(/^.{8}/, '$&-')}-0000-0000-000000000000`;
 }
 
 const AFTER_ALL = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+const CLOCKS_DIFFER_MS = 60_000;
 
-/** Newest first, before the id `after`; one more than `limit` where there are more. */
+/** `next`: the id after which the next page starts, null if this is the last one. */
+export type NotificationPage = { data: Notification[]; next: string | null };
+
+/**
+ * Newest first, after the id `after`. A page looks at 10,000 notifications at most: it may be short, even empty, and yet
+ * have a next one.
+ */
 export async function listNotifications(
   db: Db,
   { after, limit, ...filters }: Filters & { after: string | null; limit: number },
   signal: AbortSignal,
-): Promise<Notification[]> {
-  const { userId = null } = filters;
-  return db.run(listFor(filters), { before: after ?? AFTER_ALL, limit: limit + 1, userId }, signal);
+): Promise<NotificationPage> {
+  const { status = null, createdAfter, createdBefore } = filters;
+  const from = idAt(createdAfter, -CLOCKS_DIFFER_MS) ?? BEFORE_ALL;
+  const ends = [after ?? AFTER_ALL, idAt(createdBefore, CLOCKS_DIFFER_MS) ?? AFTER_ALL].sort();
+  const values = { ...valuesOf(filters), status, from, before: ends[0] as string, limit: limit + 1 };
+  const rows = await db.run(listOn(walkOf(filters)), values, signal);
+  const found = rows.filter((row) => row.matches);
+  const data = found.slice(0, limit).map(({ matches: _, last: __, ...shown }) => shown);
+  const last = found.length > limit ? data.at(-1) : rows.find((row) => row.last);
+  return { data, next: last?.id ?? null };
+}
+
+/** An action on all that match: dead ones are redriven, pending ones that are not being delivered are canceled. */
+export type Bulk = 'redrive' | 'cancel';
+
+const CANDIDATES: Record<Bulk, SQL> = {
+  redrive: sql`select notification_id from ${outcomes} where status = 'dead'`,
+  cancel: sql`select notification_id from ${deliveries} where lease is null or due_at <= now()`,
+};
+
+const counted = (bulk: Bulk, $: Params<FilterValues>) => sql`
+  select count(*)::int as matching
+  from (${CANDIDATES[bulk]}) q join ${notifications} n on n.id = q.notification_id where ${matches($)}`;
+
+const counts = (bulk: Bulk) =>
+  statement<FilterValues, { matching: number }>(`notifications.${bulk}.count`, ($) => counted(bulk, $));
+const COUNTS = { redrive: counts('redrive'), cancel: counts('cancel') };
+
+/** How many notifications an action on all that match would change now. */
+export async function countMatching(db: Db, bulk: Bulk, filter: BulkFilter, signal: AbortSignal): Promise<number> {
+  const [row] = await db.run(COUNTS[bulk], valuesOf(filter), signal);
+  return row?.matching ?? 0;
+}
+
+type NewBulk = { id: string; filter: BulkFilter };
+
+// Not shared with other statements: counting may take a while. With nothing to do it is finished at once.
+const starts = (bulk: Bulk) =>
+  statement<FilterValues & { id: string; filter: string } & ReservationValues, ReservationRow>(
+    `notifications.${bulk}.start`,
+    ($) => {
+      const at = sql`date_trunc('milliseconds', now())`;
+      const response = sql`(select json_build_object(
+        'status', 202, 'headers', json_build_object('Location', '/api/v1/actions/' || id),
+        'body', ${ActionView.json('asked')})::text from asked)`;
+      return sql`
+        with counted as materialized (${counted(bulk, $)}), asked as (
+          select ${$.id}::uuid as id, 'notifications.' || ${sql.raw(`'${bulk}'`)} as action,
+                 ${$.keySubject}::text as sub, null::uuid as target_id, (${$.filter}::text)::json as filter,
+                 case when matching > 0 then 'running' else 'finished' end as status, matching, 0 as done,
+                 ${at} as created_at, case when matching = 0 then ${at} end as finished_at
+          from counted
+        ), ${reserveKey($, { response })}, started as (
+          insert into ${actions}
+            (id, action, sub, target_id, filter, status, matching, done, created_at, finished_at)
+          select * from asked where exists (select from reservation where fresh)
+        )
+        select fresh, same, response from reservation`;
+    },
+  );
+const STARTS = { redrive: starts('redrive'), cancel: starts('cancel') };
+
+/**
+ * Starts an action on all that match now, which dispatchers do in batches: call `wake` afterwards, and follow the action.
+ */
+export async function startBulk(
+  db: Db,
+  bulk: Bulk,
+  { filter, ...values }: NewBulk & ReservationValues,
+  signal: AbortSignal,
+): Promise<ReservationRow> {
+  const all = { ...valuesOf(filter), ...values, filter: JSON.stringify(filter) };
+  const [row] = await db.run(STARTS[bulk], all, signal);
+  if (!row) throw new Error(`notifications.${bulk}.start returned no row`);
+  return row;
 }
 
 type NewNotification = { id: string; userId: string | null; email: string | null; type: string; data: object };
@@ -142,10 +264,12 @@ export const createNotification = creating('notifications.create', buildCreate, 
   return new AppError('validation-failed', 'There is no such user.', { errors });
 });
 
+/** A notification, and who acts on it. */
+type By = { id: string; sub: string };
 type Changed = { found: boolean } & (Notification | { [K in keyof Notification]: null });
 
 // The returned row is built from the statement's inputs: a statement cannot see its own writes.
-const redrive = statement<{ id: string }, Changed>(
+const redrive = statement<By, Changed>(
   'notifications.redrive',
   ($) => sql`
     with n as (
@@ -162,8 +286,8 @@ const redrive = statement<{ id: string }, Changed>(
       insert into ${deliveries} (notification_id, endpoint_id, due_at, bytes)
       select n.id, n.endpoint_id, now(), octet_length(m.body)
       from n join revived on revived.notification_id = n.id join ${messages} m on m.id = n.message_id
-      returning due_at
-    )
+      returning due_at, notification_id as id
+    ), ${record('notification.redrive', $.sub, sql`queued`)}
     select exists (select from n) as found, changed.* from (select) one left join (
       select n.id, m.type, n.channel, 'pending' as status, n.user_id as "userId", n.endpoint_id as "endpointId",
              0 as attempts, ${rfc3339(sql`queued.due_at`)} as "dueAt", null::text as "sentAt",
@@ -173,12 +297,12 @@ const redrive = statement<{ id: string }, Changed>(
 );
 
 /** Redrives a dead notification: due at once, with no attempts. Throws AppError `not-found`, `conflict`. */
-export async function redriveNotification(db: Db, id: string, signal: AbortSignal): Promise<Notification> {
-  return changedNotification(await db.run(redrive, { id }, signal), 'Only a dead notification can be redriven.');
+export async function redriveNotification(db: Db, by: By, signal: AbortSignal): Promise<Notification> {
+  return changedNotification(await db.run(redrive, by, signal), 'Only a dead notification can be redriven.');
 }
 
 // A leased delivery may be in progress, and cannot be canceled until its lease ends.
-const cancel = statement<{ id: string }, Changed>(
+const cancel = statement<By, Changed>(
   'notifications.cancel',
   ($) => sql`
     with n as (
@@ -192,7 +316,8 @@ const cancel = statement<{ id: string }, Changed>(
     ), finished as (
       insert into ${outcomes} (notification_id, status, attempts, last_error, finished_at)
       select n.id, 'canceled', dropped.attempt, dropped.error, now() from n, dropped
-    )
+      returning notification_id as id
+    ), ${record('notification.cancel', $.sub, sql`finished`)}
     select exists (select from n) as found, changed.* from (select) one left join (
       select n.id, m.type, n.channel, 'canceled' as status, n.user_id as "userId", n.endpoint_id as "endpointId",
              dropped.attempt as attempts, null::text as "dueAt", null::text as "sentAt",
@@ -202,9 +327,9 @@ const cancel = statement<{ id: string }, Changed>(
 );
 
 /** Cancels a pending notification. Throws AppError `not-found`, `conflict`. */
-export async function cancelNotification(db: Db, id: string, signal: AbortSignal): Promise<Notification> {
+export async function cancelNotification(db: Db, by: By, signal: AbortSignal): Promise<Notification> {
   const refused = 'Only a pending notification that is not being delivered this moment can be canceled.';
-  return changedNotification(await db.run(cancel, { id }, signal), refused);
+  return changedNotification(await db.run(cancel, by, signal), refused);
 }
 
 function changedNotification([row]: Changed[], refused: string): Notification {

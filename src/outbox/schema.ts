@@ -33,8 +33,11 @@ export const webhookEndpoints = pgTable(
     // Infinity: paused on request, until it is enabled.
     pausedUntil: time('paused_until'),
   },
-  // Without a list of pending entries, which every write would have to read through.
-  (t) => [index('webhook_endpoints_events').using('gin', t.events).with({ fastupdate: false })],
+  (t) => [
+    // Without a list of pending entries, which every write would have to read through.
+    index('webhook_endpoints_events').using('gin', t.events).with({ fastupdate: false }),
+    index('webhook_endpoints_not_enabled').on(t.status).where(sql`${t.status} <> 'enabled'`),
+  ],
 );
 
 /** The previous secrets of the endpoint `e` that still sign, in order of their rotation, as jsonb. */
@@ -77,13 +80,14 @@ export const notifications = pgTable(
     index('notifications_message').on(t.messageId),
     index('notifications_user').on(t.userId, t.id),
     index('notifications_channel').on(t.channel, t.id),
+    index('notifications_endpoint').on(t.endpointId, t.id).where(sql`${t.endpointId} is not null`),
   ],
 );
 
 /**
  * The queue: one narrow row per unfinished notification, deleted when it is finished. `dueAt` is schedule, back-off
  * and lease at once: a claim moves it to the lease's end, so that an expired lease is simply due again. `bytes` is the
- * size of the message's body.
+ * size of the message's body, `queuedAt` the time of the enqueueing or of the redrive.
  */
 export const deliveries = pgTable(
   'deliveries',
@@ -94,6 +98,7 @@ export const deliveries = pgTable(
     lease: uuid(),
     attempt: integer().notNull().default(0),
     bytes: integer().notNull().default(0),
+    queuedAt: timestamp('queued_at', { withTimezone: true }).notNull().defaultNow(),
   },
   (t) => [index('deliveries_lane').on(sql`coalesce(${t.endpointId}, 'ffffffff-ffff-ffff-ffff-ffffffffffff')`, t.dueAt)],
 );

@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
+import { record } from '../actions/schema.ts';
 import { type Db, type Params, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
@@ -24,12 +25,13 @@ export const createEndpoint = creating<
       select ${$.id}::uuid, ${$.url}::text, ${eventsOf($.events)}, ${$.description}::text, ${$.secret}::text,
              ${$.createdAt}::timestamptz, ${$.updatedAt}::timestamptz
       from reservation where fresh
-    )
+      returning id
+    ), ${record('webhook_endpoint.create', $.keySubject, sql`made`)}
     select fresh, same, response from reservation`,
 );
 
 /** Also enables the endpoint. */
-export const updateEndpoint = store.conditional<WebhookEndpointInput & { now: string }>(
+export const updateEndpoint = store.conditional<WebhookEndpointInput & { now: string; sub: string }>(
   'update',
   ($) => sql`changed as (
       update ${webhookEndpoints} e
@@ -38,14 +40,14 @@ export const updateEndpoint = store.conditional<WebhookEndpointInput & { now: st
           status = 'enabled', failures = 0, failing_since = null, last_failed_at = null, paused_until = null
       from matching where e.id = matching.id
       returning e.*
-    )`,
+    ), ${record('webhook_endpoint.replace', $.sub, sql`changed`)}`,
 );
 
-export const removeEndpoint = store.conditional(
+export const removeEndpoint = store.conditional<{ sub: string }>(
   'remove',
-  () => sql`changed as (
+  ($) => sql`changed as (
       delete from ${webhookEndpoints} e using matching where e.id = matching.id returning e.*
-    )`,
+    ), ${record('webhook_endpoint.delete', $.sub, sql`changed`)}`,
 );
 
 /** Delivers nothing to the endpoint until it is enabled. What is meant for it is still queued. */
@@ -153,7 +155,8 @@ const rotate = statement<Rotation & ReservationValues, Rotated>('webhook_endpoin
               'until', now() + interval '${sql.raw(String(OVERLAP_HOURS))} hours'),
             secret = ${$.secret}::text, version = e.version + 1, updated_at = ${$.now}::timestamptz
         from existing, kept where e.id = existing.id and exists (select from reservation where fresh)
-      )
+        returning e.id
+      ), ${record('webhook_endpoint.rotate_secret', $.keySubject, sql`changed`)}
       select exists (select from existing) as found, fresh, same, response
       from (select) one left join reservation on true`;
 });
@@ -190,7 +193,8 @@ const buildTest = ($: Params<{ id: string; notificationId: string } & Reservatio
   return sql`
     with ${existing($)}, ${reserveKey($, { precondition, response })}, asked as (
       select id from existing where exists (select from reservation where fresh)
-    ), ${enqueue(event, [toEndpoint(event, sql`asked.id`, sql`${$.notificationId}::uuid`)])}
+    ), ${record('webhook_endpoint.test', $.keySubject, sql`asked`)},
+    ${enqueue(event, [toEndpoint(event, sql`asked.id`, sql`${$.notificationId}::uuid`)])}
     select fresh, same, response from reservation`;
 };
 

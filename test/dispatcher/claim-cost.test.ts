@@ -42,6 +42,8 @@ async function pagesOf(rooms: Record<string, number>): Promise<number> {
     strangers: 10,
     after: FIRST_LANE,
     leaseMs: 60_000,
+    name: 'test',
+    everyMs: 5000,
     lease,
     rooms,
   };

@@ -39,7 +39,7 @@ async function enqueueEach(db: Db, count: number): Promise<string[]> {
 function dispatcherWith(db: Db, channel: Channel, own: Partial<DispatchSettings> = {}) {
   const log = recordingLog();
   const dispatcher = createDispatcher({
-    queue: databaseQueue(db, { name: 'test', leaseMs: own.leaseMs ?? settings.leaseMs }),
+    queue: databaseQueue(db, { name: 'test', leaseMs: own.leaseMs ?? settings.leaseMs, everyMs: 5000 }),
     channels: { email: channel, webhook: channel },
     clock: systemClock,
     log,

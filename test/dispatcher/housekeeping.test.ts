@@ -128,7 +128,7 @@ describe('pruning beside others', async () => {
       const [id] = notifications as [string];
       const first = await connectTo(name);
       const redrive = (on: Db) =>
-        redriveNotification(on, id, signal).then(
+        redriveNotification(on, { id, sub: 'me' }, signal).then(
           () => 'redriven',
           (error) => error.code,
         );

@@ -29,6 +29,10 @@ const stateOf = (own: Partial<State> = {}): State => ({
   settleAt: 0,
   extendAt: NEVER,
   stalled: false,
+  jobs: false,
+  advancing: false,
+  advanceAt: 0,
+  batches: NEVER,
   budget: NEVER,
   ...own,
 });

@@ -156,7 +156,16 @@ onEveryDatabase('queue', (db) => {
   test('a lane that the claim does not name gives one, and so many of them', async () => {
     const ids = await Promise.all(Array.from({ length: 6 }, () => newEndpoint(db)));
     for (const id of ids) await enqueue(db, 2, id);
-    const ask = { limit: 100, maxBytes: 1e6, slow: 0, after: FIRST_LANE, leaseMs: 60_000, rooms: {} };
+    const ask = {
+      limit: 100,
+      maxBytes: 1e6,
+      slow: 0,
+      after: FIRST_LANE,
+      name: 'd',
+      everyMs: 5000,
+      leaseMs: 60_000,
+      rooms: {},
+    };
     const lease = () => crypto.randomUUID();
     const some = await claimDeliveries(db, { ...ask, strangers: 4, lease: lease() }, inTime());
     assert.equal(new Set(some.deliveries.map(({ endpointId }) => endpointId)).size, 4);
@@ -317,9 +326,9 @@ onEveryDatabase('queue', (db) => {
   test('cancel is refused while a dispatcher holds the row, and final before and after', async () => {
     const [id] = (await enqueue(db, 1)) as [string];
     const [held] = (await claim(db)).deliveries as [Delivery];
-    await assert.rejects(cancelNotification(db, id, inTime()), { code: 'conflict' });
+    await assert.rejects(cancelNotification(db, { id, sub: 'me' }, inTime()), { code: 'conflict' });
     await settle(db, [settlement(held, { outcome: 'retry', delayMs: 5000, error: 'HTTP 500' })], 'd');
-    const canceled = await cancelNotification(db, id, inTime());
+    const canceled = await cancelNotification(db, { id, sub: 'me' }, inTime());
     assert.deepEqual([canceled.status, canceled.attempts, canceled.lastError], ['canceled', 1, 'HTTP 500']);
     assert.equal((await settle(db, [settlement(held)], 'd')).settled, 0);
     assert.equal((await stateOf(db, id)).status, 'canceled');
@@ -329,7 +338,9 @@ onEveryDatabase('queue', (db) => {
     const [id] = (await enqueue(db, 1)) as [string];
     const [held] = (await claim(db)).deliveries as [Delivery];
     await settle(db, [settlement(held, { outcome: 'dead', error: 'HTTP 500', status: 500 })], 'd');
-    const tries = await Promise.allSettled(Array.from({ length: 10 }, () => redriveNotification(db, id, inTime())));
+    const tries = await Promise.allSettled(
+      Array.from({ length: 10 }, () => redriveNotification(db, { id, sub: 'me' }, inTime())),
+    );
     assert.equal(tries.filter(({ status }) => status === 'fulfilled').length, 1);
     const again = await stateOf(db, id);
     assert.deepEqual([again.status, again.attempt, again.log.length], [null, 0, 1]);

@@ -159,6 +159,7 @@ function queueOf(world: World, process: Process): Queue {
     claim: (request) => call(() => store.claim({ ...request, leaseMs })),
     settle: (results) => call(() => store.settle(results)),
     extend: (held) => call(() => store.extend(held, leaseMs)),
+    advance: () => call(() => undefined),
   };
 }
 

@@ -55,6 +55,7 @@ export function createStore({ now }: Pick<Clock, 'now'>): Store {
       unfinished: false,
       cursor: after,
       nextMs: null,
+      jobs: false,
     };
     const times: number[] = [];
     const found: { row: Row; nth: number; look: number; room: number; named: boolean }[] = [];

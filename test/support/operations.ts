@@ -50,6 +50,15 @@ export async function everyOperation(call: Call, database: string, around: Aroun
   await query(database, DIE, [id]);
   await ask(`POST ${told}/{id}/redrive`, `${told}/${id}/redrive`);
   await ask(`POST ${told}/{id}/cancel`, `${told}/${id}/cancel`);
+  const all = { filter: { type: 'nothing.ever' } };
+  await ask(`POST ${told}/redrive`, `${told}/redrive`, all, { 'Idempotency-Key': unique() });
+  const action = (await ask(`POST ${told}/cancel`, `${told}/cancel`, all)).json.id;
+  const actions = '/api/v1/actions';
+  await query(database, `update actions set status = 'running' where id = $1`, [action]);
+  await ask(`GET ${actions}`, actions);
+  await ask(`GET ${actions}/{id}`, `${actions}/${action}`);
+  await ask(`POST ${actions}/{id}/stop`, `${actions}/${action}/stop`);
+  await ask('GET /api/v1/stats', '/api/v1/stats');
   for (const { path, make, change } of collections) {
     const list = `/api/v1${path}`;
     const post = (to: string, parent: object) => call('POST', `/api/v1${to}`, { body: parent });

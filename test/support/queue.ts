@@ -16,7 +16,17 @@ type Asked = Partial<ClaimRequest> & { room?: number; leaseMs?: number };
 /** Claims with `room` for every lane that has anything, unless `rooms` says else. */
 export async function claim(db: Db, { room = 100, rooms = {}, leaseMs = 60_000, ...asked }: Asked = {}) {
   const named = (await db.run(lanes, {}, inTime())).map(({ lane }) => [lane, room]);
-  const request = { limit: 100, maxBytes: 1e6, slow: 0, strangers: 0, after: FIRST_LANE, leaseMs, ...asked };
+  const request = {
+    limit: 100,
+    maxBytes: 1e6,
+    slow: 0,
+    strangers: 0,
+    after: FIRST_LANE,
+    leaseMs,
+    name: 'test',
+    everyMs: 5000,
+    ...asked,
+  };
   const all = { ...Object.fromEntries(named), ...rooms };
   return claimDeliveries(db, { ...request, rooms: all, lease: crypto.randomUUID() }, inTime());
 }

@@ -25,7 +25,7 @@ const { name } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const FIRST = /^Commit `(\w+)`/m.exec(readFileSync(join(root, 'CHANGELOG.md'), 'utf8'))?.[1] ?? 'none';
 
 /** Keelson's own routes: a clone has others. */
-const AS_IT_COMES = ['docs', 'notifications', 'system', 'users', 'webhook-endpoints']
+const AS_IT_COMES = ['actions', 'docs', 'notifications', 'stats', 'system', 'users', 'webhook-endpoints']
   .map((folder) => `src/${folder}/routes.ts`)
   .join();
 

@@ -32,7 +32,12 @@ onEveryDatabase('the store of webhook endpoints', (db) => {
   });
 
   test('a replacement raises the version, and is refused for another version or a missing endpoint', async () => {
-    const change = { ...(await created(db, 'https://example.com/a')), url: 'https://example.com/b', versions: '{1}' };
+    const change = {
+      ...(await created(db, 'https://example.com/a')),
+      url: 'https://example.com/b',
+      versions: '{1}',
+      sub: 'me',
+    };
     const changed = await updateEndpoint(db, change, signal);
     assert.deepEqual([changed.version, changed.url], [2, change.url]);
     assert.deepEqual(await findEndpoint(db, change.id, signal), changed);
@@ -47,10 +52,12 @@ onEveryDatabase('the store of webhook endpoints', (db) => {
 
   test('a deletion is refused for another version, and a deleted endpoint is gone', async () => {
     const { id } = await created(db, 'https://example.com/c');
-    await assert.rejects(removeEndpoint(db, { id, versions: '{2}' }, signal), { code: 'precondition-failed' });
-    await removeEndpoint(db, { id, versions: null }, signal);
+    await assert.rejects(removeEndpoint(db, { id, versions: '{2}', sub: 'me' }, signal), {
+      code: 'precondition-failed',
+    });
+    await removeEndpoint(db, { id, versions: null, sub: 'me' }, signal);
     await assert.rejects(findEndpoint(db, id, signal), { code: 'not-found' });
-    await assert.rejects(removeEndpoint(db, { id, versions: null }, signal), { code: 'not-found' });
+    await assert.rejects(removeEndpoint(db, { id, versions: null, sub: 'me' }, signal), { code: 'not-found' });
   });
 
   test('endpoints are listed in order of creation, page by page', async () => {

@@ -1,0 +1,58 @@
+import { type Placeholder, type SQL, sql } from 'drizzle-orm';
+import { index, integer, json, pgTable, text, uuid } from 'drizzle-orm/pg-core';
+import * as z from 'zod/mini';
+import { time } from '../db.ts';
+import { view } from '../view.ts';
+
+const uuidv7 = sql`uuid_v7()`;
+
+/**
+ * What people did: a row per action, written by the statement that acts. An action on all notifications that match a
+ * filter is a job, which dispatchers do in batches: `done` counts what it changed, and it has come to `cursor`.
+ */
+export const actions = pgTable(
+  'actions',
+  {
+    id: uuid().primaryKey().default(uuidv7),
+    action: text().notNull(),
+    sub: text().notNull(),
+    targetId: uuid('target_id'),
+    filter: json(),
+    status: text({ enum: ['running', 'finished', 'stopped'] })
+      .notNull()
+      .default(sql`'finished'`),
+    matching: integer().notNull().default(1),
+    done: integer().notNull().default(1),
+    cursor: uuid().notNull().default(sql`'00000000-0000-0000-0000-000000000000'`),
+    createdAt: time('created_at').notNull().defaultNow(),
+    finishedAt: time('finished_at').defaultNow(),
+  },
+  (t) => [index('actions_running').on(t.id).where(sql`${t.status} = 'running'`)],
+);
+
+/** What the API shows. Of what was acted on it has ids and filters alone: neither addresses nor URLs. */
+export const ActionView = view('Action', actions, {
+  only: ['id', 'action', 'sub', 'targetId', 'filter', 'status', 'matching', 'done', 'createdAt', 'finishedAt'],
+  example: {
+    action: 'notifications.redrive',
+    sub: 'alice',
+    targetId: null,
+    filter: { type: 'invoice.paid' },
+    status: 'running',
+    matching: 1200,
+    done: 500,
+    finishedAt: null,
+  },
+  schemas: { filter: () => z.nullable(z.looseObject({})) },
+});
+export type Action = NonNullable<typeof ActionView.row>;
+
+/**
+ * The CTE `recorded`, for the statement that acts: an action of `sub` for each row of the CTE `on`, by its id. The name of
+ * the action says what was acted on and what was done, such as `webhook_endpoint.replace`.
+ */
+export function record(action: string, sub: Placeholder, on: SQL): SQL {
+  return sql`recorded as (
+    insert into ${actions} (action, sub, target_id) select ${sql.raw(`'${action}'`)}, ${sub}::text, id from ${on}
+  )`;
+}

@@ -1,0 +1,114 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { type Db, rfc3339, statement } from '../db.ts';
+import { deliveries, laneOf, outcomes, webhookEndpoints } from '../outbox/schema.ts';
+import { deliveryStats, dispatchers, middleOf, type Stats } from './schema.ts';
+
+/** How many finished notifications and endpoints are counted, and how many pending ones; more are estimated. */
+const MOST_COUNTED = 1000;
+const MOST_PENDING = 100_000;
+/** How many lanes may be asked for their oldest delivery, at a few microseconds each. */
+const MOST_LANES = 1000;
+
+/** The number of rows that `rows` selects, up to one more than `most`. */
+const countUpTo = (most: number, rows: SQL) =>
+  sql`(select count(*) from (select ${rows} limit ${sql.raw(String(most + 1))}) some)`;
+/** The planner's estimate of a table's rows. */
+const estimated = (table: string) =>
+  sql`(select greatest(0, reltuples)::float8 from pg_class where oid = ${sql.raw(`'${table}'`)}::regclass)`;
+/** The same of the outcomes with this status. */
+const estimatedOf = (status: string) => sql`(
+    select coalesce(sum(share), 0) * ${estimated('outcomes')}
+    from pg_stats, unnest(most_common_vals::text::text[], most_common_freqs) common (value, share)
+    where schemaname = current_schema() and tablename = 'outcomes' and attname = 'status'
+      and value = ${sql.raw(`'${status}'`)}
+  )`;
+/** A count as the API shows it: `count` if it is at most `most`, else an estimate. */
+const shown = (count: SQL, most: number, estimate: SQL) => sql`json_build_object(
+    'count', case when ${count} > ${sql.raw(String(most))} then greatest(${count}, round((${estimate})::numeric))
+                  else ${count} end,
+    'estimated', ${count} > ${sql.raw(String(most))}
+  )`;
+/** A count that follows from that of all and of the others. */
+const rest = (all: SQL, others: SQL, estimate: SQL) => sql`json_build_object(
+    'count', greatest(0, case when ${all} > ${sql.raw(String(MOST_COUNTED))}
+                              then greatest(${all}, round((${estimate})::numeric)) else ${all} end - (${others})),
+    'estimated', ${all} > ${sql.raw(String(MOST_COUNTED))}
+  )`;
+
+const laneOfD = laneOf(sql`d`);
+const minute = sql`date_trunc('minute', now())`;
+const share = (part: number) => sql`(
+    select round(${middleOf(sql`min(bucket)`)}::numeric, 1) from sent where upto >= ${sql.raw(String(part))} * total
+  )`;
+
+// Its cost depends neither on the number of finished notifications nor on that of endpoints: it reads an hour of
+// statistics, counts up to a limit, and asks each lane for its first row.
+const stats = statement<Record<never, never>, Stats>(
+  'stats.read',
+  () => sql`
+    with recursive lanes as (
+      (select 1 as look, ${laneOfD} as lane, d.due_at from ${deliveries} d order by ${laneOfD}, d.due_at limit 1)
+      union all
+      select lanes.look + 1, next.lane, next.due_at from lanes cross join lateral (
+        select ${laneOfD} as lane, d.due_at from ${deliveries} d where ${laneOfD} > lanes.lane
+        order by ${laneOfD}, d.due_at limit 1
+      ) next where lanes.look < ${sql.raw(String(MOST_LANES))}
+    ), hour as materialized (
+      select minute, outcome, bucket, count, firsts, wait_ms, run_ms from ${deliveryStats}
+      where minute > ${minute} - interval '60 minutes'
+    ), sent as materialized (
+      select bucket, sum(count) over (order by bucket) as upto, sum(count) over () as total
+      from (select bucket, sum(count) as count from hour where outcome = 'sent' group by bucket) buckets
+    ), n as materialized (
+      select ${countUpTo(MOST_PENDING, sql`from ${deliveries}`)} as pending,
+             ${countUpTo(MOST_COUNTED, sql`from ${outcomes}`)} as finished,
+             ${countUpTo(MOST_COUNTED, sql`from ${outcomes} where status = 'dead'`)} as dead,
+             ${countUpTo(MOST_COUNTED, sql`from ${outcomes} where status = 'canceled'`)} as canceled,
+             ${countUpTo(MOST_COUNTED, sql`from ${webhookEndpoints}`)} as endpoints,
+             ${countUpTo(MOST_COUNTED, sql`from ${webhookEndpoints} where status = 'paused'`)} as paused,
+             ${countUpTo(MOST_COUNTED, sql`from ${webhookEndpoints} where status = 'disabled'`)} as disabled
+    )
+    select
+      (
+        select json_agg(json_build_object('at', ${rfc3339(sql`at`)}, 'sent', sent, 'retry', retry, 'dead', dead) order by at)
+        from (
+          select at, coalesce(sum(count) filter (where outcome = 'sent'), 0) as sent,
+                 coalesce(sum(count) filter (where outcome = 'retry'), 0) as retry,
+                 coalesce(sum(count) filter (where outcome = 'dead'), 0) as dead
+          from generate_series(${minute} - interval '59 minutes', ${minute}, interval '1 minute') at
+          left join hour on hour.minute = at group by at
+        ) each
+      ) as minutes,
+      json_build_object('p50', ${share(0.5)}, 'p99', ${share(0.99)}) as "latencyMs",
+      (select round(sum(wait_ms) / nullif(sum(firsts), 0), 1) from hour)::float8 as "waitMs",
+      (select round(sum(run_ms) / nullif(sum(count), 0), 1) from hour)::float8 as "runMs",
+      json_build_object(
+        'pending', ${shown(sql`n.pending`, MOST_PENDING, estimated('deliveries'))},
+        'sent', ${rest(sql`n.finished`, sql`n.dead + n.canceled`, estimated('outcomes'))},
+        'dead', ${shown(sql`n.dead`, MOST_COUNTED, estimatedOf('dead'))},
+        'canceled', ${shown(sql`n.canceled`, MOST_COUNTED, estimatedOf('canceled'))}
+      ) as depth,
+      (select round(extract(epoch from now() - min(due_at)), 3) from lanes where due_at <= now())::float8 as "oldestDueS",
+      json_build_object(
+        'enabled', ${rest(sql`n.endpoints`, sql`n.paused + n.disabled`, estimated('webhook_endpoints'))},
+        'paused', ${shown(sql`n.paused`, MOST_COUNTED, sql`0`)},
+        'disabled', ${shown(sql`n.disabled`, MOST_COUNTED, sql`0`)}
+      ) as endpoints,
+      coalesce((
+        select json_agg(json_build_object('id', id, 'lastSeen', ${rfc3339(sql`last_seen`)}, 'alive', alive)
+                        order by last_seen desc)
+        from (
+          select id, last_seen,
+                 last_seen > now() - 2 * every_ms * interval '1 millisecond' - interval '20 seconds' as alive
+          from ${dispatchers} where last_seen > now() - interval '1 hour' order by last_seen desc limit 100
+        ) seen
+      ), '[]') as dispatchers
+    from n`,
+);
+
+/** The state of deliveries, at a cost that does not grow with what is finished. */
+export async function readStats(db: Db, signal: AbortSignal): Promise<Stats> {
+  const [row] = await db.run(stats, {}, signal);
+  if (!row) throw new Error('stats.read returned no row');
+  return row;
+}
