@@ -2,7 +2,7 @@ import type { Action } from '../actions/schema.ts';
 import { findAction, listActions, stopAction } from '../actions/store.ts';
 import { scope } from '../http/auth.ts';
 import { actorOf, type Ctx, router } from '../http/context.ts';
-import { pageOfQuery, pageOfRows } from '../http/page.ts';
+import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
 import { byId } from '../http/validate.ts';
 import { render, seeOther } from './http.tsx';
 import { may, Page } from './layout.tsx';
@@ -15,12 +15,12 @@ export const actionsPages = router()
   .get('/', async (c) => {
     const query = { limit: LIMIT, cursor: c.req.query('cursor') };
     const rows = await listActions(c.env.db, pageOfQuery(c, query), c.get('signal'));
-    const { data, nextCursor } = pageOfRows(c, query, rows);
+    const { data, next } = pageOfRows(query, rows);
     return render(
       c,
       <Page c={c} title="Actions">
         {data.length > 0 ? <List actions={data} now={c.env.now()} /> : <Empty>Nobody has done anything yet.</Empty>}
-        <Next cursor={nextCursor} query={{}} />
+        <Next cursor={cursorTo(c, query, next)} query={{}} />
       </Page>,
     );
   })
@@ -30,7 +30,13 @@ export const actionsPages = router()
     return render(
       c,
       <Page c={c} title={titleOf(action.action)}>
-        {action.status === 'running' ? <Live everyS={1}>{shown}</Live> : shown}
+        {action.status === 'running' ? (
+          <Live c={c} everyS={1}>
+            {shown}
+          </Live>
+        ) : (
+          shown
+        )}
       </Page>,
     );
   })
@@ -117,7 +123,11 @@ function One({ c, action }: { c: Ctx; action: Action }) {
   );
 }
 
-const PAGES: Record<string, string> = { notification: 'notifications', webhook_endpoint: 'endpoints', action: 'actions' };
+const PAGES: Record<string, string> = {
+  notification: 'notifications',
+  webhook_endpoint: 'endpoints',
+  action: 'actions',
+};
 
 function Target({ name, id }: { name: string; id: string }) {
   const page = PAGES[name.split('.')[0] ?? ''];

@@ -3,7 +3,7 @@ import { scope } from '../http/auth.ts';
 import { type Ctx, router } from '../http/context.ts';
 import { writeOf } from '../http/etag.ts';
 import { type Answer, reservationOf } from '../http/idempotency.ts';
-import { pageOfQuery, pageOfRows } from '../http/page.ts';
+import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
 import { byId } from '../http/validate.ts';
 import { newSecret } from '../webhook-endpoints/routes.ts';
 import type { WebhookEndpoint, WebhookEndpointHealth, WebhookEndpointWithSecret } from '../webhook-endpoints/schema.ts';
@@ -28,7 +28,7 @@ export const endpointsPages = router()
   .get('/', async (c) => {
     const query = { limit: LIMIT, cursor: c.req.query('cursor') };
     const rows = await listEndpoints(c.env.db, pageOfQuery(c, query), c.get('signal'));
-    const { data, nextCursor } = pageOfRows(c, query, rows);
+    const { data, next } = pageOfRows(query, rows);
     const ids = data.map(({ id }) => id);
     const health = ids.length > 0 ? await healthOfEndpoints(c.env.db, ids, c.get('signal')) : new Map();
     return render(
@@ -41,7 +41,7 @@ export const endpointsPages = router()
             There is no webhook endpoint yet. <code>POST /api/v1/webhook-endpoints</code> creates one.
           </Empty>
         )}
-        <Next cursor={nextCursor} query={{}} />
+        <Next cursor={cursorTo(c, query, next)} query={{}} />
       </Page>,
     );
   })

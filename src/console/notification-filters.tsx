@@ -42,22 +42,24 @@ type FormProps = { given: Given; problems: Record<string, string> };
 export function FilterForm({ given, problems }: FormProps) {
   const field = { given, problems };
   return (
-    <form method="get" class="filters" role="search">
-      <Choice {...field} name="status" label="Status" options={STATUSES} />
-      <Text {...field} name="type" label="Type" placeholder="invoice.paid" />
-      <Choice {...field} name="channel" label="Channel" options={CHANNELS} />
-      <Text {...field} name="text" label="Text in the payload" />
-      <Text {...field} name="createdAfter" label="From (UTC)" type="datetime-local" />
-      <Text {...field} name="createdBefore" label="To (UTC)" type="datetime-local" />
-      <Text {...field} name="endpointId" label="Endpoint id" />
-      <Text {...field} name="userId" label="User id" />
-      <div class="buttons">
-        <button type="submit" class="primary">
-          Filter
-        </button>
-        <a href="/console/notifications">Clear</a>
-      </div>
-    </form>
+    <search>
+      <form method="get" class="filters">
+        <Choice {...field} name="status" label="Status" options={STATUSES} />
+        <Text {...field} name="type" label="Type" placeholder="invoice.paid" />
+        <Choice {...field} name="channel" label="Channel" options={CHANNELS} />
+        <Text {...field} name="text" label="Text in the payload" />
+        <Text {...field} name="createdAfter" label="From (UTC)" type="datetime-local" />
+        <Text {...field} name="createdBefore" label="To (UTC)" type="datetime-local" />
+        <Text {...field} name="endpointId" label="Endpoint id" />
+        <Text {...field} name="userId" label="User id" />
+        <div class="buttons">
+          <button type="submit" class="primary">
+            Filter
+          </button>
+          <a href="/console/notifications">Clear</a>
+        </div>
+      </form>
+    </search>
   );
 }
 
@@ -75,7 +77,7 @@ function Text({ given, problems, name, label, type = 'text', placeholder }: Fiel
         value={given[name]?.replace(/Z$/, '')}
         placeholder={placeholder as string | undefined}
         autocomplete="off"
-        spellcheck="false"
+        spellcheck={false}
         aria-invalid={problem ? 'true' : undefined}
         aria-describedby={problem && `${name}-problem`}
       />

@@ -38,11 +38,17 @@ export function NotificationPage({ c, notification, endpoint }: Props) {
   );
   return (
     <Page c={c} title={type}>
-      {status === 'pending' ? <Live everyS={2}>{life}</Live> : life}
+      {status === 'pending' ? (
+        <Live c={c} everyS={2}>
+          {life}
+        </Live>
+      ) : (
+        life
+      )}
       <h2>Payload</h2>
       <details>
         <summary>{new TextEncoder().encode(notification.payload).length} bytes</summary>
-        <pre tabindex={0} aria-label="Payload">
+        <pre>
           <code>{pretty(notification.payload)}</code>
         </pre>
       </details>
@@ -115,11 +121,11 @@ function Verify({ id, payload, url }: { id: string; payload: string; url: string
       <details>
         <summary>Verify it in a shell</summary>
         <p>With the endpoint's secret and the timestamp that was received, this prints the signature to compare.</p>
-        <pre tabindex={0} aria-label="Compute the signature">
+        <pre>
           <code>{sign}</code>
         </pre>
         <p>To send the same webhook with it, to this URL or another:</p>
-        <pre tabindex={0} aria-label="Send it with curl">
+        <pre>
           <code>{send}</code>
         </pre>
       </details>

@@ -12,9 +12,9 @@ import {
   cancelNotification,
   changeNotifications,
   countMatching,
+  type NotificationPage as Found,
   findNotification,
   listNotifications,
-  type NotificationPage as Found,
   redriveNotification,
   startBulk,
 } from '../notifications/store.ts';
@@ -49,7 +49,7 @@ export const notificationsPages = router()
         {/^\d{1,3}$/.test(changed) && <Notice>{changed} changed.</Notice>}
         <FilterForm given={given} problems={problems ?? {}} />
         {!problems && <Results c={c} given={given} found={found} />}
-        <Next cursor={found.next && cursorTo(c, query, found.next)} query={given} />
+        <Next cursor={cursorTo(c, query, found.next)} query={given} />
       </Page>,
       problems ? 422 : 200,
     );
@@ -108,7 +108,9 @@ function unlessDeleted(error: unknown): undefined {
 
 /** The ids that were chosen on a page of the list. */
 const idsOf = (c: Ctx): string[] =>
-  [...new Set(c.get('form').getAll('id'))].filter((id) => /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id)).slice(0, LIMIT);
+  [...new Set(c.get('form').getAll('id'))]
+    .filter((id) => /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id))
+    .slice(0, LIMIT);
 
 /** Throws AppError `validation-failed`. */
 function bulkFilterOf(bulk: Bulk, given: Given): BulkFilter {
@@ -156,7 +158,8 @@ function ConfirmAll({ c, bulk, given, matching }: ConfirmAllProps) {
   return (
     <Page c={c} title={title}>
       <p class="big">
-        <strong>{number(matching)}</strong> {ABOUT[bulk]} {matching === 1 ? 'notification matches' : 'notifications match'}.
+        <strong>{number(matching)}</strong> {ABOUT[bulk]}{' '}
+        {matching === 1 ? 'notification matches' : 'notifications match'}.
       </p>
       {Object.keys(given).length > 0 ? <Facts of={given} /> : <p>No filter: these are all of them.</p>}
       <Confirm
@@ -174,8 +177,8 @@ function ConfirmChosen({ c, bulk, ids }: { c: Ctx; bulk: Bulk; ids: string[] }) 
   return (
     <Page c={c} title={`${TITLES[bulk]} chosen`}>
       <p class="big">
-        <strong>{ids.length}</strong> {ids.length === 1 ? 'notification is' : 'notifications are'} chosen. Those that are
-        not {ABOUT[bulk]} stay as they are.
+        <strong>{ids.length}</strong> {ids.length === 1 ? 'notification is' : 'notifications are'} chosen. Those that
+        are not {ABOUT[bulk]} stay as they are.
       </p>
       <Confirm to={`${AT}/chosen/${bulk}`} bulk={bulk} ids={ids} count={ids.length} back={AT} />
     </Page>

@@ -22,7 +22,7 @@ export const overviewPages = router()
     return render(
       c,
       <Page c={c} title="Overview">
-        <Live everyS={REFRESH_S}>
+        <Live c={c} everyS={REFRESH_S}>
           <Overview c={c} stats={stats} />
         </Live>
       </Page>,
@@ -95,8 +95,8 @@ function Figures({ stats: { latencyMs, depth, oldestDueS } }: { stats: Stats }) 
     { name: 'pending', value: counted(depth.pending), href: list('pending') },
     { name: 'age of the oldest due', value: oldestDueS === null ? '–' : duration(oldestDueS * 1000) },
     { name: 'dead', value: counted(depth.dead), href: list('dead'), kind: depth.dead.count > 0 && 'bad' },
-    { name: 'commit to delivery, p50', value: shortDuration(latencyMs.p50) },
-    { name: 'commit to delivery, p99', value: shortDuration(latencyMs.p99) },
+    { name: 'p50, commit to delivery', value: shortDuration(latencyMs.p50) },
+    { name: 'p99, commit to delivery', value: shortDuration(latencyMs.p99) },
     { name: 'sent', value: counted(depth.sent), href: list('sent') },
   ];
   return (

@@ -1,12 +1,13 @@
 import type { Child, PropsWithChildren } from 'hono/jsx';
+import type { Ctx } from '../http/context.ts';
 
 /** A status, in its colour and in words. */
 export const Badge = ({ status }: { status: string }) => <span class={`badge ${status}`}>{status}</span>;
 
-/** A time, to the second, in UTC; to the millisecond where `exact`. */
+/** A time to the second, in UTC; to the millisecond where `exact`. */
 export function When({ at, exact = false }: { at: string | null; exact?: boolean }) {
   if (at === null) return <span class="quiet">–</span>;
-  const shown = `${at.slice(0, 10)} ${at.slice(11, exact ? 23 : 19)}`;
+  const shown = `${at.slice(0, 10)} ${at.slice(11, exact ? 23 : 19)} UTC`;
   return <time datetime={at}>{shown}</time>;
 }
 
@@ -102,11 +103,12 @@ export function queryOf(query: Record<string, string | undefined>): string {
 }
 
 /** A part of the page that the script fetches again every few seconds, unless it is held; without script, a link. */
-export function Live({ everyS, children }: PropsWithChildren<{ everyS: number }>) {
+export function Live({ c, everyS, children }: PropsWithChildren<{ c: Ctx; everyS: number }>) {
+  const { pathname, search } = new URL(c.req.url);
   return (
     <>
       <p class="live">
-        <a href="">Reload</a>
+        <a href={pathname + search}>Reload</a>
         <button type="button" hidden aria-pressed="false" data-hold>
           Hold still
         </button>

@@ -35,8 +35,14 @@ export function MinutesPlot({ minutes }: { minutes: Minute[] }) {
         ))}
         {minutes.map(
           ({ at }, n) =>
-            at.slice(14, 16).endsWith('0') && (
-              <text class="scale" x={LEFT + (n + 0.5) * step} y={HEIGHT + BELOW - 4} text-anchor="middle">
+            at.slice(14, 16).endsWith('0') &&
+            n < minutes.length - 2 && (
+              <text
+                class={/[135]0$/.test(at.slice(14, 16)) ? 'scale between' : 'scale'}
+                x={round(LEFT + (n + 0.5) * step)}
+                y={HEIGHT + BELOW - 4}
+                text-anchor="middle"
+              >
                 {at.slice(11, 16)}
               </text>
             ),
@@ -63,7 +69,9 @@ function Bar({ minute, x, width, yOf }: BarProps) {
         const y = yOf(below + minute[outcome]);
         const height = yOf(below) - y;
         below += minute[outcome];
-        return height > 0 && <rect class={outcome} x={round(x)} y={round(y)} width={round(width)} height={round(height)} />;
+        return (
+          height > 0 && <rect class={outcome} x={round(x)} y={round(y)} width={round(width)} height={round(height)} />
+        );
       })}
     </g>
   );

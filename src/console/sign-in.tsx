@@ -1,11 +1,10 @@
-import type { Deps } from '../deps.ts';
 import { AppError } from '../errors.ts';
 import { setHeader } from '../http/answer.ts';
 import { type Ctx, router } from '../http/context.ts';
 import { formOf, notFoundPage, render, seeOther } from './http.tsx';
 import { Page } from './layout.tsx';
 import { beginSession, endSession } from './session.ts';
-import { keepLink, useLink } from './store.ts';
+import { useLink } from './store.ts';
 
 /** Signing in with a token that is pasted, or, in development, with a link that works once; and signing out. */
 export const signInPages = router()
@@ -23,7 +22,7 @@ export const signInPages = router()
     }
     return seeOther(c, nextOf(next));
   })
-  .get('/sign-in/:code{[\\w-]{22}}', async (c) => {
+  .get('/sign-in/:code{[0-9a-f]{32}}', async (c) => {
     if (c.env.settings.production) return notFoundPage(c);
     const sealed = await useLink(c.env.db, c.req.param('code'), c.get('signal'));
     if (sealed === undefined) {
@@ -69,7 +68,7 @@ function signInPage(c: Ctx, { next, problem, status = 200 }: SignIn) {
           type="password"
           required
           autocomplete="off"
-          spellcheck="false"
+          spellcheck={false}
           aria-describedby={problem ? 'problem hint' : 'hint'}
         />
         <p id="hint" class="quiet">
@@ -94,18 +93,3 @@ export function nextOf(next: string | undefined): string {
 }
 
 const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`;
-
-/** Makes a link that signs its first visitor in with `token`, within a quarter of an hour. For development. */
-export async function createSignInLink(
-  { db, secrets }: Pick<Deps, 'db' | 'secrets'>,
-  { url, token }: { url: string; token: string },
-  signal: AbortSignal,
-): Promise<string> {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  const code = btoa(String.fromCharCode(...bytes))
-    .replace(/\+/g, '-')
-    .replace(/\//g, '_')
-    .replace(/=+$/, '');
-  await keepLink(db, { code, sealed: await secrets.seal(token) }, signal);
-  return `${url}/console/sign-in/${code}`;
-}

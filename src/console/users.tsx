@@ -1,8 +1,8 @@
 import type { Ctx } from '../http/context.ts';
 import { router } from '../http/context.ts';
-import { pageOfQuery, pageOfRows } from '../http/page.ts';
+import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
 import { byId } from '../http/validate.ts';
-import { listNotifications } from '../notifications/store.ts';
+import { listNotifications, type NotificationPage } from '../notifications/store.ts';
 import { type User, UserQuery } from '../users/schema.ts';
 import { findUser, listUsers } from '../users/store.ts';
 import { render } from './http.tsx';
@@ -23,23 +23,23 @@ export const usersPages = router()
     const query = { limit: LIMIT, cursor, ...(parsed.success && parsed.data.email && { email: parsed.data.email }) };
     const page = { email: undefined, ...query, ...pageOfQuery(c, query) };
     const rows = parsed.success ? await listUsers(c.env.db, page, c.get('signal')) : [];
-    const { data, nextCursor } = pageOfRows(c, query, rows);
+    const { data, next } = pageOfRows(query, rows);
     return render(
       c,
       <Page c={c} title="Users">
         <Search email={given} problem={parsed.success ? undefined : 'This is no email address.'} />
         {data.length > 0 ? <List users={data} /> : <Empty>No user {given ? 'has this email address' : 'yet'}.</Empty>}
-        <Next cursor={nextCursor} query={{ email: given }} />
+        <Next cursor={cursorTo(c, query, next)} query={{ email: given }} />
       </Page>,
       parsed.success ? 200 : 422,
     );
   })
   .get('/:id', byId, async (c) => {
     const { id } = c.req.valid('param');
-    const told = { userId: id, after: null, limit: TOLD };
-    const [user, notifications] = await Promise.all([
+    const page = { userId: id, after: null, limit: TOLD };
+    const [user, told] = await Promise.all([
       findUser(c.env.db, id, c.get('signal')),
-      may(c, 'notifications:read') ? listNotifications(c.env.db, told, c.get('signal')) : undefined,
+      may(c, 'notifications:read') ? listNotifications(c.env.db, page, c.get('signal')) : undefined,
     ]);
     return render(
       c,
@@ -52,32 +52,34 @@ export const usersPages = router()
             Id: <code class="long">{user.id}</code>,
           }}
         />
-        {notifications && <Told c={c} id={id} notifications={notifications} />}
+        {told && <Told c={c} id={id} told={told} />}
       </Page>,
     );
   });
 
 function Search({ email, problem }: { email: string; problem: string | undefined }) {
   return (
-    <form method="get" class="filters" role="search">
-      <div>
-        <label for="email">Email</label>
-        <input
-          id="email"
-          name="email"
-          value={email}
-          autocomplete="off"
-          aria-invalid={problem ? 'true' : undefined}
-          aria-describedby={problem && 'problem'}
-        />
-      </div>
-      <button type="submit">Search</button>
-      {problem && (
-        <p id="problem" class="problem">
-          {problem}
-        </p>
-      )}
-    </form>
+    <search>
+      <form method="get" class="filters">
+        <div>
+          <label for="email">Email</label>
+          <input
+            id="email"
+            name="email"
+            value={email}
+            autocomplete="off"
+            aria-invalid={problem ? 'true' : undefined}
+            aria-describedby={problem && 'problem'}
+          />
+        </div>
+        <button type="submit">Search</button>
+        {problem && (
+          <p id="problem" class="problem">
+            {problem}
+          </p>
+        )}
+      </form>
+    </search>
   );
 }
 
@@ -110,19 +112,18 @@ function List({ users }: { users: User[] }) {
   );
 }
 
-type ToldProps = { c: Ctx; id: string; notifications: Awaited<ReturnType<typeof listNotifications>> };
+type ToldProps = { c: Ctx; id: string; told: NotificationPage };
 
-function Told({ c, id, notifications }: ToldProps) {
-  const shown = notifications.slice(0, TOLD);
+function Told({ c, id, told: { data, next } }: ToldProps) {
   return (
     <>
       <h2>What they were told</h2>
-      {shown.length > 0 ? (
-        <NotificationList notifications={shown} now={c.env.now()} />
+      {data.length > 0 ? (
+        <NotificationList notifications={data} now={c.env.now()} />
       ) : (
         <Empty>Nothing in the time that notifications are kept.</Empty>
       )}
-      {notifications.length > TOLD && (
+      {next !== null && (
         <p>
           <a href={`/console/notifications?userId=${id}`}>All of them</a>
         </p>

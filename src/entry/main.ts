@@ -15,6 +15,7 @@ import { type Config, parseConfig, warn } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { createLimiter } from './limiter.ts';
 import { openDatabase, speaksNeon } from './open-database.ts';
+import { signInLink } from './sign-in-link.ts';
 import type { LogAt } from './start.ts';
 import { printWelcome } from './welcome.ts';
 
@@ -128,8 +129,10 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     const url = await server.listen();
     log.info(worker ? 'worker listening' : 'listening', { url });
     const scopes = scopesOf(app.routes);
-    if (worker) worker.listening({ url, scopes });
-    else if (!config.production) await printWelcome(config, url, scopes);
+    const signIn = await signInLink(config, deps, url, scopes);
+    const links = signIn ? { console: signIn } : {};
+    if (worker) worker.listening({ url, scopes, links });
+    else if (!config.production) await printWelcome(config, url, scopes, links);
 
     // 9 Wait for a signal, a dead server or a dead worker.
     const asked = Promise.race([signaled, worker?.orphaned ?? forever]);

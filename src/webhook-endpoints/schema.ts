@@ -48,6 +48,7 @@ export type WebhookEndpointWithSecret = WebhookEndpoint & { secret: string };
 /** How deliveries to an endpoint have gone. */
 export const WebhookEndpointHealth = lazy(() => {
   const count = (description: string) => documented(z.int(), { description });
+  const id = '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e51';
   const failure = z.object({
     notificationId: z.uuid(),
     at: time(),
@@ -73,7 +74,7 @@ export const WebhookEndpointHealth = lazy(() => {
       id: 'WebhookEndpointHealth',
       examples: [
         {
-          id: WebhookEndpointView.example.id,
+          id,
           failures: 0,
           failingSince: null,
           pausedUntil: null,
@@ -81,7 +82,12 @@ export const WebhookEndpointHealth = lazy(() => {
           dead: 1,
           pending: 0,
           lastFailures: [
-            { notificationId: WebhookEndpointView.example.id, at: WebhookEndpointView.example.createdAt, status: 503, error: 'HTTP 503' },
+            {
+              notificationId: id,
+              at: '2026-11-22T10:00:00.000Z',
+              status: 503,
+              error: 'HTTP 503',
+            },
           ],
         },
       ],

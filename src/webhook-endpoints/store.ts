@@ -51,18 +51,18 @@ export const removeEndpoint = store.conditional<{ sub: string }>(
 );
 
 /** Delivers nothing to the endpoint until it is enabled. What is meant for it is still queued. */
-export const pauseEndpoint = store.conditional<{ now: string }>(
+export const pauseEndpoint = store.conditional<{ now: string; sub: string }>(
   'pause',
   ($) => sql`changed as (
       update ${webhookEndpoints} e
       set status = 'paused', paused_until = 'infinity', version = e.version + 1, updated_at = ${$.now}::timestamptz
       from matching where e.id = matching.id
       returning e.*
-    )`,
+    ), ${record('webhook_endpoint.pause', $.sub, sql`changed`)}`,
 );
 
 /** Enables a paused or disabled endpoint, with no failures. */
-export const enableEndpoint = store.conditional<{ now: string }>(
+export const enableEndpoint = store.conditional<{ now: string; sub: string }>(
   'enable',
   ($) => sql`changed as (
       update ${webhookEndpoints} e
@@ -70,7 +70,7 @@ export const enableEndpoint = store.conditional<{ now: string }>(
           version = e.version + 1, updated_at = ${$.now}::timestamptz
       from matching where e.id = matching.id
       returning e.*
-    )`,
+    ), ${record('webhook_endpoint.enable', $.sub, sql`changed`)}`,
 );
 
 /** How many of an endpoint's last notifications its health is about. */

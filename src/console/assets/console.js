@@ -57,7 +57,9 @@ function replace(before, after) {
   const opened = Array.from(before.querySelectorAll('details'), (details) => details.open);
   for (const [n, details] of after.querySelectorAll('details').entries()) details.open = opened[n] ?? false;
   const focusable = 'a, button, summary, input';
-  const focused = Array.from(before.querySelectorAll(focusable)).indexOf(/** @type {Element} */ (document.activeElement));
+  const focused = Array.from(before.querySelectorAll(focusable)).indexOf(
+    /** @type {Element} */ (document.activeElement),
+  );
   before.replaceWith(after);
   const target = /** @type {HTMLElement | undefined} */ (after.querySelectorAll(focusable)[focused]);
   target?.focus({ preventScroll: true });
