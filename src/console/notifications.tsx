@@ -5,6 +5,7 @@ import { scope } from '../http/auth.ts';
 import { actorOf, type Ctx, router } from '../http/context.ts';
 import { type Answer, reservationOf } from '../http/idempotency.ts';
 import { cursorTo, pageOfQuery } from '../http/page.ts';
+import { notFound } from '../http/problem.ts';
 import { byId } from '../http/validate.ts';
 import { type BulkFilter, CancelInput, NotificationQuery, RedriveInput } from '../notifications/schema.ts';
 import {
@@ -28,7 +29,7 @@ import { Act, Empty, Facts, Next, Notice, number, queryOf } from './parts.tsx';
 
 const LIMIT = 20;
 const AT = '/console/notifications';
-const BULKS: Record<string, Bulk> = { redrive: 'redrive', cancel: 'cancel' };
+const BULKS: readonly Bulk[] = ['redrive', 'cancel'];
 const TITLES = { redrive: 'Redrive', cancel: 'Cancel' };
 /** The status that an action on several is about. */
 const ABOUT = { redrive: 'dead', cancel: 'pending' } as const;
@@ -54,14 +55,14 @@ export const notificationsPages = router()
       problems ? 422 : 200,
     );
   })
-  .get('/:bulk{redrive|cancel}', scope('notifications:write'), async (c) => {
-    const bulk = c.req.param('bulk') as Bulk;
+  .get('/all/:bulk', scope('notifications:write'), async (c) => {
+    const bulk = bulkOf(c.req.param('bulk'));
     const { status: _, ...given } = givenFilters(c.req.query());
     const matching = await countMatching(c.env.db, bulk, bulkFilterOf(bulk, given), c.get('signal'));
     return render(c, <ConfirmAll c={c} bulk={bulk} given={given} matching={matching} />);
   })
-  .post('/:bulk{redrive|cancel}', scope('notifications:write'), async (c) => {
-    const bulk = c.req.param('bulk') as Bulk;
+  .post('/all/:bulk', scope('notifications:write'), async (c) => {
+    const bulk = bulkOf(c.req.param('bulk'));
     const { key, ...form } = formOf(c);
     const filter = bulkFilterOf(bulk, givenFilters(form));
     const reservation = reservationOf(c, { filter }, undefined, key ?? crypto.randomUUID());
@@ -71,13 +72,13 @@ export const notificationsPages = router()
   })
   .post('/chosen', scope('notifications:write'), (c) => {
     const ids = idsOf(c);
-    const bulk = BULKS[formOf(c).bulk ?? ''];
-    if (!bulk || ids.length === 0) return seeOther(c, AT);
+    const bulk = bulkOf(formOf(c).bulk);
+    if (ids.length === 0) return seeOther(c, AT);
     return render(c, <ConfirmChosen c={c} bulk={bulk} ids={ids} />);
   })
-  .post('/chosen/:bulk{redrive|cancel}', scope('notifications:write'), async (c) => {
+  .post('/chosen/:bulk', scope('notifications:write'), async (c) => {
     const change = { ids: idsOf(c), ...actorOf(c) };
-    const changed = await changeNotifications(c.env.db, c.req.param('bulk') as Bulk, change, c.get('signal'));
+    const changed = await changeNotifications(c.env.db, bulkOf(c.req.param('bulk')), change, c.get('signal'));
     c.env.wake();
     return seeOther(c, `${AT}?changed=${changed}`);
   })
@@ -112,6 +113,13 @@ const idsOf = (c: Ctx): string[] =>
     .filter((id) => /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id))
     .slice(0, LIMIT);
 
+/** Throws AppError `not-found`. */
+function bulkOf(name: string | undefined): Bulk {
+  const bulk = BULKS.find((each) => each === name);
+  if (!bulk) throw notFound();
+  return bulk;
+}
+
 /** Throws AppError `validation-failed`. */
 function bulkFilterOf(bulk: Bulk, given: Given): BulkFilter {
   const schema = bulk === 'redrive' ? RedriveInput() : CancelInput();
@@ -124,7 +132,7 @@ type ResultsProps = { c: Ctx; given: Given; found: Found };
 
 function Results({ c, given, found: { data, next } }: ResultsProps) {
   const mayWrite = may(c, 'notifications:write');
-  const bulks = Object.values(BULKS).filter((bulk) => (given.status ?? ABOUT[bulk]) === ABOUT[bulk]);
+  const bulks = BULKS.filter((bulk) => (given.status ?? ABOUT[bulk]) === ABOUT[bulk]);
   if (data.length === 0) {
     if (next !== null) return <Empty>None among the 10,000 that this page looked at. There are more.</Empty>;
     return <Empty>{Object.keys(given).length > 0 ? 'No notification matches.' : 'No notification yet.'}</Empty>;
@@ -143,7 +151,7 @@ function Results({ c, given, found: { data, next } }: ResultsProps) {
             ))}
           </form>
           {bulks.map((bulk) => (
-            <a href={`${AT}/${bulk}${queryOf({ ...given, status: undefined })}`}>{TITLES[bulk]} all that match…</a>
+            <a href={`${AT}/all/${bulk}${queryOf({ ...given, status: undefined })}`}>{TITLES[bulk]} all that match…</a>
           ))}
         </div>
       )}
@@ -163,7 +171,7 @@ function ConfirmAll({ c, bulk, given, matching }: ConfirmAllProps) {
       </p>
       {Object.keys(given).length > 0 ? <Facts of={given} /> : <p>No filter: these are all of them.</p>}
       <Confirm
-        to={`${AT}/${bulk}`}
+        to={`${AT}/all/${bulk}`}
         bulk={bulk}
         fields={{ ...given, key: crypto.randomUUID() }}
         count={matching}

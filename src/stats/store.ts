@@ -11,7 +11,7 @@ const MOST_LANES = 1000;
 
 /** The number of rows that `rows` selects, up to one more than `most`. */
 const countUpTo = (most: number, rows: SQL) =>
-  sql`(select count(*) from (select ${rows} limit ${sql.raw(String(most + 1))}) some)`;
+  sql`(select count(*) from (select ${rows} limit ${sql.raw(String(most + 1))}) counted)`;
 /** The planner's estimate of a table's rows. */
 const estimated = (table: string) =>
   sql`(select greatest(0, reltuples)::float8 from pg_class where oid = ${sql.raw(`'${table}'`)}::regclass)`;
