@@ -96,6 +96,8 @@ export type Deps = {
    */
   readonly wake: (changedEndpointId?: string) => void;
   readonly assets: Assets;
+  /** Makes the token that `/docs` fills in for a developer on the same machine. Undefined in production. */
+  readonly developmentToken?: (() => Promise<string>) | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Called after each response if traces are exported. Must not throw and must not block. */

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { lazy } from '../fields.ts';
 import { html, jsonText, setHeader } from '../http/answer.ts';
-import { router } from '../http/context.ts';
+import { type Ctx, router } from '../http/context.ts';
 import { operation } from '../http/operation.ts';
 import { page } from './page.ts';
 
@@ -33,6 +33,20 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
+/**
+ * Whether a person on this machine opens the page in a browser, under a loopback name: not a proxy, a name that someone
+ * else resolves, or a script of another page, which could read the token.
+ */
+function isAtThisMachine(c: Ctx): boolean {
+  const header = (name: string) => c.req.header(name) ?? '';
+  const isForwarded = ['Forwarded', 'X-Forwarded-For', 'Via'].some((name) => header(name) !== '');
+  const isOpened = header('Sec-Fetch-Mode') === 'navigate' && header('Sec-Fetch-Dest') === 'document';
+  return LOOPBACK.test(c.env.clientAddress) && LOOPBACK_HOST.test(header('Host')) && isOpened && !isForwarded;
+}
+
+const LOOPBACK = /^(?:::1|(?:::ffff:)?127\.\d{1,3}\.\d{1,3}\.\d{1,3})$/;
+const LOOPBACK_HOST = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/;
+
 /** `document` is called once, at the first request, when every route is declared. */
 export function docsRoutes(document: () => object) {
   let json: string | undefined;
@@ -42,8 +56,8 @@ export function docsRoutes(document: () => object) {
       setHeader(c, 'Cache-Control', 'public, max-age=60');
       return jsonText<{ openapi: string }, 200>(c, json, 200);
     })
-    .get('/docs', docs, (c) => {
+    .get('/docs', docs, async (c) => {
       setHeader(c, 'Content-Security-Policy', POLICY);
-      return html(c, page);
+      return html(c, page(isAtThisMachine(c) ? await c.env.developmentToken?.() : undefined));
     });
 }

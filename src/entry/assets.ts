@@ -1,16 +1,18 @@
 import { readFile } from 'node:fs/promises';
 import type { AssetSources } from '../platform/assets-loaded.ts';
 
-const file = (specifier: string) => () => readFile(new URL(import.meta.resolve(specifier)));
+const file = (locate: () => string) => () => readFile(new URL(locate()));
 
 /**
  * The static files of the service: there are no others. Those that end in `.js` or `.css` are served under /assets/. Node,
  * Deno and Bun read them when first asked for; for Workers, `build-edge.ts` writes them to a folder.
  */
 export const ASSETS: AssetSources = {
-  'console.css': file('../console/assets/console.css'),
-  'console.js': file('../console/assets/console.js'),
-  'docs.css': file('../docs/assets/docs.css'),
-  'docs.js': file('../docs/assets/docs.js'),
-  'problem.css': file('../http/assets/problem.css'),
+  'console.css': file(() => import.meta.resolve('../console/assets/console.css')),
+  'console.js': file(() => import.meta.resolve('../console/assets/console.js')),
+  'docs.css': file(() => import.meta.resolve('../docs/assets/docs.css')),
+  'docs.js': file(() => import.meta.resolve('../docs/assets/docs.js')),
+  'problem.css': file(() => import.meta.resolve('../http/assets/problem.css')),
+  'swagger-ui.css': file(() => import.meta.resolve('swagger-ui-dist/swagger-ui.css')),
+  'swagger-ui.js': file(() => import.meta.resolve('swagger-ui-dist/swagger-ui-bundle.js')),
 };

@@ -1,4 +1,5 @@
 import { app } from '../app.ts';
+import { createSignInLink } from '../console/sign-in-link.ts';
 import { type Deps, noMetrics } from '../deps.ts';
 import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
 import { queueDepth } from '../dispatcher/depth.ts';
@@ -15,7 +16,6 @@ import { type Config, parseConfig, warn } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { createLimiter } from './limiter.ts';
 import { openDatabase, speaksNeon } from './open-database.ts';
-import { signInLink } from './sign-in-link.ts';
 import type { LogAt } from './start.ts';
 import { printWelcome } from './welcome.ts';
 
@@ -23,6 +23,8 @@ const forever = new Promise<never>(() => {});
 const TIDY_EVERY_MS = 600_000;
 /** What a stop ends, and what the log says of it then. */
 type Closing = { name: string; close(): Promise<unknown> };
+/** How long the link of the console may delay what is printed at the start. */
+const SIGN_IN_LINK_MS = 2000;
 /** What is left of the time to stop when deliveries are given up on, to settle them. */
 const LAST_WORDS_MS = 1000;
 
@@ -77,6 +79,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
       if (!dispatcher || changed !== undefined) doorbell?.ring(changed);
     },
     assets: loadedAssets(ASSETS),
+    developmentToken: config.production || !config.jwt.secret ? undefined : () => developmentToken(config.jwt),
     log,
     metrics,
     trace: tracing?.record,
@@ -129,7 +132,8 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     const url = await server.listen();
     log.info(worker ? 'worker listening' : 'listening', { url });
     const scopes = scopesOf(app.routes);
-    const signIn = await signInLink(config, deps, url, scopes);
+    // A database that cannot be written to is no reason not to start.
+    const signIn = await createSignInLink(deps, url, AbortSignal.timeout(SIGN_IN_LINK_MS)).catch(() => undefined);
     const links = signIn ? { console: signIn } : {};
     if (worker) worker.listening({ url, scopes, links });
     else if (!config.production) await printWelcome(config, url, scopes, links);
@@ -171,6 +175,10 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     log.info(name);
   }
   process.exit();
+}
+
+async function developmentToken(jwt: Config['jwt']): Promise<string> {
+  return (await import('./sign-token.ts')).signToken(jwt, 'developer', scopesOf(app.routes));
 }
 
 function addressOf(request: Request, peer: string, { trustProxy }: Config): string {

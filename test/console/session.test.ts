@@ -178,9 +178,8 @@ describe('a session', () => {
   });
 
   test('begins with a link in development, which works once, for a while, and never in production', async () => {
-    const { open, deps } = consoleOn(db);
-    const link = async () =>
-      new URL(await createSignInLink(deps, { url: 'http://x', token: token() }, inTime())).pathname;
+    const { open, deps } = consoleOn(db, { developmentToken: async () => token() });
+    const link = async () => new URL((await createSignInLink(deps, 'http://x', inTime())) ?? '').pathname;
     const path = (await link()).replace('/console', '');
     assert.match(path, /^\/sign-in\/[0-9a-f]{32}$/);
     const all = await Promise.all(Array.from({ length: 5 }, () => open(path)));
@@ -194,6 +193,7 @@ describe('a session', () => {
     assert.equal((await open(late)).status, 401);
     const refused = (await link()).replace('/console', '');
     assert.equal((await consoleOn(db, production).open(refused)).status, 404);
+    assert.equal(await createSignInLink(testDeps({ db }), 'http://x', inTime()), undefined);
   });
 
   test('sends an action once, however often its form is sent', async () => {
