@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import type { Action } from '../actions/schema.ts';
 import { findAction, listActions, stopAction } from '../actions/store.ts';
 import { scope } from '../http/auth.ts';

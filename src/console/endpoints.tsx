@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { v7 as uuidv7 } from 'uuid';
 import { scope } from '../http/auth.ts';
 import { type Ctx, router } from '../http/context.ts';

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { csrf } from 'hono/csrf';
 import { createMiddleware } from 'hono/factory';
 import { HTTPException } from 'hono/http-exception';

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import type * as z from 'zod/mini';
 
 /** The filters of notifications as they are in a URL or a form. Those that are empty are left out. */

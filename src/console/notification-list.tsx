@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import type { Notification } from '../notifications/schema.ts';
 import { Ago, Badge } from './parts.tsx';
 

@@ -1,3 +1,5 @@
+/** @jsxImportSource hono/jsx */
+import type { PropsWithChildren } from 'hono/jsx';
 import type { Of } from '../fields.ts';
 import type { Ctx } from '../http/context.ts';
 import type { NotificationWithAttempts } from '../notifications/schema.ts';
@@ -19,15 +21,11 @@ export function NotificationPage({ c, notification, endpoint }: Props) {
           Status: <Badge status={status} />,
           Channel: channel,
           Endpoint: endpointId && (
-            <a class="long" href={`/console/endpoints/${endpointId}`}>
+            <Link to={may(c, 'webhooks:read') && `/console/endpoints/${endpointId}`}>
               {endpoint?.url ?? endpointId}
-            </a>
+            </Link>
           ),
-          User: userId && (
-            <a class="long" href={`/console/users/${userId}`}>
-              {userId}
-            </a>
-          ),
+          User: userId && <Link to={may(c, 'users:read') && `/console/users/${userId}`}>{userId}</Link>,
           Id: <code class="long">{id}</code>,
         }}
       />
@@ -56,6 +54,16 @@ export function NotificationPage({ c, notification, endpoint }: Props) {
         <Verify id={id} payload={notification.payload} url={endpoint?.url ?? 'https://example.com/'} />
       )}
     </Page>
+  );
+}
+
+/** A link, for whoever may go there. */
+function Link({ to, children }: PropsWithChildren<{ to: string | false }>) {
+  if (to === false) return <span class="long">{children}</span>;
+  return (
+    <a class="long" href={to}>
+      {children}
+    </a>
   );
 }
 

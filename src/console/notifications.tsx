@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { v7 as uuidv7 } from 'uuid';
 import type { Action } from '../actions/schema.ts';
 import { AppError } from '../errors.ts';

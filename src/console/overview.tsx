@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { scope } from '../http/auth.ts';
 import { type Ctx, router } from '../http/context.ts';
 import type { Stats } from '../stats/schema.ts';

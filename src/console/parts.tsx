@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import type { Child, PropsWithChildren } from 'hono/jsx';
 import type { Ctx } from '../http/context.ts';
 
@@ -51,12 +52,12 @@ export const Notice = ({ children }: PropsWithChildren) => (
   </p>
 );
 
-/** Names and values. Values that are undefined are left out. */
-export function Facts({ of }: { of: Record<string, Child | undefined> }) {
+/** Names and values. Those without a value are left out. */
+export function Facts({ of }: { of: Record<string, Child> }) {
   return (
     <dl class="facts">
       {Object.entries(of)
-        .filter(([, value]) => value !== undefined)
+        .filter(([, value]) => value !== undefined && value !== null)
         .map(([name, value]) => (
           <div>
             <dt>{name}</dt>

@@ -6,25 +6,32 @@ const MAX_INDENT = 20;
  * were sent, and nesting costs no stack. Text that is no JSON comes back with some white space added.
  */
 export function pretty(json: string): string {
+  let out = '';
   let depth = 0;
+  let inString = false;
   const line = () => `\n${'  '.repeat(Math.max(0, Math.min(depth, MAX_INDENT)))}`;
-  // A string, something empty, a mark, or white space. Anything else stays as it is.
-  return json.replace(/"(?:[^"\\]|\\.)*"|\{\s*\}|\[\s*\]|[{}[\],:]|\s/g, (token) => {
-    if (token.trim() === '') return '';
-    if (token.endsWith('}') && token.startsWith('{')) return '{}';
-    if (token.endsWith(']') && token.startsWith('[')) return '[]';
-    if (token === ':') return ': ';
-    if (token === ',') return `,${line()}`;
-    if (token === '{' || token === '[') {
+  for (let i = 0; i < json.length; i++) {
+    const char = json[i] as string;
+    if (inString) {
+      out += char;
+      if (char === '\\') out += json[++i] ?? '';
+      else if (char === '"') inString = false;
+    } else if (char === '"') {
+      out += char;
+      inString = true;
+    } else if (char === '{' || char === '[') {
       depth++;
-      return `${token}${line()}`;
-    }
-    if (token === '}' || token === ']') {
+      out += char + line();
+    } else if (char === '}' || char === ']') {
       depth--;
-      return `${line()}${token}`;
-    }
-    return token;
-  });
+      // What is empty stays on its line.
+      const before = out.trimEnd();
+      out = /[{[]$/.test(before) && before.length < out.length ? before + char : out + line() + char;
+    } else if (char === ',') out += char + line();
+    else if (char === ':') out += ': ';
+    else if (!/\s/.test(char)) out += char;
+  }
+  return out;
 }
 
 const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { duration, number } from './parts.tsx';
 
 type Minute = { at: string; sent: number; retry: number; dead: number };
@@ -139,7 +140,7 @@ export function SharesPlot({ title, parts, show }: { title: string; parts: Part[
 export const shortDuration = (ms: number | null): string => (ms === null ? '–' : duration(ms));
 
 /** The least of 2, 4, 10, 20, 40, 100 … that is no less than `value`. */
-export function niceTop(value: number): number {
+function niceTop(value: number): number {
   for (let power = 1; ; power *= 10) {
     for (const step of [2, 4, 10]) if (step * power >= value) return step * power;
   }

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { Hono } from 'hono';
 import { scope } from '../http/auth.ts';
 import type { Ctx, Env } from '../http/context.ts';

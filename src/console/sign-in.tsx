@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { AppError } from '../errors.ts';
 import { setHeader } from '../http/answer.ts';
 import { type Ctx, router } from '../http/context.ts';
@@ -84,7 +85,7 @@ function signInPage(c: Ctx, { next, problem, status = 200 }: SignIn) {
 }
 
 /** A path of the console to go on to. Anything else, such as another site, is not followed. */
-export function nextOf(next: string | undefined): string {
+function nextOf(next: string | undefined): string {
   const base = 'http://console';
   if (!next?.startsWith('/') || !URL.canParse(next, base)) return '/console';
   const { origin, pathname, search } = new URL(next, base);

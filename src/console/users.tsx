@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import type { Ctx } from '../http/context.ts';
 import { router } from '../http/context.ts';
 import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';

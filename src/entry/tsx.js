@@ -8,15 +8,18 @@ import { fileURLToPath } from 'node:url';
 /** @type {import('oxc-transform').TransformOptions} */
 const OPTIONS = {
   target: 'es2024',
-  jsx: { runtime: 'automatic', importSource: 'hono/jsx' },
+  // From where, each file says.
+  jsx: { runtime: 'automatic' },
   typescript: { onlyRemoveTypeImports: true },
 };
+
+const require = createRequire(import.meta.url);
 
 registerHooks({
   load(url, context, next) {
     if (!url.startsWith('file:') || !url.endsWith('.tsx')) return next(url, context);
     /** @type {import('oxc-transform')} */
-    const { transformSync } = createRequire(import.meta.url)('oxc-transform');
+    const { transformSync } = require('oxc-transform');
     const file = fileURLToPath(url);
     const { code, errors } = transformSync(file, readFileSync(file, 'utf8'), OPTIONS);
     if (errors[0]) throw new SyntaxError(errors[0].codeframe ?? errors[0].message);

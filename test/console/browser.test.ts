@@ -44,7 +44,8 @@ describe('the console, in Chromium', () => {
     endpoint = await post('/webhook-endpoints', { url: sink.url('/good'), events: ['none.ever'], description: 'CRM' });
     const bad = await post('/webhook-endpoints', { url: sink.url('/bad'), events: ['order.sent'] });
     user = await post('/users', { email: 'ada@example.com', name: 'Ada Lovelace' });
-    for (let n = 0; n < 4; n++) await post('/notifications', { userId: user.id, type: 'order.sent', data: { n } });
+    for (let n = 0; n < 4; n++)
+      await post('/notifications', { email: `eve${n}@example.com`, type: 'order.sent', data: { n } });
     await sink.received('/bad', 4);
     await post(`/webhook-endpoints/${bad.id}/pause`);
     await post('/notifications', { email: 'eve@example.com', type: 'order.sent', data: { needle: true } });
@@ -196,7 +197,7 @@ describe('the console, in Chromium', () => {
       '/notifications',
       `/notifications/${id}`,
       '/notifications/all/redrive',
-      '/notifications?userId=7',
+      '/notifications?endpointId=7',
       '/endpoints',
       `/endpoints/${endpoint.id}`,
       '/users',

@@ -94,12 +94,12 @@ describe('pages', () => {
 
   test('say what is wrong with a filter beside it, and look for nothing', async () => {
     const { open, signIn } = consoleOn(noDb);
-    const { status, text } = await open('/notifications?createdAfter=yesterday&userId=7&status=', {
+    const { status, text } = await open('/notifications?createdAfter=yesterday&endpointId=7&status=', {
       cookie: await signIn(),
     });
     assert.equal(status, 422);
     assert.match(text, /id="createdAfter-problem">must be an RFC 3339 time/);
-    assert.match(text, /id="userId-problem">must be the id of a user/);
+    assert.match(text, /id="endpointId-problem">must be the id of a webhook endpoint/);
   });
 
   test('find notifications by each filter, page by page', async () => {
