@@ -9,6 +9,8 @@ export function pretty(json: string): string {
   let out = '';
   let depth = 0;
   let inString = false;
+  // What is empty stays on its line.
+  let isEmpty = false;
   const line = () => `\n${'  '.repeat(Math.max(0, Math.min(depth, MAX_INDENT)))}`;
   for (let i = 0; i < json.length; i++) {
     const char = json[i] as string;
@@ -16,20 +18,19 @@ export function pretty(json: string): string {
       out += char;
       if (char === '\\') out += json[++i] ?? '';
       else if (char === '"') inString = false;
-    } else if (char === '"') {
-      out += char;
-      inString = true;
-    } else if (char === '{' || char === '[') {
-      depth++;
-      out += char + line();
     } else if (char === '}' || char === ']') {
       depth--;
-      // What is empty stays on its line.
-      const before = out.trimEnd();
-      out = /[{[]$/.test(before) && before.length < out.length ? before + char : out + line() + char;
-    } else if (char === ',') out += char + line();
-    else if (char === ':') out += ': ';
-    else if (!/\s/.test(char)) out += char;
+      out += isEmpty ? char : line() + char;
+      isEmpty = false;
+    } else if (!/\s/.test(char)) {
+      if (isEmpty) out += line();
+      isEmpty = char === '{' || char === '[';
+      inString = char === '"';
+      if (isEmpty) depth++;
+      out += char;
+      if (char === ',') out += line();
+      if (char === ':') out += ' ';
+    }
   }
   return out;
 }
