@@ -17,7 +17,7 @@ export const actions = pgTable(
     action: text().notNull(),
     sub: text().notNull(),
     targetId: uuid('target_id'),
-    filter: json(),
+    filter: json().$type<Record<string, unknown>>(),
     status: text({ enum: ['running', 'finished', 'stopped'] })
       .notNull()
       .default(sql`'finished'`),

@@ -43,7 +43,7 @@ export const NotificationQuery = lazy(() =>
   z.extend(pageQuery(), { status: z.optional(oneOf(STATUSES)), ...filters() }),
 );
 
-const onAll = (name: string, status: 'dead' | 'pending') =>
+const onAll = <S extends 'dead' | 'pending'>(name: string, status: S) =>
   lazy(() => {
     const only = z.optional(z.literal(status, `must be ${status}: no others are changed`));
     return documented(z.strictObject({ filter: z.strictObject({ status: only, ...filters() }) }), {

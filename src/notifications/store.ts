@@ -67,7 +67,7 @@ const MOST_LOOKS = 10_000;
 
 // A page walks one index, newest first, and the other filters choose among what it passes. `match` is false for the last
 // row that it may look at, which is returned to tell where the next page starts. LIMIT in a subquery forces one look-up
-// for each row, in the order of the walk. Status and channel are literals: a generic plan could not tell a rare value
+// for each row, in the order of the walk, which its outer ORDER BY lets the planner know. Status and channel are literals: a generic plan could not tell a rare value
 // from a common one.
 const WALKS = {
   user: ($: Params<ListValues>) =>
@@ -109,7 +109,7 @@ function listOn(walk: keyof typeof WALKS): Statement<ListValues, Listed> {
     ($) => sql`
       select ${fields}, chosen.matches, walk.nth = ${most} as last
       from (
-        select id, row_number() over () as nth from (${WALKS[walk]($)} order by 1 desc limit ${most}) ids
+        select id, row_number() over () as nth from (${WALKS[walk]($)} order by 1 desc limit ${most}) ids order by 1 desc
       ) walk
       cross join lateral (select * from ${notifications} where id = walk.id limit 1) n
       left join lateral (select * from ${outcomes} where notification_id = n.id limit 1) o on true

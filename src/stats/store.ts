@@ -11,29 +11,18 @@ const MOST_LANES = 1000;
 
 /** The number of rows that `rows` selects, up to one more than `most`. */
 const countUpTo = (most: number, rows: SQL) =>
-  sql`(select count(*) from (select ${rows} limit ${sql.raw(String(most + 1))}) counted)`;
+  sql`(select count(*) from (select ${rows} limit ${sql.raw(String(most + 1))}) found)`;
 /** The planner's estimate of a table's rows. */
 const estimated = (table: string) =>
   sql`(select greatest(0, reltuples)::float8 from pg_class where oid = ${sql.raw(`'${table}'`)}::regclass)`;
-/** The same of the outcomes with this status. */
-const estimatedOf = (status: string) => sql`(
-    select coalesce(sum(share), 0) * ${estimated('outcomes')}
-    from pg_stats, unnest(most_common_vals::text::text[], most_common_freqs) common (value, share)
-    where schemaname = current_schema() and tablename = 'outcomes' and attname = 'status'
-      and value = ${sql.raw(`'${status}'`)}
+/** The share of the outcomes with this status, as the planner knows it. */
+const shareOf = (status: string) => sql`coalesce(sum(share) filter (where value = ${sql.raw(`'${status}'`)}), 0)`;
+/** A count as the API shows it. If it ended at its limit, it is the least, and what is known is an estimate. */
+const shown = (count: SQL, isCut: SQL, estimate: SQL) => sql`json_build_object(
+    'count', greatest(0, ${count}, case when ${isCut} then round((${estimate})::numeric) end),
+    'estimated', ${isCut}
   )`;
-/** A count as the API shows it: `count` if it is at most `most`, else an estimate. */
-const shown = (count: SQL, most: number, estimate: SQL) => sql`json_build_object(
-    'count', case when ${count} > ${sql.raw(String(most))} then greatest(${count}, round((${estimate})::numeric))
-                  else ${count} end,
-    'estimated', ${count} > ${sql.raw(String(most))}
-  )`;
-/** A count that follows from that of all and of the others. */
-const rest = (all: SQL, others: SQL, estimate: SQL) => sql`json_build_object(
-    'count', greatest(0, case when ${all} > ${sql.raw(String(MOST_COUNTED))}
-                              then greatest(${all}, round((${estimate})::numeric)) else ${all} end - (${others})),
-    'estimated', ${all} > ${sql.raw(String(MOST_COUNTED))}
-  )`;
+const isCut = (count: SQL) => sql`${count} > ${sql.raw(String(MOST_COUNTED))}`;
 
 const laneOfD = laneOf(sql`d`);
 const minute = sql`date_trunc('minute', now())`;
@@ -62,11 +51,17 @@ const stats = statement<Record<never, never>, Stats>(
     ), n as materialized (
       select ${countUpTo(MOST_PENDING, sql`from ${deliveries}`)} as pending,
              ${countUpTo(MOST_COUNTED, sql`from ${outcomes}`)} as finished,
-             ${countUpTo(MOST_COUNTED, sql`from ${outcomes} where status = 'dead'`)} as dead,
-             ${countUpTo(MOST_COUNTED, sql`from ${outcomes} where status = 'canceled'`)} as canceled,
+             ${countUpTo(MOST_COUNTED, sql`from ${outcomes} where status = 'dead' order by notification_id`)} as dead,
+             ${countUpTo(MOST_COUNTED, sql`from ${outcomes} where status = 'canceled' order by notification_id`)} as canceled,
              ${countUpTo(MOST_COUNTED, sql`from ${webhookEndpoints}`)} as endpoints,
              ${countUpTo(MOST_COUNTED, sql`from ${webhookEndpoints} where status = 'paused'`)} as paused,
-             ${countUpTo(MOST_COUNTED, sql`from ${webhookEndpoints} where status = 'disabled'`)} as disabled
+             ${countUpTo(MOST_COUNTED, sql`from ${webhookEndpoints} where status = 'disabled'`)} as disabled,
+             ${estimated('outcomes')} as outcomes, ${shareOf('sent')} as sent_share, ${shareOf('dead')} as dead_share,
+             ${shareOf('canceled')} as canceled_share
+      from (
+        select unnest(most_common_vals::text::text[]) as value, unnest(most_common_freqs) as share from pg_stats
+        where schemaname = current_schema() and tablename = 'outcomes' and attname = 'status'
+      ) common
     )
     select
       (
@@ -83,16 +78,20 @@ const stats = statement<Record<never, never>, Stats>(
       (select round(sum(wait_ms) / nullif(sum(firsts), 0), 1) from hour)::float8 as "waitMs",
       (select round(sum(run_ms) / nullif(sum(count), 0), 1) from hour)::float8 as "runMs",
       json_build_object(
-        'pending', ${shown(sql`n.pending`, MOST_PENDING, estimated('deliveries'))},
-        'sent', ${rest(sql`n.finished`, sql`n.dead + n.canceled`, estimated('outcomes'))},
-        'dead', ${shown(sql`n.dead`, MOST_COUNTED, estimatedOf('dead'))},
-        'canceled', ${shown(sql`n.canceled`, MOST_COUNTED, estimatedOf('canceled'))}
+        'pending', ${shown(sql`n.pending`, sql`n.pending > ${sql.raw(String(MOST_PENDING))}`, estimated('deliveries'))},
+        'sent', ${shown(sql`n.finished - n.dead - n.canceled`, isCut(sql`n.finished`), sql`n.outcomes * n.sent_share`)},
+        'dead', ${shown(sql`n.dead`, isCut(sql`n.dead`), sql`n.outcomes * n.dead_share`)},
+        'canceled', ${shown(sql`n.canceled`, isCut(sql`n.canceled`), sql`n.outcomes * n.canceled_share`)}
       ) as depth,
       (select round(extract(epoch from now() - min(due_at)), 3) from lanes where due_at <= now())::float8 as "oldestDueS",
       json_build_object(
-        'enabled', ${rest(sql`n.endpoints`, sql`n.paused + n.disabled`, estimated('webhook_endpoints'))},
-        'paused', ${shown(sql`n.paused`, MOST_COUNTED, sql`0`)},
-        'disabled', ${shown(sql`n.disabled`, MOST_COUNTED, sql`0`)}
+        'enabled', ${shown(
+          sql`n.endpoints - n.paused - n.disabled`,
+          isCut(sql`n.endpoints`),
+          sql`${estimated('webhook_endpoints')} - n.paused - n.disabled`,
+        )},
+        'paused', ${shown(sql`n.paused`, isCut(sql`n.paused`), sql`n.paused`)},
+        'disabled', ${shown(sql`n.disabled`, isCut(sql`n.disabled`), sql`n.disabled`)}
       ) as endpoints,
       coalesce((
         select json_agg(json_build_object('id', id, 'lastSeen', ${rfc3339(sql`last_seen`)}, 'alive', alive)

@@ -44,10 +44,43 @@ describe('plans', () => {
           for (const table of ['notifications', 'outcomes', 'messages', 'attempts']) {
             assert.ok(!scans(nodes, table).includes('Seq Scan'), `${mode}: ${table} is read whole`);
           }
-          const found = channel !== 'email' || indexes(nodes).includes('notifications_channel');
+          const sorted = nodes.flatMap((node) => (node['Sort Key'] as string[] | undefined) ?? []);
+          assert.deepEqual(
+            sorted.filter((key) => /\bid\b/.test(key)),
+            [],
+            `${mode}: all that is found is sorted`,
+          );
+          const isRare = channel === 'email' && (status === undefined || status === 'sent');
+          const found = !isRare || indexes(nodes).includes('notifications_channel');
           assert.ok(found, `${mode}: ${indexes(nodes)}`);
         }
       });
     }
+  }
+
+  const ENDPOINT = '01900000-0000-7000-8000-000000000000';
+  const filters: Record<string, Filters> = {
+    'an endpoint': { endpointId: ENDPOINT },
+    'an endpoint, dead': { endpointId: ENDPOINT, status: 'dead' },
+    'a type': { type: 'order.none' },
+    'a text': { text: 'nowhere' },
+    'a text, dead, by email': { text: 'nowhere', status: 'dead', channel: 'email' },
+    'a time': {
+      createdAfter: '2026-01-01T00:00:00.000Z',
+      createdBefore: '2100-01-01T00:00:00.000Z',
+      type: 'order.none',
+    },
+  };
+  for (const [what, filter] of Object.entries(filters)) {
+    test(`a page by ${what} that finds nothing looks at 10,000 notifications at most`, async () => {
+      const page = { ...filter, after: null, limit: 20 };
+      const plans = await plansOf((db) => listNotifications(db, page, signal), 'analyze, format json');
+      for (const [mode, nodes] of plans) {
+        const rows = (node: (typeof nodes)[0]) => Number(node['Actual Rows']) * Number(node['Actual Loops']);
+        const read = nodes.filter((node) => node['Relation Name']).map((node) => [node['Relation Name'], rows(node)]);
+        for (const [table, count] of read) assert.ok((count as number) <= 10_000, `${mode}: ${count} of ${table}`);
+        if (filter.endpointId) assert.ok(indexes(nodes).includes('notifications_endpoint'), `${indexes(nodes)}`);
+      }
+    });
   }
 });

@@ -11,7 +11,7 @@ const lanes = statement<Record<never, never>, { lane: string }>(
   () => sql`select distinct coalesce(endpoint_id::text, ${sql.raw(`'${EMAIL_LANE}'`)}) as lane from deliveries`,
 );
 
-type Asked = Partial<ClaimRequest> & { room?: number; leaseMs?: number };
+type Asked = Partial<ClaimRequest> & { room?: number; leaseMs?: number; name?: string; everyMs?: number };
 
 /** Claims with `room` for every lane that has anything, unless `rooms` says else. */
 export async function claim(db: Db, { room = 100, rooms = {}, leaseMs = 60_000, ...asked }: Asked = {}) {
