@@ -2,7 +2,7 @@
 FROM node:24.21.0-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# None of these packages has an install script.
+# No package needs its install script.
 RUN npm ci --omit=dev --ignore-scripts
 
 FROM node:24.21.0-slim

@@ -1,5 +1,4 @@
 import { actionsRoutes } from './actions/routes.ts';
-import { documentOf } from './docs/document.ts';
 import { docsRoutes } from './docs/routes.ts';
 import { accessLog } from './http/access-log.ts';
 import { assetsRoutes } from './http/assets.ts';
@@ -40,10 +39,7 @@ app.all('/console/*', async (c) => (await import('./console/routes.tsx')).consol
 const routes = app
   .route('/', systemRoutes)
   .route('/assets', assetsRoutes)
-  .route(
-    '/',
-    docsRoutes(() => documentOf(app.routes)),
-  )
+  .route('/', docsRoutes)
   .route('/api/v1/users', usersRoutes)
   .route('/api/v1/webhook-endpoints', webhookEndpointsRoutes)
   .route('/api/v1/notifications', notificationsRoutes)

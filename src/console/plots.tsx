@@ -10,14 +10,14 @@ const WIDTH = 720;
 const HEIGHT = 150;
 /** Room for the scale on the left and the times below. */
 const LEFT = 40;
-const BELOW = 18;
+const BELOW = 20;
 
 /** Attempts a minute by outcome, as stacked bars, and the same as a table. */
 export function MinutesPlot({ minutes }: { minutes: Minute[] }) {
   const totalOf = (minute: Minute) => minute.sent + minute.retry + minute.dead;
   const top = niceTop(Math.max(...minutes.map(totalOf), 1));
   const step = (WIDTH - LEFT) / Math.max(1, minutes.length);
-  const yOf = (value: number) => HEIGHT - (value / top) * (HEIGHT - 8);
+  const yOf = (value: number) => HEIGHT - (value / top) * (HEIGHT - 12);
   const total = minutes.reduce((sum, minute) => sum + totalOf(minute), 0);
   return (
     <figure>

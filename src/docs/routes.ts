@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import { lazy } from '../fields.ts';
-import { html, jsonText, setHeader } from '../http/answer.ts';
+import { html, setHeader } from '../http/answer.ts';
+import { asset } from '../http/assets.ts';
 import { type Ctx, router } from '../http/context.ts';
 import { operation } from '../http/operation.ts';
 import { page } from './page.ts';
@@ -9,7 +10,11 @@ const openapi = operation.open({
   operationId: 'getOpenApi',
   summary: 'Get the OpenAPI document',
   description: 'OpenAPI 3.1, generated from the schemas that validate requests.',
-  answers: { 200: { description: 'The document', schema: lazy(() => z.looseObject({ openapi: z.string() })) } },
+  headers: ['If-None-Match'],
+  answers: {
+    200: { description: 'The document', schema: lazy(() => z.looseObject({ openapi: z.string() })) },
+    304: { description: 'Not modified' },
+  },
   problems: ['unavailable'],
 });
 
@@ -47,17 +52,9 @@ function isAtThisMachine(c: Ctx): boolean {
 const LOOPBACK = /^(?:::1|(?:::ffff:)?127\.\d{1,3}\.\d{1,3}\.\d{1,3})$/;
 const LOOPBACK_HOST = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/;
 
-/** `document` is called once, at the first request, when every route is declared. */
-export function docsRoutes(document: () => object) {
-  let json: string | undefined;
-  return router()
-    .get('/openapi.json', openapi, (c) => {
-      json ??= JSON.stringify(document());
-      setHeader(c, 'Cache-Control', 'public, max-age=60');
-      return jsonText<{ openapi: string }, 200>(c, json, 200);
-    })
-    .get('/docs', docs, async (c) => {
-      setHeader(c, 'Content-Security-Policy', POLICY);
-      return html(c, page(isAtThisMachine(c) ? await c.env.developmentToken?.() : undefined));
-    });
-}
+export const docsRoutes = router()
+  .get('/openapi.json', openapi, (c) => asset(c, 'openapi.json'))
+  .get('/docs', docs, async (c) => {
+    setHeader(c, 'Content-Security-Policy', POLICY);
+    return html(c, page(isAtThisMachine(c) ? await c.env.developmentToken?.() : undefined));
+  });

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { app } from '../app.ts';
 import type { AssetSources } from '../platform/assets-loaded.ts';
 
 const file = (locate: () => string) => () => readFile(new URL(locate()));
@@ -12,6 +13,7 @@ export const ASSETS: AssetSources = {
   'console.js': file(() => import.meta.resolve('../console/assets/console.js')),
   'docs.css': file(() => import.meta.resolve('../docs/assets/docs.css')),
   'docs.js': file(() => import.meta.resolve('../docs/assets/docs.js')),
+  'openapi.json': async () => JSON.stringify((await import('../docs/document.ts')).documentOf(app.routes)),
   'problem.css': file(() => import.meta.resolve('../http/assets/problem.css')),
   'swagger-ui.css': file(() => import.meta.resolve('swagger-ui-dist/swagger-ui.css')),
   'swagger-ui.js': file(() => import.meta.resolve('swagger-ui-dist/swagger-ui-bundle.js')),

@@ -1,4 +1,4 @@
-// What wrangler uploads beside the script. Run by wrangler itself: [build] in wrangler.toml.
-import { buildAssets } from './edge-assets.ts';
+// Run by wrangler: [build] in wrangler.toml.
+import { writeEdgeFiles } from './edge-files.ts';
 
-await buildAssets();
+await writeEdgeFiles();

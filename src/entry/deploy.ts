@@ -60,7 +60,7 @@ function describe(verb: string, { file, destroys }: Migration): void {
 
 /** Runs `wrangler deploy`, and returns its output. */
 async function wrangler(config: string, dryRun: boolean): Promise<string> {
-  const args = [WRANGLER, 'deploy', '-c', config, '--minify', ...(dryRun ? ['--dry-run'] : [])];
+  const args = [WRANGLER, 'deploy', '-c', config, ...(dryRun ? ['--dry-run'] : [])];
   const child = spawn(process.execPath, args, {
     cwd: ROOT,
     env: { ...process.env, ...(dryRun && QUIET), WRANGLER_SEND_METRICS: 'false' },

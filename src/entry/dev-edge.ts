@@ -70,7 +70,8 @@ async function workerFiles(config: Config, endpoint: string, own: NodeJS.Dict<st
   };
   const { jwt } = config;
   const api = await readWorkerConfig('wrangler.toml');
-  // wrangler builds them again at each change.
+  // wrangler bundles the sources itself at each change, for stack traces that name them.
+  Object.assign(api, { main: join(ROOT, 'src/entry/workers.ts'), no_bundle: false, find_additional_modules: false });
   Object.assign(api, { build: { command: 'npm run --silent build:edge', watch_dir: join(ROOT, 'src') } });
   Object.assign(api.vars, shared, jwt.secret ? { JWT_SECRET: jwt.secret } : { JWKS_URL: jwt.jwksUrl });
   const dispatcher = await readWorkerConfig('worker-cron/wrangler.toml');

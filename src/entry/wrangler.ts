@@ -27,6 +27,19 @@ export async function readWorkerConfig(path: string): Promise<WorkerConfig> {
   const { unstable_readConfig } = await import('wrangler');
   const read = unstable_readConfig({ config: file }, { hideWarnings: true });
   const { name = '', main, compatibility_date = '', ratelimits, services, durable_objects, migrations, vars } = read;
+  const { no_bundle, find_additional_modules, rules } = read;
   const assets = read.assets && { ...read.assets, directory: join(dirname(file), read.assets.directory ?? '') };
-  return { name, main, assets, compatibility_date, ratelimits, services, durable_objects, migrations, vars };
+  const bundling = { no_bundle, find_additional_modules, rules };
+  return {
+    name,
+    main,
+    ...bundling,
+    assets,
+    compatibility_date,
+    ratelimits,
+    services,
+    durable_objects,
+    migrations,
+    vars,
+  };
 }

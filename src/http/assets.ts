@@ -16,7 +16,7 @@ export const assetsRoutes = router().get('/:name{[a-z0-9-]+\\.(?:css|js)}', (c) 
  * Responds with the static file of this name, or 304 if the client has it. A cache has to ask each time, so that a page
  * never meets files of another version. Throws AppError `not-found`.
  */
-async function asset(c: Ctx, name: string): Promise<Response> {
+export async function asset(c: Ctx, name: string): Promise<Response> {
   const found = await c.env.assets(name, c.get('signal'));
   if (!found) throw new AppError('not-found', 'There is no such file.');
   setHeader(c, 'Cache-Control', 'no-cache');

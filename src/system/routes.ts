@@ -7,7 +7,6 @@ import { html, json, setHeader } from '../http/answer.ts';
 import { router } from '../http/context.ts';
 import { operation } from '../http/operation.ts';
 import { notFound } from '../http/problem.ts';
-import { problemPage } from '../http/problem-page.ts';
 import { validate } from '../http/validate.ts';
 import { stateOf } from './store.ts';
 
@@ -66,6 +65,7 @@ export const systemRoutes = router()
     return json(c, { status: 'ready' as const }, 200);
   })
   .get('/problems/:name', problem, validate('param', ProblemName), async (c) => {
+    const { problemPage } = await import('../http/problem-page.ts');
     const page = problemPage(c.req.valid('param').name);
     if (!page) throw notFound();
     setHeader(c, 'Cache-Control', 'public, max-age=3600');

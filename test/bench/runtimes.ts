@@ -29,8 +29,7 @@ try {
   const shared = { ...env, JWT_SECRET: SECRET, SECRETS_KEY: Buffer.alloc(32, 7).toString('base64') };
 
   const starts: Record<string, () => Promise<Running>> = {
-    workers: () =>
-      serveBundle(built.file, { ...shared, DATABASE_URL: database.url, DATABASE_FETCH_ENDPOINT: neon.url }),
+    workers: () => serveBundle(built, { ...shared, DATABASE_URL: database.url, DATABASE_FETCH_ENDPOINT: neon.url }),
   };
   for (const [name, command] of Object.entries(COMMANDS)) {
     // The line that says so is an info line.

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { app } from '../../src/app.ts';
+import { documentOf } from '../../src/docs/document.ts';
 import { ASSETS } from '../../src/entry/assets.ts';
 import { answerOf, assertProblem, caller, newEndpoint, type Target } from './target.ts';
 
@@ -88,6 +90,10 @@ export function system(target: () => Target): void {
       const document = await get('/openapi.json');
       assert.equal(document.status, 200);
       assert.match(document.json.openapi, /^3\.1\./);
+      assert.equal(document.text, JSON.stringify(documentOf(app.routes)));
+      assert.equal(document.headers.get('content-type'), 'application/json');
+      const again = await get('/openapi.json', { 'If-None-Match': document.headers.get('etag') ?? '' });
+      assert.equal(again.status, 304);
       const page = await get('/docs');
       assert.equal(page.status, 200);
       assert.match(

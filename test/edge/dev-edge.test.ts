@@ -53,6 +53,7 @@ test('dev:edge serves, delivers within a second, fires its cron trigger, and lea
   const hook = await post('/api/v1/webhook-endpoints', { url: sink.url('/hook'), events: ['order.sent'] });
   assert.equal(hook.status, 201, await hook.text());
   assert.equal((await post('/api/v1/notifications', newNotice())).status, 202);
+  assert.match(await (await fetch(`${url}/assets/docs.js`)).text(), /SwaggerUIBundle/);
   const [told] = await sink.received('/hook');
   assert.ok(told?.headers['webhook-signature']);
   assert.match(hook.headers.get('ratelimit-policy') ?? '', /q=7;/);

@@ -147,6 +147,16 @@ async function proxyTo(t: TestContext, url: string) {
   return { ...proxy, seen };
 }
 
+/** The arguments with which curl gets /docs as a browser opens it. */
+const docsOpened = (url: string) => [
+  '-s',
+  '-H',
+  'Sec-Fetch-Mode: navigate',
+  '-H',
+  'Sec-Fetch-Dest: document',
+  `${url}/docs`,
+];
+
 async function listening(server: Server): Promise<number> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -168,6 +178,7 @@ describe('a fresh folder with no configuration', () => {
 
     const { stdout } = await run('sh', ['-c', curl]);
     assert.match(stdout, /^HTTP\/1\.1 20[12] /);
+    assert.match((await run('curl', docsOpened(service.url))).stdout, TOKEN);
     await service.line(({ msg }) => msg === 'notification sent');
     assert.equal(await service.stop(), 0);
     for (const line of service.lines) {
@@ -683,6 +694,7 @@ describe('settings', () => {
       SECRETS_KEY: Buffer.alloc(32, 7).toString('base64'),
     });
     assert.equal((await post(service.url)).status, 202);
+    assert.doesNotMatch((await run('curl', docsOpened(service.url))).stdout, TOKEN);
     assert.equal(await service.stop(), 0);
     assert.doesNotMatch(service.output(), TOKEN);
     assert.doesNotMatch(service.output(), /curl/);

@@ -2,7 +2,7 @@ import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
@@ -11,22 +11,38 @@ import { SECRET } from './deps.ts';
 
 const workerd = createRequire(createRequire(import.meta.url).resolve('wrangler')).resolve('workerd/bin/workerd');
 
-/** A Worker's minified bundle, as `npm run deploy` uploads it. Remove `directory` afterwards. */
-export async function bundle(config = 'wrangler.toml') {
+/** What wrangler uploads for the API, besides static files. Remove `directory` afterwards. */
+export async function bundle(): Promise<Bundle> {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-bundle-'));
-  const args = [WRANGLER, 'deploy', '-c', config, '--dry-run', '--minify', '--outdir', directory];
+  const args = [WRANGLER, 'deploy', '--dry-run', '--outdir', directory];
   await promisify(execFile)(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...QUIET } });
-  const file = readdirSync(directory).find((name) => name.endsWith('.js')) as string;
-  return { directory, file: join(directory, file), remove: () => rmSync(directory, { recursive: true, force: true }) };
+  const modules = readdirSync(directory).filter((name) => name.endsWith('.js'));
+  return { directory, modules, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }
 
-/** KiB of a bundle, compressed. */
-export function compressedKib(file: string): number {
-  return gzipSync(readFileSync(file), { level: 9 }).length / 1024;
+type Bundle = { directory: string; modules: string[]; remove(): void };
+
+const ENTRY = 'worker.js';
+
+/** Those modules that a start evaluates: the entry, and what is imported statically from there. */
+export function startModules({ directory }: Bundle): string[] {
+  const reached = new Set([ENTRY]);
+  for (const name of reached) {
+    const text = readFileSync(join(directory, name), 'utf8');
+    for (const [, imported] of text.matchAll(/\b(?:from|import) ?"\.\/([\w.-]+\.js)"/g))
+      reached.add(imported as string);
+  }
+  return [...reached];
+}
+
+/** KiB of some modules, each compressed. */
+export function compressedKib({ directory }: Bundle, modules: string[]): number {
+  const sizes = modules.map((name) => gzipSync(readFileSync(join(directory, name)), { level: 9 }).length);
+  return sizes.reduce((sum, size) => sum + size, 0) / 1024;
 }
 
 /** Milliseconds from nothing to the first answer, of so many starts of the API's bundle, in order of size. */
-export async function coldStarts(file: string, count: number): Promise<number[]> {
+export async function coldStarts(built: Bundle, count: number): Promise<number[]> {
   const vars = {
     APP_ENV: 'production',
     DATABASE_URL: 'postgres://someone:secret@db.example.com/app',
@@ -36,7 +52,7 @@ export async function coldStarts(file: string, count: number): Promise<number[]>
   const times: number[] = [];
   for (let i = 0; i < count; i++) {
     const began = performance.now();
-    const { url, stop } = await serveBundle(file, vars);
+    const { url, stop } = await serveBundle(built, vars);
     const { status } = await fetch(`${url}/health`);
     times.push(performance.now() - began);
     await stop();
@@ -46,9 +62,12 @@ export async function coldStarts(file: string, count: number): Promise<number[]>
 }
 
 /** The bundle in workerd itself, with nothing around it. Resolves once it listens. */
-export async function serveBundle(file: string, vars: Record<string, string>) {
+export async function serveBundle({ directory, modules }: Bundle, vars: Record<string, string>) {
   const bindings = Object.entries(vars).map(([name, text]) => `(name = ${quote(name)}, text = ${quote(text)})`);
-  const config = `${file}.${process.pid}.capnp`;
+  // The first is the entry.
+  const all = [ENTRY, ...modules.filter((name) => name !== ENTRY)];
+  const embedded = all.map((name) => `(name = ${quote(name)}, esModule = embed ${quote(name)})`);
+  const config = join(directory, `${process.pid}.capnp`);
   writeFileSync(
     config,
     `using Workerd = import "/workerd/workerd.capnp";
@@ -60,7 +79,7 @@ const config :Workerd.Config = (
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
 );
 const worker :Workerd.Worker = (
-  modules = [(name = "worker.js", esModule = embed ${quote(basename(file))})],
+  modules = [${embedded.join(', ')}],
   compatibilityDate = "2026-11-01",
   bindings = [${bindings.join(', ')}],
 );

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { buildAssets } from '../../src/entry/edge-assets.ts';
+import { writeEdgeFiles } from '../../src/entry/edge-files.ts';
 import { QUIET, ROOT, readWorkerConfig, type WorkerConfig } from '../../src/entry/wrangler.ts';
 import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
 import { createDatabase } from './databases.ts';
@@ -18,7 +18,7 @@ type Changes = { api?: Vars; dispatcher?: Vars; binding?: 'missing' | 'throwing'
 /** The Workers of wrangler.toml and worker-cron/ in real workerd, without the cron trigger. `vars` are for both. */
 export async function workersHarness(vars: Vars, { api = {}, dispatcher = {}, binding }: Changes = {}) {
   const both = { APP_ENV: 'development', SECRETS_KEY, ...vars };
-  await buildAssets();
+  await writeEdgeFiles();
   const first = await configOf('wrangler.toml', { ...both, JWT_SECRET: SECRET, ...api });
   const second = await configOf('worker-cron/wrangler.toml', { ...both, ...dispatcher });
   // The binding counts, and the variable only states: they go together.
