@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { toDbError } from '../db.ts';
 import { migratePostgres } from '../platform/migrate.ts';
 import { allMigrations, type Migration, pendingMigrations } from '../platform/pending-migrations.ts';
+import { progressOf } from './progress.ts';
 import { QUIET, ROOT, WRANGLER } from './wrangler.ts';
 
 const USAGE = 'usage: npm run deploy -- [--dry-run] [--allow-destructive] [--url https://api.example.com]';
@@ -50,7 +51,8 @@ async function migrate(dryRun: boolean, allowDestructive: boolean): Promise<void
   if (pending.some(({ destroys }) => destroys.length > 0) && !allowDestructive) {
     throw new Refusal('refused: data would be lost (see above). To continue, add --allow-destructive');
   }
-  await migratePostgres(url);
+  const { tell, end } = progressOf('statements');
+  await migratePostgres(url, undefined, tell).finally(end);
 }
 
 function describe(verb: string, { file, destroys }: Migration): void {

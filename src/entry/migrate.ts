@@ -2,20 +2,24 @@ import { toDbError } from '../db.ts';
 import { ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
+import { progressOf } from './progress.ts';
 
+const { tell, end } = progressOf('statements');
 try {
   readDotenv();
   const { databaseUrl, warnings } = parseConfig(withDevelopmentSecrets(process.env));
   for (const warning of warnings) process.stderr.write(`${warning}\n`);
   if (databaseUrl.startsWith('pglite:')) {
     const { openPglite } = await import('../platform/db-pglite.ts');
-    await (await openPglite(databaseUrl.slice('pglite:'.length))).close();
+    await (await openPglite(databaseUrl.slice('pglite:'.length), tell)).close();
   } else {
     const { migratePostgres } = await import('../platform/migrate.ts');
-    await migratePostgres(databaseUrl);
+    await migratePostgres(databaseUrl, undefined, tell);
   }
+  end();
   process.stdout.write('The database schema is current.\n');
 } catch (error) {
+  end();
   const lines = error instanceof ConfigError ? error.problems : [toDbError(error).message];
   process.stderr.write(`${lines.join('\n')}\n`);
   process.exitCode = 1;

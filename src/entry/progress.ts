@@ -1,23 +1,78 @@
 /** Milliseconds between progress reports: in a log, and on a terminal. */
 const TELL_EVERY_MS = 1000;
 const REDRAW_EVERY_MS = 100;
+/** Columns of a terminal that does not say how many it has. */
+const COLUMNS = 80;
 
 export const say = (text: string) => void process.stdout.write(text);
 export const number = (n: number) => n.toLocaleString('en');
 
-/** Reports the progress of work on many `things`: on a terminal in one line, otherwise in a line per second. */
-export function teller(things: string): (done: number, total: number) => void {
+export type Tell = (done: number, total: number, what?: string) => void;
+
+export type Progress = {
+  /** Reports that `done` of `total` things are done, and what is under way. */
+  tell: Tell;
+  /** Prints a line of its own; on a terminal, above the one with the progress. */
+  print(text: string): void;
+  /** Leaves the last report where it is. Call it before anything else is printed. */
+  end(): void;
+};
+
+/**
+ * Reports the progress of work on many `things`: on a terminal in one line, which moves on while nothing is told;
+ * otherwise in a line per second at most, and only if more is done.
+ */
+export function progressOf(things: string): Progress {
   const { isTTY } = process.stdout;
   const began = performance.now();
   let told = isTTY ? Number.NEGATIVE_INFINITY : began;
-  return (done, total) => {
-    const now = performance.now();
-    const isEnd = isTTY && done === total;
-    if (now - told < (isTTY ? REDRAW_EVERY_MS : TELL_EVERY_MS) && !isEnd) return;
-    told = now;
-    const perSecond = done / ((now - began) / 1000);
-    const left = done < total ? Math.ceil((total - done) / perSecond) : 0;
-    const line = `${number(done)} of ${number(total)} ${things}, ${number(Math.round(perSecond))}/s, ${left} s left`;
-    say(isTTY ? `\r\x1b[K${line}` : `${line}\n`);
+  let toldDone = 0;
+  let line: (() => string) | undefined;
+  const draw = () => {
+    if (line) say(`\r\x1b[K${line().slice(0, (process.stdout.columns || COLUMNS) - 1)}`);
   };
+  // It keeps no process alive.
+  const timer = isTTY ? setInterval(draw, TELL_EVERY_MS).unref() : undefined;
+  return {
+    tell: (done, total, what) => {
+      line = () => progressLine(things, { done, total, what, ms: performance.now() - began });
+      const now = performance.now();
+      const isDue = isTTY
+        ? now - told >= REDRAW_EVERY_MS || done === total
+        : now - told >= TELL_EVERY_MS && done > toldDone;
+      if (!isDue) return;
+      [told, toldDone] = [now, done];
+      if (isTTY) draw();
+      else say(`${line()}\n`);
+    },
+    print: (text) => {
+      say(isTTY ? `\r\x1b[K${text}\n` : `${text}\n`);
+      if (isTTY) draw();
+    },
+    end: () => {
+      clearInterval(timer);
+      if (isTTY && line) {
+        draw();
+        say('\n');
+      }
+      line = undefined;
+    },
+  };
+}
+
+type State = { done: number; total: number; what?: string | undefined; ms: number };
+
+/** The report after `ms` milliseconds: how much is done, how fast, and how long the rest takes at that rate. */
+export function progressLine(things: string, { done, total, what, ms }: State): string {
+  const perSecond = done / (ms / 1000);
+  const pace = done === 0 ? duration(ms / 1000) : `${rate(perSecond)}, ${duration((total - done) / perSecond)} left`;
+  return `${number(done)} of ${number(total)} ${things}, ${pace}${what ? `: ${what}` : ''}`;
+}
+
+const rate = (perSecond: number) =>
+  perSecond >= 1 ? `${number(Math.round(perSecond))}/s` : `${number(Math.round(perSecond * 600) / 10)}/min`;
+
+function duration(seconds: number): string {
+  if (seconds < 100) return `${Math.ceil(seconds)} s`;
+  return seconds < 6000 ? `${Math.ceil(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }

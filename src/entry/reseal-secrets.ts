@@ -5,7 +5,7 @@ import { ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
 import { openDatabase } from './open-database.ts';
-import { number, say, teller } from './progress.ts';
+import { number, progressOf, say } from './progress.ts';
 
 const complain = (text: string) => void process.stderr.write(text);
 
@@ -16,15 +16,17 @@ async function reseal(): Promise<void> {
   const config = { ...parseConfig(env), requestTimeoutMs: STATEMENT_MS };
   const secrets = createSecretBox(config.secretsKey, config.secretsKeysOld);
   const { db, close } = await openDatabase(config, secrets, createLog('error', complain));
+  const progress = progressOf('webhook endpoints');
   try {
-    const tell = teller('webhook endpoints');
     let last: Progress | undefined;
-    for await (const progress of resealSecrets(db, secrets)) {
-      tell(progress.looked, progress.total);
-      last = progress;
+    for await (const state of resealSecrets(db, secrets)) {
+      progress.tell(state.looked, state.total);
+      last = state;
     }
+    progress.end();
     if (last) conclude(last);
   } finally {
+    progress.end();
     await close();
   }
 }
@@ -32,7 +34,6 @@ async function reseal(): Promise<void> {
 function conclude({ looked, resealed, unopened }: Progress): void {
   const before = looked - resealed - unopened.size;
   const counts = [`${number(resealed)} sealed anew`, `${number(before)} with this key before`];
-  if (process.stdout.isTTY) say('\n');
   say(`${number(looked)} webhook endpoints: ${counts.join(', ')}, ${number(unopened.size)} not opened.\n`);
   if (resealed > 0) say('Keep SECRETS_KEYS_OLD for 24 hours, as long as answers are kept for repeats.\n');
   if (unopened.size === 0) return;

@@ -9,7 +9,7 @@ import { type Config, ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
 import { openDatabase } from './open-database.ts';
-import { number, say, teller } from './progress.ts';
+import { number, progressOf, say } from './progress.ts';
 import { wholeNumber } from './whole-number.ts';
 
 const USAGE = 'usage: npm run seed -- --users 100000 [--yes]';
@@ -44,7 +44,7 @@ async function seed(): Promise<void> {
   };
   signals.tell({ first: stop, second: () => process.exit(1) });
 
-  const tell = teller('users');
+  const progress = progressOf('users');
   let next = 1;
   let created = 0;
   let existing = 0;
@@ -58,13 +58,13 @@ async function seed(): Promise<void> {
         if (!(error instanceof Problem && error.code === 'email-taken')) throw error;
         existing++;
       }
-      tell(created + existing, total);
+      progress.tell(created + existing, total);
     }
   }
   // A failure stops the others, but waits for their requests.
   const ends = await Promise.allSettled(Array.from({ length: CONCURRENCY }, () => work().finally(stop)));
   await close();
-  if (process.stdout.isTTY) say('\n');
+  progress.end();
   say(`${number(created)} users created, ${number(existing)} already existed.\n`);
   const failed = ends.find((end) => end.status === 'rejected');
   if (failed) throw failed.reason;

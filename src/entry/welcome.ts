@@ -1,9 +1,6 @@
 import type { Config } from './config.ts';
 import { signToken } from './sign-token.ts';
 
-/** Columns of a printed line: a terminal's 80, and a margin. */
-const COLUMNS = 78;
-
 /** Pages of the service besides its documentation, with their URLs. */
 type Links = {
   /** The sign-in link of the console. */
@@ -35,6 +32,4 @@ export async function printWelcome(config: Config, url: string, scopes: string, 
 }
 
 /** Breaks one long word, so that a shell reads it as one: a backslash at the end of a line continues it. */
-function folded(text: string): string {
-  return text.replace(new RegExp(`.{${COLUMNS - 1}}(?=.)`, 'g'), '$&\\\n');
-}
+const folded = (word: string) => word.replace(/.{77}(?=.)/g, '$&\\\n');

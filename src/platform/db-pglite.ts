@@ -4,14 +4,14 @@ import { PGlite } from '@electric-sql/pglite';
 import { canceled, DbError, type SessionDb, TIMESTAMPTZ, timestamptz, toDbError, withoutAnswer } from '../db.ts';
 import { abortable } from '../http/abortable.ts';
 import { lockDirectory } from './lock-directory.ts';
-import { applyMigrations } from './migrate.ts';
+import { applyMigrations, type TellStatement } from './migrate.ts';
 import type { OpenDb } from './open-db.ts';
 import type { Sent } from './prepared-query.ts';
 import { ROLLBACK, type Session, transact } from './transact.ts';
 
 /** Postgres inside this process, as openPgliteClient opens it; one statement at a time. */
-export async function openPglite(dir: string): Promise<OpenDb<SessionDb>> {
-  const { client, close } = await openPgliteClient(dir);
+export async function openPglite(dir: string, tell?: TellStatement): Promise<OpenDb<SessionDb>> {
+  const { client, close } = await openPgliteClient(dir, tell);
   return { db: dbOf(client), close, stats: () => ({ total: 0, idle: 0, waiting: 0 }) };
 }
 
@@ -19,13 +19,16 @@ export async function openPglite(dir: string): Promise<OpenDb<SessionDb>> {
  * Opens the database in `dir`, or in memory for `memory://`, and migrates it, as no other process can. Throws if another
  * process has opened the directory.
  */
-export async function openPgliteClient(dir: string): Promise<{ client: PGlite; close(): Promise<void> }> {
+export async function openPgliteClient(
+  dir: string,
+  tell?: TellStatement,
+): Promise<{ client: PGlite; close(): Promise<void> }> {
   const inMemory = dir.startsWith('memory://');
   if (!inMemory) mkdirSync(dir, { recursive: true });
   const unlock = inMemory ? () => {} : lockDirectory(resolve(dir));
   try {
     const client = await PGlite.create(dir);
-    await client.transaction((transaction) => applyMigrations(transaction.query.bind(transaction)));
+    await client.transaction((transaction) => applyMigrations(transaction.query.bind(transaction), undefined, tell));
     return { client, close: () => client.close().finally(unlock) };
   } catch (error) {
     unlock();

@@ -1,40 +1,31 @@
-import { clearLine, cursorTo } from 'node:readline';
+import { progressOf } from '../../src/entry/progress.ts';
 
 export type Part = { at: string; seconds: number } & ({ data: unknown } | { error: string });
 type Work = (postgres: { pid: number }) => Promise<unknown>;
 
-/** Runs each in turn, whatever became of those before it, and says so: on a terminal in one line that moves on. */
+/** Runs each in turn, whatever became of those before it, and says so. */
 export async function runParts(parts: Record<string, Work>, postgres: { pid: number }): Promise<Record<string, Part>> {
   const done: Record<string, Part> = {};
   const names = Object.keys(parts);
-  const began = performance.now();
+  const progress = progressOf('parts');
   for (const [i, name] of names.entries()) {
     const start = performance.now();
-    const since = (from: number) => Math.round((performance.now() - from) / 1000);
-    const draw = () => rewrite(`${i + 1}/${names.length} ${name} … ${since(start)} s, ${since(began)} s in all`);
-    draw();
-    const timer = setInterval(draw, 1000);
+    const seconds = () => Math.round((performance.now() - start) / 1000);
+    progress.tell(i, names.length, name);
     const at = new Date().toISOString();
     let outcome = 'ok';
     try {
       const data = await (parts[name] as Work)(postgres);
-      done[name] = { at, seconds: since(start), data };
+      done[name] = { at, seconds: seconds(), data };
     } catch (thrown) {
       const error = thrown instanceof Error ? thrown.message : String(thrown);
-      done[name] = { at, seconds: since(start), error };
+      done[name] = { at, seconds: seconds(), error };
       outcome = `FAILED: ${error}`;
       process.exitCode = 1;
     }
-    clearInterval(timer);
-    rewrite('');
-    console.log(`${i + 1}/${names.length} ${name}: ${outcome} (${since(start)} s)`);
+    progress.print(`${i + 1}/${names.length} ${name}: ${outcome} (${seconds()} s)`);
   }
+  progress.tell(names.length, names.length);
+  progress.end();
   return done;
-}
-
-function rewrite(text: string): void {
-  if (!process.stdout.isTTY) return;
-  clearLine(process.stdout, 0);
-  cursorTo(process.stdout, 0);
-  process.stdout.write(text);
 }

@@ -13,6 +13,7 @@ import { createSecretBox } from '../../src/platform/secret-box.ts';
 import { connectTo, ownDatabase } from '../support/databases.ts';
 import { newEndpoint, rowsOf } from '../support/notifications.ts';
 import { query } from '../support/postgres-server.ts';
+import { inTerminal } from '../support/terminal.ts';
 
 const entry = join(import.meta.dirname, '../../src/entry/reseal-secrets.ts');
 const newKey = () => randomBytes(32).toString('base64');
@@ -31,10 +32,10 @@ function ownDirectory(t: TestContext): string {
 }
 
 /** Runs the command to its end, in an empty folder. */
-function reseal(t: TestContext, env: Record<string, string>, command = [process.execPath, entry]): Promise<Output> {
+function reseal(t: TestContext, env: Record<string, string>): Promise<Output> {
   const options = { cwd: ownDirectory(t), env: { PATH: process.env.PATH, ...env } };
   return new Promise((resolve) => {
-    execFile(command[0] as string, command.slice(1), options, (error, stdout, stderr) =>
+    execFile(process.execPath, [entry], options, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
     );
   });
@@ -98,15 +99,14 @@ test('killed half-way and run again, it does what is left', async (t) => {
 
 test('on a terminal it shows how far it is, how fast, and how long it will take', async (t) => {
   const database = await databaseOf(t, MANY);
-  const line = `exec '${process.execPath}' '${entry}'`;
-  const terminal = ['script', '--quiet', '--return', '--command', line, '/dev/null'];
-  const { code, stdout } = await reseal(t, { DATABASE_URL: database.url, ...KEYS }, terminal);
-  assert.equal(code, 0, stdout);
-  const shown = stdout.split('\r\x1b[K').slice(1);
-  assert.match(shown[0] ?? '', /^500 of 2,600 webhook endpoints, [\d,]+\/s, \d+ s left$/);
+  const terminal = inTerminal(t, [process.execPath, entry], { DATABASE_URL: database.url, ...KEYS });
+  if (!terminal) return;
+  await terminal.ended;
+  const shown = terminal.screen().split('\r\x1b[K').slice(1);
+  assert.match(shown[0] ?? '', /^500 of 2,600 webhook endpoints, [\d.,]+\/(?:s|min), [\d.]+ (?:s|min) left$/);
   assert.match(
     shown.at(-1) ?? '',
-    /^2,600 of 2,600 webhook endpoints, [\d,]+\/s, 0 s left\r\n2,600 webhook endpoints: /,
+    /^2,600 of 2,600 webhook endpoints, [\d.,]+\/(?:s|min), 0 s left\n2,600 webhook endpoints: /,
   );
 });
 

@@ -49,7 +49,7 @@ test('stopped half-way, it has made what it says, and another run goes on from t
   const database = await ownDatabase(t);
   const env = { DATABASE_URL: database.url };
   const stopped = start(t, ['--users', '1000000'], env);
-  await stopped.printed(/^[\d,]+ of 1,000,000 users, [\d,]+\/s, \d+ s left$/m);
+  await stopped.printed(/^[\d,]+ of 1,000,000 users, [\d,]+\/s, [\d.]+ (s|min|h) left$/m);
   stopped.process.kill('SIGINT');
   assert.equal(await stopped.ended, 1);
   assert.match(stopped.errors(), /^Stopped: run it again/);

@@ -1,7 +1,8 @@
 // npm run test:faults [-- --only <part of a name>] [--times <n>] [--hold <ms>] [--seed <n>]: every fault, several times.
 // Writes RELIABILITY.md; with --only, those rows of it alone.
 import { randomInt } from 'node:crypto';
-import { parseArgs } from 'node:util';
+import { inspect, parseArgs } from 'node:util';
+import { progressOf } from '../../src/entry/progress.ts';
 import { FAULTS } from './faults.ts';
 import { conditions, lastRun, type Run, type Skipped, titleOf, withRows, writeReliability } from './report.ts';
 import { type Row, strike, worst } from './strike.ts';
@@ -29,28 +30,29 @@ if (!(Number(values.times) >= 1 && holdMs >= 0 && Number.isInteger(seed))) throw
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
 console.log(`seed ${seed}`);
+const progress = progressOf('faults');
 for (const [index, fault] of asked.entries()) {
   const title = titleOf(fault);
-  const progress = `${index + 1}/${asked.length} ${title}`;
+  const name = `${index + 1}/${asked.length} ${title}`;
   const why = fault.impossible?.();
   if (why) {
     skipped.push({ title, why });
-    console.log(`${progress}: not tried: ${why}`);
+    progress.print(`${name}: not tried: ${why}`);
     continue;
   }
-  const options = { times: Number(values.times), holdMs, seed, tell: (what: string) => tell(progress, what) };
-  const row = await strike(fault, options).catch((error) => {
-    tell();
-    console.error(`${progress}: could not be struck:`, error);
+  const tell = (what: string) => progress.tell(index, asked.length, `${title}, ${what}`);
+  const row = await strike(fault, { times: Number(values.times), holdMs, seed, tell }).catch((error) => {
+    progress.print(`${name}: could not be struck: ${inspect(error)}`);
     failed.push(title);
     return undefined;
   });
   if (!row) continue;
-  tell();
   rows.push(row);
-  console.log(`${progress}\n    ${figuresOf(row)}`);
-  for (const wrong of [...row.lost, ...row.untrue]) console.log(`    WRONG ${wrong}`);
+  progress.print(`${name}\n    ${figuresOf(row)}`);
+  for (const wrong of [...row.lost, ...row.untrue]) progress.print(`    WRONG ${wrong}`);
 }
+progress.tell(asked.length, asked.length);
+progress.end();
 if (failed.length === 0) {
   const run: Run = { rows, skipped, seed, holdMs, minutes: sinceBegun() / 60, conditions: conditions() };
   writeReliability(values.only === undefined ? run : withRows(lastRun(), rows));
@@ -60,11 +62,6 @@ console.log(
   `${rows.length - wrong.length} of ${asked.length} clean, ${skipped.length} not tried, ${failed.length} failed`,
 );
 if (wrong.length + failed.length > 0) process.exitCode = 1;
-
-/** On a terminal, what is being done, on a line that goes again. */
-function tell(...what: string[]): void {
-  if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${what.join(': ')}`);
-}
 
 function figuresOf(row: Row): string {
   const { accepted, refused, lost, repeated, untrue, healthP99Ms, memoryMib, sockets } = row;

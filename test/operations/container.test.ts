@@ -61,7 +61,10 @@ describe('the container image', () => {
   test('migrates, serves as its first process without privileges, is healthy, and stops at SIGTERM', async (t) => {
     const PORT = String(await freePort());
     const env = { ...operator(), JWT_SECRET: 'x'.repeat(32), PORT };
-    assert.deepEqual(await run(['node', 'src/entry/migrate.ts'], env), [0, 'The database schema is current.\n']);
+    const [migrated, said] = await run(['node', 'src/entry/migrate.ts'], env);
+    // A slow machine has time for progress.
+    assert.equal(migrated, 0, said);
+    assert.match(said, /^(\d+ of \d+ statements, .*\n)*The database schema is current\.\n$/);
 
     const isRoot = process.getuid?.() === 0;
     if (!isRoot) t.diagnostic('not root: runs as this user, and not as the first process');

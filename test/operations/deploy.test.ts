@@ -82,7 +82,9 @@ describe('the documentation of operations', () => {
   test('has no link that leads nowhere', () => {
     const pages = [
       'README.md',
-      ...['container', 'deno', 'fly', 'vm'].map((name) => `docs/operations/deploy-${name}.md`),
+      ...['deploy-container', 'deploy-deno', 'deploy-fly', 'deploy-vm', 'metrics', 'runbook'].map(
+        (name) => `docs/operations/${name}.md`,
+      ),
     ];
     for (const page of pages) {
       for (const [, link] of read(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {

@@ -1,5 +1,6 @@
 // npm run test:soak [-- <seed>]: 100 kills, 20,000 webhooks, on a Postgres that syncs to disk.
 import { randomInt } from 'node:crypto';
+import { progressOf } from '../../src/entry/progress.ts';
 import { startPostgres } from '../support/postgres-server.ts';
 import { killRounds } from './kill.ts';
 
@@ -7,6 +8,7 @@ const LIMIT_MS = 15 * 60_000;
 const seed = Number(process.argv[2] ?? randomInt(2 ** 31));
 console.log(`seed ${seed}`);
 
+const progress = progressOf('kills');
 const postgres = await startPostgres({ durable: true });
 // The database ends with this process: postgres-server.ts sees to it.
 setTimeout(() => {
@@ -14,7 +16,10 @@ setTimeout(() => {
   process.exit(1);
 }, LIMIT_MS).unref();
 try {
-  console.table(await killRounds({ rounds: 100, perRound: 200, seed }));
+  const figures = await killRounds({ rounds: 100, perRound: 200, seed, tell: progress.tell });
+  progress.end();
+  console.table(figures);
 } finally {
+  progress.end();
   await postgres.stop();
 }

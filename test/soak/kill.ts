@@ -4,13 +4,14 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setImmediate as nextTurn, setTimeout as pass } from 'node:timers/promises';
+import type { Tell } from '../../src/entry/progress.ts';
 import { createDatabase } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
 import { randomFrom } from '../support/random.ts';
 import { type Service, startService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
 
-type Options = { rounds: number; perRound: number; seed: number };
+type Options = { rounds: number; perRound: number; seed: number; tell?: Tell };
 
 /** One arrival of a webhook. */
 type Post = { at: number; answeredAt: number; body: string; connection: { endedAt: number } };
@@ -33,7 +34,7 @@ const NEVER = Number.POSITIVE_INFINITY;
  * of three processes is killed meanwhile. Throws unless every webhook came, and each that came twice has a kill to
  * explain it; returns what to print.
  */
-export async function killRounds({ rounds, perRound, seed }: Options): Promise<Record<string, number>> {
+export async function killRounds({ rounds, perRound, seed, tell }: Options): Promise<Record<string, number>> {
   assert.equal(perRound % ENDPOINTS, 0);
   const random = randomFrom(seed);
   const sink = await startRecorder(random);
@@ -61,6 +62,7 @@ export async function killRounds({ rounds, perRound, seed }: Options): Promise<R
       kills.push(await kill(victim));
       const [replacement] = await Promise.all([startService(env), accepted]);
       services.push(replacement);
+      tell?.(round + 1, rounds);
     }
     await untilNothingPends(database.name);
     const rows = await everything(database.name);
