@@ -33,6 +33,9 @@ app.use(deadline);
 app.use(knownMethods(app));
 app.use('/api/*', rateLimitPolicy, knownRoutes, authenticate, rateLimit, limitedBody);
 
+// Loaded when it is first opened.
+app.all('/console/*', async (c) => (await import('./console/routes.tsx')).consoleOf(c));
+
 const routes = app
   .route('/', systemRoutes)
   .route('/assets', assetsRoutes)

@@ -23,7 +23,12 @@ export type Limiter = {
 export type Quota = { allowed: boolean; remaining?: number; resetS?: number };
 
 /** The subject and the scopes of a token. */
-export type Principal = { sub: string; scopes: ReadonlySet<string> };
+export type Principal = {
+  sub: string;
+  scopes: ReadonlySet<string>;
+  /** When the token expires, in seconds since the Unix epoch, if it does. */
+  expiresS?: number | undefined;
+};
 
 /** Checks a bearer token: signature, times, issuer, audience. Rejects with AppError `unauthorized` or `unavailable`. */
 export type Verifier = (token: string) => Promise<Principal>;
@@ -58,6 +63,7 @@ export const noMetrics: Metrics = { requestStarted() {}, requestFinished() {}, d
 
 /** The settings of requests. `entry/config.ts` reads and checks them. */
 type Settings = {
+  production: boolean;
   requestTimeoutMs: number;
   bodyLimitBytes: number;
   corsOrigins: readonly string[];

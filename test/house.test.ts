@@ -20,7 +20,7 @@ const FLOORS = [
   ['system'],
   ['resources'],
   ['dispatcher'],
-  ['docs'],
+  ['docs', 'console'],
   ['app.ts'],
   ['client.ts'],
   ['platform'],
@@ -83,7 +83,7 @@ function violations(files: Record<string, string>): string[] {
     const isOutside = ['platform', 'entry', 'worker-cron'].includes(folder);
     if (DRIVERS.test(to) && !isOutside) complain('the core names no runtime and no driver');
     if (/^drizzle-orm/.test(to) && !isOutside && !MAY_HOLD_SQL.test(from)) complain('SQL stays in its own files');
-    if (!/^(\.\.\/worker-cron\/|[\w-]+\/|[\w-]+\.ts$)/.test(to) || !to.endsWith('.ts')) continue;
+    if (!/^(\.\.\/worker-cron\/|[\w-]+\/|[\w-]+\.ts$)/.test(to) || !/\.tsx?$/.test(to)) continue;
     if (floorOf(from) < 0) complain(`${folder} has no floor`);
     else if (folderOf(to) !== folder && areResources(from, to)) {
       if (!to.endsWith('/schema.ts')) complain("no resource imports another's store or routes");
@@ -97,7 +97,7 @@ function violations(files: Record<string, string>): string[] {
 }
 
 test('imports go down, SQL and drivers stay where they belong', () => {
-  const paths = globSync(['src/**/*.ts', 'worker-cron/**/*.ts'], { cwd: root });
+  const paths = globSync(['src/**/*.{ts,tsx}', 'worker-cron/**/*.ts'], { cwd: root });
   const files = Object.fromEntries(
     paths.map((path) => [relative('src', path), readFileSync(join(root, path), 'utf8')]),
   );

@@ -7,6 +7,7 @@ import { pruneNotifications, pruneRecords } from '../src/dispatcher/housekeeping
 import { advanceJob } from '../src/dispatcher/jobs.ts';
 import type { Settlement } from '../src/dispatcher/settlements.ts';
 import { pruneIdempotencyKeys } from '../src/idempotency/reserve-key.ts';
+import { changeNotifications } from '../src/notifications/store.ts';
 import { newNotice } from './conformance/target.ts';
 import { apiOn } from './support/api.ts';
 import { chance, ROUNDS, slowDatabase, WORKERS } from './support/deadlocks.ts';
@@ -68,6 +69,14 @@ test('changes of endpoints, deliveries, redrives, cancellations and prunings do 
       () => call('PUT', path, { body }),
       () => call('PUT', path, { body }),
       () => pause(hook),
+      () => call('POST', `${path}/${pick(2) ? 'pause' : 'enable'}`),
+      async () => {
+        const found = await rowsOf<{ id: string }>(db, 'select id from notifications order by random() limit 5');
+        const chosen = { ids: found.map(({ id }) => id), sub: 'tester' };
+        await changeNotifications(db, pick(2) ? 'redrive' : 'cancel', chosen, inTime()).catch((error) => {
+          assert.fail(error);
+        });
+      },
       () => call('POST', `${path}/test`, key),
       () => call('POST', `${path}/test`),
       () => call('POST', `${path}/rotate-secret`, key),

@@ -15,7 +15,7 @@ const root = join(import.meta.dirname, '..');
 const COMMANDS = ['src/entry/deploy.ts', 'src/platform/pending-migrations.ts'];
 
 /** The patterns in a file, and what makes some that nobody can look at. */
-function patternsIn(text: string): { patterns: RegExp[]; unseen: string[] } {
+function patternsIn(text: string, file = 'file.ts'): { patterns: RegExp[]; unseen: string[] } {
   const patterns: RegExp[] = [];
   const unseen: string[] = [];
   const look = (node: ts.Node): void => {
@@ -28,7 +28,7 @@ function patternsIn(text: string): { patterns: RegExp[]; unseen: string[] } {
     }
     ts.forEachChild(node, look);
   };
-  look(ts.createSourceFile('file.ts', text, ts.ScriptTarget.Latest, true));
+  look(ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true));
   return { patterns, unseen };
 }
 
@@ -59,11 +59,11 @@ async function slowOnes(patterns: RegExp[]): Promise<string[]> {
 
 describe('patterns', () => {
   test('in the service take steps in proportion to what they are given', async () => {
-    const files = globSync(['src/**/*.{ts,js}', 'worker-cron/**/*.ts'], { cwd: root });
+    const files = globSync(['src/**/*.{ts,tsx,js}', 'worker-cron/**/*.ts'], { cwd: root });
     const patterns = files
       .filter((file) => !COMMANDS.includes(file))
       .flatMap((file) => {
-        const { patterns, unseen } = patternsIn(readFileSync(join(root, file), 'utf8'));
+        const { patterns, unseen } = patternsIn(readFileSync(join(root, file), 'utf8'), file);
         assert.deepEqual(unseen, [], `${file} makes patterns that are not written out`);
         return patterns;
       });

@@ -157,7 +157,7 @@ const claim = statement<Values, Row>(
                  select due_at from ${deliveries} d
                  where ${laneOf(sql`d`)} = v.lane and d.due_at > now() and d.lease is null order by d.due_at limit 1
                ) next where v.look > 0 and (v.due_at <= now() or v.leased)),
-               (select min(paused_until) from visited where due_at <= now())
+               (select min(paused_until) from visited where due_at <= now() and isfinite(paused_until))
              ) - now()) * 1000 end,
              'jobs', exists (select from ${actions} where status = 'running'),
              'endpoints', (

@@ -36,7 +36,8 @@ const RUN_ENDS_AFTER_DAYS = 2;
 
 // Checks the lease token of every row: what another dispatcher has claimed since stays as it is, its attempts included.
 // What is counted for statistics is exactly what took effect.
-// Locks endpoints in order of ids, and only those whose health changes. A pause starts at 30 s and doubles with every
+// Locks endpoints in order of ids, and only those whose health changes; one that was paused on request, until infinity,
+// stays so. A pause starts at 30 s and doubles with every
 // round of failures, up to an hour.
 const settle = statement<{ results: string; dispatcher: string }, Settled>(
   'deliveries.settle',
@@ -99,7 +100,7 @@ const settle = statement<{ results: string; dispatcher: string }, Settled>(
       cross join lateral (
         select e.last_failed_at > now() - interval '${sql.raw(String(RUN_ENDS_AFTER_DAYS))} days' as goes_on
       ) run
-      where e.status <> 'disabled' and (h.failed > 0 or e.failures > 0)
+      where e.status <> 'disabled' and e.paused_until is distinct from 'infinity' and (h.failed > 0 or e.failures > 0)
       order by e.id for update of e
     ), judged as (
       select *, case

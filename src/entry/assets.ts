@@ -9,6 +9,8 @@ const file = (locate: () => string) => () => readFile(new URL(locate()));
  * Deno and Bun read them when first asked for; for Workers, `build-edge.ts` writes them to a folder.
  */
 export const ASSETS: AssetSources = {
+  'console.css': file(() => import.meta.resolve('../console/assets/console.css')),
+  'console.js': file(() => import.meta.resolve('../console/assets/console.js')),
   'docs.css': file(() => import.meta.resolve('../docs/assets/docs.css')),
   'docs.js': file(() => import.meta.resolve('../docs/assets/docs.js')),
   'openapi.json': async () => JSON.stringify((await import('../docs/document.ts')).documentOf(app.routes)),

@@ -15,7 +15,7 @@ let timer: NodeJS.Timeout | undefined;
 
 function onChange(_: string, name: string | null): void {
   // Ignore temporary files of editors.
-  if (!/(\.(ts|js|css|json|sql)|^\.env)$/.test(name ?? '')) return;
+  if (!/(\.(tsx?|js|css|json|sql)|^\.env)$/.test(name ?? '')) return;
   clearTimeout(timer);
   timer = setTimeout(() => wake(), SETTLE_MS);
 }

@@ -43,7 +43,7 @@ export type OpenApiDocument = {
 
 /** What the description needs of the service: no database, no configuration. */
 const deps: Partial<Deps> = {
-  settings: { requestTimeoutMs: 60_000, bodyLimitBytes: 0, corsOrigins: [] },
+  settings: { production: false, requestTimeoutMs: 60_000, bodyLimitBytes: 0, corsOrigins: [] },
   now: () => new Date(),
   assets: loadedAssets(ASSETS),
   log: { debug() {}, info() {}, warn() {}, error: (message, fields) => console.error(message, fields?.error) },

@@ -78,9 +78,9 @@ export async function primary(fork: Fork, logAt: LogAt, signals: Signals): Promi
   process.exit(failure || !clean ? 1 : 0);
 }
 
-async function welcome(config: Config, { url, scopes }: Listening, count: number, log: Log): Promise<never> {
+async function welcome(config: Config, { url, scopes, links }: Listening, count: number, log: Log): Promise<never> {
   log.info('listening', { url, processes: count });
-  if (!config.production) await (await import('./welcome.ts')).printWelcome(config, url, scopes);
+  if (!config.production) await (await import('./welcome.ts')).printWelcome(config, url, scopes, links);
   return forever;
 }
 

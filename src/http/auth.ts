@@ -1,7 +1,7 @@
 import { createMiddleware } from 'hono/factory';
 import { AppError } from '../errors.ts';
 import { networkOf } from './client-network.ts';
-import type { Env } from './context.ts';
+import type { Ctx, Env } from './context.ts';
 import { refuse } from './rate-limit.ts';
 
 /** Requires a scope, such as `webhooks:read`. Throws AppError `insufficient-scope`. */
@@ -20,19 +20,22 @@ export const scope = (needed: string) =>
  * A valid token is never refused because of others' failures.
  */
 export const authenticate = createMiddleware<Env>(async (c, next) => {
-  const { limiter, verifier, clientAddress } = c.env;
+  c.set('principal', await guarded(c, () => c.env.verifier(bearerToken(c.req.header('Authorization')))));
+  await next();
+});
+
+/** Settles as `verify` does. A failed attempt counts against the client's network: over its quota, it is `rate-limited`. */
+export async function guarded<T>(c: Ctx, verify: () => Promise<T>): Promise<T> {
   try {
-    const token = bearerToken(c.req.header('Authorization'));
-    c.set('principal', await verifier(token));
+    return await verify();
   } catch (error) {
     if (error instanceof AppError && error.code === 'unauthorized') {
-      const quota = await limiter.take(`address:${networkOf(clientAddress)}`);
+      const quota = await c.env.limiter.take(`address:${networkOf(c.env.clientAddress)}`);
       if (!quota.allowed) throw refuse(c, quota);
     }
     throw error;
   }
-  await next();
-});
+}
 
 function bearerToken(header: string | undefined): string {
   const token = /^Bearer +([\w\-.~+/]+=*)$/i.exec(header ?? '')?.[1];

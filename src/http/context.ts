@@ -13,6 +13,8 @@ type Variables = {
   signal: AbortSignal;
   /** Set on authenticated routes only. */
   principal: Principal;
+  /** The form that was sent. Set for the console's POSTs only. */
+  form: URLSearchParams;
 };
 
 export type Env = { Bindings: Deps; Variables: Variables };

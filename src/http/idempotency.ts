@@ -15,14 +15,14 @@ export type Reservation<T, S extends ContentfulStatusCode> = ReservationValues &
 /**
  * Prepares the reservation of the request's Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07) for the
  * statement that makes the change. `input` is the validated body, which a retry must repeat. Omit `answer` if the
- * statement itself creates the response. Throws AppError `invalid-idempotency-key`.
+ * statement itself creates the response; `header` is the key of a form, which sends none. Throws AppError `invalid-idempotency-key`.
  */
 export function reservationOf<T, S extends ContentfulStatusCode>(
   c: Ctx,
   input: unknown,
   answer?: Answer<T, S>,
+  header = c.req.header('Idempotency-Key'),
 ): Reservation<T, S> {
-  const header = c.req.header('Idempotency-Key');
   const own = answer && { ...answer, text: JSON.stringify(answer.body) };
   return {
     keySubject: c.get('principal').sub,

@@ -48,16 +48,24 @@ export function pageOfQuery(c: Ctx, query: Query): Page {
   return { limit: query.limit, after };
 }
 
+/** What a page shows of `rows`, which has one row more than the limit if there is a next page: after the id `next`. */
+export function pageOfRows<T extends { id: string }>({ limit }: Query, rows: T[]) {
+  const data = rows.slice(0, limit);
+  return { data, next: rows.length > limit ? (data.at(-1)?.id ?? null) : null };
+}
+
+/** The cursor of the page that starts after the id `next`; null if there is none. */
+export const cursorTo = (c: Ctx, query: Query, next: string | null): string | null =>
+  next && writeCursor(next, scopeOf(c, query));
+
 /** Responds with a page. `rows` has one row more than the limit if there is a next page. */
 export function pageResponse<T extends { id: string }>(c: Ctx, query: Query, rows: T[]) {
-  const data = rows.slice(0, query.limit);
-  const next = rows.length > query.limit ? (data.at(-1)?.id ?? null) : null;
-  return pageUpTo(c, query, { data, next });
+  return pageUpTo(c, query, pageOfRows(query, rows));
 }
 
 /** Responds with a page. The next one starts after the id `next`; null if there is none. */
 export function pageUpTo<T>(c: Ctx, query: Query, { data, next }: { data: T[]; next: string | null }) {
-  const nextCursor = next && writeCursor(next, scopeOf(c, query));
+  const nextCursor = cursorTo(c, query, next);
   if (nextCursor) {
     const more = new URLSearchParams({ ...(query as object), cursor: nextCursor });
     setHeader(c, 'Link', `<${c.req.url.split('?', 1)[0]}?${more}>; rel="next"`);

@@ -237,7 +237,8 @@ export function notFound(): AppError {
   return new AppError('not-found', 'There is no such resource.');
 }
 
-function toAppError(error: Error, c: Ctx): AppError {
+/** The error that a client gets for anything thrown. Logs what is not the client's fault. */
+export function toAppError(error: Error, c: Ctx): AppError {
   if (error instanceof AppError) return error;
   const failure = error instanceof DbError ? error.failure : undefined;
   if (failure === 'unknown' && mayWrite(c)) {

@@ -50,7 +50,7 @@ const create = operation.idempotent(notifications, {
 const read = operation.of(notifications, 'read', {
   operationId: 'getNotification',
   summary: 'Get a notification',
-  description: 'Includes every delivery attempt.',
+  description: 'Includes its payload and every delivery attempt.',
   answers: { 200: { description: 'The notification', schema: NotificationWithAttempts } },
   problems: ['not-found'],
 });

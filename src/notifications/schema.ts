@@ -92,7 +92,7 @@ export const NotificationView = lazy(() =>
 );
 export type Notification = Of<typeof NotificationView>;
 
-/** With every attempt to deliver it, in order. */
+/** With its payload, and every attempt to deliver it, in order. */
 export const NotificationWithAttempts = lazy(() => {
   const attempt = z.object({
     at: time(),
@@ -101,8 +101,18 @@ export const NotificationWithAttempts = lazy(() => {
     error: z.nullable(z.string()),
   });
   const attemptLog = [{ at: example.createdAt, durationMs: 41, status: 503, error: 'HTTP 503' }];
-  return documented(z.extend(NotificationView(), { attemptLog: z.array(attempt) }), {
+  const payload = documented(z.string(), {
+    description: 'The exact JSON text that is signed and sent: `type`, `timestamp` and `data`.',
+  });
+  return documented(z.extend(NotificationView(), { payload, attemptLog: z.array(attempt) }), {
     id: 'NotificationWithAttempts',
-    examples: [{ ...example, attempts: 1, attemptLog }],
+    examples: [
+      {
+        ...example,
+        attempts: 1,
+        payload: '{"type":"invoice.paid","timestamp":"2026-11-22T10:00:00.000Z","data":{"invoice":"INV-7"}}',
+        attemptLog,
+      },
+    ],
   });
 });

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { ActionView, actions, record } from '../actions/schema.ts';
-import { type Db, type Params, rfc3339, type Statement, statement } from '../db.ts';
+import { bind, type Db, type Params, rfc3339, type Statement, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import type { Of } from '../fields.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
@@ -31,9 +31,9 @@ const lastAttempt = sql`
   select finished_at - duration_ms * interval '1 millisecond', duration_ms, http_status, last_error from ${outcomes}`;
 
 const find = statement<{ id: string }, Of<typeof NotificationWithAttempts>>(
-  'notifications.find',
+  'notifications.findWhole',
   ($) => sql`
-    select ${fields}, (
+    select ${fields}, m.body as payload, (
       select coalesce(json_agg(json_build_object(
         'at', ${rfc3339(sql`a.at`)}, 'durationMs', a.duration_ms, 'status', a.status, 'error', a.error
       ) order by a.at), '[]')
@@ -330,6 +330,22 @@ const cancel = statement<By, Changed>(
 export async function cancelNotification(db: Db, by: By, signal: AbortSignal): Promise<Notification> {
   const refused = 'Only a pending notification that is not being delivered this moment can be canceled.';
   return changedNotification(await db.run(cancel, by, signal), refused);
+}
+
+/**
+ * Redrives or cancels each of these, all in one transaction, and returns how many it changed: others are left as they
+ * are.
+ */
+export async function changeNotifications(
+  db: Db,
+  bulk: Bulk,
+  { ids, sub }: { ids: readonly string[]; sub: string },
+  signal: AbortSignal,
+): Promise<number> {
+  // In one order, so that two such changes cannot deadlock.
+  const each = [...ids].sort().map((id) => bind(bulk === 'redrive' ? redrive : cancel, { id, sub }));
+  const results = each.length > 0 ? await db.batch(each, signal) : [];
+  return results.flat().filter(({ id }) => id !== null).length;
 }
 
 function changedNotification([row]: Changed[], refused: string): Notification {

@@ -30,6 +30,7 @@ export const webhookEndpoints = pgTable(
     failures: integer().notNull().default(0),
     failingSince: time('failing_since'),
     lastFailedAt: time('last_failed_at'),
+    // Infinity: paused on request, until it is enabled.
     pausedUntil: time('paused_until'),
   },
   (t) => [

@@ -16,7 +16,6 @@ const MAX_SUBJECT = 255;
 
 type Expected = { issuer?: string | undefined; audience?: string | undefined };
 type Settings = Expected & { secret?: string | undefined; jwksUrl?: string | undefined };
-type Verified = { principal: Principal; exp: number | undefined };
 
 /** Creates the configured verifier. On Workers, `background` is `waitUntil`. */
 export function createVerifier(settings: Settings, log: Log, background?: KeySetOptions['background']): Verifier {
@@ -62,7 +61,7 @@ function verifier(
     ...(issuer !== undefined && { issuer }),
     ...(audience !== undefined && { audience }),
   };
-  async function verify(token: string): Promise<Verified> {
+  async function verify(token: string): Promise<Principal> {
     const { payload } = await jwtVerify(token, key, { ...options, currentDate: new Date(now()) }).catch((error) => {
       throw error instanceof AppError ? error : invalidToken(whyRefused(error));
     });
@@ -72,20 +71,21 @@ function verifier(
       throw invalidToken('the claim sub of the token is not acceptable');
     }
     const scopes = typeof payload.scope === 'string' ? payload.scope.split(' ') : [];
-    return { principal: { sub: payload.sub, scopes: new Set(scopes) }, exp: payload.exp };
+    return { sub: payload.sub, scopes: new Set(scopes), expiresS: payload.exp };
   }
   return remembering(verify, now);
 }
 
 /** Caches verified tokens. Their expiry is still checked. */
-function remembering(verify: (token: string) => Promise<Verified>, now: () => number): Verifier {
+function remembering(verify: Verifier, now: () => number): Verifier {
   const known = new BoundedMap<string, { principal: Principal; until: number }>(MAX_REMEMBERED);
   return async (token) => {
     const entry = known.get(token);
     if (entry && entry.until > now()) return entry.principal;
     known.delete(token);
-    const { principal, exp = Number.POSITIVE_INFINITY } = await verify(token);
-    known.set(token, { principal, until: Math.min(now() + REMEMBERED_MS, (exp + CLOCK_TOLERANCE_S) * 1000) });
+    const principal = await verify(token);
+    const { expiresS = Number.POSITIVE_INFINITY } = principal;
+    known.set(token, { principal, until: Math.min(now() + REMEMBERED_MS, (expiresS + CLOCK_TOLERANCE_S) * 1000) });
     return principal;
   };
 }

@@ -2,7 +2,7 @@ import { v7 as uuidv7 } from 'uuid';
 import * as z from 'zod/mini';
 import { AppError } from '../errors.ts';
 import { lazy } from '../fields.ts';
-import { empty } from '../http/answer.ts';
+import { empty, json } from '../http/answer.ts';
 import { type Ctx, router } from '../http/context.ts';
 import { created, newRow } from '../http/created.ts';
 import { conditional, withEtag, writeOf } from '../http/etag.ts';
@@ -14,14 +14,18 @@ import { byId, validate } from '../http/validate.ts';
 import { type Notification, NotificationView } from '../notifications/schema.ts';
 import {
   type WebhookEndpoint,
+  WebhookEndpointHealth,
   WebhookEndpointInput,
   WebhookEndpointView,
   WebhookEndpointWithSecret,
 } from './schema.ts';
 import {
   createEndpoint,
+  enableEndpoint,
   findEndpoint,
+  healthOfEndpoint,
   listEndpoints,
+  pauseEndpoint,
   queueTest,
   removeEndpoint,
   rotateSecret,
@@ -47,6 +51,30 @@ const replace = operation.replace(endpoints, {
   description: 'Enables an endpoint that was paused or disabled. Send If-Match, or the last write wins.',
 });
 const remove = operation.remove(endpoints, { description: 'Pending notifications for the endpoint are not sent.' });
+const changes = {
+  answers: { 200: { description: 'The endpoint', schema: WebhookEndpointView.schema, headers: ['ETag' as const] } },
+  headers: ['If-Match' as const],
+  problems: ['outcome-unknown', 'not-found', 'precondition-failed', 'validation-failed'] as const,
+};
+const pause = operation.of(endpoints, 'write', {
+  ...changes,
+  operationId: 'pauseWebhookEndpoint',
+  summary: 'Pause an endpoint',
+  description: 'Queues what is meant for it, and delivers nothing until it is enabled.',
+});
+const enable = operation.of(endpoints, 'write', {
+  ...changes,
+  operationId: 'enableWebhookEndpoint',
+  summary: 'Enable an endpoint',
+  description: 'Ends a pause, whoever began it, or enables a disabled endpoint. Its failures are forgotten.',
+});
+const health = operation.of(endpoints, 'read', {
+  operationId: 'getWebhookEndpointHealth',
+  summary: "Get an endpoint's health",
+  description: 'How deliveries have gone: of its last 100 notifications, and its last failures.',
+  answers: { 200: { description: 'The health', schema: WebhookEndpointHealth } },
+  problems: ['not-found'],
+});
 const rotate = operation.idempotent(endpoints, {
   operationId: 'rotateWebhookSecret',
   summary: "Rotate an endpoint's signing secret",
@@ -82,7 +110,7 @@ function allowed<T extends { url: string }>(c: Ctx, input: T): T {
 }
 
 /** A new signing secret (Standard Webhooks, 32 random bytes), sealed. */
-function newSecret(c: Ctx): Promise<string> {
+export function newSecret(c: Ctx): Promise<string> {
   const bytes = crypto.getRandomValues(new Uint8Array(32));
   return c.env.secrets.seal(`whsec_${btoa(String.fromCharCode(...bytes))}`);
 }
@@ -124,6 +152,19 @@ export const webhookEndpointsRoutes = router()
     const { id } = await removeEndpoint(c.env.db, { ...c.req.valid('param'), ...writeOf(c) }, c.get('signal'));
     c.env.wake(id);
     return empty(c, 204);
+  })
+  .get('/:id/health', health, byId, async (c) =>
+    json(c, await healthOfEndpoint(c.env.db, c.req.valid('param').id, c.get('signal')), 200),
+  )
+  .post('/:id/pause', pause, byId, async (c) => {
+    const endpoint = await pauseEndpoint(c.env.db, { ...c.req.valid('param'), ...writeOf(c) }, c.get('signal'));
+    c.env.wake(endpoint.id);
+    return withEtag(c, endpoint);
+  })
+  .post('/:id/enable', enable, byId, async (c) => {
+    const endpoint = await enableEndpoint(c.env.db, { ...c.req.valid('param'), ...writeOf(c) }, c.get('signal'));
+    c.env.wake(endpoint.id);
+    return withEtag(c, endpoint);
   })
   .post('/:id/rotate-secret', rotate, byId, async (c) => {
     const reservation = reservationOf<WebhookEndpointWithSecret, 200>(c, {});

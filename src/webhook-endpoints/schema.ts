@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { documented, lazy, type Of, text } from '../fields.ts';
+import { documented, lazy, type Of, text, time } from '../fields.ts';
 import { eventName } from '../outbox/event-name.ts';
 import { webhookEndpoints } from '../outbox/schema.ts';
 import { view } from '../view.ts';
@@ -44,3 +44,54 @@ export const WebhookEndpointWithSecret = lazy(() =>
   ),
 );
 export type WebhookEndpointWithSecret = WebhookEndpoint & { secret: string };
+
+/** How deliveries to an endpoint have gone. */
+export const WebhookEndpointHealth = lazy(() => {
+  const count = (description: string) => documented(z.int(), { description });
+  const id = '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e51';
+  const failure = z.object({
+    notificationId: z.uuid(),
+    at: time(),
+    status: z.nullable(z.int()),
+    error: z.nullable(z.string()),
+  });
+  return documented(
+    z.object({
+      id: z.uuid(),
+      failures: count('Failures in a row.'),
+      failingSince: z.nullable(time()),
+      pausedUntil: documented(z.nullable(time()), {
+        description: 'When a pause ends by itself. Null for one that was asked for, which ends when it is enabled.',
+      }),
+      sent: count('Of the last 100 notifications, those that were sent.'),
+      dead: count('Of the last 100 notifications, those that are dead.'),
+      pending: count('Of the last 100 notifications, those that are pending.'),
+      lastFailures: documented(z.array(failure), {
+        description: 'The last five failed attempts of these, the last one first.',
+      }),
+    }),
+    {
+      id: 'WebhookEndpointHealth',
+      examples: [
+        {
+          id,
+          failures: 0,
+          failingSince: null,
+          pausedUntil: null,
+          sent: 99,
+          dead: 1,
+          pending: 0,
+          lastFailures: [
+            {
+              notificationId: id,
+              at: '2026-11-22T10:00:00.000Z',
+              status: 503,
+              error: 'HTTP 503',
+            },
+          ],
+        },
+      ],
+    },
+  );
+});
+export type WebhookEndpointHealth = Of<typeof WebhookEndpointHealth>;

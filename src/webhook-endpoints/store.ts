@@ -1,12 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { record } from '../actions/schema.ts';
-import { type Db, type Params, statement } from '../db.ts';
+import { type Db, type Params, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
 import { enqueue, queuedAnswer, toEndpoint } from '../outbox/enqueue.ts';
-import { livePrevious, webhookEndpoints } from '../outbox/schema.ts';
+import { attempts, livePrevious, notifications, outcomes, webhookEndpoints } from '../outbox/schema.ts';
 import { creating, noSuch, tableStore } from '../table-store.ts';
-import { type WebhookEndpointInput, WebhookEndpointView } from './schema.ts';
+import { type WebhookEndpointHealth, type WebhookEndpointInput, WebhookEndpointView } from './schema.ts';
 
 const store = tableStore(WebhookEndpointView, 'webhook endpoint');
 export const findEndpoint = store.find;
@@ -49,6 +49,80 @@ export const removeEndpoint = store.conditional<{ sub: string }>(
       delete from ${webhookEndpoints} e using matching where e.id = matching.id returning e.*
     ), ${record('webhook_endpoint.delete', $.sub, sql`changed`)}`,
 );
+
+/** Delivers nothing to the endpoint until it is enabled. What is meant for it is still queued. */
+export const pauseEndpoint = store.conditional<{ now: string; sub: string }>(
+  'pause',
+  ($) => sql`changed as (
+      update ${webhookEndpoints} e
+      set status = 'paused', paused_until = 'infinity', version = e.version + 1, updated_at = ${$.now}::timestamptz
+      from matching where e.id = matching.id
+      returning e.*
+    ), ${record('webhook_endpoint.pause', $.sub, sql`changed`)}`,
+);
+
+/** Enables a paused or disabled endpoint, with no failures. */
+export const enableEndpoint = store.conditional<{ now: string; sub: string }>(
+  'enable',
+  ($) => sql`changed as (
+      update ${webhookEndpoints} e
+      set status = 'enabled', failures = 0, failing_since = null, last_failed_at = null, paused_until = null,
+          version = e.version + 1, updated_at = ${$.now}::timestamptz
+      from matching where e.id = matching.id
+      returning e.*
+    ), ${record('webhook_endpoint.enable', $.sub, sql`changed`)}`,
+);
+
+/** How many of an endpoint's last notifications its health is about. */
+const RECENT = sql.raw('100');
+
+// The last attempt of a notification that has an outcome is in its outcome.
+const health = statement<{ ids: string }, WebhookEndpointHealth>(
+  'webhook_endpoints.health',
+  ($) => sql`
+    select e.id, e.failures, ${rfc3339(sql`e.failing_since`)} as "failingSince",
+           ${rfc3339(sql`nullif(e.paused_until, 'infinity')`)} as "pausedUntil", recent.sent, recent.dead, recent.pending,
+           coalesce((
+             select json_agg(json_build_object(
+               'notificationId', f.notification_id, 'at', ${rfc3339(sql`f.at`)}, 'status', f.status, 'error', f.error
+             ) order by f.at desc)
+             from (
+               select notification_id, finished_at as at, http_status as status, last_error as error
+               from ${outcomes} where status = 'dead' and notification_id = any(recent.ids)
+               union all
+               select notification_id, at, status, error from ${attempts} where notification_id = any(recent.ids)
+               order by at desc limit 5
+             ) f
+           ), '[]') as "lastFailures"
+    from ${webhookEndpoints} e
+    cross join lateral (
+      select count(*) filter (where o.status = 'sent')::int as sent,
+             count(*) filter (where o.status = 'dead')::int as dead,
+             count(*) filter (where o.status is null)::int as pending, array_agg(n.id) as ids
+      from (
+        select id from ${notifications} where endpoint_id = e.id order by id desc limit ${RECENT}
+      ) n left join ${outcomes} o on o.notification_id = n.id
+    ) recent
+    where e.id = any((${$.ids}::text)::uuid[])`,
+  'reads',
+);
+
+/** The health of these endpoints, by id. One that does not exist has none. */
+export async function healthOfEndpoints(
+  db: Db,
+  ids: readonly string[],
+  signal: AbortSignal,
+): Promise<Map<string, WebhookEndpointHealth>> {
+  const rows = await db.run(health, { ids: `{${ids}}` }, signal);
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+/** The health of one. Throws AppError `not-found`. */
+export async function healthOfEndpoint(db: Db, id: string, signal: AbortSignal): Promise<WebhookEndpointHealth> {
+  const found = (await healthOfEndpoints(db, [id], signal)).get(id);
+  if (!found) throw noSuch('webhook endpoint');
+  return found;
+}
 
 // Locks the endpoint, so that concurrent rotations run one after the other.
 const existing = ($: { id: unknown }): SQL =>

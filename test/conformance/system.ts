@@ -70,6 +70,23 @@ export function system(target: () => Target): void {
   });
 
   describe('the description', () => {
+    test('the console asks for a token, and is a page with a policy of its own', async () => {
+      const asked = await fetch(new URL('/console', target().url), { redirect: 'manual' });
+      assert.deepEqual([asked.status, asked.headers.get('location')], [303, '/console/sign-in?next=%2Fconsole']);
+      const page = await fetch(new URL('/console/sign-in', target().url));
+      assert.equal(page.status, 200);
+      assert.equal(page.headers.get('content-type'), 'text/html; charset=UTF-8');
+      assert.match(
+        page.headers.get('content-security-policy') ?? '',
+        /^default-src 'none'; script-src 'self'; style-src 'self';/,
+      );
+      const text = await page.text();
+      assert.match(text, /^<!doctype html>.*<label for="token">Bearer token<\/label>/);
+      const linked = Array.from(text.matchAll(/(?:href|src)="(\/assets\/[^"]+)"/g), ([, path]) => path as string);
+      assert.deepEqual(linked, ['/assets/console.css', '/assets/console.js']);
+      for (const path of linked) assert.equal((await get(path)).status, 200);
+    });
+
     test('is served to anyone, and so is a page to read it, with its script and style', async () => {
       const document = await get('/openapi.json');
       assert.equal(document.status, 200);

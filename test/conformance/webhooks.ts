@@ -69,6 +69,29 @@ export function webhooks(target: () => Target): void {
       assertProblem(await call('GET', `${HOOKS}/${id}`), 404, 'not-found');
     });
 
+    test('an endpoint that is paused gets nothing until it is enabled, and then what waited for it', async () => {
+      const call = caller(target);
+      const { id, path } = await endpoint(call, ['nothing.ever']);
+      const paused = await call('POST', `${HOOKS}/${id}/pause`);
+      assert.deepEqual([paused.status, paused.json.status, paused.json.version], [200, 'paused', 2]);
+      assert.equal(paused.headers.get('etag'), '"2"');
+      const { json } = await call('POST', `${HOOKS}/${id}/test`);
+      const stale = await call('POST', `${HOOKS}/${id}/enable`, { headers: { 'If-Match': '"1"' } });
+      assertProblem(stale, 412, 'precondition-failed');
+      const health = await call('GET', `${HOOKS}/${id}/health`);
+      const waiting = { failures: 0, pausedUntil: null, sent: 0, dead: 0, pending: 1, lastFailures: [] };
+      assert.deepEqual(health.json, { id, failingSince: null, ...waiting });
+      assert.equal(sink.hooks.filter((hook) => hook.path === path).length, 0);
+      assert.equal((await call('POST', `${HOOKS}/${id}/enable`)).json.status, 'enabled');
+      await sink.received(path);
+      const sent = await until(call, `${NOTIFICATIONS}/${json.id}`, (answer) => answer.json.status === 'sent');
+      assert.equal(JSON.parse(sent.json.payload).type, 'webhook.test');
+      assert.equal((await call('GET', `${HOOKS}/${id}/health`)).json.sent, 1);
+      for (const verb of ['pause', 'enable']) {
+        assertProblem(await call('POST', `${HOOKS}/${UNKNOWN}/${verb}`), 404, 'not-found');
+      }
+    });
+
     test('what cannot be a webhook is refused, each member by its pointer', async () => {
       const call = caller(target);
       for (const url of ['file:///etc/passwd', 'gopher://x.example/', 'https://user:pw@example.com/', 'nonsense', '']) {

@@ -7,9 +7,10 @@ import { EMAIL_LANE, FIRST_LANE } from '../../src/dispatcher/lanes.ts';
 import { SHARED } from '../../src/dispatcher/rooms.ts';
 import type { Settlement } from '../../src/dispatcher/settlements.ts';
 import { cancelNotification, redriveNotification } from '../../src/notifications/store.ts';
+import { enableEndpoint, pauseEndpoint } from '../../src/webhook-endpoints/store.ts';
 import { onEveryDatabase } from '../support/databases.ts';
 import { inTime } from '../support/deps.ts';
-import { endpointState, enqueue, execute, newEndpoint, stateOf } from '../support/notifications.ts';
+import { endpointState, enqueue, execute, newEndpoint, rowsOf, stateOf } from '../support/notifications.ts';
 import { claim, settle } from '../support/queue.ts';
 
 const settlement = ({ id, lease }: Pick<Delivery, 'id' | 'lease'>, own: Partial<Settlement> = {}): Settlement => ({
@@ -243,6 +244,28 @@ onEveryDatabase('queue', (db) => {
       { ...(await endpointState(db, id)) },
       { status: 'enabled', failures: 0, pauseS: null, failingSince: null },
     );
+  });
+
+  test('a pause on request lasts, whatever comes of what was under way, and is no reason to wake up', async () => {
+    const id = await newEndpoint(db);
+    await enqueue(db, 12, id);
+    const [first, ...rest] = (await claim(db, { limit: 11 })).deliveries;
+    await pauseEndpoint(db, { id, versions: null, now: new Date().toISOString(), sub: 'olga' }, inTime());
+    const failure = { outcome: 'retry', delayMs: 1000, status: 500, error: 'HTTP 500' } as const;
+    const failed = rest.map((each) => settlement(each, failure));
+    for (const results of [failed, [settlement(first as Delivery)]]) {
+      assert.deepEqual((await settle(db, results, 'd')).changes, []);
+    }
+    await execute(db, 'update deliveries set due_at = now()');
+    const { deliveries, nextMs } = await claim(db);
+    assert.deepEqual([deliveries, nextMs], [[], null]);
+    const [{ status, failures } = { status: '', failures: -1 }] = await rowsOf<{ status: string; failures: number }>(
+      db,
+      `select status, failures from webhook_endpoints where id = '${id}'`,
+    );
+    assert.deepEqual({ status, failures }, { status: 'paused', failures: 0 });
+    await enableEndpoint(db, { id, versions: null, now: new Date().toISOString(), sub: 'olga' }, inTime());
+    assert.equal((await claim(db)).deliveries.length, 11);
   });
 
   /** Lets an endpoint have failed so often, since and last so many hours ago. */

@@ -11,7 +11,7 @@ test('npm run eject-example leaves a service without users, whose checks pass an
   const { tree, run } = treeWithTests(t);
   run('eject-example');
   run('check');
-  const mentions = globSync(['src/**/*.ts', 'worker-cron/**/*.ts'], { cwd: tree }).flatMap((path) =>
+  const mentions = globSync(['src/**/*.{ts,tsx}', 'worker-cron/**/*.ts'], { cwd: tree }).flatMap((path) =>
     readFileSync(join(tree, path), 'utf8')
       .split('\n')
       .filter((line) => /user/i.test(line) && !OTHERS.test(line))

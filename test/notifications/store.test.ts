@@ -16,14 +16,15 @@ onEveryDatabase('notifications', (db) => {
       const { status, headers, json } = await call('POST', path, { ...options, ...(i % 4 < 2 && { key: `key-${i}` }) });
       assert.equal(status, 202);
       assert.equal(headers.get('location'), `/api/v1/notifications/${json.id}`);
-      const { attemptLog, ...shown } = (await call('GET', `/notifications/${json.id}`)).json;
+      const { attemptLog, payload, ...shown } = (await call('GET', `/notifications/${json.id}`)).json;
       assert.deepEqual([shown, attemptLog], [json, []]);
       assert.equal(json.createdAt, json.dueAt);
       const [told] = await rowsOf<{ body: string }>(
         db,
         `select body from messages join notifications n on n.message_id = messages.id where n.id = '${json.id}'`,
       );
-      assert.equal(JSON.parse(told?.body as string).timestamp, json.createdAt);
+      assert.equal(told?.body, payload);
+      assert.equal(JSON.parse(payload).timestamp, json.createdAt);
       const { data } = (await call('GET', '/notifications?limit=1')).json;
       assert.deepEqual(data, [shown]);
     }

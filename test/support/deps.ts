@@ -36,7 +36,7 @@ function away(): Promise<never> {
 /** Dependencies for `app.request(path, init, deps)`; whatever a test is about it passes itself. */
 export function testDeps(own: Partial<Deps> = {}): Deps {
   return {
-    settings: { requestTimeoutMs: 5000, bodyLimitBytes: 65_536, corsOrigins: [] },
+    settings: { production: false, requestTimeoutMs: 5000, bodyLimitBytes: 65_536, corsOrigins: [] },
     db: noDb,
     now: () => new Date(),
     limiter: memoryLimiter(1000, 60),

@@ -37,6 +37,9 @@ export async function everyOperation(call: Call, database: string, around: Aroun
   const hooks = '/api/v1/webhook-endpoints';
   const hook = { ...newEndpoint(), events: ['*'] };
   const hookId = (await ask(`POST ${hooks}`, hooks, hook, key)).json.id;
+  await ask(`POST ${hooks}/{id}/pause`, `${hooks}/${hookId}/pause`);
+  await ask(`POST ${hooks}/{id}/enable`, `${hooks}/${hookId}/enable`);
+  await ask(`GET ${hooks}/{id}/health`, `${hooks}/${hookId}/health`);
   await ask(`POST ${hooks}/{id}/rotate-secret`, `${hooks}/${hookId}/rotate-secret`);
 
   const told = '/api/v1/notifications';

@@ -1,0 +1,142 @@
+/** @jsxImportSource hono/jsx */
+import type { Action } from '../actions/schema.ts';
+import { findAction, listActions, stopAction } from '../actions/store.ts';
+import { scope } from '../http/auth.ts';
+import { actorOf, type Ctx, router } from '../http/context.ts';
+import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
+import { byId } from '../http/validate.ts';
+import { render, seeOther } from './http.tsx';
+import { may, Page } from './layout.tsx';
+import { Act, Ago, Badge, Empty, Facts, Live, Next, number, When } from './parts.tsx';
+
+const LIMIT = 20;
+
+/** What people did, and how far actions on many have come. */
+export const actionsPages = router()
+  .get('/', async (c) => {
+    const query = { limit: LIMIT, cursor: c.req.query('cursor') };
+    const rows = await listActions(c.env.db, pageOfQuery(c, query), c.get('signal'));
+    const { data, next } = pageOfRows(query, rows);
+    return render(
+      c,
+      <Page c={c} title="Actions">
+        {data.length > 0 ? <List actions={data} now={c.env.now()} /> : <Empty>Nobody has done anything yet.</Empty>}
+        <Next cursor={cursorTo(c, query, next)} query={{}} />
+      </Page>,
+    );
+  })
+  .get('/:id', byId, async (c) => {
+    const action = await findAction(c.env.db, c.req.valid('param').id, c.get('signal'));
+    const shown = <One c={c} action={action} />;
+    return render(
+      c,
+      <Page c={c} title={titleOf(action.action)}>
+        {action.status === 'running' ? (
+          <Live c={c} everyS={1}>
+            {shown}
+          </Live>
+        ) : (
+          shown
+        )}
+      </Page>,
+    );
+  })
+  .post('/:id/stop', scope('notifications:write'), byId, async (c) => {
+    const { id } = await stopAction(c.env.db, { ...c.req.valid('param'), ...actorOf(c) }, c.get('signal'));
+    return seeOther(c, `/console/actions/${id}`);
+  });
+
+/** `webhook_endpoint.rotate_secret` in words. */
+function titleOf(action: string): string {
+  const [what = '', done = ''] = action.replaceAll('_', ' ').split('.');
+  return `${done.charAt(0).toUpperCase()}${done.slice(1)} ${what}`;
+}
+
+function List({ actions, now }: { actions: Action[]; now: Date }) {
+  return (
+    <table>
+      <thead>
+        <tr>
+          <th scope="col">Action</th>
+          <th scope="col">Who</th>
+          <th scope="col">Status</th>
+          <th scope="col" class="number wide">
+            Done
+          </th>
+          <th scope="col">When</th>
+        </tr>
+      </thead>
+      <tbody>
+        {actions.map(({ id, action, sub, status, matching, done, createdAt }) => (
+          <tr>
+            <td>
+              <a href={`/console/actions/${id}`}>{titleOf(action)}</a>
+            </td>
+            <td class="long">{sub}</td>
+            <td>
+              <Badge status={status} />
+            </td>
+            <td class="number wide">
+              {number(done)} of {number(matching)}
+            </td>
+            <td>
+              <Ago at={createdAt} now={now} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function One({ c, action }: { c: Ctx; action: Action }) {
+  const { id, action: name, sub, status, matching, done, createdAt, finishedAt, targetId } = action;
+  const isOnMany = targetId === null;
+  return (
+    <>
+      {isOnMany && (
+        <p class="progress">
+          <progress aria-label="Progress" max={Math.max(1, matching)} value={done} />
+          <span>
+            {number(done)} of {number(matching)}
+          </span>
+        </p>
+      )}
+      <Facts
+        of={{
+          Status: <Badge status={status} />,
+          Who: sub,
+          Begun: <When at={createdAt} />,
+          Ended: finishedAt === null ? undefined : <When at={finishedAt} />,
+          On: targetId === null ? undefined : <Target name={name} id={targetId} />,
+          ...(action.filter as Record<string, string> | null),
+        }}
+      />
+      {status === 'running' && may(c, 'notifications:write') && (
+        <div class="actions">
+          <Act to={`/console/actions/${id}/stop`} kind="danger">
+            Stop
+          </Act>
+          <span class="quiet">What is done stays done.</span>
+        </div>
+      )}
+    </>
+  );
+}
+
+const PAGES: Record<string, string> = {
+  notification: 'notifications',
+  webhook_endpoint: 'endpoints',
+  action: 'actions',
+};
+
+function Target({ name, id }: { name: string; id: string }) {
+  const page = PAGES[name.split('.')[0] ?? ''];
+  return page ? (
+    <a class="long" href={`/console/${page}/${id}`}>
+      {id}
+    </a>
+  ) : (
+    <code class="long">{id}</code>
+  );
+}

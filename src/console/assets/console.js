@@ -1,0 +1,71 @@
+// @ts-check
+// What the console does in a browser: it fetches the page again every few seconds, and replaces its live part, unless that
+// is held still. Everything else works without it.
+
+const hold = /** @type {HTMLButtonElement | null} */ (document.querySelector('[data-hold]'));
+const trouble = document.querySelector('[data-trouble]');
+
+/** Milliseconds after which a response is not waited for any longer. */
+const PATIENCE_MS = 15_000;
+
+if (hold && document.getElementById('live')) {
+  hold.hidden = false;
+  hold.addEventListener('click', () => {
+    hold.setAttribute('aria-pressed', String(!isHeld(hold)));
+  });
+  again();
+}
+
+/** @param {HTMLElement} button */
+function isHeld(button) {
+  return button.getAttribute('aria-pressed') === 'true';
+}
+
+/** Waits as long as the page says, refreshes it, and so on. Whoever does not look at it costs nothing. */
+function again() {
+  const seconds = Number(document.getElementById('live')?.dataset.refreshS);
+  // Without a number, there is nothing more to follow.
+  if (!(seconds > 0)) return;
+  setTimeout(async () => {
+    if (hold && !isHeld(hold) && !document.hidden) await refresh();
+    again();
+  }, seconds * 1000);
+}
+
+async function refresh() {
+  try {
+    const response = await fetch(location.href, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    const page = new DOMParser().parseFromString(await response.text(), 'text/html');
+    const [before, after] = [document.getElementById('live'), page.getElementById('live')];
+    if (response.redirected) return say('Your session has ended: reload to sign in.');
+    if (!response.ok) return say(`Not refreshed: ${page.querySelector('main p')?.textContent ?? response.status}`);
+    // What was followed is over: the page without a live part shows how it ended.
+    if (!after) return location.reload();
+    if (before && !(hold && isHeld(hold))) replace(before, after);
+    say('');
+  } catch {
+    say('Not refreshed: the service does not respond.');
+  }
+}
+
+/**
+ * Replaces the live part, except where the reader is: what is open stays open, and the focus where it was.
+ * @param {HTMLElement} before
+ * @param {HTMLElement} after
+ */
+function replace(before, after) {
+  const opened = Array.from(before.querySelectorAll('details'), (details) => details.open);
+  for (const [n, details] of after.querySelectorAll('details').entries()) details.open = opened[n] ?? false;
+  const focusable = 'a, button, summary, input';
+  const focused = Array.from(before.querySelectorAll(focusable)).indexOf(
+    /** @type {Element} */ (document.activeElement),
+  );
+  before.replaceWith(after);
+  const target = /** @type {HTMLElement | undefined} */ (after.querySelectorAll(focusable)[focused]);
+  target?.focus({ preventScroll: true });
+}
+
+/** @param {string} text */
+function say(text) {
+  if (trouble && trouble.textContent !== text) trouble.textContent = text;
+}

@@ -1,0 +1,238 @@
+/** @jsxImportSource hono/jsx */
+import { v7 as uuidv7 } from 'uuid';
+import { scope } from '../http/auth.ts';
+import { type Ctx, router } from '../http/context.ts';
+import { writeOf } from '../http/etag.ts';
+import { type Answer, reservationOf } from '../http/idempotency.ts';
+import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
+import { byId } from '../http/validate.ts';
+import { newSecret } from '../webhook-endpoints/routes.ts';
+import type { WebhookEndpoint, WebhookEndpointHealth, WebhookEndpointWithSecret } from '../webhook-endpoints/schema.ts';
+import {
+  enableEndpoint,
+  findEndpoint,
+  healthOfEndpoint,
+  healthOfEndpoints,
+  listEndpoints,
+  pauseEndpoint,
+  queueTest,
+  rotateSecret,
+} from '../webhook-endpoints/store.ts';
+import { formOf, render, seeOther } from './http.tsx';
+import { may, Page } from './layout.tsx';
+import { Act, Ago, Badge, Empty, Facts, Next, Notice, number, When } from './parts.tsx';
+
+const LIMIT = 20;
+
+/** Webhook endpoints: how they are, and what can be done about it. */
+export const endpointsPages = router()
+  .get('/', async (c) => {
+    const query = { limit: LIMIT, cursor: c.req.query('cursor') };
+    const rows = await listEndpoints(c.env.db, pageOfQuery(c, query), c.get('signal'));
+    const { data, next } = pageOfRows(query, rows);
+    const ids = data.map(({ id }) => id);
+    const health = ids.length > 0 ? await healthOfEndpoints(c.env.db, ids, c.get('signal')) : new Map();
+    return render(
+      c,
+      <Page c={c} title="Endpoints">
+        {data.length > 0 ? (
+          <List endpoints={data} health={health} />
+        ) : (
+          <Empty>
+            There is no webhook endpoint yet. <code>POST /api/v1/webhook-endpoints</code> creates one.
+          </Empty>
+        )}
+        <Next cursor={cursorTo(c, query, next)} query={{}} />
+      </Page>,
+    );
+  })
+  .get('/:id', byId, async (c) => {
+    const { id } = c.req.valid('param');
+    const [endpoint, health] = await Promise.all([
+      findEndpoint(c.env.db, id, c.get('signal')),
+      healthOfEndpoint(c.env.db, id, c.get('signal')),
+    ]);
+    const notice = DONE[c.req.query('done') ?? ''];
+    return render(c, <One c={c} endpoint={endpoint} health={health} notice={notice} />);
+  })
+  .post('/:id/pause', scope('webhooks:write'), byId, async (c) => {
+    const { id } = await pauseEndpoint(c.env.db, { ...c.req.valid('param'), ...writeOf(c) }, c.get('signal'));
+    c.env.wake(id);
+    return seeOther(c, `/console/endpoints/${id}?done=paused`);
+  })
+  .post('/:id/enable', scope('webhooks:write'), byId, async (c) => {
+    const { id } = await enableEndpoint(c.env.db, { ...c.req.valid('param'), ...writeOf(c) }, c.get('signal'));
+    c.env.wake(id);
+    return seeOther(c, `/console/endpoints/${id}?done=enabled`);
+  })
+  .post('/:id/rotate', scope('webhooks:write'), byId, async (c) => {
+    const { id } = c.req.valid('param');
+    const reservation = reservationOf(c, {}, undefined, formOf(c).key ?? crypto.randomUUID());
+    const values = { ...reservation, id, secret: await newSecret(c), now: c.env.now().toISOString() };
+    const { response } = await rotateSecret(c.env.db, values, c.get('signal'));
+    // Sent twice, the form has the answer of the first time: the secret is shown here, and kept nowhere.
+    const { body } = JSON.parse(response) as Answer<WebhookEndpointWithSecret, 200>;
+    return render(c, <NewSecret c={c} id={id} secret={await c.env.secrets.open(body.secret)} />);
+  })
+  .post('/:id/test', scope('webhooks:write'), byId, async (c) => {
+    const { id } = c.req.valid('param');
+    const reservation = reservationOf(c, {}, undefined, formOf(c).key ?? crypto.randomUUID());
+    const { response } = await queueTest(c.env.db, { ...reservation, id, notificationId: uuidv7() }, c.get('signal'));
+    c.env.wake();
+    const { body } = JSON.parse(response) as Answer<{ id: string }, 202>;
+    if (may(c, 'notifications:read')) return seeOther(c, `/console/notifications/${body.id}`);
+    return seeOther(c, `/console/endpoints/${id}?done=tested`);
+  });
+
+const DONE: Record<string, string> = {
+  paused: 'Paused: what is meant for it waits until you enable it.',
+  enabled: 'Enabled.',
+  tested: 'A test event is on its way.',
+};
+
+function List({ endpoints, health }: { endpoints: WebhookEndpoint[]; health: Map<string, WebhookEndpointHealth> }) {
+  return (
+    <table>
+      <thead>
+        <tr>
+          <th scope="col">Endpoint</th>
+          <th scope="col">Status</th>
+          <th scope="col" class="number">
+            Success
+          </th>
+          <th scope="col" class="number wide">
+            Pending
+          </th>
+          <th scope="col" class="number wide">
+            Failures in a row
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {endpoints.map((endpoint) => {
+          const its = health.get(endpoint.id);
+          return (
+            <tr>
+              <td class="long">
+                <a href={`/console/endpoints/${endpoint.id}`}>{endpoint.url}</a>
+                {endpoint.description && <span class="quiet block">{endpoint.description}</span>}
+              </td>
+              <td>
+                <Badge status={endpoint.status} />
+              </td>
+              <td class="number">{its ? successOf(its) : '–'}</td>
+              <td class="number wide">{its?.pending ?? '–'}</td>
+              <td class="number wide">{its?.failures ?? '–'}</td>
+            </tr>
+          );
+        })}
+      </tbody>
+    </table>
+  );
+}
+
+/** Of those of the last 100 notifications that have an outcome. */
+function successOf({ sent, dead }: WebhookEndpointHealth): string {
+  return sent + dead === 0 ? '–' : `${number((100 * sent) / (sent + dead))} %`;
+}
+
+type OneProps = { c: Ctx; endpoint: WebhookEndpoint; health: WebhookEndpointHealth; notice: string | undefined };
+
+function One({ c, endpoint, health, notice }: OneProps) {
+  const { id, url, events, description, status } = endpoint;
+  const pause =
+    health.pausedUntil === null ? (
+      'until it is enabled'
+    ) : (
+      <>
+        until <When at={health.pausedUntil} />
+      </>
+    );
+  return (
+    <Page c={c} title="Endpoint">
+      {notice && <Notice>{notice}</Notice>}
+      <Facts
+        of={{
+          URL: <span class="long">{url}</span>,
+          Status: <Badge status={status} />,
+          Paused: status === 'paused' ? pause : undefined,
+          Events: events.join(', '),
+          Description: description || undefined,
+          'Success rate': `${successOf(health)} of the last ${number(health.sent + health.dead)}`,
+          Pending: number(health.pending),
+          'Failures in a row': number(health.failures),
+          'Failing since': health.failingSince ? <When at={health.failingSince} /> : undefined,
+          Id: <code class="long">{id}</code>,
+        }}
+      />
+      {may(c, 'webhooks:write') && <Actions endpoint={endpoint} />}
+      <h2>Last failures</h2>
+      <Failures c={c} failures={health.lastFailures} />
+      {may(c, 'notifications:read') && (
+        <p>
+          <a href={`/console/notifications?endpointId=${id}`}>Its notifications</a>
+        </p>
+      )}
+    </Page>
+  );
+}
+
+function Actions({ endpoint: { id, status } }: { endpoint: WebhookEndpoint }) {
+  const at = `/console/endpoints/${id}`;
+  return (
+    <div class="actions">
+      {status !== 'enabled' && (
+        <Act to={`${at}/enable`} kind="primary">
+          Enable
+        </Act>
+      )}
+      {status === 'enabled' && <Act to={`${at}/pause`}>Pause</Act>}
+      <Act to={`${at}/test`} fields={{ key: crypto.randomUUID() }}>
+        Send a test
+      </Act>
+      <details>
+        <summary>Rotate the secret…</summary>
+        <p>The new secret is shown once. The old one also signs for 24 hours.</p>
+        <Act to={`${at}/rotate`} fields={{ key: crypto.randomUUID() }} kind="danger">
+          Rotate
+        </Act>
+      </details>
+    </div>
+  );
+}
+
+function Failures({ c, failures }: { c: Ctx; failures: WebhookEndpointHealth['lastFailures'] }) {
+  if (failures.length === 0) return <Empty>None of its last 100 notifications failed.</Empty>;
+  return (
+    <ul class="rows">
+      {failures.map(({ notificationId, at, status, error }) => (
+        <li>
+          {may(c, 'notifications:read') ? (
+            <a href={`/console/notifications/${notificationId}`}>
+              <Ago at={at} now={c.env.now()} />
+            </a>
+          ) : (
+            <Ago at={at} now={c.env.now()} />
+          )}
+          <span>{error ?? (status === null ? 'No response' : `HTTP ${status}`)}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function NewSecret({ c, id, secret }: { c: Ctx; id: string; secret: string }) {
+  return (
+    <Page c={c} title="New secret">
+      <div class="card stack">
+        <p>Copy it now: it is not shown again. The old one also signs for 24 hours.</p>
+        <pre>
+          <code>{secret}</code>
+        </pre>
+      </div>
+      <p>
+        <a href={`/console/endpoints/${id}`}>Back to the endpoint</a>
+      </p>
+    </Page>
+  );
+}

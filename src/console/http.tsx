@@ -1,0 +1,107 @@
+/** @jsxImportSource hono/jsx */
+import { csrf } from 'hono/csrf';
+import { createMiddleware } from 'hono/factory';
+import { HTTPException } from 'hono/http-exception';
+import type { JSX } from 'hono/jsx/jsx-runtime';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { AppError, type ErrorCode } from '../errors.ts';
+import { body, empty, setHeader } from '../http/answer.ts';
+import type { Ctx, Env } from '../http/context.ts';
+import { notFound, problems, toAppError } from '../http/problem.ts';
+import { Page } from './layout.tsx';
+
+/** Scripts, styles, requests and forms of this origin only, and none inline. */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "connect-src 'self'",
+  "img-src 'self' data:",
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+export const pageHeaders = createMiddleware<Env>(async (c, next) => {
+  setHeader(c, 'Content-Security-Policy', POLICY);
+  // With no-referrer, browsers send forms without their origin.
+  setHeader(c, 'Referrer-Policy', 'same-origin');
+  await next();
+});
+
+const FORM = 'application/x-www-form-urlencoded';
+const sameOrigin = csrf();
+
+/** Refuses a form that another site sent, by Sec-Fetch-Site or Origin, and a POST that is no form. */
+export const ownForms = createMiddleware<Env>(async (c, next) => {
+  if (c.req.method !== 'POST') return next();
+  if (c.req.header('Content-Type')?.split(';', 1)[0]?.trim().toLowerCase() !== FORM) {
+    throw new AppError('unsupported-media-type', `The Content-Type must be ${FORM}.`);
+  }
+  return sameOrigin(c, async () => {
+    c.set('form', new URLSearchParams(await c.req.text()));
+    await next();
+  });
+});
+
+/** The fields of the form that was sent. Of several with one name, the last. */
+export function formOf(c: Ctx): Record<string, string | undefined> {
+  return Object.fromEntries(c.get('form') ?? []);
+}
+
+/** Responds with a page. */
+export async function render(c: Ctx, page: JSX.Element, status: ContentfulStatusCode = 200): Promise<Response> {
+  return body(c, `<!doctype html>${await page.toString()}`, 'text/html; charset=UTF-8', status);
+}
+
+/** Responds 303: what was asked for is done, and reloading the page does not do it again. */
+export function seeOther(c: Ctx, path: string): Response {
+  setHeader(c, 'Location', path);
+  return empty(c, 303);
+}
+
+/** What an operator can do about it; otherwise the page has the error's own words. */
+const ADVICE: Partial<Record<ErrorCode, string>> = {
+  'insufficient-scope': 'Sign in with a token that has it.',
+  timeout: 'The database is slow. Nothing was changed. Try again in a moment.',
+  unavailable: 'Nothing was changed. Try again in a moment.',
+  'outcome-unknown': 'It may have happened, or may still. Look again in a minute before you repeat it.',
+  internal: 'The log has the cause, under the request id.',
+};
+
+/** Responds to anything thrown with a page that says what happened. */
+export function errorPage(error: Error, c: Ctx): Promise<Response> {
+  if (error instanceof HTTPException && error.status === 403) {
+    return problemPage(c, { status: 403, title: 'Not from the console', detail: FORGED });
+  }
+  const { code, message, headers } = toAppError(error, c);
+  const retryAfter = headers['Retry-After'];
+  if (retryAfter) setHeader(c, 'Retry-After', retryAfter);
+  const { status, title } = problems[code];
+  return problemPage(c, { status, title, detail: message, advice: ADVICE[code] });
+}
+
+const FORGED = 'Another site sent this form, or your browser does not say which one did. Nothing was changed.';
+
+export const notFoundPage = (c: Ctx): Promise<Response> => errorPage(notFound(), c);
+
+type Shown = { status: ContentfulStatusCode; title: string; detail: string; advice?: string | undefined };
+
+function problemPage(c: Ctx, { status, title, detail, advice }: Shown) {
+  return render(
+    c,
+    <Page c={c} title={title}>
+      <div class="card stack" role="alert">
+        <p>{detail}</p>
+        {advice && <p>{advice}</p>}
+        <p class="quiet">
+          Status {status} · request <code>{c.get('requestId')}</code>
+        </p>
+      </div>
+      <p>
+        <a href="/console">To the overview</a>
+      </p>
+    </Page>,
+    status,
+  );
+}

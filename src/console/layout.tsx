@@ -1,0 +1,74 @@
+/** @jsxImportSource hono/jsx */
+import type { PropsWithChildren } from 'hono/jsx';
+import type { Ctx } from '../http/context.ts';
+
+/** The sections of the console, and the scope that shows each. */
+const SECTIONS = [
+  { path: '/console', name: 'Overview', scope: 'notifications:read' },
+  { path: '/console/notifications', name: 'Notifications', scope: 'notifications:read' },
+  { path: '/console/endpoints', name: 'Endpoints', scope: 'webhooks:read' },
+  { path: '/console/users', name: 'Users', scope: 'users:read' },
+  { path: '/console/actions', name: 'Actions', scope: 'notifications:read' },
+];
+
+/** The first section that the token's scopes show. */
+export const firstSection = (c: Ctx) => SECTIONS.find(({ scope }) => may(c, scope));
+
+/** Whether the signed-in token has a scope. */
+export const may = (c: Ctx, scope: string): boolean => c.get('principal')?.scopes.has(scope) ?? false;
+
+/** A whole page. Without `c`, or without a session, it has no navigation. */
+export function Page({ c, title, children }: PropsWithChildren<{ c?: Ctx; title: string }>) {
+  const signedIn = c !== undefined && c.get('principal') !== undefined;
+  return (
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width" />
+        <title>{title} · Keelson</title>
+        <link rel="icon" href="data:," />
+        <link rel="stylesheet" href="/assets/console.css" />
+        <script src="/assets/console.js" type="module" />
+      </head>
+      <body>
+        <a class="skip" href="#main">
+          Skip to the content
+        </a>
+        <header class="bar">
+          <span class="brand">Keelson</span>
+          {signedIn && <Navigation c={c} />}
+          {signedIn && <Account c={c} />}
+        </header>
+        <main id="main" tabindex={-1}>
+          <h1>{title}</h1>
+          {children}
+        </main>
+      </body>
+    </html>
+  );
+}
+
+function Navigation({ c }: { c: Ctx }) {
+  const at = c.req.path.replace(/\/$/, '');
+  const isCurrent = (path: string) => at === path || (path !== '/console' && at.startsWith(`${path}/`));
+  return (
+    <nav aria-label="Sections">
+      {SECTIONS.filter(({ scope }) => may(c, scope)).map(({ path, name }) => (
+        <a href={path} aria-current={isCurrent(path) ? 'page' : undefined}>
+          {name}
+        </a>
+      ))}
+    </nav>
+  );
+}
+
+function Account({ c }: { c: Ctx }) {
+  return (
+    <form method="post" action="/console/sign-out" class="account">
+      <span class="quiet">{c.get('principal').sub}</span>
+      <button type="submit" class="plain">
+        Sign out
+      </button>
+    </form>
+  );
+}

@@ -1,0 +1,142 @@
+/** @jsxImportSource hono/jsx */
+import type { PropsWithChildren } from 'hono/jsx';
+import type { Of } from '../fields.ts';
+import type { Ctx } from '../http/context.ts';
+import type { NotificationWithAttempts } from '../notifications/schema.ts';
+import type { WebhookEndpoint } from '../webhook-endpoints/schema.ts';
+import { may, Page } from './layout.tsx';
+import { Act, Ago, Badge, duration, Facts, Live, When } from './parts.tsx';
+import { pretty, verification } from './payload.ts';
+
+type Whole = Of<typeof NotificationWithAttempts>;
+type Props = { c: Ctx; notification: Whole; endpoint: WebhookEndpoint | undefined };
+
+/** One notification: its life, its payload, and what can be done about it. */
+export function NotificationPage({ c, notification, endpoint }: Props) {
+  const { id, type, status, channel, userId, endpointId } = notification;
+  const life = (
+    <>
+      <Facts
+        of={{
+          Status: <Badge status={status} />,
+          Channel: channel,
+          Endpoint: endpointId && (
+            <Link to={may(c, 'webhooks:read') && `/console/endpoints/${endpointId}`}>
+              {endpoint?.url ?? endpointId}
+            </Link>
+          ),
+          User: userId && <Link to={may(c, 'users:read') && `/console/users/${userId}`}>{userId}</Link>,
+          Id: <code class="long">{id}</code>,
+        }}
+      />
+      <h2>Timeline</h2>
+      <Timeline notification={notification} now={c.env.now()} />
+      {may(c, 'notifications:write') && <Actions notification={notification} />}
+    </>
+  );
+  return (
+    <Page c={c} title={type}>
+      {status === 'pending' ? (
+        <Live c={c} everyS={2}>
+          {life}
+        </Live>
+      ) : (
+        life
+      )}
+      <h2>Payload</h2>
+      <details>
+        <summary>{new TextEncoder().encode(notification.payload).length} bytes</summary>
+        <pre>
+          <code>{pretty(notification.payload)}</code>
+        </pre>
+      </details>
+      {channel === 'webhook' && (
+        <Verify id={id} payload={notification.payload} url={endpoint?.url ?? 'https://example.com/'} />
+      )}
+    </Page>
+  );
+}
+
+/** A link, for whoever may go there. */
+function Link({ to, children }: PropsWithChildren<{ to: string | false }>) {
+  if (to === false) return <span class="long">{children}</span>;
+  return (
+    <a class="long" href={to}>
+      {children}
+    </a>
+  );
+}
+
+function Timeline({ notification, now }: { notification: Whole; now: Date }) {
+  const { attemptLog, status, dueAt, createdAt } = notification;
+  const last = attemptLog.length - 1;
+  return (
+    <ol class="timeline">
+      <li>
+        <When at={createdAt} exact /> <span>Created</span>
+      </li>
+      {attemptLog.map(({ at, durationMs, status: http, error }, n) => {
+        const isSuccess = n === last && status === 'sent';
+        return (
+          <li class={isSuccess ? 'sent' : 'failed'}>
+            <When at={at} exact />{' '}
+            <span>
+              Attempt {n + 1}: {error ?? (http === null ? 'delivered' : `HTTP ${http}`)}{' '}
+              <span class="quiet">in {duration(durationMs)}</span>
+            </span>
+          </li>
+        );
+      })}
+      {status === 'pending' && dueAt !== null ? (
+        <li class="pending">
+          <When at={dueAt} exact />{' '}
+          <span>
+            {attemptLog.length === 0 ? 'Due' : 'Next attempt'} <Ago at={dueAt} now={now} />
+          </span>
+        </li>
+      ) : (
+        <li class={status}>
+          <Badge status={status} />
+        </li>
+      )}
+    </ol>
+  );
+}
+
+function Actions({ notification: { id, status } }: { notification: Whole }) {
+  const at = `/console/notifications/${id}`;
+  return (
+    <div class="actions">
+      {status === 'dead' && (
+        <Act to={`${at}/redrive`} kind="primary">
+          Redrive
+        </Act>
+      )}
+      {status === 'pending' && (
+        <Act to={`${at}/cancel`} kind="danger">
+          Cancel
+        </Act>
+      )}
+    </div>
+  );
+}
+
+function Verify({ id, payload, url }: { id: string; payload: string; url: string }) {
+  const { sign, send } = verification({ id, payload, url });
+  return (
+    <>
+      <h2>Signature</h2>
+      <details>
+        <summary>Verify it in a shell</summary>
+        <p>With the endpoint's secret and the timestamp that was received, this prints the signature to compare.</p>
+        <pre>
+          <code>{sign}</code>
+        </pre>
+        <p>To send the same webhook with it, to this URL or another:</p>
+        <pre>
+          <code>{send}</code>
+        </pre>
+      </details>
+    </>
+  );
+}

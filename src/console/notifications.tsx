@@ -1,0 +1,217 @@
+/** @jsxImportSource hono/jsx */
+import { v7 as uuidv7 } from 'uuid';
+import type { Action } from '../actions/schema.ts';
+import { AppError } from '../errors.ts';
+import { scope } from '../http/auth.ts';
+import { actorOf, type Ctx, router } from '../http/context.ts';
+import { type Answer, reservationOf } from '../http/idempotency.ts';
+import { cursorTo, pageOfQuery } from '../http/page.ts';
+import { notFound } from '../http/problem.ts';
+import { byId } from '../http/validate.ts';
+import { type BulkFilter, CancelInput, NotificationQuery, RedriveInput } from '../notifications/schema.ts';
+import {
+  type Bulk,
+  cancelNotification,
+  changeNotifications,
+  countMatching,
+  type NotificationPage as Found,
+  findNotification,
+  listNotifications,
+  redriveNotification,
+  startBulk,
+} from '../notifications/store.ts';
+import { findEndpoint } from '../webhook-endpoints/store.ts';
+import { formOf, render, seeOther } from './http.tsx';
+import { may, Page } from './layout.tsx';
+import { FilterForm, filtersOf, type Given, givenFilters, parsedFilters } from './notification-filters.tsx';
+import { NotificationList } from './notification-list.tsx';
+import { NotificationPage } from './notification-page.tsx';
+import { Act, Empty, Facts, Next, Notice, number, queryOf } from './parts.tsx';
+
+const LIMIT = 20;
+const AT = '/console/notifications';
+const BULKS: readonly Bulk[] = ['redrive', 'cancel'];
+const TITLES = { redrive: 'Redrive', cancel: 'Cancel' };
+/** The status that an action on several is about. */
+const ABOUT = { redrive: 'dead', cancel: 'pending' } as const;
+
+/** Notifications: found, looked at, redriven and canceled, one or many. */
+export const notificationsPages = router()
+  .get('/', async (c) => {
+    const given = givenFilters(c.req.query());
+    const { filters, problems } = parsedFilters(NotificationQuery(), given);
+    const query = { ...filters, limit: LIMIT, cursor: c.req.query('cursor') };
+    const found: Found = problems
+      ? { data: [], next: null }
+      : await listNotifications(c.env.db, { ...query, ...pageOfQuery(c, query) }, c.get('signal'));
+    const changed = c.req.query('changed') ?? '';
+    return render(
+      c,
+      <Page c={c} title="Notifications">
+        {/^\d{1,3}$/.test(changed) && <Notice>{changed} changed.</Notice>}
+        <FilterForm given={given} problems={problems ?? {}} />
+        {!problems && <Results c={c} given={given} found={found} />}
+        <Next cursor={cursorTo(c, query, found.next)} query={given} />
+      </Page>,
+      problems ? 422 : 200,
+    );
+  })
+  .get('/all/:bulk', scope('notifications:write'), async (c) => {
+    const bulk = bulkOf(c.req.param('bulk'));
+    const { status: _, ...given } = givenFilters(c.req.query());
+    const matching = await countMatching(c.env.db, bulk, bulkFilterOf(bulk, given), c.get('signal'));
+    return render(c, <ConfirmAll c={c} bulk={bulk} given={given} matching={matching} />);
+  })
+  .post('/all/:bulk', scope('notifications:write'), async (c) => {
+    const bulk = bulkOf(c.req.param('bulk'));
+    const { key, ...form } = formOf(c);
+    const filter = bulkFilterOf(bulk, givenFilters(form));
+    const reservation = reservationOf(c, { filter }, undefined, key ?? crypto.randomUUID());
+    const row = await startBulk(c.env.db, bulk, { filter, ...reservation, id: uuidv7() }, c.get('signal'));
+    c.env.wake();
+    return seeOther(c, `/console/actions/${(JSON.parse(row.response) as Answer<Action, 202>).body.id}`);
+  })
+  .post('/chosen', scope('notifications:write'), (c) => {
+    const ids = idsOf(c);
+    const bulk = bulkOf(formOf(c).bulk);
+    if (ids.length === 0) return seeOther(c, AT);
+    return render(c, <ConfirmChosen c={c} bulk={bulk} ids={ids} />);
+  })
+  .post('/chosen/:bulk', scope('notifications:write'), async (c) => {
+    const change = { ids: idsOf(c), ...actorOf(c) };
+    const changed = await changeNotifications(c.env.db, bulkOf(c.req.param('bulk')), change, c.get('signal'));
+    c.env.wake();
+    return seeOther(c, `${AT}?changed=${changed}`);
+  })
+  .get('/:id', byId, async (c) => {
+    const notification = await findNotification(c.env.db, c.req.valid('param').id, c.get('signal'));
+    const { endpointId } = notification;
+    const endpoint =
+      endpointId !== null && may(c, 'webhooks:read')
+        ? await findEndpoint(c.env.db, endpointId, c.get('signal')).catch(unlessDeleted)
+        : undefined;
+    return render(c, <NotificationPage c={c} notification={notification} endpoint={endpoint} />);
+  })
+  .post('/:id/redrive', scope('notifications:write'), byId, async (c) => {
+    const by = { ...c.req.valid('param'), ...actorOf(c) };
+    const { id } = await redriveNotification(c.env.db, by, c.get('signal'));
+    c.env.wake();
+    return seeOther(c, `${AT}/${id}`);
+  })
+  .post('/:id/cancel', scope('notifications:write'), byId, async (c) => {
+    const by = { ...c.req.valid('param'), ...actorOf(c) };
+    const { id } = await cancelNotification(c.env.db, by, c.get('signal'));
+    return seeOther(c, `${AT}/${id}`);
+  });
+
+function unlessDeleted(error: unknown): undefined {
+  if (!(error instanceof AppError && error.code === 'not-found')) throw error;
+}
+
+/** The ids that were chosen on a page of the list. */
+const idsOf = (c: Ctx): string[] =>
+  [...new Set(c.get('form').getAll('id'))]
+    .filter((id) => /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id))
+    .slice(0, LIMIT);
+
+/** Throws AppError `not-found`. */
+function bulkOf(name: string | undefined): Bulk {
+  const bulk = BULKS.find((each) => each === name);
+  if (!bulk) throw notFound();
+  return bulk;
+}
+
+/** Throws AppError `validation-failed`. */
+function bulkFilterOf(bulk: Bulk, given: Given): BulkFilter {
+  const schema = bulk === 'redrive' ? RedriveInput() : CancelInput();
+  const parsed = schema.safeParse({ filter: filtersOf(given) });
+  if (!parsed.success) throw new AppError('validation-failed', 'A filter is not valid. Nothing was changed.');
+  return parsed.data.filter;
+}
+
+type ResultsProps = { c: Ctx; given: Given; found: Found };
+
+function Results({ c, given, found: { data, next } }: ResultsProps) {
+  const mayWrite = may(c, 'notifications:write');
+  const bulks = BULKS.filter((bulk) => (given.status ?? ABOUT[bulk]) === ABOUT[bulk]);
+  if (data.length === 0) {
+    if (next !== null) return <Empty>None among the 10,000 that this page looked at. There are more.</Empty>;
+    return <Empty>{Object.keys(given).length > 0 ? 'No notification matches.' : 'No notification yet.'}</Empty>;
+  }
+  const isActive = mayWrite && bulks.length > 0;
+  return (
+    <>
+      <NotificationList notifications={data} now={c.env.now()} choose={isActive ? 'chosen' : undefined} />
+      {isActive && (
+        <div class="actions">
+          <form method="post" action={`${AT}/chosen`} id="chosen" class="inline">
+            {bulks.map((bulk) => (
+              <button type="submit" name="bulk" value={bulk}>
+                {TITLES[bulk]} chosen…
+              </button>
+            ))}
+          </form>
+          {bulks.map((bulk) => (
+            <a href={`${AT}/all/${bulk}${queryOf({ ...given, status: undefined })}`}>{TITLES[bulk]} all that match…</a>
+          ))}
+        </div>
+      )}
+    </>
+  );
+}
+
+type ConfirmAllProps = { c: Ctx; bulk: Bulk; given: Given; matching: number };
+
+function ConfirmAll({ c, bulk, given, matching }: ConfirmAllProps) {
+  const title = `${TITLES[bulk]} all that match`;
+  return (
+    <Page c={c} title={title}>
+      <p class="big">
+        <strong>{number(matching)}</strong> {ABOUT[bulk]}{' '}
+        {matching === 1 ? 'notification matches' : 'notifications match'}.
+      </p>
+      {Object.keys(given).length > 0 ? <Facts of={given} /> : <p>No filter: these are all of them.</p>}
+      <Confirm
+        to={`${AT}/all/${bulk}`}
+        bulk={bulk}
+        fields={{ ...given, key: crypto.randomUUID() }}
+        count={matching}
+        back={`${AT}${queryOf({ ...given, status: ABOUT[bulk] })}`}
+      />
+    </Page>
+  );
+}
+
+function ConfirmChosen({ c, bulk, ids }: { c: Ctx; bulk: Bulk; ids: string[] }) {
+  return (
+    <Page c={c} title={`${TITLES[bulk]} chosen`}>
+      <p class="big">
+        <strong>{ids.length}</strong> {ids.length === 1 ? 'notification is' : 'notifications are'} chosen. Those that
+        are not {ABOUT[bulk]} stay as they are.
+      </p>
+      <Confirm to={`${AT}/chosen/${bulk}`} bulk={bulk} ids={ids} count={ids.length} back={AT} />
+    </Page>
+  );
+}
+
+type ConfirmProps = {
+  to: string;
+  bulk: Bulk;
+  fields?: Record<string, string>;
+  ids?: string[];
+  count: number;
+  back: string;
+};
+
+function Confirm({ to, bulk, fields = {}, ids = [], count, back }: ConfirmProps) {
+  return (
+    <div class="actions">
+      {count > 0 && (
+        <Act to={to} fields={fields} ids={ids} kind={bulk === 'cancel' ? 'danger' : 'primary'}>
+          {TITLES[bulk]} {number(count)}
+        </Act>
+      )}
+      <a href={back}>Back, and change nothing</a>
+    </div>
+  );
+}

@@ -1,0 +1,123 @@
+/** @jsxImportSource hono/jsx */
+import type { Child, PropsWithChildren } from 'hono/jsx';
+import type { Ctx } from '../http/context.ts';
+
+/** A status, in its colour and in words. */
+export const Badge = ({ status }: { status: string }) => <span class={`badge ${status}`}>{status}</span>;
+
+/** A time to the second, in UTC; to the millisecond where `exact`. */
+export function When({ at, exact = false }: { at: string | null; exact?: boolean }) {
+  if (at === null) return <span class="quiet">–</span>;
+  const shown = `${at.slice(0, 10)} ${at.slice(11, exact ? 23 : 19)} UTC`;
+  return <time datetime={at}>{shown}</time>;
+}
+
+/** How long ago, or how far ahead, `at` is. */
+export function Ago({ at, now }: { at: string; now: Date }) {
+  const s = (now.getTime() - Date.parse(at)) / 1000;
+  const text = Math.abs(s) < 1 ? 'now' : s < 0 ? `in ${duration(-s * 1000)}` : `${duration(s * 1000)} ago`;
+  return (
+    <time datetime={at} title={`${at.slice(0, 19).replace('T', ' ')} UTC`}>
+      {text}
+    </time>
+  );
+}
+
+const UNITS: [ms: number, unit: string][] = [
+  [86_400_000, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'min'],
+  [1000, 's'],
+];
+
+/** Milliseconds in the largest unit that fits. */
+export function duration(ms: number): string {
+  for (const [size, unit] of UNITS) if (ms >= size) return `${number(ms / size)} ${unit}`;
+  return `${Math.round(ms)} ms`;
+}
+
+/** With thousands separated; less than ten with one decimal. */
+export function number(value: number): string {
+  const rounded = Math.abs(value) < 10 ? Math.round(value * 10) / 10 : Math.round(value);
+  return rounded.toLocaleString('en');
+}
+
+/** Says that there is nothing, and why. */
+export const Empty = ({ children }: PropsWithChildren) => <p class="empty">{children}</p>;
+
+/** A message about what was just done. */
+export const Notice = ({ children }: PropsWithChildren) => (
+  <p class="notice good" role="status">
+    {children}
+  </p>
+);
+
+/** Names and values. Those without a value are left out. */
+export function Facts({ of }: { of: Record<string, Child> }) {
+  return (
+    <dl class="facts">
+      {Object.entries(of)
+        .filter(([, value]) => value !== undefined && value !== null)
+        .map(([name, value]) => (
+          <div>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+    </dl>
+  );
+}
+
+type ActProps = { to: string; fields?: Record<string, string>; ids?: string[]; kind?: 'primary' | 'danger' };
+
+/** A button that sends a form. `fields`, and each of `ids` as `id`, are sent with it. */
+export function Act({ to, fields = {}, ids = [], kind, children }: PropsWithChildren<ActProps>) {
+  const sent = [...Object.entries(fields), ...ids.map((id) => ['id', id] as const)];
+  return (
+    <form method="post" action={to} class="inline">
+      {sent.map(([name, value]) => (
+        <input type="hidden" name={name} value={value} />
+      ))}
+      <button type="submit" class={kind}>
+        {children}
+      </button>
+    </form>
+  );
+}
+
+/** The way to the next page of a list. */
+export function Next({ cursor, query }: { cursor: string | null; query: Record<string, string | undefined> }) {
+  if (cursor === null) return null;
+  return (
+    <p>
+      <a href={queryOf({ ...query, cursor })} rel="next">
+        Next page
+      </a>
+    </p>
+  );
+}
+
+/** `?…` of the values that are set. */
+export function queryOf(query: Record<string, string | undefined>): string {
+  const set = Object.entries(query).filter((entry): entry is [string, string] => Boolean(entry[1]));
+  return `?${new URLSearchParams(set)}`;
+}
+
+/** A part of the page that the script fetches again every few seconds, unless it is held; without script, a link. */
+export function Live({ c, everyS, children }: PropsWithChildren<{ c: Ctx; everyS: number }>) {
+  const { pathname, search } = new URL(c.req.url);
+  return (
+    <>
+      <p class="live">
+        <a href={pathname + search}>Reload</a>
+        <button type="button" hidden aria-pressed="false" data-hold>
+          Hold still
+        </button>
+        <span role="status" data-trouble />
+      </p>
+      <div id="live" data-refresh-s={everyS}>
+        {children}
+      </div>
+    </>
+  );
+}

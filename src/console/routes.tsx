@@ -1,0 +1,48 @@
+/** @jsxImportSource hono/jsx */
+import { Hono } from 'hono';
+import { scope } from '../http/auth.ts';
+import type { Ctx, Env } from '../http/context.ts';
+import { limitedBody } from '../http/limited-body.ts';
+import { rateLimit } from '../http/rate-limit.ts';
+import { actionsPages } from './actions.tsx';
+import { endpointsPages } from './endpoints.tsx';
+import { errorPage, notFoundPage, ownForms, pageHeaders } from './http.tsx';
+import { notificationsPages } from './notifications.tsx';
+import { overviewPages } from './overview.tsx';
+import { session } from './session.ts';
+import { askToSignIn, signInPages } from './sign-in.tsx';
+import { usersPages } from './users.tsx';
+
+type Inner = { Bindings: Env['Bindings'] & { outer: Ctx }; Variables: Env['Variables'] };
+
+/** The console's pages, in an app of their own: app.ts loads it when one is first opened. */
+const pages = new Hono<Inner>();
+
+pages.onError((error, c) => errorPage(error, c as unknown as Ctx));
+pages.notFound((c) => notFoundPage(c as unknown as Ctx));
+
+pages.use(async (c, next) => {
+  const { outer } = c.env;
+  for (const name of ['requestId', 'traceId', 'signal', 'headers'] as const) c.set(name, outer.get(name));
+  await next();
+  // For the access log.
+  outer.set('principal', c.get('principal'));
+});
+pages.use(pageHeaders, limitedBody, ownForms);
+pages.route('/console', signInPages);
+pages.use(session(askToSignIn), rateLimit);
+pages.use('/console/endpoints/*', scope('webhooks:read'));
+pages.use('/console/notifications/*', scope('notifications:read'));
+pages.use('/console/actions/*', scope('notifications:read'));
+pages.use('/console/users/*', scope('users:read'));
+pages
+  .route('/console', overviewPages)
+  .route('/console/actions', actionsPages)
+  .route('/console/endpoints', endpointsPages)
+  .route('/console/notifications', notificationsPages)
+  .route('/console/users', usersPages);
+
+/** Responds to a request for the console. */
+export async function consoleOf(c: Ctx): Promise<Response> {
+  return pages.fetch(c.req.raw, { ...c.env, outer: c });
+}

@@ -1,0 +1,73 @@
+import { getCookie } from 'hono/cookie';
+import { createMiddleware } from 'hono/factory';
+import { serialize } from 'hono/utils/cookie';
+import type { Principal } from '../deps.ts';
+import { AppError } from '../errors.ts';
+import { setHeader } from '../http/answer.ts';
+import { guarded, invalidToken } from '../http/auth.ts';
+import type { Ctx, Env } from '../http/context.ts';
+
+const COOKIE = 'keelson_console';
+/** The longest session, in seconds. A token that expires earlier ends it. */
+const LONGEST_S = 12 * 3600;
+/** Browsers ignore longer cookies. */
+const MAX_COOKIE = 4096;
+
+/** What the cookie holds, sealed. Times in seconds. */
+type Session = { token: string; untilS: number };
+
+/**
+ * Requires a session, and sets its principal. The token is verified with each request: once it is expired, or its key is
+ * gone, the session is over. `ended` responds to whoever has none; a cookie that is not valid counts as a failed token.
+ */
+export const session = (ended: (c: Ctx, had: boolean) => Response | Promise<Response>) =>
+  createMiddleware<Env>(async (c, next) => {
+    const sealed = getCookie(c, COOKIE);
+    if (!sealed) return ended(c, false);
+    try {
+      c.set('principal', await guarded(c, () => principalOf(c, sealed)));
+    } catch (error) {
+      if (!(error instanceof AppError && error.code === 'unauthorized')) throw error;
+      endSession(c);
+      return ended(c, true);
+    }
+    await next();
+  });
+
+async function principalOf(c: Ctx, sealed: string): Promise<Principal> {
+  const text = await c.env.secrets.open(sealed).catch(() => 'null');
+  // A webhook secret that was sealed with the same key is no session.
+  const session = text.startsWith('{') || text === 'null' ? (JSON.parse(text) as Session | null) : null;
+  if (!session || session.untilS * 1000 <= c.env.now().getTime()) throw invalidToken('the session has ended');
+  return c.env.verifier(session.token);
+}
+
+/** Begins a session with a token, which is verified first. Throws AppError `unauthorized`, `rate-limited`. */
+export async function beginSession(c: Ctx, token: string): Promise<void> {
+  const { secrets, verifier, now } = c.env;
+  const principal = await guarded(c, async () => {
+    if (!/^[\w\-.~+/]+=*$/.test(token)) throw invalidToken('this is no bearer token');
+    return verifier(token);
+  });
+  const nowS = Math.floor(now().getTime() / 1000);
+  const lifeS = Math.min(LONGEST_S, Math.max(0, (principal.expiresS ?? Number.POSITIVE_INFINITY) - nowS));
+  const sealed = await secrets.seal(JSON.stringify({ token, untilS: nowS + lifeS } satisfies Session));
+  if (sealed.length + COOKIE.length > MAX_COOKIE) throw invalidToken('the token is too long for a cookie');
+  setCookie(c, sealed, lifeS);
+}
+
+export function endSession(c: Ctx): void {
+  setCookie(c, '', 0);
+}
+
+function setCookie(c: Ctx, value: string, maxAge: number): void {
+  const secure = !isLoopback(c);
+  const options = { path: '/console', httpOnly: true, sameSite: 'Strict', secure, maxAge } as const;
+  setHeader(c, 'Set-Cookie', serialize(COOKIE, value, options));
+}
+
+/** Whether this is development, on this machine, without TLS. There alone a cookie may do without `Secure`. */
+function isLoopback(c: Ctx): boolean {
+  const { protocol, hostname } = new URL(c.req.url);
+  return !c.env.settings.production && protocol === 'http:' && /^(localhost|127\.[\d.]+|\[::1\])$/.test(hostname);
+}

@@ -1,0 +1,96 @@
+/** @jsxImportSource hono/jsx */
+import { AppError } from '../errors.ts';
+import { setHeader } from '../http/answer.ts';
+import { type Ctx, router } from '../http/context.ts';
+import { formOf, notFoundPage, render, seeOther } from './http.tsx';
+import { Page } from './layout.tsx';
+import { beginSession, endSession } from './session.ts';
+import { useLink } from './store.ts';
+
+/** Signing in with a token that is pasted, or, in development, with a link that works once; and signing out. */
+export const signInPages = router()
+  .get('/sign-in', (c) => signInPage(c, { next: nextOf(c.req.query('next')) }))
+  .post('/sign-in', async (c) => {
+    const { token = '', next } = formOf(c);
+    try {
+      await beginSession(c, token.trim().replace(/^Bearer +/i, ''));
+    } catch (error) {
+      if (!(error instanceof AppError) || !REFUSALS.has(error.code)) throw error;
+      const { 'Retry-After': retryAfter } = error.headers;
+      if (retryAfter) setHeader(c, 'Retry-After', retryAfter);
+      const status = error.code === 'unauthorized' ? 401 : 429;
+      return signInPage(c, { next: nextOf(next), problem: sentence(error.message), status });
+    }
+    return seeOther(c, nextOf(next));
+  })
+  .get('/sign-in/:code{[0-9a-f]{32}}', async (c) => {
+    if (c.env.settings.production) return notFoundPage(c);
+    const sealed = await useLink(c.env.db, c.req.param('code'), c.get('signal'));
+    if (sealed === undefined) {
+      return signInPage(c, { next: '/console', problem: 'This link was used, or it is too old.', status: 401 });
+    }
+    await beginSession(c, await c.env.secrets.open(sealed));
+    return seeOther(c, '/console');
+  })
+  .post('/sign-out', (c) => {
+    endSession(c);
+    return seeOther(c, '/console/sign-in');
+  });
+
+const REFUSALS = new Set(['unauthorized', 'rate-limited']);
+
+/** Responds to a request without a session. What a form asked for was not done. */
+export function askToSignIn(c: Ctx, had: boolean): Response | Promise<Response> {
+  const { pathname, search } = new URL(c.req.url);
+  if (c.req.method !== 'POST') {
+    return seeOther(c, `/console/sign-in?${new URLSearchParams({ next: pathname + search })}`);
+  }
+  const problem = `${had ? 'Your session has ended.' : 'You are not signed in.'} Nothing was changed.`;
+  return signInPage(c, { next: '/console', problem, status: 401 });
+}
+
+type SignIn = { next: string; problem?: string; status?: 200 | 401 | 429 };
+
+function signInPage(c: Ctx, { next, problem, status = 200 }: SignIn) {
+  return render(
+    c,
+    <Page title="Sign in">
+      <form method="post" action="/console/sign-in" class="card narrow stack">
+        {problem && (
+          <p class="notice bad" role="alert" id="problem">
+            {problem}
+          </p>
+        )}
+        <input type="hidden" name="next" value={next} />
+        <label for="token">Bearer token</label>
+        <input
+          id="token"
+          name="token"
+          type="password"
+          required
+          autocomplete="off"
+          spellcheck={false}
+          aria-describedby={problem ? 'problem hint' : 'hint'}
+        />
+        <p id="hint" class="quiet">
+          What you see and may do follows from its scopes. In development, <code>npm run token</code> makes one.
+        </p>
+        <button type="submit" class="primary">
+          Sign in
+        </button>
+      </form>
+    </Page>,
+    status,
+  );
+}
+
+/** A path of the console to go on to. Anything else, such as another site, is not followed. */
+function nextOf(next: string | undefined): string {
+  const base = 'http://console';
+  if (!next?.startsWith('/') || !URL.canParse(next, base)) return '/console';
+  const { origin, pathname, search } = new URL(next, base);
+  const isOurs = origin === base && /^\/console(?:\/|$)/.test(pathname) && !pathname.startsWith('/console/sign-');
+  return isOurs ? pathname + search : '/console';
+}
+
+const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`;

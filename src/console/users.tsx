@@ -1,0 +1,134 @@
+/** @jsxImportSource hono/jsx */
+import type { Ctx } from '../http/context.ts';
+import { router } from '../http/context.ts';
+import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
+import { byId } from '../http/validate.ts';
+import { listNotifications, type NotificationPage } from '../notifications/store.ts';
+import { type User, UserQuery } from '../users/schema.ts';
+import { findUser, listUsers } from '../users/store.ts';
+import { render } from './http.tsx';
+import { may, Page } from './layout.tsx';
+import { NotificationList } from './notification-list.tsx';
+import { Empty, Facts, Next, When } from './parts.tsx';
+
+const LIMIT = 20;
+/** How many of the notifications to a user are shown. */
+const TOLD = 20;
+
+/** Users, and what they were told. */
+export const usersPages = router()
+  .get('/', async (c) => {
+    const given = c.req.query('email')?.trim() ?? '';
+    const parsed = UserQuery().safeParse(given ? { email: given } : {});
+    const cursor = c.req.query('cursor');
+    const query = { limit: LIMIT, cursor, ...(parsed.success && parsed.data.email && { email: parsed.data.email }) };
+    const page = { email: undefined, ...query, ...pageOfQuery(c, query) };
+    const rows = parsed.success ? await listUsers(c.env.db, page, c.get('signal')) : [];
+    const { data, next } = pageOfRows(query, rows);
+    return render(
+      c,
+      <Page c={c} title="Users">
+        <Search email={given} problem={parsed.success ? undefined : 'This is no email address.'} />
+        {data.length > 0 ? <List users={data} /> : <Empty>No user {given ? 'has this email address' : 'yet'}.</Empty>}
+        <Next cursor={cursorTo(c, query, next)} query={{ email: given }} />
+      </Page>,
+      parsed.success ? 200 : 422,
+    );
+  })
+  .get('/:id', byId, async (c) => {
+    const { id } = c.req.valid('param');
+    const page = { userId: id, after: null, limit: TOLD };
+    const [user, told] = await Promise.all([
+      findUser(c.env.db, id, c.get('signal')),
+      may(c, 'notifications:read') ? listNotifications(c.env.db, page, c.get('signal')) : undefined,
+    ]);
+    return render(
+      c,
+      <Page c={c} title={user.name}>
+        <Facts
+          of={{
+            Email: user.email,
+            Created: <When at={user.createdAt} />,
+            Changed: <When at={user.updatedAt} />,
+            Id: <code class="long">{user.id}</code>,
+          }}
+        />
+        {told && <Told c={c} id={id} told={told} />}
+      </Page>,
+    );
+  });
+
+function Search({ email, problem }: { email: string; problem: string | undefined }) {
+  return (
+    <search>
+      <form method="get" class="filters">
+        <div>
+          <label for="email">Email</label>
+          <input
+            id="email"
+            name="email"
+            value={email}
+            autocomplete="off"
+            aria-invalid={problem ? 'true' : undefined}
+            aria-describedby={problem && 'problem'}
+          />
+        </div>
+        <button type="submit">Search</button>
+        {problem && (
+          <p id="problem" class="problem">
+            {problem}
+          </p>
+        )}
+      </form>
+    </search>
+  );
+}
+
+function List({ users }: { users: User[] }) {
+  return (
+    <table>
+      <thead>
+        <tr>
+          <th scope="col">Email</th>
+          <th scope="col">Name</th>
+          <th scope="col" class="wide">
+            Created
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {users.map(({ id, email, name, createdAt }) => (
+          <tr>
+            <td class="long">
+              <a href={`/console/users/${id}`}>{email}</a>
+            </td>
+            <td>{name}</td>
+            <td class="wide">
+              <When at={createdAt} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+type ToldProps = { c: Ctx; id: string; told: NotificationPage };
+
+function Told({ c, id, told: { data, next } }: ToldProps) {
+  return (
+    <>
+      <h2>What they were told</h2>
+      {data.length > 0 ? (
+        <NotificationList notifications={data} now={c.env.now()} />
+      ) : (
+        <Empty>Nothing in the time that notifications are kept.</Empty>
+      )}
+      {next !== null && (
+        <p>
+          <a href={`/console/notifications?userId=${id}`}>All of them</a>
+        </p>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { after, before, describe, test } from 'node:test';
+import { Webhook } from 'standardwebhooks';
+import { pretty, verification } from '../../src/console/payload.ts';
+import type { Db, SessionDb } from '../../src/db.ts';
+import type { OpenDb } from '../../src/platform/open-db.ts';
+import { consoleOn } from '../support/console.ts';
+import { openProxied, openTestPostgres } from '../support/databases.ts';
+import { noDb, testDeps } from '../support/deps.ts';
+import { enqueue, execute, newEndpoint } from '../support/notifications.ts';
+
+const EVIL = `</code></pre><script>alert(1)</script><img src=x onerror=alert(1)>"'&`;
+
+describe('pages', () => {
+  let database: OpenDb<SessionDb>;
+  let db: Db;
+  before(async () => {
+    database = await openTestPostgres();
+    db = database.db;
+  });
+  after(() => database.close());
+
+  test('show what others wrote as text, wherever it stands', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn({ sub: EVIL });
+    const endpoint = await newEndpoint(db, `https://example.com/${EVIL}`);
+    await execute(db, `update webhook_endpoints set description = $evil$${EVIL}$evil$`);
+    const [id = ''] = await enqueue(db, 1, endpoint, JSON.stringify({ type: 'x', data: { [EVIL]: EVIL } }));
+    await execute(
+      db,
+      `insert into attempts (notification_id, at, duration_ms, error, dispatcher)
+       values ('${id}', now(), 1, $evil$${EVIL}$evil$, 'd')`,
+    );
+    const paths = [
+      '',
+      '/notifications',
+      `/notifications/${id}`,
+      '/endpoints',
+      `/endpoints/${endpoint}`,
+      '/users',
+      '/actions',
+      `/notifications?text=${encodeURIComponent(EVIL)}&type=${encodeURIComponent(EVIL)}&changed=${encodeURIComponent(EVIL)}`,
+      `/users?email=${encodeURIComponent(EVIL)}`,
+      `/${encodeURIComponent(EVIL)}`,
+    ];
+    for (const path of paths) {
+      const { text, headers } = await open(path, { cookie });
+      assert.match(text, /alert\(1\)/, path);
+      assert.doesNotMatch(text, /<script>|<img/, path);
+      assert.match(headers.get('Content-Security-Policy') ?? '', /^default-src 'none'; script-src 'self'; style-src/);
+      const tags = text.replace(/"[^"]*"/g, '""');
+      assert.doesNotMatch(tags, /<[^>]* (?:style|on\w+)=|<style/, path);
+    }
+  });
+
+  test('hold a payload of 64 KB of nesting, and of nothing but values', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const deep = `{"data":${'['.repeat(32_000)}${']'.repeat(32_000)}}`;
+    const wide = `{"data":${'['.repeat(90)}${'1,'.repeat(32_000)}1${']'.repeat(90)}}`;
+    for (const body of [deep, wide]) {
+      const [id = ''] = await enqueue(db, 1, null, body);
+      const { status, text } = await open(`/notifications/${id}`, { cookie });
+      assert.equal(status, 200);
+      assert.ok(text.length < 50 * body.length, `${text.length}`);
+    }
+  });
+
+  test('say in time that the database is slow or away, in words and with the id of the request', async (t) => {
+    const away = consoleOn(noDb);
+    const cookie = await away.signIn();
+    for (const path of ['', '/notifications', '/endpoints', '/users', '/actions']) {
+      const { status, text, headers } = await away.open(path, { cookie });
+      assert.equal(status, 503, path);
+      assert.match(text, /The database is unavailable\..*Nothing was changed/);
+      assert.ok(text.includes(headers.get('X-Request-Id') ?? 'no id'));
+      assert.match(text, /<nav aria-label="Sections">/, 'within the layout');
+    }
+    const { db: silent, proxy } = await openProxied(t);
+    const settings = { ...testDeps().settings, requestTimeoutMs: 300 };
+    proxy.goDead();
+    proxy.blackHole(true);
+    const slow = consoleOn(silent, { settings });
+    for (const form of [undefined, { key: 'k' }]) {
+      const { status, text } = await slow.open(form ? '/notifications/all/redrive' : '/notifications', {
+        cookie,
+        ...(form && { form }),
+      });
+      assert.ok(status === 504 || status === 503, `${status}`);
+      assert.match(text, /<h1>(Deadline exceeded|Service unavailable|Outcome unknown)<\/h1>/);
+    }
+  });
+
+  test('say what is wrong with a filter beside it, and look for nothing', async () => {
+    const { open, signIn } = consoleOn(noDb);
+    const { status, text } = await open('/notifications?createdAfter=yesterday&endpointId=7&status=', {
+      cookie: await signIn(),
+    });
+    assert.equal(status, 422);
+    assert.match(text, /id="createdAfter-problem">must be an RFC 3339 time/);
+    assert.match(text, /id="endpointId-problem">must be the id of a webhook endpoint/);
+  });
+
+  test('find notifications by each filter, page by page', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const endpoint = await newEndpoint(db);
+    const ids = await enqueue(db, 25, endpoint, '{"type":"x","data":"needle"}');
+    const found = async (query: string) => {
+      const all: string[] = [];
+      for (let path: string | undefined = `/notifications?${query}`; path; ) {
+        const { text } = await open(path, { cookie });
+        all.push(
+          ...Array.from(
+            text.matchAll(/<td class="long"><a href="\/console\/notifications\/([^"]+)"/g),
+            (m) => m[1] as string,
+          ),
+        );
+        const next = /<a href="(\?[^"]*)" rel="next"/.exec(text)?.[1];
+        path = next && `/notifications${next.replaceAll('&amp;', '&')}`;
+      }
+      return all.sort();
+    };
+    assert.deepEqual(await found(`endpointId=${endpoint}`), [...ids].sort());
+    assert.deepEqual(await found(`endpointId=${endpoint}&text=needle&status=pending&channel=webhook`), [...ids].sort());
+    assert.deepEqual(await found(`endpointId=${endpoint}&createdAfter=2026-01-01T10:00`), [...ids].sort());
+    for (const none of ['text=hay', 'status=dead', 'channel=email', 'createdBefore=2020-01-01T10:00', 'type=y.z']) {
+      assert.deepEqual(await found(`endpointId=${endpoint}&${none}`), [], none);
+    }
+  });
+});
+
+describe('a payload', () => {
+  test('is shown on lines without a change to what it says', () => {
+    const text = '{"a" : [1.0, 12345678901234567890, {}, [ ]], "b\\"{,": "x: {\\\\", "c":{"d":null}}';
+    assert.equal(
+      pretty(text),
+      '{\n  "a": [\n    1.0,\n    12345678901234567890,\n    {},\n    []\n  ],\n  "b\\"{,": "x: {\\\\",\n  "c": {\n    "d": null\n  }\n}',
+    );
+    assert.deepEqual(JSON.parse(pretty(text)), JSON.parse(text));
+  });
+
+  test('is signed by the shell script as the reference library has it, whatever it contains', () => {
+    const payload = JSON.stringify({ type: 'x', data: `'; touch /tmp/pwned; echo "$HOME" \\ \`id\` ü %s` });
+    const secret = `whsec_${Buffer.alloc(32, 0xfe).toString('base64')}`;
+    const { sign } = verification({ id: 'msg_1', payload, url: 'https://example.com/' });
+    const script = sign.replace('whsec_…', secret).replace('$(date +%s)', String(Math.floor(Date.now() / 1000)));
+    const printed = execFileSync('sh', ['-c', `${script}\necho "webhook-timestamp: $TIMESTAMP"`], { encoding: 'utf8' });
+    const headers = Object.fromEntries(
+      printed
+        .trim()
+        .split('\n')
+        .map((line) => line.split(': ')),
+    );
+    new Webhook(secret).verify(payload, { 'webhook-id': 'msg_1', ...headers });
+  });
+});
