@@ -1,6 +1,6 @@
 /** @jsxImportSource hono/jsx */
 import { AppError } from '../errors.ts';
-import { setHeader } from '../http/answer.ts';
+import { empty, setHeader } from '../http/answer.ts';
 import { type Ctx, router } from '../http/context.ts';
 import { formOf, notFoundPage, render, seeOther } from './http.tsx';
 import { Page } from './layout.tsx';
@@ -25,6 +25,8 @@ export const signInPages = router()
   })
   .get('/sign-in/:code{[0-9a-f]{32}}', async (c) => {
     if (c.env.settings.production) return notFoundPage(c);
+    // Only looks whether the page is there.
+    if (c.req.method === 'HEAD') return empty(c, 200);
     const sealed = await useLink(c.env.db, c.req.param('code'), c.get('signal'));
     if (sealed === undefined) {
       return signInPage(c, { next: '/console', problem: 'This link was used, or it is too old.', status: 401 });

@@ -129,11 +129,11 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   try {
     if (metricsServer) log.info('metrics listening', { url: `${await metricsServer.listen()}/metrics` });
     const url = await server.listen();
-    log.info(worker ? 'worker listening' : 'listening', { url });
-    const scopes = scopesOf(app.routes);
     // A database that cannot be written to is no reason not to start.
     const signIn = await createSignInLink(deps, url, AbortSignal.timeout(SIGN_IN_LINK_MS)).catch(() => undefined);
     const links = signIn ? { console: signIn } : {};
+    log.info(worker ? 'worker listening' : 'listening', { url });
+    const scopes = scopesOf(app.routes);
     if (worker) worker.listening({ url, scopes, links });
     else if (!config.production) await printWelcome(config, url, scopes, links);
 
