@@ -77,7 +77,7 @@ const settle = statement<{ results: string; dispatcher: string }, Settled>(
                coalesce("durationMs", 0) as "durationMs", "sinceMs",
                case outcome when 'sent' then ${bucketOf(sql`"sinceMs"`)} else 0 end as bucket
         from settled cross join lateral (
-          select extract(epoch from now() - queued_at)::float8 * 1000 - coalesce("lagMs", 0) as "sinceMs"
+          select date_part('epoch', now() - queued_at) * 1000 - coalesce("lagMs", 0) as "sinceMs"
         ) since
         where outcome <> 'release'
       ) told

@@ -17,7 +17,10 @@ export const knownMethods = (app: Hono<Env>) =>
   methodNotAllowed({
     app,
     onMethodNotAllowed: (c, methods) => {
-      const Allow = methods.join(', ');
+      // Of /notifications/redrive, which /notifications/:id matches, too.
+      const own = app.routes.flatMap(({ path, method }) => (path === c.req.path && method !== 'ALL' ? method : []));
+      const named = own.includes('GET') ? [...own, 'HEAD'] : own;
+      const Allow = [...new Set(named.length > 0 ? named : methods)].join(', ');
       return problemResponse(c, new AppError('method-not-allowed', `Use one of ${Allow}.`, { headers: { Allow } }));
     },
   });

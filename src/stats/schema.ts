@@ -28,7 +28,8 @@ export const deliveryStats = pgTable(
 const PER_DOUBLING = 4;
 const perDoubling = sql.raw(String(PER_DOUBLING));
 /** The bucket of `ms`, and the milliseconds in the middle of `bucket`. */
-export const bucketOf = (ms: SQL): SQL => sql`floor(${perDoubling} * ln(greatest(1, ${ms})) / ln(2::float8))`;
+export const bucketOf = (ms: SQL): SQL =>
+  sql`floor(ln(greatest(1, ${ms})) * ${sql.raw(String(PER_DOUBLING / Math.LN2))}::float8)::int`;
 export const middleOf = (bucket: SQL): SQL => sql`(2 ^ ((${bucket} + 0.5) / ${perDoubling}))`;
 
 /** Dispatchers, as their claims report them: `everyMs` is the longest time from one claim to the next. */
