@@ -26,11 +26,13 @@ export type Bound<R> = {
   readonly name: string;
   readonly text: string;
   readonly params: readonly Value[];
+  /** The parameters, with more values. */
+  readonly paramsWith: (more: object) => readonly Value[];
   readonly row?: R;
 };
 
 export function bind<V, R>({ name, text, params }: Statement<V, R>, values: V): Bound<R> {
-  return { name, text, params: params(values) };
+  return { name, text, params: params(values), paramsWith: (more) => params({ ...values, ...more }) };
 }
 
 /** The rows of each statement in a batch. */
@@ -105,9 +107,9 @@ function compileSql<V>(query: SQL) {
   return { text, readers };
 }
 
-// A list or an object is bound as JSON text.
+// A list or an object is bound as JSON text, and what is missing as null.
 function asValue(value: unknown): Value {
-  return typeof value === 'object' && value !== null ? JSON.stringify(value) : (value as Value);
+  return typeof value === 'object' && value !== null ? JSON.stringify(value) : ((value ?? null) as Value);
 }
 
 /** A placeholder for each parameter of a statement. */

@@ -1,4 +1,5 @@
 import type { Db } from './db.ts';
+import type { Tracing } from './tracing.ts';
 
 /** The fields of a log line. Never a token, a secret, an email address, a query value or a body. */
 export type Fields = Record<string, unknown>;
@@ -60,18 +61,6 @@ export type Metrics = {
 /** No-op metrics (METRICS_ADDR=off). */
 export const noMetrics: Metrics = { requestStarted() {}, requestFinished() {}, delivery() {}, dispatcherTick() {} };
 
-/** The span of a request. Times are in milliseconds, `startMs` since the Unix epoch. */
-export type Span = {
-  traceId: string;
-  spanId: string;
-  parentId: string | undefined;
-  name: string;
-  startMs: number;
-  durationMs: number;
-  status: number;
-  attributes: Record<string, string | number>;
-};
-
 /** The settings of requests. `entry/config.ts` reads and checks them. */
 type Settings = {
   production: boolean;
@@ -100,8 +89,8 @@ export type Deps = {
   readonly developmentToken?: (() => Promise<string>) | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Called after each response if traces are exported. Must not throw and must not block. */
-  readonly trace?: ((span: Span) => void) | undefined;
+  /** Records spans, if traces are exported. */
+  readonly tracing?: Tracing | undefined;
   /** Requests in progress in this process. */
   readonly underWay: { count: number };
   /** True as soon as a stop was requested. */

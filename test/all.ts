@@ -32,7 +32,9 @@ async function runTests(): Promise<void> {
       asked.length > 0
         ? asked
         : globSync('test/**/*.test.ts', { cwd: root, exclude: ['**/node_modules/**', 'test/upgrade/teams/**'] });
-    const flags = ['--test', '--test-concurrency=2', '--test-timeout=120000'];
+    // Compiled code is kept from file to file, which halves what it costs to start one.
+    const prepared = ['--import', './src/entry/prepare.js'];
+    const flags = [...prepared, '--test', '--test-concurrency=2', '--test-timeout=120000'];
     await step('tests', process.execPath, ...flags, ...files.sort());
   } finally {
     await postgres.stop();

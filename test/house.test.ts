@@ -9,7 +9,8 @@ const root = join(import.meta.dirname, '..');
 /** From the ground up. An import goes down this list, or stays in its folder. */
 const FLOORS = [
   ['errors.ts', 'db.ts', 'fields.ts', 'bounded-map.ts'],
-  ['view.ts'],
+  ['view.ts', 'trace-context.ts'],
+  ['tracing.ts'],
   ['deps.ts'],
   ['idempotency'],
   ['table-store.ts'],

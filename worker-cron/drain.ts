@@ -7,6 +7,7 @@ import { createDispatcher } from '../src/dispatcher/dispatch.ts';
 import { databaseQueue } from '../src/dispatcher/queue.ts';
 import { type Config, NO_KEY_OPENS } from '../src/entry/config.ts';
 import { emailChannel } from '../src/entry/email-channel.ts';
+import { MAX_WAITING_SPANS, type OpenTracing } from '../src/platform/open-tracing.ts';
 import { createSecretBox } from '../src/platform/secret-box.ts';
 import { fetchSend } from '../src/platform/send-fetch.ts';
 import { stateOf } from '../src/system/store.ts';
@@ -21,6 +22,9 @@ const CRON_MS = 900_000;
 /** Bytes of bodies that may wait in a run: an isolate has 128 MB for everything. */
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 
+/** An attempt has at most two spans. */
+const DELIVERIES_PER_EXPORT = MAX_WAITING_SPANS / 2;
+
 /** The maximum duration of a run: its last deliveries may time out, and are then settled. */
 export const longestRunMs = ({ deliveryTimeoutMs }: Config['dispatch']) => MAX_RUN_MS + 2 * deliveryTimeoutMs;
 
@@ -29,7 +33,7 @@ export const longestRunMs = ({ deliveryTimeoutMs }: Config['dispatch']) => MAX_R
  * settlements, extensions and batches of actions. It starts nothing that it could not settle. Never rejects. `name` is the
  * dispatcher's.
  */
-export function createDrain(config: Config, database: Db, log: Log, name = 'worker'): Drain {
+export function createDrain(config: Config, database: Db, log: Log, name = 'worker', tracing?: OpenTracing): Drain {
   const { deliveryTimeoutMs, concurrency: connections, leaseMs } = config.dispatch;
   const secrets = createSecretBox(config.secretsKey, config.secretsKeysOld);
   const channels = {
@@ -48,9 +52,13 @@ export function createDrain(config: Config, database: Db, log: Log, name = 'work
     clock: systemClock,
     log,
     metrics: noMetrics,
+    tracing: tracing?.tracing,
     random: Math.random,
     settings: { ...config.dispatch, ...workerLimits(connections), maxWaitingBytes: MAX_WAITING_BYTES },
   });
+
+  // What is left for deliveries: a run exports its spans at its end, and each time that as many wait as may.
+  const subrequests = config.subrequests - (tracing ? Math.ceil(config.subrequests / DELIVERIES_PER_EXPORT) : 0);
 
   // Checked before the first run: with wrong keys, each delivery would fail and use up an attempt.
   let keysOpen = false;
@@ -58,16 +66,17 @@ export function createDrain(config: Config, database: Db, log: Log, name = 'work
     async drain(): Promise<Drained> {
       const timer = setTimeout(() => dispatcher.stop(new AbortController().signal), MAX_RUN_MS);
       try {
-        if (keysOpen) return await dispatcher.drain(config.subrequests);
+        if (keysOpen) return await dispatcher.drain(subrequests);
         const asked = { keyIds: await secrets.keyIds() };
         keysOpen = (await stateOf(database, asked, AbortSignal.timeout(config.requestTimeoutMs))).keysOpen;
         if (!keysOpen) throw new Error(NO_KEY_OPENS);
-        return await dispatcher.drain(config.subrequests - 1);
+        return await dispatcher.drain(subrequests - 1);
       } catch (error) {
         log.error('dispatcher failed', { error });
         return { nextMs: null, failed: true };
       } finally {
         clearTimeout(timer);
+        await tracing?.flush();
       }
     },
     changed: dispatcher.wake,

@@ -18,6 +18,9 @@ const UNFINISHED = 'unfinished';
 const config = dispatcherConfig(env as Record<string, unknown>);
 const log = createLog(config.logLevel, (line) => console.log(line.trimEnd()));
 warn(config, log);
+// Evaluated only if it is configured.
+const tracing =
+  config.traces && (await import('../src/platform/tracing-otlp.ts')).otlpTracing(config.traces, log, { timer: false });
 const { db } = openNeon({
   url: config.databaseUrl,
   fetchEndpoint: config.databaseFetchEndpoint,
@@ -29,7 +32,7 @@ const { db } = openNeon({
  * at a time, each with the limits of an invocation, and retries one that failed. Leases keep the dispatchers apart.
  */
 export class Dispatcher extends DurableObject {
-  readonly #drain = createDrain(config, db, log, `worker:${this.ctx.id.toString().slice(0, 8)}`);
+  readonly #drain = createDrain(config, db, log, `worker:${this.ctx.id.toString().slice(0, 8)}`, tracing);
   #failures = 0;
 
   /** Rings: something may be due. With an endpoint's id, the current run learns that it was changed or deleted. */

@@ -12,6 +12,8 @@ export type Delivery = {
   attempt: number;
   type: string;
   body: string;
+  /** Of the request that caused the message, if it was part of a trace. */
+  traceparent: string | null;
   channel: 'webhook' | 'email';
   recipient: string | null;
   endpointId: string | null;
@@ -170,15 +172,16 @@ const claim = statement<Values, Row>(
              )
            ) as claim,
            null as id, null as attempt, null as "endpointId", null as type, null as body, null as channel,
-           null as recipient
+           null as recipient, null as traceparent
     from ending
     union all
-    select null, c.notification_id, c.attempt, c.endpoint_id, m.type, m.body, n.channel, n.recipient
+    select null, c.notification_id, c.attempt, c.endpoint_id, m.type, m.body, n.channel, n.recipient,
+           m.traceparent
     from claimed c
     cross join lateral (
       select channel, recipient, message_id from ${notifications} where id = c.notification_id limit 1
     ) n
-    cross join lateral (select type, body from ${messages} where id = n.message_id limit 1) m`,
+    cross join lateral (select type, body, traceparent from ${messages} where id = n.message_id limit 1) m`,
 );
 
 /** Selects the first row of the next lane after `after`, up to `last`. */
@@ -203,9 +206,9 @@ export async function claimDeliveries(
   for (const row of rows) {
     if (row.claim) summary = row.claim;
     else {
-      const { id, attempt, type, body, channel, recipient, endpointId } = row;
+      const { id, attempt, type, body, traceparent, channel, recipient, endpointId } = row;
       const endpoint = summary?.endpoints?.[endpointId ?? ''] ?? null;
-      deliveries.push({ id, lease, attempt, type, body, channel, recipient, endpointId, endpoint });
+      deliveries.push({ id, lease, attempt, type, body, traceparent, channel, recipient, endpointId, endpoint });
     }
   }
   if (!summary) throw new Error('deliveries.claim returned no row');

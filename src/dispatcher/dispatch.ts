@@ -1,5 +1,4 @@
 import type { Attempt } from './channels/channel.ts';
-import type { Delivery } from './claims.ts';
 import { advance, claim, extend, settle } from './exchange.ts';
 import {
   check,
@@ -207,18 +206,19 @@ function startWaiting(run: Run, now: number): void {
     const held = startNext(lanes, now);
     if (!held) return;
     state.budget--;
-    void attempt(run, held.delivery).then((result) => conclude(run, held, result));
+    held.span = run.tracing?.attempt(held.delivery);
+    void attempt(run, held).then((result) => conclude(run, held, result));
   }
   // Nothing more can start in this run.
   if (lanes.waiting > 0) releaseWaiting(run);
 }
 
-async function attempt({ channels, log, settings }: Run, delivery: Delivery): Promise<Attempt> {
+async function attempt({ channels, log, settings }: Run, { delivery, span }: Held): Promise<Attempt> {
   if (delivery.attempt > settings.maxAttempts) {
     return { ok: false, status: null, error: 'the last attempts never finished', final: true, blameless: true };
   }
   try {
-    return await channels[delivery.channel](delivery);
+    return await channels[delivery.channel](delivery, span);
   } catch (error) {
     log.error('delivery failed unexpectedly', { notificationId: delivery.id, error });
     return { ok: false, status: null, error: 'internal error', blameless: true };
@@ -241,15 +241,17 @@ function conclude(run: Run, held: Held, result: Attempt): void {
 function end(run: Run, held: Held, settlement: Settlement): void {
   // A delivery that was interrupted or timed out may end later, too.
   if (!finish(run.lanes, held, run.clock.now())) return;
-  report(run, held.delivery, settlement);
+  report(run, held, settlement);
   if (held.lane.pace === 'slow') release(run, giveBackExcess(run.lanes, held.lane));
   addResult(run, settlement);
   step(run);
 }
 
-function report({ log, metrics }: Run, { id, type, channel, attempt }: Delivery, settlement: Settlement): void {
+function report({ log, metrics }: Run, { delivery, span }: Held, settlement: Settlement): void {
+  const { id, type, channel, attempt } = delivery;
   const { outcome, durationMs = 0, status, error, delayMs } = settlement;
   metrics.delivery(channel, outcome, durationMs / 1000);
+  span?.end(outcome, { status, error });
   const fields = { notificationId: id, type, channel, attempt, durationMs, status };
   if (outcome === 'sent') log.info('notification sent', fields);
   else log.warn(`notification ${outcome}`, { ...fields, reason: error, retryInMs: Math.round(delayMs ?? 0) });

@@ -1,3 +1,4 @@
+import type { AttemptSpan } from '../tracing.ts';
 import type { Delivery } from './claims.ts';
 import { activeOf, hasRoom, heldOf, holdOf, type Limits, openOf } from './rooms.ts';
 
@@ -8,6 +9,8 @@ export type Held = {
   leasedUntil: number;
   startedAt: number;
   stage: 'waiting' | 'quick' | 'slow' | 'over';
+  /** Of the attempt under way, if traces are recorded. */
+  span?: AttemptSpan | undefined;
 };
 
 /** The pace of a lane: `new` until its first delivery has ended or turned slow, then that of its latest delivery. */

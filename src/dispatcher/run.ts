@@ -1,4 +1,5 @@
 import type { Log, Metrics } from '../deps.ts';
+import type { Tracing } from '../tracing.ts';
 import type { Channel } from './channels/channel.ts';
 import type { Delivery } from './claims.ts';
 import type { Clock } from './clock.ts';
@@ -23,6 +24,8 @@ export type DispatchDeps = {
   clock: Clock;
   log: Log;
   metrics: Pick<Metrics, 'delivery' | 'dispatcherTick'>;
+  /** Records spans, if traces are exported. */
+  tracing?: Pick<Tracing, 'attempt'> | undefined;
   /** From 0 to 1. */
   random: () => number;
   settings: DispatchSettings;

@@ -70,6 +70,22 @@ const PROCESSES_MAX = 64;
 const isProcesses = (value: string) =>
   value === 'auto' || (/^\d{1,2}$/.test(value) && Number(value) >= 1 && Number(value) <= PROCESSES_MAX);
 
+const SAMPLER = ['always_on', 'always_off', 'traceidratio'] as const;
+const SAMPLERS = [...SAMPLER, ...SAMPLER.map((name) => `parentbased_${name}` as const)] as const;
+const RATIO = 'must be a number from 0 to 1';
+
+/** A header in OTEL_EXPORTER_OTLP_HEADERS, or undefined if it is none. */
+function headerOf(pair: string): { name: string; value: string } | undefined {
+  const at = pair.indexOf('=');
+  const name = pair.slice(0, Math.max(0, at)).trim();
+  try {
+    const value = decodeURIComponent(pair.slice(at + 1).trim());
+    return /^[\w!#$%&'*+.^`|~-]+$/.test(name) && /^[\x21-\x7e][\x20-\x7e]*$/.test(value) ? { name, value } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Every variable by its name; npm run env:example writes their comments and defaults to .env.example. */
 export const variables = {
   // development, or production: which refuses development secrets and a database that is not named.
@@ -171,8 +187,27 @@ export const variables = {
     ),
     [],
   ),
-  // Where traces are sent; unset, nowhere.
+  // Where traces are sent (OTLP over HTTP, JSON), without /v1/traces; unset, nowhere.
   OTEL_EXPORTER_OTLP_ENDPOINT: z.optional(url('http:', 'https:')),
+  // Headers that the collector asks for: name=value, separated by commas, values percent-encoded.
+  OTEL_EXPORTER_OTLP_HEADERS: z._default(
+    z.pipe(
+      list((pair) => headerOf(pair) !== undefined, 'must be name=value; separate several by commas'),
+      z.transform((pairs: string[]) => pairs.flatMap((pair) => headerOf(pair) ?? [])),
+    ),
+    [],
+  ),
+  // The name of the service in traces.
+  OTEL_SERVICE_NAME: z._default(z.string().check(z.maxLength(255, 'must have at most 255 characters')), 'keelson'),
+  // Which traces are recorded: always_on, always_off or traceidratio, with the ratio from 0 to 1 in _ARG. With
+  // parentbased_ before it, where the caller's traceparent does not say.
+  OTEL_TRACES_SAMPLER: z._default(oneOf(SAMPLERS), 'parentbased_always_on'),
+  OTEL_TRACES_SAMPLER_ARG: z._default(
+    z
+      .pipe(z.string().check(z.regex(/^\d{1,9}(\.\d{1,17})?$/, RATIO)), z.transform(Number))
+      .check(z.refine((ratio) => ratio <= 1, RATIO)),
+    1,
+  ),
   // log, or resend, which needs the address of the sender and a key.
   EMAIL_PROVIDER: z._default(oneOf(['log', 'resend']), 'log'),
   EMAIL_FROM: z.optional(z.string()),
@@ -321,8 +356,19 @@ function shape(v: Variables) {
     secretsKeysOld: v.SECRETS_KEYS_OLD,
     trustProxy: v.TRUST_PROXY,
     corsOrigins: v.CORS_ORIGINS,
-    otlpEndpoint: v.OTEL_EXPORTER_OTLP_ENDPOINT,
+    traces: v.OTEL_EXPORTER_OTLP_ENDPOINT === undefined ? undefined : tracesOf(v, v.OTEL_EXPORTER_OTLP_ENDPOINT),
     email: { provider: v.EMAIL_PROVIDER, from: v.EMAIL_FROM, resendApiKey: v.RESEND_API_KEY, resendUrl: v.RESEND_URL },
+  };
+}
+
+function tracesOf(v: Variables, endpoint: string) {
+  return {
+    endpoint,
+    headers: Object.fromEntries(v.OTEL_EXPORTER_OTLP_HEADERS.map(({ name, value }) => [name, value])),
+    serviceName: v.OTEL_SERVICE_NAME,
+    sampler: v.OTEL_TRACES_SAMPLER.replace('parentbased_', '') as (typeof SAMPLER)[number],
+    parentBased: v.OTEL_TRACES_SAMPLER.startsWith('parentbased_'),
+    ratio: v.OTEL_TRACES_SAMPLER_ARG,
   };
 }
 

@@ -8,13 +8,14 @@ import { databaseQueue } from '../dispatcher/queue.ts';
 import { processLimits } from '../dispatcher/rooms.ts';
 import { undiciSend } from '../platform/send-undici.ts';
 import { nodeSign } from '../platform/sign-node.ts';
+import type { Tracing } from '../tracing.ts';
 import type { Config } from './config.ts';
 import { emailChannel } from './email-channel.ts';
 
-type Deps = { db: Db; log: Log; metrics: Metrics; secrets: SecretBox };
+type Deps = { db: Db; log: Log; metrics: Metrics; secrets: SecretBox; tracing: Tracing | undefined };
 
 /** Creates the dispatcher of a process. Call `close` once it has stopped, to close its HTTP client. */
-export function openDispatcher(config: Config, { db, log, metrics, secrets }: Deps) {
+export function openDispatcher(config: Config, { db, log, metrics, secrets, tracing }: Deps) {
   const settings = { ...config.dispatch, ...processLimits(config.dispatch) };
   const sender = undiciSend({
     allowPrivate: config.webhookAllowPrivate,
@@ -27,6 +28,6 @@ export function openDispatcher(config: Config, { db, log, metrics, secrets }: De
   };
   const name = `${hostname()}:${process.pid}`;
   const queue = databaseQueue(db, { name, leaseMs: config.dispatch.leaseMs, everyMs: config.dispatch.intervalMs });
-  const parts = { queue, channels, clock: systemClock, log, metrics, random: Math.random, settings };
+  const parts = { queue, channels, clock: systemClock, log, metrics, tracing, random: Math.random, settings };
   return { ...createDispatcher(parts), close: sender.close };
 }

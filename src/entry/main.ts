@@ -1,11 +1,12 @@
 import { app } from '../app.ts';
 import { createSignInLink } from '../console/sign-in-link.ts';
-import { type Deps, noMetrics } from '../deps.ts';
+import { type Deps, type Log, noMetrics } from '../deps.ts';
 import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
 import { queueDepth } from '../dispatcher/depth.ts';
 import { tidyEvery } from '../dispatcher/housekeeping.ts';
 import { scopesOf } from '../http/operation.ts';
 import { loadedAssets } from '../platform/assets-loaded.ts';
+import { type OpenTracing, runtimeTraces } from '../platform/open-tracing.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
 import type { CreateServer } from '../platform/server.ts';
 import type { Signals } from '../platform/signals.ts';
@@ -51,19 +52,17 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   const { db } = database;
 
   // 4 Dependencies.
+  const tracing = await openTracing(config, log);
   const prometheus = config.metrics && (await import('../platform/metrics.ts')).createMetrics();
   const metrics = prometheus ?? noMetrics;
   const dispatcher = config.dispatchEnabled
-    ? (await import('./dispatcher.ts')).openDispatcher(config, { db, log, metrics, secrets })
+    ? (await import('./dispatcher.ts')).openDispatcher(config, { db, log, metrics, secrets, tracing: tracing?.tracing })
     : undefined;
   // Neon over HTTP has no LISTEN, and a listening connection would keep it awake.
   const doorbell =
     config.databaseUrl.startsWith('postgres') && !speaksNeon(config)
       ? (await import('../platform/doorbell-postgres.ts')).postgresDoorbell(config.databaseUrl, log, dispatcher?.wake)
       : undefined;
-  const tracing = config.otlpEndpoint
-    ? (await import('../platform/trace-otlp.ts')).otlpTrace({ endpoint: config.otlpEndpoint, log })
-    : undefined;
   let draining = false;
   const deps: Omit<Deps, 'clientAddress'> = {
     settings: config,
@@ -82,7 +81,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     developmentToken: config.production || !config.jwt.secret ? undefined : () => developmentToken(config.jwt),
     log,
     metrics,
-    trace: tracing?.record,
+    tracing: tracing?.tracing,
     underWay: { count: 0 },
     draining: () => draining,
   };
@@ -167,7 +166,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   }
   if (endTidying) closing.push({ name: 'tidying ended', close: endTidying });
   if (doorbell) closing.push({ name: 'doorbell closed', close: doorbell.close });
-  if (tracing) closing.push({ name: 'tracing ended', close: tracing.flush });
+  if (tracing) closing.push({ name: 'tracing ended', close: () => tracing.close(outOfTime) });
   if (metricsServer) closing.push({ name: 'metrics listener closed', close: metricsServer.close });
   closing.push({ name: 'database closed', close: database.close });
   for (const { name, close } of closing) {
@@ -179,6 +178,12 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
 
 async function developmentToken(jwt: Config['jwt']): Promise<string> {
   return (await import('./sign-token.ts')).signToken(jwt, 'developer', scopesOf(app.routes));
+}
+
+/** Deno's own tracing if OTEL_DENO=true, otherwise ours if it is configured. */
+async function openTracing({ traces }: Config, log: Log): Promise<OpenTracing | undefined> {
+  if (runtimeTraces()) return (await import('../platform/tracing-runtime.ts')).runtimeTracing();
+  return traces && (await import('../platform/tracing-otlp.ts')).otlpTracing(traces, log, { timer: true });
 }
 
 function addressOf(request: Request, peer: string, { trustProxy }: Config): string {

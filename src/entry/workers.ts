@@ -8,7 +8,6 @@ import { memoryLimiter } from '../platform/limiter-memory.ts';
 import { type RateLimitBinding, workersLimiter } from '../platform/limiter-workers.ts';
 import { createLog } from '../platform/log.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
-import { otlpTrace } from '../platform/trace-otlp.ts';
 import { createVerifier } from '../platform/verify-jwt.ts';
 import { warn } from './config.ts';
 import { workersConfig } from './workers-config.ts';
@@ -40,7 +39,9 @@ const { db } = openNeon({
 
 // 4 Dependencies that outlive a request.
 const { max, windowS } = config.rateLimit;
-const tracing = config.otlpEndpoint ? otlpTrace({ endpoint: config.otlpEndpoint, log }) : undefined;
+// Evaluated only if it is configured.
+const tracing =
+  config.traces && (await import('../platform/tracing-otlp.ts')).otlpTracing(config.traces, log, { timer: false });
 const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
   settings: config,
   db,
@@ -52,7 +53,7 @@ const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
   assets: bindings.ASSETS ? workersAssets(bindings.ASSETS) : async () => undefined,
   log,
   metrics: noMetrics,
-  trace: tracing && exportAtOnce(tracing),
+  tracing: tracing?.tracing,
   underWay: { count: 0 },
   draining: () => false,
 };
@@ -60,17 +61,13 @@ const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
 export default {
   fetch(request, _env, ctx) {
     const clientAddress = request.headers.get('cf-connecting-ip') ?? 'unknown';
-    return app.fetch(request, { ...deps, clientAddress, wake: (changed) => wake(bindings, ctx, log, changed) }, ctx);
+    const own = { ...deps, clientAddress, wake: (changed?: string) => wake(bindings, ctx, log, changed) };
+    const response = app.fetch(request, own, ctx);
+    // After each request: an isolate may be gone before a batch is full.
+    if (tracing) ctx.waitUntil(Promise.resolve(response).then(tracing.flush));
+    return response;
   },
 } satisfies ExportedHandler;
-
-// Exported one by one: an isolate may be gone before a batch is full.
-function exportAtOnce({ record, flush }: ReturnType<typeof otlpTrace>): Deps['trace'] {
-  return (span) => {
-    record(span);
-    waitUntil(flush());
-  };
-}
 
 // A lost ring delays work until the cron trigger, so that a failure is only logged.
 function wake({ DISPATCHER }: Bindings, ctx: ExecutionContext, log: Log, changed?: string): void {

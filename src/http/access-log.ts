@@ -1,43 +1,31 @@
 import { createMiddleware } from 'hono/factory';
 import { matchedRoutes, routePath } from 'hono/route';
-import type { Env } from './context.ts';
+import { carrying, formatTraceparent, parseTraceparent } from '../trace-context.ts';
+import type { RequestSpan } from '../tracing.ts';
+import type { Ctx, Env } from './context.ts';
 import { mayTellASecret } from './request-id.ts';
-
-// traceparent (W3C Trace Context): version, trace id, parent id, flags.
-const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}/;
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-/** One `request` log line, one measurement and, if traces are exported, one span per request, successful or not. */
+/** One `request` log line, one measurement and, if traces are recorded, one span per request, successful or not. */
 export const accessLog = createMiddleware<Env>(async (c, next) => {
-  const { log, metrics, trace } = c.env;
+  const { log, metrics } = c.env;
   const start = performance.now();
-  const [, parentTrace, parentId] = TRACEPARENT.exec(c.req.header('traceparent') ?? '') ?? [];
-  const traceId = parentTrace ?? traceIdOf(c.get('requestId'));
-  c.set('traceId', traceId);
+  const method = METHODS.has(c.req.method) ? c.req.method : '_OTHER';
+  const span = beginTrace(c, method);
   metrics.requestStarted();
   try {
     await next();
   } finally {
     const durationMs = Math.round((performance.now() - start) * 1000) / 1000;
-    const method = METHODS.has(c.req.method) ? c.req.method : '_OTHER';
     const { status } = c.res;
     const matched = status !== 404 || matchedRoutes(c).some((route) => route.method !== 'ALL');
     const route = matched ? routePath(c, -1) : 'unmatched';
     metrics.requestFinished(method, route, status, durationMs / 1000);
-    trace?.({
-      traceId,
-      spanId: digitsOf(crypto.randomUUID()).slice(16),
-      parentId,
-      name: `${method} ${route}`,
-      startMs: c.env.now().getTime() - durationMs,
-      durationMs,
-      status,
-      attributes: { 'http.request.method': method, 'http.route': route, 'keelson.request_id': c.get('requestId') },
-    });
+    span?.end(matched ? route : undefined, status);
     log.info('request', {
       requestId: c.get('requestId'),
-      traceId,
+      traceId: c.get('traceId'),
       method,
       path: loggedPath(c.req.path),
       status,
@@ -46,6 +34,33 @@ export const accessLog = createMiddleware<Env>(async (c, next) => {
     });
   }
 });
+
+/**
+ * Continues the client's trace, or starts one, and has the database carry it to what the request enqueues. If traces are
+ * not recorded, the client's `traceparent` is carried as it came.
+ */
+function beginTrace(c: Ctx, method: string): RequestSpan | undefined {
+  const { tracing, db } = c.env;
+  const requestId = c.get('requestId');
+  const parent = parseTraceparent(c.req.header('traceparent'));
+  if (!tracing) {
+    c.set('traceId', parent?.traceId ?? traceIdOf(requestId));
+    if (parent) c.env = { ...c.env, db: carrying(db, formatTraceparent(parent)) };
+    return undefined;
+  }
+  const tracestate = c.req.header('tracestate');
+  const span = tracing.request({
+    method,
+    path: loggedPath(c.req.path),
+    scheme: c.req.url.slice(0, c.req.url.indexOf(':')),
+    requestId,
+    parent,
+    tracestate: tracestate !== undefined && mayTellASecret(tracestate) ? undefined : tracestate,
+  });
+  c.set('traceId', span.traceId);
+  c.env = { ...c.env, db: span.db(db) };
+  return span;
+}
 
 // Some runtimes accept any method, and each would be a new series in the metrics.
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);

@@ -13,6 +13,9 @@ export type Event = {
 
 const NOBODY = sql`null::uuid`;
 
+// Bound by the database of a request that is part of a trace (`carrying`), otherwise null.
+const traceparent = sql`${sql.placeholder('traceparent')}::text`;
+
 // The database's clock. Truncated to milliseconds, not rounded, as `due_at` is in responses.
 const made = sql`date_trunc('milliseconds', now())`;
 
@@ -46,9 +49,10 @@ export function enqueue(event: Event, to: SQL[] = [toSubscribers(event)]): SQL {
   return sql`recipients as (
     ${sql.join(to, sql` union all `)}
   ), message as (
-    insert into ${messages} (id, type, body, created_at)
+    insert into ${messages} (id, type, body, created_at, traceparent)
     select uuid_v7(), ${type},
-           json_build_object('type', ${type}, 'timestamp', ${rfc3339(made)}, 'data', ${data})::text, ${made}
+           json_build_object('type', ${type}, 'timestamp', ${rfc3339(made)}, 'data', ${data})::text, ${made},
+           ${traceparent}
     from ${from} where exists (select from recipients)
     returning id, octet_length(body) as bytes
   ), notification as (

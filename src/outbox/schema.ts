@@ -62,6 +62,8 @@ export const messages = pgTable('messages', {
   type: text().notNull(),
   body: text().notNull(),
   createdAt: time('created_at').notNull(),
+  // Of the request that caused it, for those who follow its trace to its deliveries.
+  traceparent: text(),
 });
 
 /** Notifications: one row per message and recipient, written once. The id is the `webhook-id`. */

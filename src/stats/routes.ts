@@ -3,7 +3,6 @@ import { router } from '../http/context.ts';
 import { operation } from '../http/operation.ts';
 import type { Resource } from '../http/resource.ts';
 import { StatsView } from './schema.ts';
-import { readStats } from './store.ts';
 
 const stats: Resource = {
   name: 'Stats',
@@ -21,6 +20,8 @@ const read = operation.of(stats, 'read', {
   problems: [],
 });
 
-export const statsRoutes = router().get('/', read, async (c) =>
-  json(c, await readStats(c.env.db, c.get('signal')), 200),
-);
+export const statsRoutes = router().get('/', read, async (c) => {
+  // Not part of a start on Workers.
+  const { readStats } = await import('./store.ts');
+  return json(c, await readStats(c.env.db, c.get('signal')), 200);
+});

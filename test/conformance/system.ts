@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { app } from '../../src/app.ts';
 import { documentOf } from '../../src/docs/document.ts';
 import { ASSETS } from '../../src/entry/assets.ts';
+import { untilReady } from '../support/service.ts';
 import { answerOf, assertProblem, caller, newEndpoint, type Target } from './target.ts';
 
 const HOOKS = '/api/v1/webhook-endpoints';
@@ -16,7 +17,7 @@ export function system(target: () => Target): void {
       const health = await get('/health');
       assert.equal(health.status, 200);
       assert.deepEqual(health.json, { status: 'ok' });
-      assert.equal((await get('/ready')).status, 200);
+      await untilReady(target().url);
     });
   });
 

@@ -7,7 +7,7 @@ import { createDatabase } from '../support/databases.ts';
 import { silent } from '../support/deps.ts';
 import { enqueue } from '../support/notifications.ts';
 import { startProxy } from '../support/proxy.ts';
-import { startService } from '../support/service.ts';
+import { startService, untilReady } from '../support/service.ts';
 import { startSink } from '../support/sink.ts';
 
 test('deliveries go on by themselves after every connection died without a word, and a stop ends in order', async (t) => {
@@ -35,7 +35,7 @@ test('deliveries go on by themselves after every connection died without a word,
   await sink.received('/', 6);
   t.diagnostic(`told ${Math.round(performance.now() - since)} ms after the connections died`);
   assert.equal(new Set(sink.hooks.map(({ headers }) => headers['webhook-id'])).size, 6, 'none twice');
-  assert.equal((await call('GET', '/ready')).status, 200);
+  await untilReady(service.url);
 
   proxy.goDead();
   assert.equal(await service.stop(), 0);

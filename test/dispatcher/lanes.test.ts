@@ -40,6 +40,7 @@ function deliveries(endpointId: string | null, count: number, body = '{}'): Deli
     body,
     channel,
     recipient: null,
+    traceparent: null,
     endpointId,
     endpoint: null,
   } as const;

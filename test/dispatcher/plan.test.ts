@@ -45,6 +45,7 @@ const delivery: Delivery = {
   body: '{}',
   channel: 'webhook',
   recipient: null,
+  traceparent: null,
   endpointId: 'e',
   endpoint: null,
 };

@@ -81,6 +81,7 @@ function delivery(own: Partial<Delivery> = {}): Delivery {
     body: JSON.stringify({ type: 'order.sent', data: { name: 'Ada' } }),
     channel: 'email',
     recipient: 'ada@example.com',
+    traceparent: null,
     endpointId: null,
     endpoint: null,
     ...own,

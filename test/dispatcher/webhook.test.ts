@@ -41,6 +41,7 @@ async function delivery(endpoint: Partial<Endpoint> | null = {}): Promise<Delive
     body,
     channel: 'webhook',
     recipient: null,
+    traceparent: null,
     endpointId: null,
     endpoint: endpoint && {
       url: 'https://example.com/hooks?a=1',
@@ -77,6 +78,21 @@ async function attempt(
 function verified(secret: string, { body, headers }: SendRequest): unknown {
   return new Webhook(secret).verify(body, headers);
 }
+
+test('without a span, the traceparent of what caused the message is passed on, and signed it is not', async () => {
+  const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+  const seen: SendRequest[] = [];
+  const send = async (request: SendRequest) => {
+    seen.push(request);
+    return { status: 204, retryAfter: null };
+  };
+  const channel = webhookChannel({ secrets, sign: nodeSign(), now: () => new Date(0), send });
+  const caused = await delivery();
+  await channel({ ...caused, traceparent });
+  await channel(caused);
+  const [traced, alone] = seen as [SendRequest, SendRequest];
+  assert.deepEqual(traced, { ...alone, headers: { ...alone.headers, traceparent } });
+});
 
 for (const [name, sign] of signers) {
   test(`${name}: the signature verifies with standardwebhooks, and by hand`, async () => {

@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assertProblem, type Call, caller, newEndpoint } from '../conformance/target.ts';
 import { query } from '../support/postgres-server.ts';
+import { untilReady } from '../support/service.ts';
 import { startWorkers, workersHarness } from '../support/workerd.ts';
 
 const DATABASE_URL = 'postgres://someone:pa55word@db.example.com/app';
@@ -97,7 +98,7 @@ describe('Workers whose keys open nothing that is sealed', () => {
     const call = caller(() => workers);
     const hook = { url: 'https://example.com/', events: ['nothing.ever'] };
     const { json } = await call('POST', '/api/v1/webhook-endpoints', { body: hook });
-    assert.equal((await call('GET', '/ready')).status, 200);
+    await untilReady(workers.url);
 
     const SECRETS_KEY = Buffer.alloc(32, 8).toString('base64');
     const others = await workersHarness({ ...workers.connection, SECRETS_KEY });

@@ -61,6 +61,7 @@ function secretConfig({ canary, add }: Aviary, databaseUrl: string, outside: (pa
     RESEND_API_KEY: canary('RESEND_API_KEY'),
     RESEND_URL: outside(`/${canary('RESEND_URL')}`),
     OTEL_EXPORTER_OTLP_ENDPOINT: outside(`/${canary('OTEL_EXPORTER_OTLP_ENDPOINT')}`),
+    OTEL_EXPORTER_OTLP_HEADERS: `x-api-key=${canary('OTEL_EXPORTER_OTLP_HEADERS')}`,
     LOG_LEVEL: 'debug',
   };
 }

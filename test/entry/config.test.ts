@@ -60,10 +60,30 @@ test('what is not set has the default that is documented', () => {
     secretsKeysOld: [],
     trustProxy: false,
     corsOrigins: [],
-    otlpEndpoint: undefined,
+    traces: undefined,
   });
   assert.equal(config.email.provider, 'log');
   assert.equal(parse(production).webhookAllowPrivate, false);
+});
+
+test('traces are configured by the names of OpenTelemetry', () => {
+  const OTEL_EXPORTER_OTLP_ENDPOINT = 'https://otlp.example.com/otlp';
+  const plain = { endpoint: OTEL_EXPORTER_OTLP_ENDPOINT, headers: {}, serviceName: 'keelson' };
+  const always = { sampler: 'always_on', parentBased: true, ratio: 1 };
+  assert.deepEqual(parse({ OTEL_EXPORTER_OTLP_ENDPOINT }).traces, { ...plain, ...always });
+  const { traces } = parse({
+    OTEL_EXPORTER_OTLP_ENDPOINT,
+    OTEL_EXPORTER_OTLP_HEADERS: 'Authorization=Basic%20YWJjOg==, x-tenant = a=b',
+    OTEL_SERVICE_NAME: 'billing',
+    OTEL_TRACES_SAMPLER: 'parentbased_traceidratio',
+    OTEL_TRACES_SAMPLER_ARG: '0.25',
+  });
+  const headers = { Authorization: 'Basic YWJjOg==', 'x-tenant': 'a=b' };
+  const ratio = { sampler: 'traceidratio', parentBased: true, ratio: 0.25 };
+  assert.deepEqual(traces, { ...plain, headers, serviceName: 'billing', ...ratio });
+  const { sampler, parentBased } =
+    parse({ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER: 'always_off' }).traces ?? {};
+  assert.deepEqual({ sampler, parentBased }, { sampler: 'always_off', parentBased: false });
 });
 
 test('an empty variable counts as unset', () => {
@@ -122,6 +142,20 @@ const bad: Record<string, string[]> = {
   ],
   CORS_ORIGINS: ['qqq', 'https://qqq.example/path', 'https://a.example,', 'https://qqq.example/'],
   OTEL_EXPORTER_OTLP_ENDPOINT: ['qqq'],
+  OTEL_EXPORTER_OTLP_HEADERS: [
+    'qqq',
+    '=qqq',
+    'qqq=',
+    'q q=1',
+    'a=1,qqq',
+    'a=1,,b=2',
+    'a=%qq',
+    'a=qqq%0d%0ab',
+    'a=qqqü',
+  ],
+  OTEL_SERVICE_NAME: ['q'.repeat(256)],
+  OTEL_TRACES_SAMPLER: ['qqq', 'jaeger_remote', 'ALWAYS_ON', 'parentbased_qqq'],
+  OTEL_TRACES_SAMPLER_ARG: ['qqq', '-0.1', '1.1', '.5', '1e-3', 'NaN'],
   EMAIL_PROVIDER: ['qqq'],
   RESEND_URL: ['qqq'],
 };
@@ -264,8 +298,8 @@ describe('a variable that is nearly one of ours is named with the one that is me
       SSH_AUTH_SOCK SUDO_USER TEMP TERM TEST TMP TMPDIR TZ UID USER USERNAME VIRTUAL_ENV XDG_RUNTIME_DIR npm_config_host
       npm_command npm_config_port npm_execpath npm_lifecycle_event npm_node_execpath npm_package_json INIT_CWD
       INVOCATION_ID JOURNAL_STREAM NOTIFY_SOCKET KUBERNETES_PORT KUBERNETES_SERVICE_HOST REDIS_HOST REDIS_PORT REDIS_URL
-      DB_HOST DB_PORT API_PORT API_URL APP_URL APP_NAME APP_KEY JWT_TTL OTEL_SERVICE_NAME
-      OTEL_EXPORTER_OTLP_HEADERS OTEL_TRACES_SAMPLER GITHUB_TOKEN AWS_REGION CF_PAGES FLY_REGION DENO_DIR BUN_INSTALL
+      DB_HOST DB_PORT API_PORT API_URL APP_URL APP_NAME APP_KEY JWT_TTL OTEL_RESOURCE_ATTRIBUTES
+      OTEL_EXPORTER_OTLP_PROTOCOL OTEL_TRACES_EXPORTER OTEL_PROPAGATORS OTEL_DENO GITHUB_TOKEN AWS_REGION CF_PAGES FLY_REGION DENO_DIR BUN_INSTALL
       WRANGLER_SEND_METRICS CLOUDFLARE_API_TOKEN DEV_CRON_S KEELSON_WORKER`.split(/\s+/);
     assert.deepEqual(parse(Object.fromEntries(common.map((name) => [name, 'qqq']))).warnings, []);
     assert.deepEqual(parse({ ['A'.repeat(1_000_000)]: 'qqq' }).warnings, []);

@@ -22,6 +22,7 @@ import {
   STOP_STEPS,
   spawnService,
   startService,
+  untilReady,
 } from '../support/service.ts';
 import { headers, token } from '../support/tokens.ts';
 
@@ -484,7 +485,7 @@ describe('the deadline', () => {
     const database = await ownDatabase(t);
     const service = await start(t, { DATABASE_URL: database.url, DATABASE_POOL_MAX: '1', DISPATCH_ENABLED: 'false' });
     // /ready allows itself one second, which passes while the request after it is at work.
-    assert.equal((await fetch(`${service.url}/ready`)).status, 200);
+    await untilReady(service.url);
     const lock = await lockTables(t, database.url);
     const made = timed(post(service.url));
     await delay(1500);
@@ -516,7 +517,7 @@ describe('the database goes away and comes back', () => {
 
     await query('postgres', `alter database ${database.name} allow_connections true`);
     await recovered(service);
-    assert.equal((await fetch(`${service.url}/ready`)).status, 200);
+    await untilReady(service.url);
     assert.equal(await service.stop(), 0);
   });
 

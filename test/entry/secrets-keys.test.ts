@@ -7,7 +7,7 @@ import { createSecretBox } from '../../src/platform/secret-box.ts';
 import { ownDatabase } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
 import { COMMANDS } from '../support/runtimes.ts';
-import { type Service, spawnService, startService } from '../support/service.ts';
+import { type Service, spawnService, startService, untilReady } from '../support/service.ts';
 
 const newKey = () => randomBytes(32).toString('base64');
 const KEY = newKey();
@@ -61,7 +61,7 @@ test('a start with the earlier key among SECRETS_KEYS_OLD is like any other, and
     { DATABASE_URL: empty.url, SECRETS_KEY: OTHER },
   ]) {
     const service = await start(t, env);
-    assert.equal((await fetch(`${service.url}/ready`)).status, 200);
+    await untilReady(service.url);
     assert.deepEqual(warningsOf(service), []);
   }
 });

@@ -139,6 +139,8 @@ test('who presses Ctrl-C again does not wait for what is under way', async (t) =
   await untilUnderWay(service);
   type(service, CTRL_C);
   await service.line(({ msg }) => msg === 'not ready');
+  // Once it has stopped there is nobody to read what is typed.
+  service.process.stdin?.on('error', () => {});
   const again = setInterval(type, 100, service, CTRL_C);
   t.after(() => clearInterval(again));
   assert.equal(await service.exited, 1, service.output());

@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { ownDatabase } from '../support/databases.ts';
 import { ownDirectory } from '../support/directories.ts';
-import { startService } from '../support/service.ts';
+import { startService, untilReady } from '../support/service.ts';
 
 const root = join(import.meta.dirname, '../..');
 const entry = join(root, 'src/entry/node.ts');
@@ -20,7 +20,7 @@ async function loadedBy(t: TestContext, env: Record<string, string>): Promise<st
   const file = join(ownDirectory(t), 'loaded');
   const command = [process.execPath, '--import', join(root, 'test/support/loaded-files.js'), entry];
   const service = await startService({ DATABASE_URL: database.url, LOADED_FILES: file, ...env }, command);
-  assert.equal((await fetch(`${service.url}/ready`)).status, 200);
+  await untilReady(service.url);
   assert.equal(await service.stop(), 0, service.output());
   return readFileSync(file, 'utf8').split('\n');
 }
@@ -43,7 +43,7 @@ const SENDER = /node_modules\/undici\//;
 test('on Postgres, nothing is loaded of other databases, of metrics that are off, of a dispatcher that is, and of a readable log', async (t) => {
   const loaded = await loadedBy(t, { METRICS_ADDR: 'off', DISPATCH_ENABLED: 'false' });
   assert.ok(loaded.some((url) => /\/pg\//.test(url)));
-  for (const unused of [OTHER_DATABASES, METRICS, SENDER, /trace-otlp/, /pino-pretty/]) {
+  for (const unused of [OTHER_DATABASES, METRICS, SENDER, /\/src\/(platform\/)?tracing/, /pino-pretty/]) {
     assert.deepEqual(
       loaded.filter((url) => unused.test(url)),
       [],

@@ -9,7 +9,7 @@ import { createDatabase } from '../support/databases.ts';
 import { baseImages, buildImage, CONTEXT, DOCKERFILE, type Image, inContext } from '../support/image.ts';
 import { freePort, NOT_AS_ROOT } from '../support/postgres-server.ts';
 import { treeOf } from '../support/processes.ts';
-import { STOP_STEPS, spawnService } from '../support/service.ts';
+import { STOP_STEPS, spawnService, untilReady } from '../support/service.ts';
 
 const { scripts, devDependencies } = JSON.parse(readFileSync(join(CONTEXT, 'package.json'), 'utf8'));
 /** What Docker waits between SIGTERM and SIGKILL unless told otherwise. */
@@ -83,7 +83,7 @@ describe('the container image', () => {
     const service = spawnService({ ...image.env, ...env }, command);
     t.after(() => service.process.kill('SIGKILL'));
     await service.line(({ msg }) => msg === 'listening');
-    assert.equal((await fetch(`http://127.0.0.1:${PORT}/ready`)).status, 200);
+    await untilReady(`http://127.0.0.1:${PORT}`);
     assert.deepEqual(await run(image.healthCheck, env), [0, '']);
 
     process.kill(treeOf(service.pid).at(-1) as number, 'SIGTERM');

@@ -9,7 +9,7 @@ import type { Line } from '../support/deps.ts';
 import { query } from '../support/postgres-server.ts';
 import type { TcpProxy } from '../support/proxy.ts';
 import { COMMANDS } from '../support/runtimes.ts';
-import { startService } from '../support/service.ts';
+import { startService, untilReady } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
 
 const LOCK = 4711;
@@ -287,7 +287,7 @@ describe('the service', { timeout: 60_000, concurrency: true }, () => {
       // 503 where it met a connection that was still being opened: nothing was sent.
       assert.match(String((await post(service.url)).status), /^50[34]$/, service.output());
       assert.equal((await post(service.url)).status, 201);
-      assert.equal((await fetch(`${service.url}/ready`)).status, 200);
+      await untilReady(service.url);
       assert.equal(await service.stop(), 0, service.output());
     });
 

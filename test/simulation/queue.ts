@@ -157,5 +157,6 @@ export function createStore({ now }: Pick<Clock, 'now'>): Store {
 function deliveryOf({ id, endpointId, attempt }: Row, lease: string): Delivery {
   const channel = endpointId === null ? 'email' : 'webhook';
   const endpoint = endpointId === null ? null : { url: '', status: 'enabled' as const, secrets: [] };
-  return { id, lease, attempt, type: 'simulated', body: '{}', channel, recipient: null, endpointId, endpoint };
+  const message = { type: 'simulated', body: '{}', traceparent: null };
+  return { id, lease, attempt, ...message, channel, recipient: null, endpointId, endpoint };
 }

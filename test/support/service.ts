@@ -105,3 +105,12 @@ export async function startService(env?: Record<string, string>, command?: strin
   service.url = (await service.line((line) => line.msg === 'listening')).url as string;
   return service;
 }
+
+/** Asks /ready until it says so: it gives the database one second, and a busy machine may take longer. */
+export async function untilReady(url: string): Promise<void> {
+  for (let status = 0; status !== 200; ) {
+    const answer = await fetch(new URL('/ready', url));
+    await answer.arrayBuffer();
+    status = answer.status;
+  }
+}

@@ -5,7 +5,9 @@ import { dispatcherConfig } from '../../src/entry/workers-config.ts';
 import { openNeon } from '../../src/platform/db-neon.ts';
 import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
 import { createSecretBox } from '../../src/platform/secret-box.ts';
+import { otlpTracing } from '../../src/platform/tracing-otlp.ts';
 import { createDrain } from '../../worker-cron/drain.ts';
+import { startCollector } from '../support/collector.ts';
 import { createDatabase } from '../support/databases.ts';
 import { recordingLog, silent } from '../support/deps.ts';
 import { enqueue, newEndpoint, stateOf } from '../support/notifications.ts';
@@ -61,7 +63,8 @@ async function startDrain(t: TestContext, own: Record<string, string | number> =
   const { db } = openNeon({ url: database.url, fetchEndpoint: neon.url });
   const config = dispatcherConfig({ DATABASE_URL: database.url, SECRETS_KEY, ...own });
   const secret = await createSecretBox(SECRETS_KEY).seal(`whsec_${Buffer.alloc(32, 1).toString('base64')}`);
-  const { drain } = createDrain(config, db, silent);
+  const tracing = config.traces && otlpTracing(config.traces, silent, { timer: false });
+  const { drain } = createDrain(config, db, silent, undefined, tracing);
   return {
     db,
     url: database.url,
@@ -118,6 +121,19 @@ test('twenty that are due for one slow endpoint are delivered once each, in as m
   assert.equal(sink.hooks.length, 20, 'none is repeated');
   assert.ok(Math.max(...runs) <= SUBREQUESTS, `${runs} subrequests`);
   assert.equal(seen.refused, 0);
+});
+
+test('a run with traces keeps room for their export, which is one request for all its spans', async (t) => {
+  const collector = await startCollector();
+  t.after(collector.close);
+  const { db, sink, seen, endpoint, drainAll } = await startDrain(t, { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
+  await enqueue(db, 60, await endpoint('/'));
+  const runs = await drainAll();
+  assert.equal(sink.hooks.length, 60);
+  assert.ok(Math.max(...runs) <= SUBREQUESTS, `${runs} subrequests`);
+  assert.equal(seen.refused, 0);
+  assert.equal(collector.spans().length, 120);
+  assert.ok(collector.exports().length <= runs.length, 'at most one for each run');
 });
 
 test('two dispatchers at a time deliver each notification once', async (t) => {

@@ -1,10 +1,12 @@
+import type { AttemptSpan } from '../../tracing.ts';
 import type { Delivery } from '../claims.ts';
 
 /**
  * Makes one attempt to deliver a notification, within its own time limit. A failed attempt resolves with an `error`,
- * which clients see: it must not contain anything internal. A retry has the same id. Rejects only for a defect.
+ * which clients see: it must not contain anything internal. A retry has the same id. Rejects only for a defect. Its
+ * requests are part of the attempt's `span`, if traces are recorded.
  */
-export type Channel = (delivery: Delivery) => Promise<Attempt>;
+export type Channel = (delivery: Delivery, span?: AttemptSpan) => Promise<Attempt>;
 
 /**
  * `status` is the receiver's HTTP status, if there was a response. A `final` failure is not retried. A `blameless` one

@@ -21,7 +21,7 @@ export function webhookChannel({ send, secrets, now, sign }: WebhookDeps): Chann
     return key;
   }
 
-  return async ({ id, body, endpoint }) => {
+  return async ({ id, body, endpoint, traceparent }, span) => {
     if (!endpoint) return { ok: false, status: null, error: 'the endpoint was deleted', final: true };
     if (endpoint.status === 'disabled') {
       return { ok: false, status: null, error: 'the endpoint is disabled', final: true };
@@ -33,16 +33,23 @@ export function webhookChannel({ send, secrets, now, sign }: WebhookDeps): Chann
       const key = keys.get(sealed) ?? (await openKey(sealed));
       signatures.push(`v1,${await sign(key, content)}`);
     }
+    const call = span?.call('POST');
+    // Without a span, what caused the message is passed on.
+    const parent = call?.traceparent ?? traceparent;
     const headers = {
       'content-type': 'application/json',
       'user-agent': 'Keelson-Webhooks/1',
       'webhook-id': id,
       'webhook-timestamp': String(timestamp),
       'webhook-signature': signatures.join(' '),
+      ...(parent && { traceparent: parent }),
     };
     try {
-      return attemptOf(await send({ url: endpoint.url, headers, body }), now);
+      const answer = await send({ url: endpoint.url, headers, body });
+      call?.end(answer);
+      return attemptOf(answer, now);
     } catch (error) {
+      call?.end({ error: error instanceof SendError ? error.message : undefined });
       if (!(error instanceof SendError)) throw error;
       return { ok: false, status: null, error: error.message };
     }

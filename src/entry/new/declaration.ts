@@ -57,7 +57,7 @@ const RESERVED = new Set(
   natural notnull outer overlaps right similar tablesample verbose
   arguments await break catch class const continue debugger delete enum eval export extends finally function if
   implements import instanceof interface let new package private protected public return static super switch this throw
-  versions now found own key keySubject keyRoute keyInput keyHolder keyResponse secret
+  versions now found own traceparent key keySubject keyRoute keyInput keyHolder keyResponse secret
   try typeof undefined var void while yield lazy sql text view z id json email instant integer boolean index uuid`.split(
     /\s+/,
   ),
