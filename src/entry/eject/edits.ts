@@ -4,6 +4,7 @@
 
 export const DELETED = [
   'src/users',
+  'src/console/users.tsx',
   'src/entry/seed.ts',
   'src/entry/eject',
   'test/users',
@@ -131,6 +132,44 @@ export const EDITS: Record<string, Edit[]> = {
     [`'canceled' as status, n.user_id as "userId", n.endpoint_id`, `'canceled' as status, n.endpoint_id`],
   ],
   'src/webhook-endpoints/store.ts': [['    userId: sql`null`,\n', '']],
+  'src/console/routes.tsx': [
+    ["import { usersPages } from './users.tsx';\n", ''],
+    ["pages.use('/console/users/*', scope('users:read'));\n", ''],
+    ["\n  .route('/console/users', usersPages)", ''],
+  ],
+  'src/console/layout.tsx': [["  { path: '/console/users', name: 'Users', scope: 'users:read' },\n", '']],
+  'src/console/notification-filters.tsx': [
+    ["'endpointId', 'userId', 'createdAfter'", "'endpointId', 'createdAfter'"],
+    ['        <Text {...field} name="userId" label="User id" />\n', ''],
+  ],
+  'src/console/notification-page.tsx': [
+    ['channel, userId, endpointId }', 'channel, endpointId }'],
+    ["          User: userId && <Link to={may(c, 'users:read') && `/console/users/${userId}`}>{userId}</Link>,\n", ''],
+  ],
+  'test/console/session.test.ts': [["'/notifications', '/users', '/actions'", "'/notifications', '/actions'"]],
+  'test/console/pages.test.ts': [
+    ["      '/users',\n", ''],
+    ['      `/users?email=${encodeURIComponent(EVIL)}`,\n', ''],
+    ["'/endpoints', '/users', '/actions'", "'/endpoints', '/actions'"],
+  ],
+  'test/console/browser.test.ts': [
+    ['  let user: { id: string };\n', ''],
+    ["    user = await post('/users', { email: 'ada@example.com', name: 'Ada Lovelace' });\n", ''],
+    [
+      `  test('a user is found by email, with what they were told', async () => {
+    await go('/users');
+    await page.getByLabel('Email').fill('ADA@example.com');
+    await page.keyboard.press('Enter');
+    await click('link', 'ada@example.com');
+    await heading('Ada Lovelace');
+    await page.getByRole('row', { name: /user\\.created/ }).waitFor();
+  });
+
+`,
+      '',
+    ],
+    ["      '/users',\n      `/users/${user.id}`,\n", ''],
+  ],
   'src/outbox/enqueue.ts': [
     [
       `export type Event = {
@@ -239,6 +278,7 @@ select id, 'sent', 1, now(), 1, 'bench' from m;`,
     ['    "eject-example": "node --import ./src/entry/prepare.js src/entry/eject/eject-example.ts",\n', ''],
   ],
   'README.md': [
+    ['send a test. **Users**: what they were told.\n  **Actions**', 'send a test.\n  **Actions**'],
     ['users, webhooks and notifications that survive', 'webhooks and notifications that survive'],
     ['--scope "users:write notifications:read"', '--scope "notifications:write notifications:read"'],
     ['$API/users -H', '$API/notifications -H'],
