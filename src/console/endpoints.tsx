@@ -76,13 +76,18 @@ export const endpointsPages = router()
   })
   .post('/:id/test', scope('webhooks:write'), byId, async (c) => {
     const { id } = c.req.valid('param');
-    const reservation = reservationOf(c, {}, undefined, formOf(c).key ?? crypto.randomUUID());
-    const { response } = await queueTest(c.env.db, { ...reservation, id, notificationId: uuidv7() }, c.get('signal'));
-    c.env.wake();
-    const { body } = JSON.parse(response) as Answer<{ id: string }, 202>;
-    if (may(c, 'notifications:read')) return seeOther(c, `/console/notifications/${body.id}`);
+    const sent = await sendTest(c, id);
+    if (may(c, 'notifications:read')) return seeOther(c, `/console/notifications/${sent}`);
     return seeOther(c, `/console/endpoints/${id}?done=tested`);
   });
+
+/** Queues a test event for an endpoint, once for a form, and returns the id of its notification. */
+export async function sendTest(c: Ctx, id: string): Promise<string> {
+  const reservation = reservationOf(c, {}, undefined, formOf(c).key ?? crypto.randomUUID());
+  const { response } = await queueTest(c.env.db, { ...reservation, id, notificationId: uuidv7() }, c.get('signal'));
+  c.env.wake();
+  return (JSON.parse(response) as Answer<{ id: string }, 202>).body.id;
+}
 
 const DONE: Record<string, string> = {
   paused: 'Paused: what is meant for it waits until you enable it.',

@@ -2,13 +2,16 @@
 import type { PropsWithChildren } from 'hono/jsx';
 import type { Ctx } from '../http/context.ts';
 
+type Section = { path: string; name: string; scope: string; inDevelopment?: boolean };
+
 /** The sections of the console, and the scope that shows each. */
-const SECTIONS = [
+const SECTIONS: Section[] = [
   { path: '/console', name: 'Overview', scope: 'notifications:read' },
   { path: '/console/notifications', name: 'Notifications', scope: 'notifications:read' },
   { path: '/console/endpoints', name: 'Endpoints', scope: 'webhooks:read' },
   { path: '/console/users', name: 'Users', scope: 'users:read' },
   { path: '/console/actions', name: 'Actions', scope: 'notifications:read' },
+  { path: '/console/inbox', name: 'Inbox', scope: 'notifications:read', inDevelopment: true },
 ];
 
 /** The first section that the token's scopes show. */
@@ -50,10 +53,11 @@ export function Page({ c, title, children }: PropsWithChildren<{ c?: Ctx; title:
 
 function Navigation({ c }: { c: Ctx }) {
   const at = c.req.path.replace(/\/$/, '');
+  const isShown = ({ scope, inDevelopment }: Section) => may(c, scope) && !(inDevelopment && c.env.settings.production);
   const isCurrent = (path: string) => at === path || (path !== '/console' && at.startsWith(`${path}/`));
   return (
     <nav aria-label="Sections">
-      {SECTIONS.filter(({ scope }) => may(c, scope)).map(({ path, name }) => (
+      {SECTIONS.filter(isShown).map(({ path, name }) => (
         <a href={path} aria-current={isCurrent(path) ? 'page' : undefined}>
           {name}
         </a>

@@ -5,8 +5,8 @@ import type { Ctx } from '../http/context.ts';
 import type { NotificationWithAttempts } from '../notifications/schema.ts';
 import type { WebhookEndpoint } from '../webhook-endpoints/schema.ts';
 import { may, Page } from './layout.tsx';
-import { Act, Ago, Badge, duration, Facts, Live, When } from './parts.tsx';
-import { pretty, verification } from './payload.ts';
+import { Act, Ago, Badge, duration, Facts, Live, Payload, When } from './parts.tsx';
+import { verification } from './payload.ts';
 
 type Whole = Of<typeof NotificationWithAttempts>;
 type Props = { c: Ctx; notification: Whole; endpoint: WebhookEndpoint | undefined };
@@ -44,12 +44,7 @@ export function NotificationPage({ c, notification, endpoint }: Props) {
         life
       )}
       <h2>Payload</h2>
-      <details>
-        <summary>{new TextEncoder().encode(notification.payload).length} bytes</summary>
-        <pre>
-          <code>{pretty(notification.payload)}</code>
-        </pre>
-      </details>
+      <Payload text={notification.payload} />
       {channel === 'webhook' && (
         <Verify id={id} payload={notification.payload} url={endpoint?.url ?? 'https://example.com/'} />
       )}

@@ -1,6 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import type { Child, PropsWithChildren } from 'hono/jsx';
 import type { Ctx } from '../http/context.ts';
+import { pretty } from './payload.ts';
 
 /** A status, in its colour and in words. */
 export const Badge = ({ status }: { status: string }) => <span class={`badge ${status}`}>{status}</span>;
@@ -41,6 +42,16 @@ export function number(value: number): string {
   const rounded = Math.abs(value) < 10 ? Math.round(value * 10) / 10 : Math.round(value);
   return rounded.toLocaleString('en');
 }
+
+/** JSON that was sent, folded. */
+export const Payload = ({ text, open = false }: { text: string; open?: boolean }) => (
+  <details open={open}>
+    <summary>{new TextEncoder().encode(text).length} bytes</summary>
+    <pre>
+      <code>{/^\s*[[{]/.test(text) ? pretty(text) : text}</code>
+    </pre>
+  </details>
+);
 
 /** Says that there is nothing, and why. */
 export const Empty = ({ children }: PropsWithChildren) => <p class="empty">{children}</p>;

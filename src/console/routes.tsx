@@ -7,6 +7,8 @@ import { rateLimit } from '../http/rate-limit.ts';
 import { actionsPages } from './actions.tsx';
 import { endpointsPages } from './endpoints.tsx';
 import { errorPage, notFoundPage, ownForms, pageHeaders } from './http.tsx';
+import { inboxPages } from './inbox/pages.tsx';
+import { limitedByAddress, receive } from './inbox/receive.ts';
 import { notificationsPages } from './notifications.tsx';
 import { overviewPages } from './overview.tsx';
 import { session } from './session.ts';
@@ -28,17 +30,23 @@ pages.use(async (c, next) => {
   // For the access log.
   outer.set('principal', c.get('principal'));
 });
-pages.use(pageHeaders, limitedBody, ownForms);
+pages.use(pageHeaders);
+pages.use('/console/inbox/*', (c, next) => (c.env.settings.production ? notFoundPage(c as unknown as Ctx) : next()));
+// Whoever sends a webhook has neither a session nor a form.
+pages.post('/console/inbox/:name', limitedByAddress, limitedBody, receive);
+pages.use(limitedBody, ownForms);
 pages.route('/console', signInPages);
 pages.use(session(askToSignIn), rateLimit);
 pages.use('/console/endpoints/*', scope('webhooks:read'));
 pages.use('/console/notifications/*', scope('notifications:read'));
 pages.use('/console/actions/*', scope('notifications:read'));
+pages.use('/console/inbox/*', scope('notifications:read'));
 pages.use('/console/users/*', scope('users:read'));
 pages
   .route('/console', overviewPages)
   .route('/console/actions', actionsPages)
   .route('/console/endpoints', endpointsPages)
+  .route('/console/inbox', inboxPages)
   .route('/console/notifications', notificationsPages)
   .route('/console/users', usersPages);
 

@@ -1,7 +1,7 @@
-import { createServer, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import { parseArgs } from 'node:util';
-import { Webhook } from 'standardwebhooks';
 import { createClient } from '../client.ts';
+import { type Verify, verifierOf } from '../dispatcher/channels/verify.ts';
 import { listen } from '../platform/listen.ts';
 import { hearSignals } from '../platform/signals.ts';
 import { ConfigError, parseConfig } from './config.ts';
@@ -65,7 +65,7 @@ function readOptions() {
 
 /** Prints a line for each webhook. Responds 503 until it has a secret. `enough` resolves after `count` webhooks. */
 function receiver({ status, count }: { status: number | undefined; count: number | undefined }) {
-  let webhook: Webhook | undefined;
+  let verify: Verify | undefined;
   const ids = new Set<string>();
   let left = count ?? Number.POSITIVE_INFINITY;
   let end = () => {};
@@ -75,13 +75,13 @@ function receiver({ status, count }: { status: number | undefined; count: number
 
   const server = createServer(async (request, response) => {
     const answer = (status: number, text = '') => void response.writeHead(status).end(text);
-    if (!webhook) return answer(503, 'The receiver has no secret yet.\n');
+    if (!verify) return answer(503, 'The receiver has no secret yet.\n');
     if (request.method === 'GET') return answer(200, 'Ready for webhooks.\n');
     if (request.method !== 'POST') return answer(405);
     const body = await readBody(request);
     if (!body) return void response.writeHead(413, { connection: 'close' }).end();
     const id = shown(request.headers['webhook-id']);
-    const failure = failureOf(webhook, body, request.headers);
+    const failure = verify(body, request.headers as Record<string, string>);
     const isNew = !failure && !ids.has(id);
     if (isNew) {
       if (ids.size >= MAX_IDS) ids.delete(ids.values().next().value as string);
@@ -99,7 +99,7 @@ function receiver({ status, count }: { status: number | undefined; count: number
     /** Throws if it is not a webhook secret. */
     verifyWith: (secret: string) => {
       try {
-        webhook = new Webhook(secret);
+        verify = verifierOf(secret);
       } catch {
         throw new Error('the secret must be whsec_ and base64, as returned when the endpoint was created');
       }
@@ -121,18 +121,6 @@ async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
     return Buffer.concat(chunks);
   } catch {
     return undefined;
-  }
-}
-
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-/** Why a webhook is not verified (Standard Webhooks 1.0.0). Checks the exact bytes, which the library takes as text. */
-function failureOf(webhook: Webhook, body: Buffer, headers: IncomingHttpHeaders): string | undefined {
-  try {
-    webhook.verify(utf8.decode(body), headers as Record<string, string>, { jsonParse: false });
-    return undefined;
-  } catch (error) {
-    return (error as Error).message;
   }
 }
 

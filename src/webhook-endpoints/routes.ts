@@ -115,6 +115,18 @@ export function newSecret(c: Ctx): Promise<string> {
   return c.env.secrets.seal(`whsec_${btoa(String.fromCharCode(...bytes))}`);
 }
 
+/** Creates an endpoint; `key` is the idempotency key of a form. Throws AppError `validation-failed`. */
+export async function newEndpoint(c: Ctx, given: WebhookEndpointInput, key?: string) {
+  const input = await allowed(c, given);
+  const row = {
+    ...newRow(c, { ...input, status: 'enabled' as WebhookEndpoint['status'] }),
+    secret: await newSecret(c),
+  };
+  const reservation = reservationOf(c, input, created(c, row), key);
+  const stored = await createEndpoint(c.env.db, { ...row, ...reservation }, c.get('signal'));
+  return { reservation, stored };
+}
+
 // The stored response holds the secret sealed, as the endpoint does.
 function revealed(c: Ctx) {
   return async <T extends { secret: string }>(body: T): Promise<T> => ({
@@ -129,13 +141,7 @@ export const webhookEndpointsRoutes = router()
     return pageResponse(c, query, await listEndpoints(c.env.db, pageOfQuery(c, query), c.get('signal')));
   })
   .post('/', create, validate('json', WebhookEndpointInput), async (c) => {
-    const input = await allowed(c, c.req.valid('json'));
-    const row = {
-      ...newRow(c, { ...input, status: 'enabled' as WebhookEndpoint['status'] }),
-      secret: await newSecret(c),
-    };
-    const reservation = reservationOf(c, input, created(c, row));
-    const stored = await createEndpoint(c.env.db, { ...row, ...reservation }, c.get('signal'));
+    const { reservation, stored } = await newEndpoint(c, c.req.valid('json'));
     return answerWith(c, reservation, stored, revealed(c));
   })
   .get('/:id', operation.read(endpoints), byId, async (c) =>

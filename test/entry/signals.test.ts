@@ -40,9 +40,9 @@ async function start(t: TestContext, command: string[], env?: Record<string, str
 const quoted = (command: string[]) => command.map((word) => `'${word}'`).join(' ');
 const npm = (...args: string[]) => ['npm', '--prefix', root, ...args];
 const shell = (command: string[]) => ['sh', '-c', quoted(command)];
-/** The command on a terminal of its own, as a person has it; what is written to it is typed. */
+/** The command on a terminal of its own, as a person has it, but with JSON lines; what is written to it is typed. */
 const terminal = (command: string[]) => {
-  const line = `exec ${quoted(command)}`;
+  const line = `LOG_FORMAT=json exec ${quoted(command)}`;
   return ['script', '--quiet', '--return', '--echo', 'never', '--command', line, '/dev/null'];
 };
 const type = (service: Service, keys: string) => void service.process.stdin?.write(keys);
