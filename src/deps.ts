@@ -78,7 +78,7 @@ export type Deps = {
   readonly verifier: Verifier;
   readonly secrets: SecretBox;
   /** Why webhooks may not be sent to this URL, as a message for the client. Undefined if they may. */
-  readonly refuseWebhookUrl: (url: string) => string | undefined;
+  readonly refuseWebhookUrl: (url: string) => Promise<string | undefined>;
   /**
    * Rings the dispatchers after a commit: a hint that may be lost, never awaited. With the id of an endpoint that was
    * changed or deleted, they release its deliveries that have not started, and claim them again.

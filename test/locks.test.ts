@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DbError } from '../src/db.ts';
 import { extendLeases } from '../src/dispatcher/claims.ts';
-import { pruneNotifications } from '../src/dispatcher/housekeeping.ts';
+import { pruneNotifications, pruneRecords } from '../src/dispatcher/housekeeping.ts';
+import { advanceJob } from '../src/dispatcher/jobs.ts';
 import type { Settlement } from '../src/dispatcher/settlements.ts';
 import { pruneIdempotencyKeys } from '../src/idempotency/reserve-key.ts';
 import { changeNotifications } from '../src/notifications/store.ts';
@@ -58,6 +59,7 @@ test('changes of endpoints, deliveries, redrives, cancellations and prunings do 
       `update webhook_endpoints set status = 'paused', failures = 12, paused_until = now() + interval '5 ms' where id = '${id}'`,
     );
   let pruned = 0;
+  let advanced = 0;
   await stress(async (pick) => {
     const hook = hooks[pick(hooks.length)];
     const [some] = await notifications();
@@ -88,6 +90,17 @@ test('changes of endpoints, deliveries, redrives, cancellations and prunings do 
       async () => {
         pruned += await pruneNotifications(watched, -1);
       },
+      () => call('POST', '/notifications/redrive', { body: { filter: {} } }),
+      () => call('POST', '/notifications/cancel', { body: { filter: { channel: 'email' } } }),
+      async () => {
+        advanced += (await advanceJob(watched, inTime()))?.done ?? 0;
+      },
+      () => advanceJob(watched, inTime()),
+      async () => {
+        const [running] = await rowsOf<{ id: string }>(db, `select id from actions where status = 'running' limit 1`);
+        await call('POST', `/actions/${running?.id}/stop`);
+      },
+      () => pruneRecords(watched, 0, inTime()),
       () => pruneIdempotencyKeys(watched, 10, inTime()),
       async () => {
         await call('DELETE', path);
@@ -96,7 +109,7 @@ test('changes of endpoints, deliveries, redrives, cancellations and prunings do 
     ];
     await does[pick(does.length)]?.();
   });
-  assert.ok(settled > 0 && pruned > 0, `${settled} settled, ${pruned} pruned`);
+  assert.ok(settled > 0 && pruned > 0 && advanced > 0, `${settled} settled, ${pruned} pruned, ${advanced} advanced`);
   const [lost] = await rowsOf<{ count: number }>(
     db,
     `select count(*)::int as count from notifications n

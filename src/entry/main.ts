@@ -71,7 +71,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     limiter: createLimiter(config, db, log, worker),
     verifier: createVerifier(config.jwt, log),
     secrets,
-    refuseWebhookUrl: (url) => checkWebhookUrl(url, { allowPrivate: config.webhookAllowPrivate }),
+    refuseWebhookUrl: async (url) => checkWebhookUrl(url, { allowPrivate: config.webhookAllowPrivate }),
     wake: (changed) => {
       dispatcher?.wake(changed);
       // One dispatcher is enough for new work; a changed endpoint concerns all of them.

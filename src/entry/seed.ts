@@ -88,7 +88,7 @@ function depsOf(settings: Config, own: Pick<Deps, 'db' | 'secrets' | 'log'>): De
     now: () => new Date(),
     limiter: { limit: 1, window: 1, take: async () => ({ allowed: true }) },
     verifier: async () => ({ sub: 'seed', scopes: new Set(['users:write']) }),
-    refuseWebhookUrl: () => undefined,
+    refuseWebhookUrl: async () => undefined,
     // Dispatchers find the deliveries at their next tick.
     wake: () => {},
     assets: async () => undefined,

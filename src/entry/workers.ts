@@ -1,7 +1,6 @@
 import { env, waitUntil } from 'cloudflare:workers';
 import { app } from '../app.ts';
 import { type Deps, type Log, noMetrics } from '../deps.ts';
-import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
 import { type AssetsBinding, workersAssets } from '../platform/assets-workers.ts';
 import { openNeon } from '../platform/db-neon.ts';
 import { memoryLimiter } from '../platform/limiter-memory.ts';
@@ -47,7 +46,11 @@ const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
   db,
   now: () => new Date(),
   secrets: createSecretBox(config.secretsKey, config.secretsKeysOld),
-  refuseWebhookUrl: (url) => checkWebhookUrl(url, { allowPrivate: config.webhookAllowPrivate }),
+  // Loaded when the first URL is checked, with the parser of addresses.
+  refuseWebhookUrl: async (url) => {
+    const { checkWebhookUrl } = await import('../dispatcher/channels/address.ts');
+    return checkWebhookUrl(url, { allowPrivate: config.webhookAllowPrivate });
+  },
   limiter: bindings.RATE_LIMITER ? workersLimiter(bindings.RATE_LIMITER, max, windowS) : memoryLimiter(max, windowS),
   verifier: createVerifier(config.jwt, log, waitUntil),
   assets: bindings.ASSETS ? workersAssets(bindings.ASSETS) : async () => undefined,

@@ -1,6 +1,5 @@
 import { createMiddleware } from 'hono/factory';
 import { AppError } from '../errors.ts';
-import { networkOf } from './client-network.ts';
 import type { Ctx, Env } from './context.ts';
 import { refuse } from './rate-limit.ts';
 
@@ -30,6 +29,8 @@ export async function guarded<T>(c: Ctx, verify: () => Promise<T>): Promise<T> {
     return await verify();
   } catch (error) {
     if (error instanceof AppError && error.code === 'unauthorized') {
+      // With the parser of addresses, which a start does without.
+      const { networkOf } = await import('./client-network.ts');
       const quota = await c.env.limiter.take(`address:${networkOf(c.env.clientAddress)}`);
       if (!quota.allowed) throw refuse(c, quota);
     }

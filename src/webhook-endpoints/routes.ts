@@ -103,8 +103,8 @@ const test = operation.idempotent(endpoints, {
   problems: ['not-found'],
 });
 
-function allowed<T extends { url: string }>(c: Ctx, input: T): T {
-  const detail = c.env.refuseWebhookUrl(input.url);
+async function allowed<T extends { url: string }>(c: Ctx, input: T): Promise<T> {
+  const detail = await c.env.refuseWebhookUrl(input.url);
   if (detail === undefined) return input;
   throw new AppError('validation-failed', 'The URL is not acceptable.', { errors: [{ detail, pointer: '#/url' }] });
 }
@@ -117,7 +117,7 @@ export function newSecret(c: Ctx): Promise<string> {
 
 /** Creates an endpoint; `key` is the idempotency key of a form. Throws AppError `validation-failed`. */
 export async function newEndpoint(c: Ctx, given: WebhookEndpointInput, key?: string) {
-  const input = allowed(c, given);
+  const input = await allowed(c, given);
   const row = {
     ...newRow(c, { ...input, status: 'enabled' as WebhookEndpoint['status'] }),
     secret: await newSecret(c),
@@ -148,7 +148,7 @@ export const webhookEndpointsRoutes = router()
     conditional(c, await findEndpoint(c.env.db, c.req.valid('param').id, c.get('signal'))),
   )
   .put('/:id', replace, byId, validate('json', WebhookEndpointInput), async (c) => {
-    const input = allowed(c, c.req.valid('json'));
+    const input = await allowed(c, c.req.valid('json'));
     const change = { ...c.req.valid('param'), ...input, ...writeOf(c) };
     const endpoint = await updateEndpoint(c.env.db, change, c.get('signal'));
     c.env.wake(endpoint.id);

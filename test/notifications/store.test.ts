@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { newNotice } from '../conformance/target.ts';
 import { apiOn } from '../support/api.ts';
-import { onEveryDatabase } from '../support/databases.ts';
-import { execute, rowsOf } from '../support/notifications.ts';
+import { onEveryDatabase, openTestPostgres } from '../support/databases.ts';
+import { enqueue, execute, rowsOf } from '../support/notifications.ts';
 
 onEveryDatabase('notifications', (db) => {
   test('what a POST answers is what GET shows, to the millisecond, every time', async () => {
@@ -53,4 +53,25 @@ onEveryDatabase('notifications', (db) => {
     assert.equal((await call('POST', `/notifications/${id}/redrive`)).status, 200);
     assert.deepEqual(await sizes(), before);
   });
+});
+
+test('a page whose filters few match looks no further than it may, and the next one goes on there', async (t) => {
+  const { db, close } = await openTestPostgres();
+  t.after(close);
+  const call = apiOn(db);
+  const rare = await enqueue(db, 2);
+  await execute(db, `update messages set type = 'rare.event'`);
+  await enqueue(db, 10_005);
+  const pages: [string[], boolean][] = [];
+  for (let query: string | null = ''; query !== null; ) {
+    const { headers, json } = await call('GET', `/notifications?type=rare.event&limit=1${query}`);
+    pages.push([json.data.map(({ id }: { id: string }) => id), headers.has('link')]);
+    query = json.nextCursor && `&cursor=${json.nextCursor}`;
+  }
+  const [first, second] = rare.toSorted();
+  assert.deepEqual(pages, [
+    [[], true],
+    [[second], true],
+    [[first], false],
+  ]);
 });

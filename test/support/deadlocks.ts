@@ -17,7 +17,7 @@ const DAWDLE = `
     perform pg_sleep(random() * 0.004);
     return coalesce(new, old);
   end $$;
-  ${['webhook_endpoints', 'deliveries', 'outcomes', 'idempotency_keys']
+  ${['webhook_endpoints', 'deliveries', 'outcomes', 'idempotency_keys', 'actions', 'delivery_stats']
     .map(
       (table) =>
         `create trigger dawdle before insert or update or delete on ${table} for each row execute function dawdle();`,

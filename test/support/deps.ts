@@ -41,7 +41,7 @@ export function testDeps(own: Partial<Deps> = {}): Deps {
     now: () => new Date(),
     limiter: memoryLimiter(1000, 60),
     secrets: createSecretBox(Buffer.alloc(32, 7).toString('base64')),
-    refuseWebhookUrl: (url) => checkWebhookUrl(url, { allowPrivate: true }),
+    refuseWebhookUrl: async (url) => checkWebhookUrl(url, { allowPrivate: true }),
     verifier: secretVerifier(SECRET, {}),
     wake: () => {},
     assets: loadedAssets(ASSETS),

@@ -3,7 +3,9 @@ import { test } from 'node:test';
 import { sql } from 'drizzle-orm';
 import { v7 as uuidv7 } from 'uuid';
 import { type Db, statement } from '../../src/db.ts';
+import { advanceJob } from '../../src/dispatcher/jobs.ts';
 import { createUser, findUser, listUsers, removeUser, updateUser } from '../../src/users/store.ts';
+import { apiOn } from '../support/api.ts';
 import { onEveryDatabase } from '../support/databases.ts';
 import { inTime } from '../support/deps.ts';
 
@@ -160,5 +162,17 @@ onEveryDatabase('users store', (db) => {
       found.map((user) => user.email),
       ['one@example.com'],
     );
+  });
+
+  test("what was queued for one user is canceled, and nobody else's", async () => {
+    const [one, other] = [newUser('canceled@example.com'), newUser('kept@example.com')];
+    for (const user of [one, other]) await createUser(db, user, signal);
+    const call = apiOn(db);
+    const { status, json } = await call('POST', '/notifications/cancel', { body: { filter: { userId: one.id } } });
+    assert.deepEqual([status, json.matching], [202, 1]);
+    while (await advanceJob(db, signal));
+    const statuses = async (id: string) =>
+      (await call('GET', `/notifications?userId=${id}`)).json.data.map((each: { status: string }) => each.status);
+    assert.deepEqual([await statuses(one.id), await statuses(other.id)], [['canceled'], ['pending']]);
   });
 });

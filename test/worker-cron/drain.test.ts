@@ -7,10 +7,11 @@ import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endp
 import { createSecretBox } from '../../src/platform/secret-box.ts';
 import { otlpTracing } from '../../src/platform/tracing-otlp.ts';
 import { createDrain } from '../../worker-cron/drain.ts';
+import { apiOn } from '../support/api.ts';
 import { startCollector } from '../support/collector.ts';
 import { createDatabase } from '../support/databases.ts';
 import { recordingLog, silent } from '../support/deps.ts';
-import { enqueue, newEndpoint, stateOf } from '../support/notifications.ts';
+import { enqueue, execute, newEndpoint, stateOf } from '../support/notifications.ts';
 import { startSink } from '../support/sink.ts';
 
 const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
@@ -167,4 +168,33 @@ test('keys that open nothing that is sealed attempt nothing, and say so; with th
   assert.deepEqual((await stateOf(db, id as string)).attempt, 0);
   assert.equal((await drainWith({ SECRETS_KEY: other, SECRETS_KEYS_OLD: SECRETS_KEY })).failed, false);
   assert.equal(sink.hooks.length, 1);
+});
+
+test('an action on many takes at most half of a run, beside deliveries, and goes on in the next one', async (t) => {
+  const { db, sink, seen, endpoint, drainAll } = await startDrain(t);
+  const id = await endpoint('/hook');
+  await enqueue(db, 30_000);
+  await execute(
+    db,
+    `with gone as (delete from deliveries returning notification_id)
+     insert into outcomes select notification_id, 'dead', 1, null, now(), 1, 500, 'd' from gone`,
+  );
+  await enqueue(db, 10, id);
+  const body = { filter: { channel: 'email', createdBefore: new Date(Date.now() + 60_000).toISOString() } };
+  const asked = await apiOn(db)('POST', '/notifications/redrive', { body });
+  assert.equal(asked.json.matching, 30_000);
+  await execute(db, `create function refuse() returns trigger language plpgsql as 'begin return null; end'`);
+  // What is redriven is not to be delivered here.
+  await execute(db, `create trigger refuse before insert on deliveries for each row execute function refuse()`);
+  const runs = await drainAll();
+  assert.equal(sink.hooks.length, 10);
+  assert.ok(runs.length > 1 && Math.max(...runs) <= SUBREQUESTS, `${runs} subrequests`);
+  assert.equal(seen.refused, 0);
+  const { json } = await apiOn(db)('GET', `/actions/${asked.json.id}`);
+  assert.deepEqual([json.status, json.done], ['finished', 30_000]);
+  const { dispatchers } = (await apiOn(db)('GET', '/stats')).json;
+  assert.deepEqual(
+    dispatchers.map(({ id, alive }: { id: string; alive: boolean }) => [id, alive]),
+    [['worker', true]],
+  );
 });
