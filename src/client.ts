@@ -98,7 +98,13 @@ function resource(routes: Routes) {
       const request = { ...(on !== routes && one(of as string)), ...(json !== undefined && { json }) };
       return body((on[kebabCase(name)] as Routes).$post(request, having(keyOf(options), options)));
     };
-  return named((name) => operations[name as keyof typeof operations] ?? action(name));
+  const part = (name: string) => (id: string, options?: CallOptions) =>
+    body((at(':id')[kebabCase(name)] as Routes).$get(one(id), having({}, options)));
+  return named((name) => {
+    const [, ofOne] = /^get([A-Z]\w*)$/.exec(name) ?? [];
+    if (ofOne !== undefined) return part(ofOne.charAt(0).toLowerCase() + ofOne.slice(1));
+    return operations[name as keyof typeof operations] ?? action(name);
+  });
 }
 
 /** Members that others look for in any object: `await`, JSON.stringify, loggers and assertions. */
@@ -139,7 +145,7 @@ type Listed<R> = R extends { $get: infer F }
 type Made<R> = R extends { $post: infer F }
   ? { create(input: Json<F>, options?: CreateOptions): Promise<Shown<F>> }
   : unknown;
-type One<R> = R extends { ':id': infer I } ? Got<I> & Replaced<I> & Removed<I> & Actions<I> : unknown;
+type One<R> = R extends { ':id': infer I } ? Got<I> & Replaced<I> & Removed<I> & Actions<I> & Parts<I> : unknown;
 /** Actions on a whole collection: `client.notifications.redrive({ body: { filter } })`. */
 type OnAll<R> = {
   [K in keyof R & string as K extends `$${string}` | `:${string}` ? never : CamelCase<K>]: R[K] extends {
@@ -155,8 +161,16 @@ type Replaced<I> = I extends { $put: infer F }
 type Removed<I> = I extends { $delete: unknown }
   ? { remove(id: string, options?: ChangeOptions): Promise<void> }
   : unknown;
+/** What belongs to one: `client.webhookEndpoints.getHealth(id)`. */
+type Parts<I> = {
+  [K in keyof I & string as I[K] extends { $get: unknown } ? `get${Capitalize<CamelCase<K>>}` : never]: I[K] extends {
+    $get: infer F;
+  }
+    ? (id: string, options?: CallOptions) => Promise<Shown<F>>
+    : never;
+};
 type Actions<I> = {
-  [K in keyof I & string as K extends `$${string}` ? never : CamelCase<K>]: I[K] extends { $post: infer F }
+  [K in keyof I & string as I[K] extends { $post: unknown } ? CamelCase<K> : never]: I[K] extends { $post: infer F }
     ? [Json<F>] extends [never]
       ? (id: string, options?: CreateOptions) => Promise<Shown<F>>
       : (id: string, options: CreateOptions & { body: Json<F> }) => Promise<Shown<F>>

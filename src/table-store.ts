@@ -75,10 +75,12 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
       what: string,
       change: ($: Params<V & Conditions>) => SQL,
       alsoLock?: ($: Params<V & Conditions>) => SQL,
+      /** Why nothing was changed though the version matches. */
+      refused?: string,
     ) {
       // Locking first tells a missing row from another version in one round trip. Counting forces all locks before the
       // change, so that two writes that lock each other's rows cannot deadlock.
-      const write = statement<V & Conditions, { found: boolean } & (R | { [K in keyof R]: null })>(
+      const write = statement<V & Conditions, { found: boolean; matches: boolean } & (R | { [K in keyof R]: null })>(
         `${name}.${what}`,
         ($) => sql`
           with locked as materialized (
@@ -90,15 +92,17 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
           ), matching as (
             select id from target where ${$.versions}::text is null or version = any((${$.versions}::text)::int[])
           ), ${change($)}
-          select exists (select from target) as found, ${view.columns('changed')}
+          select exists (select from target) as found, exists (select from matching) as matches,
+                 ${view.columns('changed')}
           from (select) one left join changed on true`,
       );
       return async (db: Db, values: V & Conditions, signal: AbortSignal): Promise<R> => {
         const [row] = await db.run(write, values, signal);
         if (!row?.found) throw noSuch(noun);
+        if (row.id === null && row.matches && refused !== undefined) throw new AppError('conflict', refused);
         if (row.id === null)
           throw new AppError('precondition-failed', `The ${noun} has changed since the version in If-Match.`);
-        const { found: _, ...shown } = row;
+        const { found: _, matches: __, ...shown } = row;
         return shown as unknown as R;
       };
     },

@@ -35,7 +35,15 @@ export function pretty(json: string): string {
   return out;
 }
 
-const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;
+// Control characters that JSON leaves as they are, and what changes the direction of text: pasted into a terminal, the
+// first edit the line, and the others show another one.
+const HIDDEN = /[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
+
+function quoted(text: string): string {
+  if (!HIDDEN.test(text)) return `'${text.replaceAll("'", `'\\''`)}'`;
+  const bytes = Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte));
+  return `"$(printf %s '${btoa(bytes.join(''))}' | openssl base64 -d -A)"`;
+}
 
 /**
  * A shell script that computes a webhook's signature as Standard Webhooks 1.0.0 has it, from the secret that its reader

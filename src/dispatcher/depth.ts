@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { type Db, statement } from '../db.ts';
-import { deliveries, outcomes } from '../outbox/schema.ts';
+import { deliveries, outcomes, webhookEndpoints } from '../outbox/schema.ts';
 
-/** The number of notifications by state. `sent` is the planner's estimate: counting millions would cost too much. */
+/** The number of notifications by state, and the age of the oldest due one that is not for a paused endpoint. `sent` is the planner's estimate: counting millions would cost too much. */
 export type QueueDepth = { pending: number; sent: number; dead: number; canceled: number; oldestDueS: number };
 
 const depth = statement<Record<never, never>, QueueDepth>(
@@ -12,7 +12,9 @@ const depth = statement<Record<never, never>, QueueDepth>(
            greatest(0, estimate.rows - not_sent.dead - not_sent.canceled)::float8 as sent,
            coalesce(extract(epoch from now() - queue.oldest), 0)::float8 as "oldestDueS"
     from (
-      select count(*) as pending, min(due_at) filter (where due_at <= now()) as oldest from ${deliveries}
+      select count(*) as pending, min(d.due_at) filter (where d.due_at <= now() and e.id is null) as oldest
+      from ${deliveries} d
+      left join ${webhookEndpoints} e on e.id = d.endpoint_id and e.status = 'paused' and e.paused_until > now()
     ) queue, (
       select count(*) filter (where status = 'dead') as dead, count(*) filter (where status = 'canceled') as canceled
       from ${outcomes} where status <> 'sent'

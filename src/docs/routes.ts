@@ -44,11 +44,21 @@ const POLICY = [
  */
 function isAtThisMachine(c: Ctx): boolean {
   const header = (name: string) => c.req.header(name) ?? '';
-  const isForwarded = ['Forwarded', 'X-Forwarded-For', 'Via'].some((name) => header(name) !== '');
+  const isForwarded = PROXIES.some((name) => header(name) !== '');
   const isOpened = header('Sec-Fetch-Mode') === 'navigate' && header('Sec-Fetch-Dest') === 'document';
   return LOOPBACK.test(c.env.clientAddress) && LOOPBACK_HOST.test(header('Host')) && isOpened && !isForwarded;
 }
 
+/** What proxies add. A plain TCP forward adds nothing: SECURITY.md. */
+const PROXIES = [
+  'Forwarded',
+  'X-Forwarded-For',
+  'X-Forwarded-Host',
+  'X-Forwarded-Proto',
+  'X-Real-IP',
+  'CF-Connecting-IP',
+  'Via',
+];
 const LOOPBACK = /^(?:::1|(?:::ffff:)?127\.\d{1,3}\.\d{1,3}\.\d{1,3})$/;
 const LOOPBACK_HOST = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/;
 

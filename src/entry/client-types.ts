@@ -124,6 +124,10 @@ function methodsOf(document: OpenApiDocument, { path, method, operation }: Found
   if (id?.startsWith('{') && action && more.length === 0 && method === 'post') {
     return [`${camelCase(action)}(id: string, ${body ? withBody : options}): ${promise}`];
   }
+  if (id?.startsWith('{') && action && more.length === 0 && method === 'get') {
+    const name = camelCase(action);
+    return [`get${name.charAt(0).toUpperCase()}${name.slice(1)}(id: string, ${options}): ${promise}`];
+  }
   throw new Error(`the client has no method for ${method.toUpperCase()} ${path}`);
 }
 

@@ -4,6 +4,8 @@ import type { SecretBox } from '../deps.ts';
 
 /** How many opened texts are cached. Beyond it, the oldest is dropped. */
 const MAX_OPENED = 10_000;
+/** The longest sealed text that is cached: a webhook secret has some 120 characters, a console's session several times as many. */
+const MAX_CACHED_LENGTH = 256;
 
 type Key = { id: string; key: Awaited<ReturnType<typeof crypto.subtle.importKey>> };
 
@@ -33,7 +35,7 @@ export function createSecretBox(key: string, oldKeys: readonly string[] = []): S
       const known = opened.get(sealed);
       if (known !== undefined) return known;
       const text = await decrypt(sealed, await importedKeys());
-      opened.set(sealed, text);
+      if (sealed.length <= MAX_CACHED_LENGTH) opened.set(sealed, text);
       return text;
     },
     keyIds: async () => (await importedKeys()).map(({ id }) => id),

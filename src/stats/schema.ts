@@ -81,7 +81,7 @@ export const StatsView = lazy(() =>
         description: 'Notifications by status.',
       }),
       oldestDueS: documented(z.nullable(z.number()), {
-        description: 'Age of the oldest due notification, in seconds.',
+        description: 'Age of the oldest due notification that is not for a paused endpoint, in seconds.',
       }),
       endpoints: documented(z.object({ enabled: counted(), paused: counted(), disabled: counted() }), {
         description: 'Webhook endpoints by status.',

@@ -83,7 +83,9 @@ const stats = statement<Record<never, never>, Stats>(
         'dead', ${shown(sql`n.dead`, isCut(sql`n.dead`), sql`n.outcomes * n.dead_share`)},
         'canceled', ${shown(sql`n.canceled`, isCut(sql`n.canceled`), sql`n.outcomes * n.canceled_share`)}
       ) as depth,
-      (select round(extract(epoch from now() - min(due_at)), 3) from lanes where due_at <= now())::float8 as "oldestDueS",
+      (select round(extract(epoch from now() - min(due_at)), 3) from lanes where due_at <= now() and not exists (
+        select from ${webhookEndpoints} e where e.id = lanes.lane and e.status = 'paused' and e.paused_until > now()
+      ))::float8 as "oldestDueS",
       json_build_object(
         'enabled', ${shown(
           sql`n.endpoints - n.paused - n.disabled`,

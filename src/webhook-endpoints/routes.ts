@@ -48,7 +48,9 @@ const create = operation.create(endpoints, {
   shows: WebhookEndpointWithSecret,
 });
 const replace = operation.replace(endpoints, {
-  description: 'Enables an endpoint that was paused or disabled. Send If-Match, or the last write wins.',
+  description:
+    'Enables an endpoint that was disabled, or paused for its failures, but not one that was paused by request. Send If-Match, ' +
+    'or the last write wins.',
 });
 const remove = operation.remove(endpoints, { description: 'Pending notifications for the endpoint are not sent.' });
 const changes = {
@@ -60,7 +62,9 @@ const pause = operation.of(endpoints, 'write', {
   ...changes,
   operationId: 'pauseWebhookEndpoint',
   summary: 'Pause an endpoint',
-  description: 'Queues what is meant for it, and delivers nothing until it is enabled.',
+  description:
+    'Queues what is meant for it, and delivers nothing until it is enabled. A disabled endpoint is not paused.',
+  problems: [...changes.problems, 'conflict'],
 });
 const enable = operation.of(endpoints, 'write', {
   ...changes,

@@ -30,14 +30,16 @@ export const createEndpoint = creating<
     select fresh, same, response from reservation`,
 );
 
-/** Also enables the endpoint. */
+/** Also enables the endpoint, unless an operator paused it. */
 export const updateEndpoint = store.conditional<WebhookEndpointInput & { now: string; sub: string }>(
   'update',
   ($) => sql`changed as (
       update ${webhookEndpoints} e
       set url = ${$.url}::text, events = ${eventsOf($.events)}, description = ${$.description}::text,
           version = e.version + 1, updated_at = ${$.now}::timestamptz,
-          status = 'enabled', failures = 0, failing_since = null, last_failed_at = null, paused_until = null
+          status = case when e.paused_until = 'infinity' then 'paused' else 'enabled' end,
+          paused_until = case when e.paused_until = 'infinity' then e.paused_until end,
+          failures = 0, failing_since = null, last_failed_at = null
       from matching where e.id = matching.id
       returning e.*
     ), ${record('webhook_endpoint.replace', $.sub, sql`changed`)}`,
@@ -50,15 +52,17 @@ export const removeEndpoint = store.conditional<{ sub: string }>(
     ), ${record('webhook_endpoint.delete', $.sub, sql`changed`)}`,
 );
 
-/** Delivers nothing to the endpoint until it is enabled. What is meant for it is still queued. */
+/** Delivers nothing to the endpoint until it is enabled. What is meant for it is still queued. Not for a disabled one. */
 export const pauseEndpoint = store.conditional<{ now: string; sub: string }>(
   'pause',
   ($) => sql`changed as (
       update ${webhookEndpoints} e
       set status = 'paused', paused_until = 'infinity', version = e.version + 1, updated_at = ${$.now}::timestamptz
-      from matching where e.id = matching.id
+      from matching where e.id = matching.id and e.status <> 'disabled'
       returning e.*
     ), ${record('webhook_endpoint.pause', $.sub, sql`changed`)}`,
+  undefined,
+  'The endpoint is disabled: nothing is delivered to it. Enable it first.',
 );
 
 /** Enables a paused or disabled endpoint, with no failures. */
@@ -90,7 +94,8 @@ const health = statement<{ ids: string }, WebhookEndpointHealth>(
                select notification_id, finished_at as at, http_status as status, last_error as error
                from ${outcomes} where status = 'dead' and notification_id = any(recent.ids)
                union all
-               select notification_id, at, status, error from ${attempts} where notification_id = any(recent.ids)
+               select notification_id, at, status, error from ${attempts}
+               where notification_id = any(recent.ids) and error is distinct from 'interrupted by a shutdown'
                order by at desc limit 5
              ) f
            ), '[]') as "lastFailures"

@@ -78,6 +78,9 @@ export function webhooks(target: () => Target): void {
       const { json } = await call('POST', `${HOOKS}/${id}/test`);
       const stale = await call('POST', `${HOOKS}/${id}/enable`, { headers: { 'If-Match': '"1"' } });
       assertProblem(stale, 412, 'precondition-failed');
+      // A client that writes its configuration again does not end it.
+      const again = { url: sink.url(path), events: ['nothing.ever'] };
+      assert.equal((await call('PUT', `${HOOKS}/${id}`, { body: again })).json.status, 'paused');
       const health = await call('GET', `${HOOKS}/${id}/health`);
       const waiting = { failures: 0, pausedUntil: null, sent: 0, dead: 0, pending: 1, lastFailures: [] };
       assert.deepEqual(health.json, { id, failingSince: null, ...waiting });

@@ -38,7 +38,13 @@ test('it is never filled in for another machine, through a proxy, for a script, 
   for (const host of ['rebound.example.com', 'localhost.example.com', '127.0.0.1.example.com', '192.0.2.1:8787', '']) {
     assert.equal(await filledIn({ ...OPENED, Host: host }), '', host);
   }
-  for (const proxied of [{ 'X-Forwarded-For': '127.0.0.1' }, { Forwarded: 'for=127.0.0.1' }, { Via: '1.1 proxy' }]) {
+  for (const proxied of [
+    { 'X-Forwarded-For': '127.0.0.1' },
+    { Forwarded: 'for=127.0.0.1' },
+    { Via: '1.1 proxy' },
+    { 'X-Real-IP': '127.0.0.1' },
+    { 'X-Forwarded-Host': 'dev.example.com' },
+  ]) {
     assert.equal(await filledIn({ ...OPENED, ...proxied }), '');
   }
   for (const scripted of [

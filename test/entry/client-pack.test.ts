@@ -207,8 +207,8 @@ describe('the types of a package', () => {
       /^ {4}replace\(id: string, body: WebhookEndpointInput, options\?: ChangeOptions\): Promise<WebhookEndpoint>;$/m,
     );
     assert.throws(
-      () => clientTypes({ ...document, paths: { '/api/v1/line-items/{id}/parts': all } }),
-      /no method for GET \/api\/v1\/line-items\/\{id\}\/parts/,
+      () => clientTypes({ ...document, paths: { '/api/v1/line-items/{id}/parts/{partId}': all } }),
+      /no method for GET \/api\/v1\/line-items\/\{id\}\/parts\/\{partId\}/,
     );
   });
 });

@@ -114,4 +114,11 @@ onEveryDatabase('webhook endpoints', (db) => {
       { failures: 0, failing_since: null, last_failed_at: null, paused_until: null },
     ]);
   });
+
+  test('a disabled endpoint is not paused, which would queue for it again', async () => {
+    const { id } = (await call('POST', HOOKS, { body })).json;
+    await execute(db, `update webhook_endpoints set status = 'disabled' where id = '${id}'`);
+    assert.equal((await call('POST', `${HOOKS}/${id}/pause`)).status, 409);
+    assert.equal((await call('GET', `${HOOKS}/${id}`)).json.status, 'disabled');
+  });
 });

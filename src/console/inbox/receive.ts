@@ -1,7 +1,6 @@
 import { createMiddleware } from 'hono/factory';
 import type { StatusCode } from 'hono/utils/http-status';
 import { body as answerWithBody, empty, setHeader } from '../../http/answer.ts';
-import { networkOf } from '../../http/client-network.ts';
 import type { Ctx, Env } from '../../http/context.ts';
 import { notFound } from '../../http/problem.ts';
 import { refuse } from '../../http/rate-limit.ts';
@@ -36,6 +35,7 @@ export const isName = (name: string): boolean => /^[a-z0-9-]{1,40}$/.test(name);
 
 /** Counts requests by the client's network, apart from its failed tokens. */
 export const limitedByAddress = createMiddleware<Env>(async (c, next) => {
+  const { networkOf } = await import('../../http/client-network.ts');
   const quota = await c.env.limiter.take(`address:inbox ${networkOf(c.env.clientAddress)}`);
   if (!quota.allowed) throw refuse(c, quota);
   await next();
