@@ -3,7 +3,7 @@ import * as z from 'zod/mini';
 import { AppError } from '../errors.ts';
 import { lazy } from '../fields.ts';
 import { empty } from '../http/answer.ts';
-import { type Ctx, router } from '../http/context.ts';
+import { actorOf, type Ctx, router } from '../http/context.ts';
 import { created, newRow } from '../http/created.ts';
 import { conditional, withEtag, writeOf } from '../http/etag.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
@@ -115,13 +115,17 @@ export const webhookEndpointsRoutes = router()
   )
   .put('/:id', replace, byId, validate('json', WebhookEndpointInput), async (c) => {
     const input = allowed(c, c.req.valid('json'));
-    const change = { ...c.req.valid('param'), ...input, ...writeOf(c) };
+    const change = { ...c.req.valid('param'), ...input, ...writeOf(c), ...actorOf(c) };
     const endpoint = await updateEndpoint(c.env.db, change, c.get('signal'));
     c.env.wake(endpoint.id);
     return withEtag(c, endpoint);
   })
   .delete('/:id', remove, byId, async (c) => {
-    const { id } = await removeEndpoint(c.env.db, { ...c.req.valid('param'), ...writeOf(c) }, c.get('signal'));
+    const { id } = await removeEndpoint(
+      c.env.db,
+      { ...c.req.valid('param'), ...writeOf(c), ...actorOf(c) },
+      c.get('signal'),
+    );
     c.env.wake(id);
     return empty(c, 204);
   })
