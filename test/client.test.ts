@@ -112,7 +112,7 @@ describe('the typed client', () => {
   });
 
   test('endpoints and notifications have all their operations', async () => {
-    const { webhookEndpoints, notifications } = client();
+    const { webhookEndpoints, notifications, actions, stats } = client();
     const made = await webhookEndpoints.create({ url: 'http://127.0.0.1:9/', events: ['nothing.ever'] });
     assert.match(made.secret, /^whsec_/);
     const rotated = await webhookEndpoints.rotateSecret(made.id);
@@ -133,6 +133,14 @@ describe('the typed client', () => {
     for (const verb of ['redrive', 'cancel'] as const) {
       await assert.rejects(notifications[verb](SOME_ID), ({ status }: Problem) => status === 404);
     }
+    const action = await notifications.cancel({ body: { filter: { type } }, idempotencyKey: unique() });
+    assert.deepEqual([action.action, action.filter], ['notifications.cancel', { type }]);
+    assert.equal((await actions.get(action.id)).id, action.id);
+    for await (const each of actions.list()) assert.ok(each.createdAt <= action.createdAt);
+    await assert.rejects(actions.stop(SOME_ID), ({ status }: Problem) => status === 404);
+    assert.equal((await stats.read()).minutes.length, 60);
+    const untyped = notifications.cancel as unknown as (...none: unknown[]) => Promise<unknown>;
+    for (const id of ['', undefined, null, 7]) await assert.rejects(async () => untyped(id), TypeError);
   });
 
   test('a problem is an error that says all that the answer said', async () => {

@@ -1,7 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import { v7 as uuidv7 } from 'uuid';
 import { scope } from '../http/auth.ts';
-import { type Ctx, router } from '../http/context.ts';
+import { actorOf, type Ctx, router } from '../http/context.ts';
 import { writeOf } from '../http/etag.ts';
 import { type Answer, reservationOf } from '../http/idempotency.ts';
 import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
@@ -56,12 +56,20 @@ export const endpointsPages = router()
     return render(c, <One c={c} endpoint={endpoint} health={health} notice={notice} />);
   })
   .post('/:id/pause', scope('webhooks:write'), byId, async (c) => {
-    const { id } = await pauseEndpoint(c.env.db, { ...c.req.valid('param'), ...writeOf(c) }, c.get('signal'));
+    const { id } = await pauseEndpoint(
+      c.env.db,
+      { ...c.req.valid('param'), ...writeOf(c), ...actorOf(c) },
+      c.get('signal'),
+    );
     c.env.wake(id);
     return seeOther(c, `/console/endpoints/${id}?done=paused`);
   })
   .post('/:id/enable', scope('webhooks:write'), byId, async (c) => {
-    const { id } = await enableEndpoint(c.env.db, { ...c.req.valid('param'), ...writeOf(c) }, c.get('signal'));
+    const { id } = await enableEndpoint(
+      c.env.db,
+      { ...c.req.valid('param'), ...writeOf(c), ...actorOf(c) },
+      c.get('signal'),
+    );
     c.env.wake(id);
     return seeOther(c, `/console/endpoints/${id}?done=enabled`);
   })

@@ -1,6 +1,6 @@
 import { type Claimed, type Delivery, keyOf } from './claims.ts';
 import { allHeld, EMAIL_LANE, extended, giveBack, type Held, hold, noteBacklogs } from './lanes.ts';
-import { mayStart, type Result } from './plan.ts';
+import { mayStart } from './plan.ts';
 import type { Room } from './rooms.ts';
 import { type Run, release } from './run.ts';
 import type { Settlement } from './settlements.ts';
@@ -66,7 +66,7 @@ export async function settle(run: Run): Promise<void> {
   state.writing = true;
   state.budget--;
   try {
-    const { settled, changes } = await queue.settle(some.map((each) => withLag(each, clock.now())));
+    const { settled, changes } = await queue.settle(some, Math.round(clock.now()));
     if (settled < some.length) log.warn('leases lost', { count: some.length - settled });
     for (const { id, status } of changes) log.warn(`webhook endpoint ${status}`, { endpointId: id });
     // After a pause, the backlog of the endpoint is due.
@@ -85,9 +85,6 @@ export async function settle(run: Run): Promise<void> {
   state.writing = false;
   state.resultsSince = clock.now();
 }
-
-const withLag = ({ endedAt, ...settlement }: Result, now: number): Settlement =>
-  endedAt === undefined ? settlement : { ...settlement, lagMs: Math.round(now - endedAt) };
 
 /** Notes when settled deliveries are due again: a retry after its delay, a released one at once. */
 function noteDue({ state, clock }: Run, settled: Settlement[]): void {

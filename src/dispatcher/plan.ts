@@ -2,9 +2,6 @@ import type { Lanes } from './lanes.ts';
 import { type Room, roomForClaim, wantsClaim } from './rooms.ts';
 import type { Settlement } from './settlements.ts';
 
-/** A settlement to be, and when the delivery ended. */
-export type Result = Settlement & { endedAt?: number };
-
 /** The state of the loop, apart from the lanes. Times are in milliseconds of the clock. */
 export type State = {
   /** `running` ends by `stop`; `draining` when nothing is due; `stopping` and `failed` when nothing is held. */
@@ -21,7 +18,7 @@ export type State = {
   /** A settlement or an extension is under way. Never both: they lock the same rows. */
   writing: boolean;
   /** Results to be settled, and since when the oldest waits. */
-  results: Result[];
+  results: Settlement[];
   resultsSince: number;
   /** The earliest time of the next settlement, after failures. */
   settleAt: number;

@@ -13,8 +13,8 @@ export type ClaimRequest = Room & { after: string };
  */
 export type Queue = {
   claim(request: ClaimRequest): Promise<Claimed>;
-  /** Settles results whose leases are still held, and returns how many those were. */
-  settle(results: Settlement[]): Promise<Settled>;
+  /** Settles results whose leases are still held, and returns how many those were. `now` is the dispatcher's time. */
+  settle(results: Settlement[], now: number): Promise<Settled>;
   /** Extends leases that are still held, and returns their keys (see `keyOf`). */
   extend(held: readonly Lease[]): Promise<ReadonlySet<string>>;
   /** Does the next batch of a running action on many. Undefined if there is none that nobody else is at. */
@@ -35,7 +35,7 @@ export function databaseQueue(db: Db, { name, leaseMs, everyMs }: Named): Queue 
   return {
     claim: (request) =>
       claimDeliveries(db, { ...request, name, everyMs, leaseMs, lease: crypto.randomUUID() }, limit()),
-    settle: (results) => settleDeliveries(db, results, name, limit()),
+    settle: (results, now) => settleDeliveries(db, results, { dispatcher: name, now }, limit()),
     extend: (held) => extendLeases(db, held, leaseMs, limit()),
     advance: () => advanceJob(db, limit()),
   };

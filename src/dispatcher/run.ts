@@ -59,5 +59,6 @@ export function releaseWaiting(run: Run, which: (held: Held) => boolean = () => 
 /** Adds a result to those that wait for the next settlement. */
 export function addResult({ state, clock }: Run, settlement: Settlement): void {
   if (state.results.length === 0) state.resultsSince = clock.now();
-  state.results.push({ ...settlement, endedAt: clock.now() });
+  settlement.endedAt = Math.round(clock.now());
+  state.results.push(settlement);
 }

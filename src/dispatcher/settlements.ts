@@ -18,8 +18,8 @@ export type Settlement = {
   status?: number | null;
   error?: string | null;
   blameless?: true;
-  /** Milliseconds since it ended, if the result had to wait. */
-  lagMs?: number;
+  /** When it ended, in milliseconds of the dispatcher's clock. */
+  endedAt?: number;
 };
 
 /** An endpoint whose state a settlement changed. */
@@ -27,6 +27,9 @@ type EndpointChange = { id: string; status: 'enabled' | 'paused' | 'disabled' };
 
 /** How many of a batch were still held, and which endpoints changed state. */
 export type Settled = { settled: number; changes: EndpointChange[] };
+
+/** Who settles, and the time by its clock, in milliseconds. */
+type Settler = { dispatcher: string; now: number };
 
 /** Failures in a row after which an endpoint is paused, and days of them after which it is disabled. */
 const PAUSE_AFTER = 10;
@@ -39,13 +42,13 @@ const RUN_ENDS_AFTER_DAYS = 2;
 // Locks endpoints in order of ids, and only those whose health changes; one that was paused on request, until infinity,
 // stays so. A pause starts at 30 s and doubles with every
 // round of failures, up to an hour.
-const settle = statement<{ results: string; dispatcher: string }, Settled>(
+const settle = statement<{ results: string } & Settler, Settled>(
   'deliveries.settle',
   ($) => sql`
     with r as materialized (
       select * from json_to_recordset((${$.results}::text)::json)
         as r (id uuid, lease uuid, outcome text, "delayMs" float8, "durationMs" int, status int, error text,
-              blameless boolean, "lagMs" int)
+              blameless boolean, "endedAt" float8)
     ), gone as (
       delete from ${deliveries} d using r
       where ${isHeld(sql`d`)} and r.outcome in ('sent', 'dead')
@@ -77,7 +80,7 @@ const settle = statement<{ results: string; dispatcher: string }, Settled>(
                coalesce("durationMs", 0) as "durationMs", "sinceMs",
                case outcome when 'sent' then ${bucketOf(sql`"sinceMs"`)} else 0 end as bucket
         from settled cross join lateral (
-          select date_part('epoch', now() - queued_at) * 1000 - coalesce("lagMs", 0) as "sinceMs"
+          select date_part('epoch', now() - queued_at) * 1000 - coalesce(${$.now}::float8 - "endedAt", 0) as "sinceMs"
         ) since
         where outcome <> 'release'
       ) told
@@ -129,10 +132,10 @@ const settle = statement<{ results: string; dispatcher: string }, Settled>(
 export async function settleDeliveries(
   db: Db,
   results: Settlement[],
-  dispatcher: string,
+  settler: Settler,
   signal: AbortSignal,
 ): Promise<Settled> {
-  const [row] = await db.run(settle, { results: JSON.stringify(results), dispatcher }, signal);
+  const [row] = await db.run(settle, { results: JSON.stringify(results), ...settler }, signal);
   if (!row) throw new Error('deliveries.settle returned no row');
   return row;
 }

@@ -168,7 +168,7 @@ export const variables = {
   DELIVERY_TIMEOUT_MS: z._default(whole(1, HOUR), 15_000),
   // Whether webhooks may reach loopback and private addresses: true (in development) or false.
   WEBHOOK_ALLOW_PRIVATE: z.optional(flag),
-  // Days that finished notifications are kept.
+  // Days that finished notifications, and the record of actions, are kept.
   RETENTION_DAYS: z._default(whole(1, 36_500), 30),
   // What webhook secrets are sealed with: openssl rand -base64 32. Earlier ones go into SECRETS_KEYS_OLD, separated by
   // commas. In development a key is generated and kept in .data/.

@@ -1,6 +1,6 @@
 import { AppError } from '../errors.ts';
 import { empty, json, setHeader } from './answer.ts';
-import { actorOf, type Ctx } from './context.ts';
+import type { Ctx } from './context.ts';
 
 /** The strong entity tag of a resource's version. */
 export const etagOf = (version: number): string => `"${version}"`;
@@ -29,8 +29,8 @@ export function hasCurrent(c: Ctx, etag: string): boolean {
 const weak = (tag: string) => tag.replace(/^W\//, '');
 
 /** What a conditional write takes from the request besides the id and the body. Throws as `ifMatch` does. */
-export function writeOf(c: Ctx): { versions: string | null; now: string; sub: string } {
-  return { versions: ifMatch(c), now: c.env.now().toISOString(), ...actorOf(c) };
+export function writeOf(c: Ctx): { versions: string | null; now: string } {
+  return { versions: ifMatch(c), now: c.env.now().toISOString() };
 }
 
 /**

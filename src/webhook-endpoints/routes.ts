@@ -3,7 +3,7 @@ import * as z from 'zod/mini';
 import { AppError } from '../errors.ts';
 import { lazy } from '../fields.ts';
 import { empty, json } from '../http/answer.ts';
-import { type Ctx, router } from '../http/context.ts';
+import { actorOf, type Ctx, router } from '../http/context.ts';
 import { created, newRow } from '../http/created.ts';
 import { conditional, withEtag, writeOf } from '../http/etag.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
@@ -153,13 +153,17 @@ export const webhookEndpointsRoutes = router()
   )
   .put('/:id', replace, byId, validate('json', WebhookEndpointInput), async (c) => {
     const input = await allowed(c, c.req.valid('json'));
-    const change = { ...c.req.valid('param'), ...input, ...writeOf(c) };
+    const change = { ...c.req.valid('param'), ...input, ...writeOf(c), ...actorOf(c) };
     const endpoint = await updateEndpoint(c.env.db, change, c.get('signal'));
     c.env.wake(endpoint.id);
     return withEtag(c, endpoint);
   })
   .delete('/:id', remove, byId, async (c) => {
-    const { id } = await removeEndpoint(c.env.db, { ...c.req.valid('param'), ...writeOf(c) }, c.get('signal'));
+    const { id } = await removeEndpoint(
+      c.env.db,
+      { ...c.req.valid('param'), ...writeOf(c), ...actorOf(c) },
+      c.get('signal'),
+    );
     c.env.wake(id);
     return empty(c, 204);
   })
@@ -167,12 +171,20 @@ export const webhookEndpointsRoutes = router()
     json(c, await healthOfEndpoint(c.env.db, c.req.valid('param').id, c.get('signal')), 200),
   )
   .post('/:id/pause', pause, byId, async (c) => {
-    const endpoint = await pauseEndpoint(c.env.db, { ...c.req.valid('param'), ...writeOf(c) }, c.get('signal'));
+    const endpoint = await pauseEndpoint(
+      c.env.db,
+      { ...c.req.valid('param'), ...writeOf(c), ...actorOf(c) },
+      c.get('signal'),
+    );
     c.env.wake(endpoint.id);
     return withEtag(c, endpoint);
   })
   .post('/:id/enable', enable, byId, async (c) => {
-    const endpoint = await enableEndpoint(c.env.db, { ...c.req.valid('param'), ...writeOf(c) }, c.get('signal'));
+    const endpoint = await enableEndpoint(
+      c.env.db,
+      { ...c.req.valid('param'), ...writeOf(c), ...actorOf(c) },
+      c.get('signal'),
+    );
     c.env.wake(endpoint.id);
     return withEtag(c, endpoint);
   })

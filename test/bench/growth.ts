@@ -185,7 +185,7 @@ async function claimAndSettle(database: Database, postgres: Postgres, outcome: '
   const settlements: number[] = [];
   let rows = 0;
   try {
-    await queue.settle([]);
+    await queue.settle([], 0);
     const before = cpuMs(postgres.pid);
     for (let i = 0; i < CLAIMS; i++) {
       const start = performance.now();
@@ -195,7 +195,7 @@ async function claimAndSettle(database: Database, postgres: Postgres, outcome: '
         ({ id, lease }): Settlement =>
           outcome === 'sent' ? { id, lease, outcome, durationMs: 3, status: 204 } : { id, lease, outcome },
       );
-      await queue.settle(results);
+      await queue.settle(results, 0);
       claims.push(claimed - start);
       settlements.push(performance.now() - claimed);
       rows += deliveries.length;

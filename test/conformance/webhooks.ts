@@ -274,6 +274,45 @@ export function webhooks(target: () => Target): void {
       assertProblem(await call('POST', `${NOTIFICATIONS}/${UNKNOWN}/redrive`), 404, 'not-found');
     });
 
+    test('all dead ones of an endpoint are redriven by one request, which is followed to its end and told by statistics', async () => {
+      const call = caller(target);
+      const hook = await endpoint(call, ['nothing.ever']);
+      sink.reply(hook.path, (_, response) => response.writeHead(410).end());
+      const tests = await Promise.all([1, 2, 3].map(() => call('POST', `${HOOKS}/${hook.id}/test`)));
+      const paths = tests.map(({ json }) => `${NOTIFICATIONS}/${json.id}`);
+      for (const path of paths) await until(call, path, ({ json }) => json.status === 'dead');
+      const received = sink.hooks.filter(({ path }) => path === hook.path).length;
+      sink.reply(hook.path, 200);
+      await call('PUT', `${HOOKS}/${hook.id}`, { body: { url: hook.url, events: ['nothing.ever'] } });
+
+      const headers = { 'Idempotency-Key': unique() };
+      const body = { filter: { endpointId: hook.id, status: 'dead', text: 'webhook.test' } };
+      const asked = await call('POST', `${NOTIFICATIONS}/redrive`, { body, headers });
+      assert.equal(asked.status, 202, asked.text);
+      assert.deepEqual(pick(asked.json, ['matching', 'done', 'status']), { matching: 3, done: 0, status: 'running' });
+      const again = await call('POST', `${NOTIFICATIONS}/redrive`, { body, headers });
+      assert.deepEqual([again.text, again.headers.get('idempotent-replayed')], [asked.text, 'true']);
+      const location = asked.headers.get('location') as string;
+      const ended = await until(call, location, ({ json }) => json.status === 'finished');
+      assert.equal(ended.json.done, 3);
+      for (const path of paths) await until(call, path, ({ json }) => json.status === 'sent');
+      assert.equal((await sink.received(hook.path, received + 3)).length, received + 3);
+      assertProblem(await call('POST', `${location}/stop`), 409, 'conflict');
+      assertProblem(await call('GET', `/api/v1/actions/${UNKNOWN}`), 404, 'not-found');
+
+      const { data } = (await call('GET', '/api/v1/actions?limit=100')).json;
+      const mine = data.filter(
+        (each: { id: string; targetId: string }) => [asked.json.id].includes(each.id) || each.targetId === hook.id,
+      );
+      const names = mine.map(({ action }: { action: string }) => action.replace('webhook_endpoint', 'e')).reverse();
+      assert.deepEqual(names, ['e.create', 'e.test', 'e.test', 'e.test', 'e.replace', 'notifications.redrive']);
+      const { minutes, dispatchers } = (await call('GET', '/api/v1/stats')).json;
+      const count = (outcome: string) =>
+        minutes.reduce((sum: number, each: Record<string, number>) => sum + (each[outcome] as number), 0);
+      assert.ok(count('sent') >= 3 && count('dead') >= 3);
+      assert.ok(dispatchers.some(({ alive }: { alive: boolean }) => alive));
+    });
+
     test('a pending notification is canceled, and not sent', async () => {
       const call = caller(target);
       const hook = await endpoint(call, ['nothing.ever']);

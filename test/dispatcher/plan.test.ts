@@ -69,6 +69,32 @@ test('after a claim that failed it waits, however often it is rung', () => {
   assert.deepEqual([next.claim, next.wakeAt], [undefined, NOW + 500]);
 });
 
+test('batches of actions come one at a time, when their time has come, beside claims, and never in a stop', () => {
+  const jobs = { jobs: true, advanceAt: NOW };
+  const advances = (own: Partial<State>) => plan(stateOf({ ...jobs, ...own }), lanesOf(), STALL_MS, NOW);
+  assert.deepEqual([advances({}).advance, advances({ rung: true }).advance], [true, true]);
+  assert.ok(advances({ rung: true }).claim);
+  assert.equal(advances({ jobs: false }).advance, false);
+  assert.equal(advances({ advancing: true }).advance, false);
+  assert.equal(advances({ mode: 'stopping' }).advance, false);
+  const later = advances({ advanceAt: NOW + 40 });
+  assert.deepEqual([later.advance, later.wakeAt], [false, NOW + 40]);
+  assert.equal(plan(stateOf({ mode: 'stopping', advancing: true }), lanesOf(), STALL_MS, NOW).over, false);
+});
+
+test('a drain does batches as long as its half of the subrequests lasts', () => {
+  const drain = (own: Partial<State>) =>
+    plan(
+      stateOf({ mode: 'draining', jobs: true, tickAt: NEVER, budget: 20, batches: 10, ...own }),
+      lanesOf(),
+      STALL_MS,
+      NOW,
+    );
+  assert.deepEqual([drain({}).advance, drain({}).over], [true, false]);
+  assert.deepEqual([drain({ batches: 0 }).advance, drain({ batches: 0 }).over], [false, true]);
+  assert.equal(drain({ budget: 3 }).advance, false);
+});
+
 test('results settle together, at once where nothing else is to come, and one statement at a time', () => {
   const busy = lanesOf();
   hold(busy, [delivery], NEVER);

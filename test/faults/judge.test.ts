@@ -39,7 +39,8 @@ function sound() {
     once('create once', 'd', undefined, answer(504, 'timeout')),
     once('notify once', 'o', undefined, answer(504, 'timeout')),
   ];
-  const truth: Truth = { endpoints: [], messages: [], notifications: [], queued: 0 };
+  const truth: Truth = { endpoints: [], messages: [], notifications: [], queued: 0, statistics: [] };
+  truth.statistics.push({ outcome: 'sent', counted: 6, happened: 6 });
   const hooks: Hook[] = [];
   for (const mark of ['n', 'm']) {
     const messageId = `message ${mark}`;
@@ -98,6 +99,7 @@ const defects: Record<string, (found: Case) => void> = {
   'a notification has not ended': ({ truth }) =>
     void truth.notifications.push({ id: 'x', messageId: 'other', channel: 'webhook', url: null, status: 'pending' }),
   'something is left in the queue': ({ truth }) => void Object.assign(truth, { queued: 1 }),
+  'statistics count an attempt twice': ({ truth }) => void Object.assign(truth.statistics[0] as object, { counted: 7 }),
   'a webhook never arrived': ({ hooks }) => without(hooks, 0),
   'a webhook arrived at another endpoint': ({ hooks }) => void Object.assign(hooks[0] as object, { path: '/1' }),
   'a webhook arrived that nobody asked for': ({ hooks }) =>

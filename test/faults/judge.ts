@@ -11,7 +11,15 @@ export const ENDPOINTS = 2;
 type Endpoint = { id: string; url: string; description: string };
 type Message = { id: string; mark: string };
 type Notification = { id: string; messageId: string; channel: string; url: string | null; status: string };
-export type Truth = { endpoints: Endpoint[]; messages: Message[]; notifications: Notification[]; queued: number };
+/** Attempts by outcome: as statistics count them, and as the tables have them. */
+type Counted = { outcome: string; counted: number; happened: number };
+export type Truth = {
+  endpoints: Endpoint[];
+  messages: Message[];
+  notifications: Notification[];
+  queued: number;
+  statistics: Counted[];
+};
 
 /** Each line says what was wrong, and of what. */
 export type Verdict = { accepted: number; lost: string[]; repeated: number; untrue: string[] };
@@ -23,6 +31,13 @@ export const TRUTH = {
   notifications: `select n.id, n.message_id as "messageId", n.channel, e.url, coalesce(o.status, 'pending') as status
     from notifications n left join outcomes o on o.notification_id = n.id left join webhook_endpoints e on e.id = n.endpoint_id`,
   queued: 'select count(*)::int as queued from deliveries',
+  // A failed attempt that was not the last one, and one that was interrupted, is a retry.
+  statistics: `select outcome, happened, (
+      select coalesce(sum(count), 0)::int from delivery_stats where delivery_stats.outcome = tables.outcome
+    ) as counted from (
+      select status as outcome, count(*)::int as happened from outcomes where status in ('sent', 'dead') group by status
+      union all select 'retry', count(*)::int from attempts
+    ) tables`,
 };
 
 const ACCEPTED: Record<Wish['kind'], number> = {
@@ -45,9 +60,14 @@ export function judge(wishes: Wish[], truth: Truth, hooks: Hook[], drops: boolea
     accepted: wishes.filter((wish) => wish.kind !== 'read' && isAccepted(wish)).length,
     lost: [...verdicts.flatMap(({ lost }) => lost), ...deliveries.lost],
     repeated: deliveries.repeated,
-    untrue: [...verdicts.flatMap(({ untrue }) => untrue), ...deliveries.untrue],
+    untrue: [...verdicts.flatMap(({ untrue }) => untrue), ...deliveries.untrue, ...miscounted(truth)],
   };
 }
+
+const miscounted = ({ statistics }: Truth): string[] =>
+  statistics
+    .filter(({ counted, happened }) => counted !== happened)
+    .map(({ outcome, counted, happened }) => `statistics count ${counted} ${outcome}, of ${happened}`);
 
 const lastOf = ({ answers }: Wish) => answers.at(-1) as Answer;
 const isAccepted = (wish: Wish) => lastOf(wish).status === ACCEPTED[wish.kind];

@@ -148,7 +148,8 @@ async function truthOf(world: World): Promise<Truth> {
   const messages = (await world.query(TRUTH.messages)) as Truth['messages'];
   const notifications = (await world.query(TRUTH.notifications)) as Truth['notifications'];
   const [row] = await world.query(TRUTH.queued);
-  return { endpoints, messages, notifications, queued: Number(row?.queued) };
+  const statistics = (await world.query(TRUTH.statistics)) as Truth['statistics'];
+  return { endpoints, messages, notifications, queued: Number(row?.queued), statistics };
 }
 
 export const worst = ({ recoveries }: Row) => Math.max(...recoveries);

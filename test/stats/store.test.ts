@@ -43,7 +43,7 @@ onEveryDatabase('statistics', (db) => {
     const outcomes: Settlement['outcome'][] = ['sent', 'sent', 'sent', 'retry', 'interrupted', 'dead', 'release'];
     const results = outcomes.map((outcome, i): Settlement => {
       const { id, lease } = deliveries[i] as (typeof deliveries)[0];
-      return { id, lease, outcome, delayMs: 60_000, durationMs: 1000, status: 200, lagMs: 1000 };
+      return { id, lease, outcome, delayMs: 60_000, durationMs: 1000, status: 200, endedAt: -1000 };
     });
     await settle(db, results, 'one');
     // Whoever has lost its lease changes nothing, and is not counted.

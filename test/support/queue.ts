@@ -32,4 +32,4 @@ export async function claim(db: Db, { room = 100, rooms = {}, leaseMs = 60_000, 
 }
 
 export const settle = (db: Db, results: Settlement[], dispatcher: string) =>
-  settleDeliveries(db, results, dispatcher, inTime());
+  settleDeliveries(db, results, { dispatcher, now: 0 }, inTime());
