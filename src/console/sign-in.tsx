@@ -1,6 +1,6 @@
 /** @jsxImportSource hono/jsx */
 import { AppError } from '../errors.ts';
-import { empty, setHeader } from '../http/answer.ts';
+import { setHeader } from '../http/answer.ts';
 import { type Ctx, router } from '../http/context.ts';
 import { formOf, notFoundPage, render, seeOther } from './http.tsx';
 import { Page } from './layout.tsx';
@@ -23,10 +23,23 @@ export const signInPages = router()
     }
     return seeOther(c, nextOf(next));
   })
-  .get('/sign-in/:code{[0-9a-f]{32}}', async (c) => {
+  // What looks at a link before it is opened, such as a preview or a scanner, does not use it up.
+  .get('/sign-in/:code{[0-9a-f]{32}}', (c) => {
     if (c.env.settings.production) return notFoundPage(c);
-    // Only looks whether the page is there.
-    if (c.req.method === 'HEAD') return empty(c, 200);
+    return render(
+      c,
+      <Page title="Sign in">
+        <form method="post" action={`/console/sign-in/${c.req.param('code')}`} class="card narrow stack">
+          <p>This link works once, and signs you in with every scope.</p>
+          <button type="submit" class="primary">
+            Sign in
+          </button>
+        </form>
+      </Page>,
+    );
+  })
+  .post('/sign-in/:code{[0-9a-f]{32}}', async (c) => {
+    if (c.env.settings.production) return notFoundPage(c);
     const sealed = await useLink(c.env.db, c.req.param('code'), c.get('signal'));
     if (sealed === undefined) {
       return signInPage(c, { next: '/console', problem: 'This link was used, or it is too old.', status: 401 });

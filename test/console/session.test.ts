@@ -182,7 +182,12 @@ describe('a session', () => {
     const link = async () => new URL((await createSignInLink(deps, 'http://x', inTime())) ?? '').pathname;
     const path = (await link()).replace('/console', '');
     assert.match(path, /^\/sign-in\/[0-9a-f]{32}$/);
-    const all = await Promise.all(Array.from({ length: 5 }, () => open(path)));
+    for (const headers of [{}, { 'Sec-Fetch-Site': 'cross-site' }]) {
+      const { status, headers: answered } = await open(path, { headers });
+      assert.deepEqual([status, answered.get('Set-Cookie')], [200, null], 'looking at it does not use it up');
+    }
+    assert.equal((await open(path, { form: {}, headers: { 'Sec-Fetch-Site': 'cross-site' } })).status, 403);
+    const all = await Promise.all(Array.from({ length: 5 }, () => open(path, { form: {} })));
     assert.deepEqual(all.map(({ status }) => status).sort(), [303, 401, 401, 401, 401]);
     const first = all.find(({ status }) => status === 303);
     const cookie = cookieOf(first?.headers ?? new Headers());
@@ -190,9 +195,11 @@ describe('a session', () => {
 
     const late = (await link()).replace('/console', '');
     await rowsOf(db, "update idempotency_keys set created_at = now() - interval '16 minutes'");
-    assert.equal((await open(late)).status, 401);
+    assert.equal((await open(late, { form: {} })).status, 401);
     const refused = (await link()).replace('/console', '');
-    assert.equal((await consoleOn(db, production).open(refused)).status, 404);
+    for (const options of [{}, { form: {} }]) {
+      assert.equal((await consoleOn(db, production).open(refused, options)).status, 404);
+    }
     assert.equal(await createSignInLink(testDeps({ db }), 'http://x', inTime()), undefined);
   });
 
