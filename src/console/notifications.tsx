@@ -23,7 +23,14 @@ import {
 import { findEndpoint } from '../webhook-endpoints/store.ts';
 import { formOf, render, seeOther } from './http.tsx';
 import { may, Page } from './layout.tsx';
-import { FilterForm, filtersOf, type Given, givenFilters, parsedFilters } from './notification-filters.tsx';
+import {
+  FilterForm,
+  filtersOf,
+  type Given,
+  givenFilters,
+  onlyFilters,
+  parsedFilters,
+} from './notification-filters.tsx';
 import { NotificationList } from './notification-list.tsx';
 import { NotificationPage } from './notification-page.tsx';
 import { Act, Empty, Facts, Next, Notice, number, queryOf } from './parts.tsx';
@@ -58,14 +65,14 @@ export const notificationsPages = router()
   })
   .get('/all/:bulk', scope('notifications:write'), async (c) => {
     const bulk = bulkOf(c.req.param('bulk'));
-    const { status: _, ...given } = givenFilters(c.req.query());
+    const { status: _, ...given } = onlyFilters(c.req.query());
     const matching = await countMatching(c.env.db, bulk, bulkFilterOf(bulk, given), c.get('signal'));
     return render(c, <ConfirmAll c={c} bulk={bulk} given={given} matching={matching} />);
   })
   .post('/all/:bulk', scope('notifications:write'), async (c) => {
     const bulk = bulkOf(c.req.param('bulk'));
     const { key, ...form } = formOf(c);
-    const filter = bulkFilterOf(bulk, givenFilters(form));
+    const filter = bulkFilterOf(bulk, onlyFilters(form));
     const reservation = reservationOf(c, { filter }, undefined, key ?? crypto.randomUUID());
     const row = await startBulk(c.env.db, bulk, { filter, ...reservation, id: uuidv7() }, c.get('signal'));
     c.env.wake();

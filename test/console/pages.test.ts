@@ -102,6 +102,23 @@ describe('pages', () => {
     assert.match(text, /id="endpointId-problem">must be the id of a webhook endpoint/);
   });
 
+  test('keep what was typed in a filter, and never act on more than the filters say', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const typed = new URLSearchParams({ text: ' ends in Z', createdAfter: '2026-01-01T10:00:00+02:00', status: 'x' });
+    const { text } = await open(`/notifications?${typed}`, { cookie });
+    assert.match(text, /name="text"[^>]* value=" ends in Z"/);
+    assert.match(text, /name="createdAfter"[^>]* value="2026-01-01T08:00:00"/);
+    assert.match(text, /<select id="status"[^>]* aria-invalid="true" aria-describedby="status-problem"/);
+    for (const form of [undefined, { key: 'k', typo: 'x.y' }]) {
+      const refused = await open(`/notifications/all/redrive${form ? '' : '?typo=x.y'}`, {
+        cookie,
+        ...(form && { form }),
+      });
+      assert.deepEqual([refused.status, /One of the filters does not exist/.test(refused.text)], [422, true]);
+    }
+  });
+
   test('find notifications by each filter, page by page', async () => {
     const { open, signIn } = consoleOn(db);
     const cookie = await signIn();
