@@ -33,7 +33,42 @@ describe('signing in', () => {
     const set = async (own = {}) =>
       (await consoleOn(noDb, own).open('/sign-in', { form })).headers.get('Set-Cookie') ?? '';
     assert.doesNotMatch(await set(), /Secure/);
-    assert.match(await set(production), /; Secure/);
+    const cookie = await set(production);
+    assert.match(cookie, /^__Host-keelson_console=[^;]+; Max-Age=\d+; Path=\/; HttpOnly; Secure; SameSite=Strict$/);
+    const { open } = consoleOn(noDb, production);
+    const unprefixed = cookieOf(new Headers({ 'Set-Cookie': cookie })).replace('__Host-', '');
+    assert.equal((await open('/users', { cookie: unprefixed })).status, 303, 'a sibling could have set it');
+    assert.equal(
+      (await open('/users', { cookie: `__Host-${unprefixed}` })).status,
+      503,
+      'signed in, without a database',
+    );
+  });
+
+  test('says so where the browser drops the session, instead of asking again and again', async () => {
+    const { open } = consoleOn(noDb, production);
+    const signedIn = await open('/sign-in', { form: { token: token(), next: '/console/users' } });
+    assert.equal(signedIn.location, '/console/sign-in/kept?next=%2Fconsole%2Fusers');
+    const path = signedIn.location.replace('/console', '');
+    const { status, text } = await open(path);
+    assert.deepEqual([status, /did not keep the session: open the console over HTTPS/.test(text)], [401, true]);
+    assert.equal((await open(path, { cookie: cookieOf(signedIn.headers) })).location, '/console/users');
+  });
+
+  test('is not asked for by a link on another site, with which a browser sends no cookie: the page opens itself again', async () => {
+    const { open } = consoleOn(noDb);
+    const path = '/notifications?status=dead&text="><b>';
+    for (const site of ['cross-site', 'same-site']) {
+      const { status, text } = await open(path, { headers: { 'Sec-Fetch-Site': site } });
+      assert.equal(status, 200);
+      assert.match(
+        text,
+        /<meta http-equiv="refresh" content="0; url=\/console\/notifications\?status=dead&amp;text=%22%3E%3Cb%3E"/,
+      );
+    }
+    for (const site of ['same-origin', 'none']) {
+      assert.equal((await open(path, { headers: { 'Sec-Fetch-Site': site } })).status, 303);
+    }
   });
 
   test('goes on to the page that was asked for, and never to another site', async () => {
