@@ -250,6 +250,22 @@ describe('a session', () => {
     assert.equal(new Set(sent.map(({ location }) => location)).size, 1);
     assert.match(sent[0]?.location ?? '', /^\/console\/notifications\//);
 
+    const [pending = ''] = await enqueue(db, 1);
+    const canceled = `/console/notifications/${pending}`;
+    const twice = [await open(`/notifications/${pending}/cancel`, { form: {}, cookie })];
+    twice.push(await open(`/notifications/${pending}/cancel`, { form: {}, cookie }));
+    assert.deepEqual(
+      twice.map(({ status, location }) => [status, location]),
+      [
+        [303, canceled],
+        [303, `${canceled}?done=before`],
+      ],
+    );
+    assert.match(
+      (await open(`/notifications/${pending}?done=before`, { cookie })).text,
+      /class="notice neutral" role="status">It was done before/,
+    );
+
     const rotate = path?.replace('/test', '/rotate') as string;
     const secrets = await Promise.all([1, 2].map(() => open(rotate, { form: { key: 'once' }, cookie })));
     const shown = secrets.map(({ text }) => /whsec_[\w+/=]+/.exec(text)?.[0]);
