@@ -66,7 +66,7 @@ export const notificationsPages = router()
   })
   .get('/all/:bulk', scope('notifications:write'), async (c) => {
     const bulk = bulkOf(c.req.param('bulk'));
-    const { status: _, ...given } = onlyFilters(c.req.query());
+    const given = onlyFilters(c.req.query());
     const matching = await countMatching(c.env.db, bulk, bulkFilterOf(bulk, given), c.get('signal'));
     return render(c, <ConfirmAll c={c} bulk={bulk} given={given} matching={matching} />);
   })

@@ -117,6 +117,12 @@ describe('pages', () => {
       });
       assert.deepEqual([refused.status, /One of the filters does not exist/.test(refused.text)], [422, true]);
     }
+    for (const [status, code] of [
+      ['sent', 422],
+      ['dead', 200],
+    ] as const) {
+      assert.equal((await open(`/notifications/all/redrive?status=${status}`, { cookie })).status, code);
+    }
   });
 
   test('go back to what was filtered after some were chosen, or none', async () => {

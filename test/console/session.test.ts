@@ -37,9 +37,9 @@ describe('signing in', () => {
     assert.match(cookie, /^__Host-keelson_console=[^;]+; Max-Age=\d+; Path=\/; HttpOnly; Secure; SameSite=Strict$/);
     const { open } = consoleOn(noDb, production);
     const unprefixed = cookieOf(new Headers({ 'Set-Cookie': cookie })).replace('__Host-', '');
-    assert.equal((await open('/users', { cookie: unprefixed })).status, 303, 'a sibling could have set it');
+    assert.equal((await open('/endpoints', { cookie: unprefixed })).status, 303, 'a sibling could have set it');
     assert.equal(
-      (await open('/users', { cookie: `__Host-${unprefixed}` })).status,
+      (await open('/endpoints', { cookie: `__Host-${unprefixed}` })).status,
       503,
       'signed in, without a database',
     );
@@ -47,12 +47,12 @@ describe('signing in', () => {
 
   test('says so where the browser drops the session, instead of asking again and again', async () => {
     const { open } = consoleOn(noDb, production);
-    const signedIn = await open('/sign-in', { form: { token: token(), next: '/console/users' } });
-    assert.equal(signedIn.location, '/console/sign-in/kept?next=%2Fconsole%2Fusers');
+    const signedIn = await open('/sign-in', { form: { token: token(), next: '/console/endpoints' } });
+    assert.equal(signedIn.location, '/console/sign-in/kept?next=%2Fconsole%2Fendpoints');
     const path = signedIn.location.replace('/console', '');
     const { status, text } = await open(path);
     assert.deepEqual([status, /did not keep the session: open the console over HTTPS/.test(text)], [401, true]);
-    assert.equal((await open(path, { cookie: cookieOf(signedIn.headers) })).location, '/console/users');
+    assert.equal((await open(path, { cookie: cookieOf(signedIn.headers) })).location, '/console/endpoints');
   });
 
   test('is not asked for by a link on another site, with which a browser sends no cookie: the page opens itself again', async () => {
