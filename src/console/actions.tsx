@@ -5,9 +5,9 @@ import { scope } from '../http/auth.ts';
 import { actorOf, type Ctx, router } from '../http/context.ts';
 import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
 import { byId } from '../http/validate.ts';
-import { render, seeOther } from './http.tsx';
+import { render, unlessChanged } from './http.tsx';
 import { may, Page } from './layout.tsx';
-import { Act, Ago, Badge, Empty, Facts, Live, Next, number, When } from './parts.tsx';
+import { Act, Ago, Badge, DoneBefore, Empty, Facts, Live, Next, number, When } from './parts.tsx';
 
 const LIMIT = 20;
 
@@ -31,6 +31,7 @@ export const actionsPages = router()
     return render(
       c,
       <Page c={c} title={titleOf(action.action)}>
+        <DoneBefore c={c} />
         {action.status === 'running' ? (
           <Live c={c} everyS={1}>
             {shown}
@@ -42,8 +43,8 @@ export const actionsPages = router()
     );
   })
   .post('/:id/stop', scope('notifications:write'), byId, async (c) => {
-    const { id } = await stopAction(c.env.db, { ...c.req.valid('param'), ...actorOf(c) }, c.get('signal'));
-    return seeOther(c, `/console/actions/${id}`);
+    const by = { ...c.req.valid('param'), ...actorOf(c) };
+    return unlessChanged(c, `/console/actions/${by.id}`, () => stopAction(c.env.db, by, c.get('signal')));
   });
 
 /** `webhook_endpoint.rotate_secret` in words. */
@@ -54,7 +55,7 @@ function titleOf(action: string): string {
 
 function List({ actions, now }: { actions: Action[]; now: Date }) {
   return (
-    <table>
+    <table aria-label="Actions">
       <thead>
         <tr>
           <th scope="col">Action</th>

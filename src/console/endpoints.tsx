@@ -20,7 +20,7 @@ import {
 } from '../webhook-endpoints/store.ts';
 import { formOf, render, seeOther } from './http.tsx';
 import { may, Page } from './layout.tsx';
-import { Act, Ago, Badge, Empty, Facts, Next, Notice, number, When } from './parts.tsx';
+import { Act, Ago, Badge, Empty, Facts, Next, Notice, number, textOf, When } from './parts.tsx';
 
 const LIMIT = 20;
 
@@ -52,7 +52,7 @@ export const endpointsPages = router()
       findEndpoint(c.env.db, id, c.get('signal')),
       healthOfEndpoint(c.env.db, id, c.get('signal')),
     ]);
-    const notice = DONE[c.req.query('done') ?? ''];
+    const notice = textOf(DONE, c.req.query('done'));
     return render(c, <One c={c} endpoint={endpoint} health={health} notice={notice} />);
   })
   .post('/:id/pause', scope('webhooks:write'), byId, async (c) => {
@@ -100,12 +100,12 @@ export async function sendTest(c: Ctx, id: string): Promise<string> {
 const DONE: Record<string, string> = {
   paused: 'Paused: what is meant for it waits until you enable it.',
   enabled: 'Enabled.',
-  tested: 'A test event is on its way.',
+  tested: 'A test event is queued.',
 };
 
 function List({ endpoints, health }: { endpoints: WebhookEndpoint[]; health: Map<string, WebhookEndpointHealth> }) {
   return (
-    <table>
+    <table aria-label="Endpoints">
       <thead>
         <tr>
           <th scope="col">Endpoint</th>
@@ -190,6 +190,9 @@ function One({ c, endpoint, health, notice }: OneProps) {
   );
 }
 
+/** What becomes of a test. */
+const TESTED = { paused: 'A test waits until the pause ends.', disabled: 'A test is not sent: it is dead at once.' };
+
 function Actions({ endpoint: { id, status } }: { endpoint: WebhookEndpoint }) {
   const at = `/console/endpoints/${id}`;
   return (
@@ -203,6 +206,7 @@ function Actions({ endpoint: { id, status } }: { endpoint: WebhookEndpoint }) {
       <Act to={`${at}/test`} fields={{ key: crypto.randomUUID() }}>
         Send a test
       </Act>
+      {status !== 'enabled' && <span class="quiet">{TESTED[status]}</span>}
       <details>
         <summary>Rotate the secret…</summary>
         <p>The new secret is shown once. The old one also signs for 24 hours.</p>

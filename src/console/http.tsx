@@ -60,6 +60,20 @@ export function seeOther(c: Ctx, path: string): Response {
   return empty(c, 303);
 }
 
+/**
+ * Does what a form asks for, and goes on to the page of what it is about; there too if that had changed, as with a second
+ * click.
+ */
+export async function unlessChanged(c: Ctx, path: string, act: () => Promise<unknown>): Promise<Response> {
+  try {
+    await act();
+    return seeOther(c, path);
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === 'conflict')) throw error;
+    return seeOther(c, `${path}?done=before`);
+  }
+}
+
 /** What an operator can do about it; otherwise the page has the error's own words. */
 const ADVICE: Partial<Record<ErrorCode, string>> = {
   'insufficient-scope': 'Sign in with a token that has it.',

@@ -20,14 +20,17 @@ export const firstSection = (c: Ctx) => SECTIONS.find(({ scope }) => may(c, scop
 /** Whether the signed-in token has a scope. */
 export const may = (c: Ctx, scope: string): boolean => c.get('principal')?.scopes.has(scope) ?? false;
 
-/** A whole page. Without `c`, or without a session, it has no navigation. */
-export function Page({ c, title, children }: PropsWithChildren<{ c?: Ctx; title: string }>) {
+type PageProps = { c?: Ctx; title: string; goTo?: string };
+
+/** A whole page. Without `c`, or without a session, it has no navigation. With `goTo`, it goes on to that path at once. */
+export function Page({ c, title, goTo, children }: PropsWithChildren<PageProps>) {
   const signedIn = c !== undefined && c.get('principal') !== undefined;
   return (
     <html lang="en">
       <head>
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width" />
+        {goTo && <meta http-equiv="refresh" content={`0; url=${goTo}`} />}
         <title>{title} · Keelson</title>
         <link rel="icon" href="data:," />
         <link rel="stylesheet" href="/assets/console.css" />

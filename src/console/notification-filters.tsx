@@ -1,5 +1,6 @@
 /** @jsxImportSource hono/jsx */
 import type * as z from 'zod/mini';
+import { AppError } from '../errors.ts';
 
 /** The filters of notifications as they are in a URL or a form. Those that are empty are left out. */
 export type Given = Record<string, string>;
@@ -9,14 +10,27 @@ const CHANNELS = ['webhook', 'email'];
 const FILTERS = ['status', 'type', 'channel', 'endpointId', 'userId', 'createdAfter', 'createdBefore', 'text'];
 
 export function givenFilters(from: Record<string, string | undefined>): Given {
-  const entries = FILTERS.map((name) => [name, from[name]?.trim() ?? ''] as const);
+  const given = (name: string) => (name === 'text' ? from[name] : from[name]?.trim()) ?? '';
+  const entries = FILTERS.map((name) => [name, given(name)] as const);
   return Object.fromEntries(entries.filter(([, value]) => value !== ''));
+}
+
+/** The same, of nothing but filters: an action on many must not mean more of them than its URL says. */
+export function onlyFilters(from: Record<string, string | undefined>): Given {
+  if (Object.keys(from).every((name) => FILTERS.includes(name))) return givenFilters(from);
+  throw new AppError('validation-failed', 'One of the filters does not exist. Nothing was changed.');
 }
 
 /** A time of a datetime-local field, which has no zone: it is in UTC. */
 function instantOf(value: string): string {
   if (/^\d{4}-\d\d-\d\dT\d\d:\d\d$/.test(value)) return `${value}:00Z`;
   return /Z$|[+-]\d\d:\d\d$/.test(value) ? value : `${value}Z`;
+}
+
+/** A time as a datetime-local field holds it, in UTC. */
+function localOf(value: string): string {
+  const time = new Date(instantOf(value));
+  return Number.isNaN(time.getTime()) ? value : time.toISOString().slice(0, 19);
 }
 
 /** The filters as the API takes them. */
@@ -68,6 +82,8 @@ type FieldProps = FormProps & { name: string; label: string };
 
 function Text({ given, problems, name, label, type = 'text', placeholder }: FieldProps & Record<string, unknown>) {
   const problem = problems[name];
+  const isTime = type === 'datetime-local';
+  const value = given[name];
   return (
     <div>
       <label for={name}>{label}</label>
@@ -75,7 +91,8 @@ function Text({ given, problems, name, label, type = 'text', placeholder }: Fiel
         id={name}
         name={name}
         type={type as string}
-        value={given[name]?.replace(/Z$/, '')}
+        value={isTime && value !== undefined ? localOf(value) : value}
+        step={isTime ? 1 : undefined}
         placeholder={placeholder as string | undefined}
         autocomplete="off"
         spellcheck={false}
@@ -88,10 +105,16 @@ function Text({ given, problems, name, label, type = 'text', placeholder }: Fiel
 }
 
 function Choice({ given, problems, name, label, options }: FieldProps & { options: string[] }) {
+  const problem = problems[name];
   return (
     <div>
       <label for={name}>{label}</label>
-      <select id={name} name={name}>
+      <select
+        id={name}
+        name={name}
+        aria-invalid={problem ? 'true' : undefined}
+        aria-describedby={problem && `${name}-problem`}
+      >
         <option value="">Any</option>
         {options.map((option) => (
           <option value={option} selected={given[name] === option}>
@@ -99,7 +122,7 @@ function Choice({ given, problems, name, label, options }: FieldProps & { option
           </option>
         ))}
       </select>
-      <Problem name={name} problem={problems[name]} />
+      <Problem name={name} problem={problem} />
     </div>
   );
 }

@@ -13,7 +13,7 @@ export function NotificationList({
   choose?: string | undefined;
 }) {
   return (
-    <table>
+    <table aria-label="Notifications">
       <thead>
         <tr>
           {choose && (
@@ -45,6 +45,7 @@ export function NotificationList({
             )}
             <td class="long">
               <a href={`/console/notifications/${id}`}>{type}</a>
+              {lastError !== null && <span class="quiet phone">{lastError}</span>}
             </td>
             <td>
               <Badge status={status} />

@@ -5,7 +5,7 @@ import type { Ctx } from '../http/context.ts';
 import type { NotificationWithAttempts } from '../notifications/schema.ts';
 import type { WebhookEndpoint } from '../webhook-endpoints/schema.ts';
 import { may, Page } from './layout.tsx';
-import { Act, Ago, Badge, duration, Facts, Live, Payload, When } from './parts.tsx';
+import { Act, Ago, Badge, DoneBefore, duration, Facts, isRefresh, Live, Payload, When } from './parts.tsx';
 import { verification } from './payload.ts';
 
 type Whole = Of<typeof NotificationWithAttempts>;
@@ -36,19 +36,32 @@ export function NotificationPage({ c, notification, endpoint }: Props) {
   );
   return (
     <Page c={c} title={type}>
+      <DoneBefore c={c} />
       {status === 'pending' ? (
-        <Live c={c} everyS={2}>
+        <Live c={c} everyS={refreshS(notification, c.env.now())}>
           {life}
         </Live>
       ) : (
         life
       )}
-      <h2>Payload</h2>
-      <Payload text={notification.payload} />
-      {channel === 'webhook' && (
-        <Verify id={id} payload={notification.payload} url={endpoint?.url ?? 'https://example.com/'} />
-      )}
+      {!isRefresh(c) && <Sent notification={notification} url={endpoint?.url ?? 'https://example.com/'} />}
     </Page>
+  );
+}
+
+/** Seconds until the page is fetched again: half of those to the next attempt, or since it was due, of 2 to 30. */
+function refreshS({ dueAt }: Whole, now: Date): number {
+  const awayS = dueAt === null ? 0 : Math.abs(Date.parse(dueAt) - now.getTime()) / 1000;
+  return Math.min(30, Math.max(2, Math.round(awayS / 2)));
+}
+
+function Sent({ notification: { id, channel, payload }, url }: { notification: Whole; url: string }) {
+  return (
+    <>
+      <h2>Payload</h2>
+      <Payload text={payload} />
+      {channel === 'webhook' && <Verify id={id} payload={payload} url={url} />}
+    </>
   );
 }
 

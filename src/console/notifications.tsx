@@ -21,9 +21,16 @@ import {
   startBulk,
 } from '../notifications/store.ts';
 import { findEndpoint } from '../webhook-endpoints/store.ts';
-import { formOf, render, seeOther } from './http.tsx';
+import { formOf, render, seeOther, unlessChanged } from './http.tsx';
 import { may, Page } from './layout.tsx';
-import { FilterForm, filtersOf, type Given, givenFilters, parsedFilters } from './notification-filters.tsx';
+import {
+  FilterForm,
+  filtersOf,
+  type Given,
+  givenFilters,
+  onlyFilters,
+  parsedFilters,
+} from './notification-filters.tsx';
 import { NotificationList } from './notification-list.tsx';
 import { NotificationPage } from './notification-page.tsx';
 import { Act, Empty, Facts, Next, Notice, number, queryOf } from './parts.tsx';
@@ -49,6 +56,7 @@ export const notificationsPages = router()
       c,
       <Page c={c} title="Notifications">
         {/^\d{1,3}$/.test(changed) && <Notice>{changed} changed.</Notice>}
+        {changed === 'none' && <Notice kind="neutral">Nothing was chosen.</Notice>}
         <FilterForm given={given} problems={problems ?? {}} />
         {!problems && <Results c={c} given={given} found={found} />}
         <Next cursor={cursorTo(c, query, found.next)} query={given} />
@@ -58,14 +66,14 @@ export const notificationsPages = router()
   })
   .get('/all/:bulk', scope('notifications:write'), async (c) => {
     const bulk = bulkOf(c.req.param('bulk'));
-    const { status: _, ...given } = givenFilters(c.req.query());
+    const given = onlyFilters(c.req.query());
     const matching = await countMatching(c.env.db, bulk, bulkFilterOf(bulk, given), c.get('signal'));
     return render(c, <ConfirmAll c={c} bulk={bulk} given={given} matching={matching} />);
   })
   .post('/all/:bulk', scope('notifications:write'), async (c) => {
     const bulk = bulkOf(c.req.param('bulk'));
     const { key, ...form } = formOf(c);
-    const filter = bulkFilterOf(bulk, givenFilters(form));
+    const filter = bulkFilterOf(bulk, onlyFilters(form));
     const reservation = reservationOf(c, { filter }, undefined, key ?? crypto.randomUUID());
     const row = await startBulk(c.env.db, bulk, { filter, ...reservation, id: uuidv7() }, c.get('signal'));
     c.env.wake();
@@ -73,15 +81,17 @@ export const notificationsPages = router()
   })
   .post('/chosen', scope('notifications:write'), (c) => {
     const ids = idsOf(c);
-    const bulk = bulkOf(formOf(c).bulk);
-    if (ids.length === 0) return seeOther(c, AT);
-    return render(c, <ConfirmChosen c={c} bulk={bulk} ids={ids} />);
+    const form = formOf(c);
+    const bulk = bulkOf(form.bulk);
+    const given = givenFilters(form);
+    if (ids.length === 0) return seeOther(c, `${AT}${queryOf({ ...given, changed: 'none' })}`);
+    return render(c, <ConfirmChosen c={c} bulk={bulk} given={given} ids={ids} />);
   })
   .post('/chosen/:bulk', scope('notifications:write'), async (c) => {
     const change = { ids: idsOf(c), ...actorOf(c) };
     const changed = await changeNotifications(c.env.db, bulkOf(c.req.param('bulk')), change, c.get('signal'));
     c.env.wake();
-    return seeOther(c, `${AT}?changed=${changed}`);
+    return seeOther(c, `${AT}${queryOf({ ...givenFilters(formOf(c)), changed: String(changed) })}`);
   })
   .get('/:id', byId, async (c) => {
     const notification = await findNotification(c.env.db, c.req.valid('param').id, c.get('signal'));
@@ -94,14 +104,14 @@ export const notificationsPages = router()
   })
   .post('/:id/redrive', scope('notifications:write'), byId, async (c) => {
     const by = { ...c.req.valid('param'), ...actorOf(c) };
-    const { id } = await redriveNotification(c.env.db, by, c.get('signal'));
-    c.env.wake();
-    return seeOther(c, `${AT}/${id}`);
+    return unlessChanged(c, `${AT}/${by.id}`, async () => {
+      await redriveNotification(c.env.db, by, c.get('signal'));
+      c.env.wake();
+    });
   })
   .post('/:id/cancel', scope('notifications:write'), byId, async (c) => {
     const by = { ...c.req.valid('param'), ...actorOf(c) };
-    const { id } = await cancelNotification(c.env.db, by, c.get('signal'));
-    return seeOther(c, `${AT}/${id}`);
+    return unlessChanged(c, `${AT}/${by.id}`, () => cancelNotification(c.env.db, by, c.get('signal')));
   });
 
 function unlessDeleted(error: unknown): undefined {
@@ -145,6 +155,9 @@ function Results({ c, given, found: { data, next } }: ResultsProps) {
       {isActive && (
         <div class="actions">
           <form method="post" action={`${AT}/chosen`} id="chosen" class="inline">
+            {Object.entries(given).map(([name, value]) => (
+              <input type="hidden" name={name} value={value} />
+            ))}
             {bulks.map((bulk) => (
               <button type="submit" name="bulk" value={bulk}>
                 {TITLES[bulk]} chosen…
@@ -182,14 +195,23 @@ function ConfirmAll({ c, bulk, given, matching }: ConfirmAllProps) {
   );
 }
 
-function ConfirmChosen({ c, bulk, ids }: { c: Ctx; bulk: Bulk; ids: string[] }) {
+type ConfirmChosenProps = { c: Ctx; bulk: Bulk; given: Given; ids: string[] };
+
+function ConfirmChosen({ c, bulk, given, ids }: ConfirmChosenProps) {
   return (
     <Page c={c} title={`${TITLES[bulk]} chosen`}>
       <p class="big">
         <strong>{ids.length}</strong> {ids.length === 1 ? 'notification is' : 'notifications are'} chosen. Those that
         are not {ABOUT[bulk]} stay as they are.
       </p>
-      <Confirm to={`${AT}/chosen/${bulk}`} bulk={bulk} ids={ids} count={ids.length} back={AT} />
+      <Confirm
+        to={`${AT}/chosen/${bulk}`}
+        bulk={bulk}
+        fields={given}
+        ids={ids}
+        count={ids.length}
+        back={`${AT}${queryOf(given)}`}
+      />
     </Page>
   );
 }

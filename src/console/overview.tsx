@@ -5,7 +5,7 @@ import type { Stats } from '../stats/schema.ts';
 import { readStats } from '../stats/store.ts';
 import { render, seeOther } from './http.tsx';
 import { firstSection, may, Page } from './layout.tsx';
-import { Ago, duration, Live, number } from './parts.tsx';
+import { Ago, duration, Live, number, When } from './parts.tsx';
 import { MinutesPlot, SharesPlot, shortDuration } from './plots.tsx';
 
 const REFRESH_S = 5;
@@ -23,7 +23,7 @@ export const overviewPages = router()
     return render(
       c,
       <Page c={c} title="Overview">
-        <Live c={c} everyS={REFRESH_S}>
+        <Live c={c} everyS={REFRESH_S} alarm={<Alarm dispatchers={stats.dispatchers} />}>
           <Overview c={c} stats={stats} />
         </Live>
       </Page>,
@@ -43,10 +43,14 @@ function Overview({ c, stats }: { c: Ctx; stats: Stats }) {
           <SharesPlot
             title={`On average ${shortDuration(stats.waitMs)} of waiting and ${shortDuration(stats.runMs)} of running`}
             parts={[
-              { name: 'waiting for the first attempt', value: stats.waitMs ?? 0, kind: 'wait' },
-              { name: 'an attempt', value: stats.runMs ?? 0, kind: 'run' },
+              {
+                name: 'waiting for the first attempt',
+                value: stats.waitMs ?? 0,
+                shown: duration(stats.waitMs ?? 0),
+                kind: 'wait',
+              },
+              { name: 'an attempt', value: stats.runMs ?? 0, shown: duration(stats.runMs ?? 0), kind: 'run' },
             ]}
-            show={(ms) => duration(ms)}
           />
         </section>
         <Endpoints c={c} endpoints={stats.endpoints} />
@@ -55,23 +59,28 @@ function Overview({ c, stats }: { c: Ctx; stats: Stats }) {
   );
 }
 
-function Dispatchers({ dispatchers, now }: { dispatchers: Stats['dispatchers']; now: Date }) {
-  const alive = dispatchers.filter((dispatcher) => dispatcher.alive);
+const aliveOf = (dispatchers: Stats['dispatchers']) => dispatchers.filter(({ alive }) => alive);
+
+function Alarm({ dispatchers }: { dispatchers: Stats['dispatchers'] }) {
+  if (aliveOf(dispatchers).length > 0) return null;
   const last = dispatchers[0];
-  if (alive.length === 0) {
-    return (
-      <p class="alarm" role="alert">
-        <strong>No dispatcher is alive.</strong> Nothing is delivered.{' '}
-        {last ? (
-          <>
-            The last one, {last.id}, was seen <Ago at={last.lastSeen} now={now} />.
-          </>
-        ) : (
-          'None was seen in the last hour.'
-        )}
-      </p>
-    );
-  }
+  return (
+    <p class="alarm">
+      <strong>No dispatcher is alive.</strong> Nothing is delivered.{' '}
+      {last ? (
+        <>
+          The last one, {last.id}, was seen at <When at={last.lastSeen} />.
+        </>
+      ) : (
+        'None was seen in the last hour.'
+      )}
+    </p>
+  );
+}
+
+function Dispatchers({ dispatchers, now }: { dispatchers: Stats['dispatchers']; now: Date }) {
+  const alive = aliveOf(dispatchers);
+  if (alive.length === 0) return null;
   return (
     <p class="dispatchers">
       <span class="badge sent">
@@ -118,13 +127,12 @@ function Endpoints({ c, endpoints }: { c: Ctx; endpoints: Stats['endpoints'] }) 
     <section>
       <h2>Endpoints</h2>
       <SharesPlot
-        title={`${enabled.count} enabled, ${paused.count} paused and ${disabled.count} disabled endpoints`}
+        title={`${counted(enabled)} enabled, ${counted(paused)} paused and ${counted(disabled)} disabled endpoints`}
         parts={[
-          { name: 'enabled', value: enabled.count, kind: 'enabled' },
-          { name: 'paused', value: paused.count, kind: 'paused' },
-          { name: 'disabled', value: disabled.count, kind: 'disabled' },
+          { name: 'enabled', value: enabled.count, shown: counted(enabled), kind: 'enabled' },
+          { name: 'paused', value: paused.count, shown: counted(paused), kind: 'paused' },
+          { name: 'disabled', value: disabled.count, shown: counted(disabled), kind: 'disabled' },
         ]}
-        show={number}
       />
       {may(c, 'webhooks:read') && (
         <p>

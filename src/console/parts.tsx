@@ -57,11 +57,21 @@ export const Payload = ({ text, open = false }: { text: string; open?: boolean }
 export const Empty = ({ children }: PropsWithChildren) => <p class="empty">{children}</p>;
 
 /** A message about what was just done. */
-export const Notice = ({ children }: PropsWithChildren) => (
-  <p class="notice good" role="status">
+export const Notice = ({ kind = 'good', children }: PropsWithChildren<{ kind?: 'good' | 'neutral' }>) => (
+  <p class={`notice ${kind}`} role="status">
     {children}
   </p>
 );
+
+/** Says, after `unlessChanged`, that there was nothing to do. */
+export const DoneBefore = ({ c }: { c: Ctx }) =>
+  c.req.query('done') === 'before' && (
+    <Notice kind="neutral">It was done before, or has changed meanwhile. Nothing more was done.</Notice>
+  );
+
+/** The text for a name in a query, if it has one. */
+export const textOf = (texts: Record<string, string>, name = ''): string | undefined =>
+  Object.hasOwn(texts, name) ? texts[name] : undefined;
 
 /** Names and values. Those without a value are left out. */
 export function Facts({ of }: { of: Record<string, Child> }) {
@@ -114,8 +124,14 @@ export function queryOf(query: Record<string, string | undefined>): string {
   return `?${new URLSearchParams(set)}`;
 }
 
+/** `alarm` is replaced only if it says something else: a screen reader reads it out each time. */
+type LiveProps = { c: Ctx; everyS: number; alarm?: Child };
+
+/** Whether the script asks: only for the live part of the page. */
+export const isRefresh = (c: Ctx): boolean => c.req.header('X-Refresh') !== undefined;
+
 /** A part of the page that the script fetches again every few seconds, unless it is held; without script, a link. */
-export function Live({ c, everyS, children }: PropsWithChildren<{ c: Ctx; everyS: number }>) {
+export function Live({ c, everyS, alarm, children }: PropsWithChildren<LiveProps>) {
   const { pathname, search } = new URL(c.req.url);
   return (
     <>
@@ -126,6 +142,11 @@ export function Live({ c, everyS, children }: PropsWithChildren<{ c: Ctx; everyS
         </button>
         <span role="status" data-trouble />
       </p>
+      {alarm && (
+        <div role="alert" id="alarm">
+          {alarm}
+        </div>
+      )}
       <div id="live" data-refresh-s={everyS}>
         {children}
       </div>

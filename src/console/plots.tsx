@@ -84,7 +84,7 @@ function MinutesTable({ minutes }: { minutes: Minute[] }) {
   return (
     <details>
       <summary>As a table</summary>
-      <table>
+      <table aria-label="Attempts by minute and outcome">
         <thead>
           <tr>
             <th scope="col">Minute</th>
@@ -110,10 +110,10 @@ function MinutesTable({ minutes }: { minutes: Minute[] }) {
   );
 }
 
-type Part = { name: string; value: number; kind: string };
+type Part = { name: string; value: number; shown: string; kind: string };
 
-/** Shares of a whole as one bar, with their values in words. `show` writes a value. */
-export function SharesPlot({ title, parts, show }: { title: string; parts: Part[]; show: (value: number) => string }) {
+/** Shares of a whole as one bar, with their values in words. */
+export function SharesPlot({ title, parts }: { title: string; parts: Part[] }) {
   const whole = parts.reduce((sum, { value }) => sum + value, 0);
   let x = 0;
   return (
@@ -127,9 +127,9 @@ export function SharesPlot({ title, parts, show }: { title: string; parts: Part[
         })}
       </svg>
       <figcaption>
-        {parts.map(({ name, value, kind }) => (
+        {parts.map(({ name, shown, kind }) => (
           <span class={`key ${kind}`}>
-            {name} <strong>{show(value)}</strong>
+            {name} <strong>{shown}</strong>
           </span>
         ))}
       </figcaption>

@@ -7,7 +7,9 @@ import { setHeader } from '../http/answer.ts';
 import { guarded, invalidToken } from '../http/auth.ts';
 import type { Ctx, Env } from '../http/context.ts';
 
+/** In development on this machine. Elsewhere the prefix keeps hosts beside or above this one from setting it. */
 const COOKIE = 'keelson_console';
+const HOST_COOKIE = `__Host-${COOKIE}`;
 /** The longest session, in seconds. A token that expires earlier ends it. */
 const LONGEST_S = 12 * 3600;
 /** Browsers ignore longer cookies. */
@@ -22,7 +24,7 @@ type Session = { token: string; untilS: number };
  */
 export const session = (ended: (c: Ctx, had: boolean) => Response | Promise<Response>) =>
   createMiddleware<Env>(async (c, next) => {
-    const sealed = getCookie(c, COOKIE);
+    const sealed = cookieOf(c);
     if (!sealed) return ended(c, false);
     try {
       c.set('principal', await guarded(c, () => principalOf(c, sealed)));
@@ -52,7 +54,7 @@ export async function beginSession(c: Ctx, token: string): Promise<void> {
   const nowS = Math.floor(now().getTime() / 1000);
   const lifeS = Math.min(LONGEST_S, Math.max(0, (principal.expiresS ?? Number.POSITIVE_INFINITY) - nowS));
   const sealed = await secrets.seal(JSON.stringify({ token, untilS: nowS + lifeS } satisfies Session));
-  if (sealed.length + COOKIE.length > MAX_COOKIE) throw invalidToken('the token is too long for a cookie');
+  if (sealed.length + HOST_COOKIE.length > MAX_COOKIE) throw invalidToken('the token is too long for a cookie');
   setCookie(c, sealed, lifeS);
 }
 
@@ -60,14 +62,24 @@ export function endSession(c: Ctx): void {
   setCookie(c, '', 0);
 }
 
+/** The cookie of a session, which may be over. */
+export const cookieOf = (c: Ctx) => getCookie(c, isLoopback(c) ? COOKIE : HOST_COOKIE);
+
 function setCookie(c: Ctx, value: string, maxAge: number): void {
-  const secure = !isLoopback(c);
-  const options = { path: '/console', httpOnly: true, sameSite: 'Strict', secure, maxAge } as const;
-  setHeader(c, 'Set-Cookie', serialize(COOKIE, value, options));
+  const options = { httpOnly: true, sameSite: 'Strict', maxAge } as const;
+  const cookie = isLoopback(c)
+    ? serialize(COOKIE, value, { ...options, path: '/console' })
+    : serialize(HOST_COOKIE, value, { ...options, path: '/', secure: true });
+  setHeader(c, 'Set-Cookie', cookie);
 }
 
 /** Whether this is development, on this machine, without TLS. There alone a cookie may do without `Secure`. */
 function isLoopback(c: Ctx): boolean {
-  const { protocol, hostname } = new URL(c.req.url);
-  return !c.env.settings.production && protocol === 'http:' && /^(localhost|127\.[\d.]+|\[::1\])$/.test(hostname);
+  const { hostname } = new URL(c.req.url);
+  return !c.env.settings.production && isPlain(c) && /^(localhost|127\.[\d.]+|\[::1\])$/.test(hostname);
 }
+
+const isPlain = (c: Ctx) => new URL(c.req.url).protocol === 'http:';
+
+/** Whether the browser may drop the cookie: it is `Secure`, and the request came without TLS, at least the last hop. */
+export const mayBeDropped = (c: Ctx): boolean => isPlain(c) && !isLoopback(c);

@@ -2,7 +2,7 @@ import type { Deps } from '../deps.ts';
 import { keepLink } from './store.ts';
 
 /**
- * In development, a link that signs its first visitor in, with every scope, within a quarter of an hour. Undefined where
+ * In development, a link to a page that signs in whoever first presses its button, with every scope, within a quarter of an hour. Undefined where
  * this service makes no tokens.
  */
 export async function createSignInLink(

@@ -1,10 +1,10 @@
 /** @jsxImportSource hono/jsx */
 import { AppError } from '../errors.ts';
-import { empty, setHeader } from '../http/answer.ts';
+import { setHeader } from '../http/answer.ts';
 import { type Ctx, router } from '../http/context.ts';
 import { formOf, notFoundPage, render, seeOther } from './http.tsx';
 import { Page } from './layout.tsx';
-import { beginSession, endSession } from './session.ts';
+import { beginSession, cookieOf, endSession, mayBeDropped } from './session.ts';
 import { useLink } from './store.ts';
 
 /** Signing in with a token that is pasted, or, in development, with a link that works once; and signing out. */
@@ -21,23 +21,46 @@ export const signInPages = router()
       const status = error.code === 'unauthorized' ? 401 : 429;
       return signInPage(c, { next: nextOf(next), problem: sentence(error.message), status });
     }
-    return seeOther(c, nextOf(next));
+    return goOn(c, nextOf(next));
   })
-  .get('/sign-in/:code{[0-9a-f]{32}}', async (c) => {
+  .get('/sign-in/kept', (c) => {
+    const next = nextOf(c.req.query('next'));
+    return cookieOf(c) ? seeOther(c, next) : signInPage(c, { next, problem: NOT_KEPT, status: 401 });
+  })
+  // What looks at a link before it is opened, such as a preview or a scanner, does not use it up.
+  .get('/sign-in/:code{[0-9a-f]{32}}', (c) => {
     if (c.env.settings.production) return notFoundPage(c);
-    // Only looks whether the page is there.
-    if (c.req.method === 'HEAD') return empty(c, 200);
+    return render(
+      c,
+      <Page title="Sign in">
+        <form method="post" action={`/console/sign-in/${c.req.param('code')}`} class="card narrow stack">
+          <p>This link works once, and signs you in with every scope.</p>
+          <button type="submit" class="primary">
+            Sign in
+          </button>
+        </form>
+      </Page>,
+    );
+  })
+  .post('/sign-in/:code{[0-9a-f]{32}}', async (c) => {
+    if (c.env.settings.production) return notFoundPage(c);
     const sealed = await useLink(c.env.db, c.req.param('code'), c.get('signal'));
     if (sealed === undefined) {
       return signInPage(c, { next: '/console', problem: 'This link was used, or it is too old.', status: 401 });
     }
     await beginSession(c, await c.env.secrets.open(sealed));
-    return seeOther(c, '/console');
+    return goOn(c, '/console');
   })
   .post('/sign-out', (c) => {
     endSession(c);
     return seeOther(c, '/console/sign-in');
   });
+
+const NOT_KEPT = 'Your browser did not keep the session: open the console over HTTPS, or on localhost.';
+
+/** Goes on to a page, by way of one that sees whether the browser kept the session, where it may not have. */
+const goOn = (c: Ctx, next: string) =>
+  seeOther(c, mayBeDropped(c) ? `/console/sign-in/kept?${new URLSearchParams({ next })}` : next);
 
 const REFUSALS = new Set(['unauthorized', 'rate-limited']);
 
@@ -45,10 +68,25 @@ const REFUSALS = new Set(['unauthorized', 'rate-limited']);
 export function askToSignIn(c: Ctx, had: boolean): Response | Promise<Response> {
   const { pathname, search } = new URL(c.req.url);
   if (c.req.method !== 'POST') {
+    if (!had && /^(?:cross|same)-site$/.test(c.req.header('Sec-Fetch-Site') ?? '')) {
+      return continuePage(c, pathname + search);
+    }
     return seeOther(c, `/console/sign-in?${new URLSearchParams({ next: pathname + search })}`);
   }
   const problem = `${had ? 'Your session has ended.' : 'You are not signed in.'} Nothing was changed.`;
   return signInPage(c, { next: '/console', problem, status: 401 });
+}
+
+/** Opens the same page again, from here: with a link of another site, a browser sends no SameSite=Strict cookie. */
+function continuePage(c: Ctx, path: string) {
+  return render(
+    c,
+    <Page title="Keelson" goTo={path}>
+      <p>
+        <a href={path}>Continue</a>
+      </p>
+    </Page>,
+  );
 }
 
 type SignIn = { next: string; problem?: string; status?: 200 | 401 | 429 };

@@ -86,7 +86,7 @@ function Search({ email, problem }: { email: string; problem: string | undefined
 
 function List({ users }: { users: User[] }) {
   return (
-    <table>
+    <table aria-label="Users">
       <thead>
         <tr>
           <th scope="col">Email</th>

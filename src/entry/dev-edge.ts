@@ -43,7 +43,7 @@ async function main(): Promise<number> {
   const writeLine = await writeFormatted((line) => void process.stdout.write(line), config.logFormat);
   const wrangler = startWrangler(config, await workerFiles(config, endpoint.url, workersOwn), writeLine);
   const ended = once(wrangler, 'close').then(() => 'ended' as const);
-  const url = `http://${config.host}:${config.port}`;
+  const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${config.port}`;
   let outcome = await Promise.race([ready(url), ended, signaled]);
   if (outcome === 'ready') {
     await printWelcome(config, url, scopesOf(app.routes));

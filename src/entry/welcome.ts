@@ -11,9 +11,10 @@ type Links = {
  * In development, prints the service's URL and a request that works as pasted, with a token of these scopes. No line is
  * longer than a terminal's, as a shell takes a line that the terminal broke for two.
  */
-export async function printWelcome(config: Config, url: string, scopes: string, links: Links = {}): Promise<void> {
+export async function printWelcome(config: Config, bound: string, scopes: string, links: Links = {}): Promise<void> {
+  const url = openable(bound);
   const lines = ['', `Keelson is listening on ${url}`, `Documentation: ${url}/docs`];
-  if (links.console) lines.push(`Console: ${links.console}`);
+  if (links.console) lines.push(`Console: ${openable(links.console)}`);
   if (config.jwt.secret) {
     const token = await signToken(config.jwt, 'developer', scopes);
     // Another user with every start, and pasted again the same answer: it never meets an email that is taken.
@@ -33,3 +34,6 @@ export async function printWelcome(config: Config, url: string, scopes: string, 
 
 /** Breaks one long word, so that a shell reads it as one: a backslash at the end of a line continues it. */
 const folded = (word: string) => word.replace(/.{77}(?=.)/g, '$&\\\n');
+
+/** A URL of every address of this machine, as one that a browser opens, and in which it keeps a session. */
+const openable = (url: string) => url.replace(/^http:\/\/(?:0\.0\.0\.0|\[::\])(?=:)/, 'http://127.0.0.1');

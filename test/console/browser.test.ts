@@ -62,10 +62,12 @@ describe('the console, in Chromium', () => {
   test('opens by the link that the terminal shows, once', async () => {
     const [, link] = /^Console: (\S+)$/m.exec(service.output()) ?? [];
     await page.goto(link as string);
+    await click('button', 'Sign in');
     await heading('Overview');
     assert.equal(new URL(page.url()).pathname, '/console');
     const again = await open();
     await again.page.goto(link as string);
+    await again.page.getByRole('button', { name: 'Sign in' }).click();
     await again.page.getByRole('alert').getByText('This link was used, or it is too old.').waitFor();
     await again.page.context().close();
   });

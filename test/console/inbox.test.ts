@@ -209,6 +209,7 @@ test('the inbox in Chromium: an endpoint is made, tested and retried, and an ema
   };
 
   await page.goto(/^Console: (\S+)$/m.exec(service.output())?.[1] as string);
+  await page.getByRole('button', { name: 'Sign in' }).click();
   await click('link', 'Inbox');
   await page.getByText('No webhook was received here.').waitFor();
   await page.getByText('No email yet.').waitFor();

@@ -102,6 +102,81 @@ describe('pages', () => {
     assert.match(text, /id="endpointId-problem">must be the id of a webhook endpoint/);
   });
 
+  test('keep what was typed in a filter, and never act on more than the filters say', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const typed = new URLSearchParams({ text: ' ends in Z', createdAfter: '2026-01-01T10:00:00+02:00', status: 'x' });
+    const { text } = await open(`/notifications?${typed}`, { cookie });
+    assert.match(text, /name="text"[^>]* value=" ends in Z"/);
+    assert.match(text, /name="createdAfter"[^>]* value="2026-01-01T08:00:00"/);
+    assert.match(text, /<select id="status"[^>]* aria-invalid="true" aria-describedby="status-problem"/);
+    for (const form of [undefined, { key: 'k', typo: 'x.y' }]) {
+      const refused = await open(`/notifications/all/redrive${form ? '' : '?typo=x.y'}`, {
+        cookie,
+        ...(form && { form }),
+      });
+      assert.deepEqual([refused.status, /One of the filters does not exist/.test(refused.text)], [422, true]);
+    }
+    for (const [status, code] of [
+      ['sent', 422],
+      ['dead', 200],
+    ] as const) {
+      assert.equal((await open(`/notifications/all/redrive?status=${status}`, { cookie })).status, code);
+    }
+  });
+
+  test('go back to what was filtered after some were chosen, or none', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const [id = ''] = await enqueue(db, 1);
+    const list = await open('/notifications?status=pending&text=e', { cookie });
+    assert.match(list.text, /id="chosen"[^>]*><input type="hidden" name="status" value="pending"/);
+    const form = { bulk: 'cancel', status: 'pending', text: 'e' };
+    const none = await open('/notifications/chosen', { cookie, form });
+    assert.equal(none.location, '/console/notifications?status=pending&text=e&changed=none');
+    assert.match((await open('/notifications?changed=none', { cookie })).text, /Nothing was chosen\./);
+    const chosen = await open('/notifications/chosen', { cookie, form: { ...form, id } });
+    assert.match(chosen.text, /<a href="\/console\/notifications\?status=pending&amp;text=e">Back/);
+    assert.match(chosen.text, /<input type="hidden" name="text" value="e"/);
+    const { location } = await open('/notifications/chosen/cancel', { cookie, form: { ...form, id } });
+    assert.equal(location, '/console/notifications?status=pending&text=e&changed=1');
+  });
+
+  test('are fetched again without the payload, and less often while nothing is to happen', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const [id = ''] = await enqueue(db, 1, await newEndpoint(db), '{"type":"x","data":"needle"}');
+    const seconds = async (due: string) => {
+      await execute(db, `update deliveries set due_at = now() + interval '${due}' where notification_id = '${id}'`);
+      const { text } = await open(`/notifications/${id}`, { cookie, headers: { 'X-Refresh': '1' } });
+      assert.doesNotMatch(text, /needle/);
+      return Number(/id="live" data-refresh-s="(\d+)"/.exec(text)?.[1]);
+    };
+    assert.match((await open(`/notifications/${id}`, { cookie })).text, /needle/);
+    assert.deepEqual([await seconds('1 second'), await seconds('1 hour'), await seconds('-1 hour')], [2, 30, 30]);
+  });
+
+  test('raise an alarm outside of what is replaced every few seconds, in words that stay the same', async () => {
+    const { open, signIn } = consoleOn(db);
+    const { text } = await open('', { cookie: await signIn() });
+    const [alarm = ''] = /<div role="alert" id="alarm">.*?<\/div><div id="live"/.exec(text) ?? [];
+    assert.match(alarm, /No dispatcher is alive\./);
+    assert.doesNotMatch(alarm, / ago/);
+  });
+
+  test('say what becomes of a test, and have no notice for a name that is none', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const id = await newEndpoint(db);
+    const shown = async (status: string) => {
+      await execute(db, `update webhook_endpoints set status = '${status}' where id = '${id}'`);
+      return (await open(`/endpoints/${id}?done=constructor`, { cookie })).text;
+    };
+    assert.match(await shown('paused'), /A test waits until the pause ends\./);
+    assert.match(await shown('disabled'), /A test is not sent/);
+    assert.doesNotMatch(await shown('enabled'), /A test|class="notice/);
+  });
+
   test('find notifications by each filter, page by page', async () => {
     const { open, signIn } = consoleOn(db);
     const cookie = await signIn();

@@ -33,7 +33,42 @@ describe('signing in', () => {
     const set = async (own = {}) =>
       (await consoleOn(noDb, own).open('/sign-in', { form })).headers.get('Set-Cookie') ?? '';
     assert.doesNotMatch(await set(), /Secure/);
-    assert.match(await set(production), /; Secure/);
+    const cookie = await set(production);
+    assert.match(cookie, /^__Host-keelson_console=[^;]+; Max-Age=\d+; Path=\/; HttpOnly; Secure; SameSite=Strict$/);
+    const { open } = consoleOn(noDb, production);
+    const unprefixed = cookieOf(new Headers({ 'Set-Cookie': cookie })).replace('__Host-', '');
+    assert.equal((await open('/endpoints', { cookie: unprefixed })).status, 303, 'a sibling could have set it');
+    assert.equal(
+      (await open('/endpoints', { cookie: `__Host-${unprefixed}` })).status,
+      503,
+      'signed in, without a database',
+    );
+  });
+
+  test('says so where the browser drops the session, instead of asking again and again', async () => {
+    const { open } = consoleOn(noDb, production);
+    const signedIn = await open('/sign-in', { form: { token: token(), next: '/console/endpoints' } });
+    assert.equal(signedIn.location, '/console/sign-in/kept?next=%2Fconsole%2Fendpoints');
+    const path = signedIn.location.replace('/console', '');
+    const { status, text } = await open(path);
+    assert.deepEqual([status, /did not keep the session: open the console over HTTPS/.test(text)], [401, true]);
+    assert.equal((await open(path, { cookie: cookieOf(signedIn.headers) })).location, '/console/endpoints');
+  });
+
+  test('is not asked for by a link on another site, with which a browser sends no cookie: the page opens itself again', async () => {
+    const { open } = consoleOn(noDb);
+    const path = '/notifications?status=dead&text="><b>';
+    for (const site of ['cross-site', 'same-site']) {
+      const { status, text } = await open(path, { headers: { 'Sec-Fetch-Site': site } });
+      assert.equal(status, 200);
+      assert.match(
+        text,
+        /<meta http-equiv="refresh" content="0; url=\/console\/notifications\?status=dead&amp;text=%22%3E%3Cb%3E"/,
+      );
+    }
+    for (const site of ['same-origin', 'none']) {
+      assert.equal((await open(path, { headers: { 'Sec-Fetch-Site': site } })).status, 303);
+    }
   });
 
   test('goes on to the page that was asked for, and never to another site', async () => {
@@ -182,7 +217,12 @@ describe('a session', () => {
     const link = async () => new URL((await createSignInLink(deps, 'http://x', inTime())) ?? '').pathname;
     const path = (await link()).replace('/console', '');
     assert.match(path, /^\/sign-in\/[0-9a-f]{32}$/);
-    const all = await Promise.all(Array.from({ length: 5 }, () => open(path)));
+    for (const headers of [{}, { 'Sec-Fetch-Site': 'cross-site' }]) {
+      const { status, headers: answered } = await open(path, { headers });
+      assert.deepEqual([status, answered.get('Set-Cookie')], [200, null], 'looking at it does not use it up');
+    }
+    assert.equal((await open(path, { form: {}, headers: { 'Sec-Fetch-Site': 'cross-site' } })).status, 403);
+    const all = await Promise.all(Array.from({ length: 5 }, () => open(path, { form: {} })));
     assert.deepEqual(all.map(({ status }) => status).sort(), [303, 401, 401, 401, 401]);
     const first = all.find(({ status }) => status === 303);
     const cookie = cookieOf(first?.headers ?? new Headers());
@@ -190,9 +230,11 @@ describe('a session', () => {
 
     const late = (await link()).replace('/console', '');
     await rowsOf(db, "update idempotency_keys set created_at = now() - interval '16 minutes'");
-    assert.equal((await open(late)).status, 401);
+    assert.equal((await open(late, { form: {} })).status, 401);
     const refused = (await link()).replace('/console', '');
-    assert.equal((await consoleOn(db, production).open(refused)).status, 404);
+    for (const options of [{}, { form: {} }]) {
+      assert.equal((await consoleOn(db, production).open(refused, options)).status, 404);
+    }
     assert.equal(await createSignInLink(testDeps({ db }), 'http://x', inTime()), undefined);
   });
 
@@ -207,6 +249,22 @@ describe('a session', () => {
     const sent = await Promise.all([1, 2, 3].map(() => open(path as string, { form: { key: key as string }, cookie })));
     assert.equal(new Set(sent.map(({ location }) => location)).size, 1);
     assert.match(sent[0]?.location ?? '', /^\/console\/notifications\//);
+
+    const [pending = ''] = await enqueue(db, 1);
+    const canceled = `/console/notifications/${pending}`;
+    const twice = [await open(`/notifications/${pending}/cancel`, { form: {}, cookie })];
+    twice.push(await open(`/notifications/${pending}/cancel`, { form: {}, cookie }));
+    assert.deepEqual(
+      twice.map(({ status, location }) => [status, location]),
+      [
+        [303, canceled],
+        [303, `${canceled}?done=before`],
+      ],
+    );
+    assert.match(
+      (await open(`/notifications/${pending}?done=before`, { cookie })).text,
+      /class="notice neutral" role="status">It was done before/,
+    );
 
     const rotate = path?.replace('/test', '/rotate') as string;
     const secrets = await Promise.all([1, 2].map(() => open(rotate, { form: { key: 'once' }, cookie })));

@@ -1,6 +1,6 @@
 // @ts-check
 // What the console does in a browser: it fetches the page again every few seconds, and replaces its live part, unless that
-// is held still. Everything else works without it.
+// is held still or text of it is selected. Everything else works without it.
 
 const hold = /** @type {HTMLButtonElement | null} */ (document.querySelector('[data-hold]'));
 const trouble = document.querySelector('[data-trouble]');
@@ -34,14 +34,20 @@ function again() {
 
 async function refresh() {
   try {
-    const response = await fetch(location.href, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    const response = await fetch(location.href, {
+      headers: { 'X-Refresh': '1' },
+      signal: AbortSignal.timeout(PATIENCE_MS),
+    });
     const page = new DOMParser().parseFromString(await response.text(), 'text/html');
     const [before, after] = [document.getElementById('live'), page.getElementById('live')];
     if (response.redirected) return say('Your session has ended: reload to sign in.');
     if (!response.ok) return say(`Not refreshed: ${page.querySelector('main p')?.textContent ?? response.status}`);
     // What was followed is over: the page without a live part shows how it ended.
     if (!after) return location.reload();
-    if (before && !(hold && isHeld(hold))) replace(before, after);
+    if (before && !(hold && isHeld(hold))) {
+      replaceAlarm(page.getElementById('alarm'));
+      if (!isSelected(before)) replace(before, after);
+    }
     say('');
   } catch {
     say('Not refreshed: the service does not respond.');
@@ -63,6 +69,24 @@ function replace(before, after) {
   before.replaceWith(after);
   const target = /** @type {HTMLElement | undefined} */ (after.querySelectorAll(focusable)[focused]);
   target?.focus({ preventScroll: true });
+}
+
+/**
+ * A screen reader reads an alarm out whenever it is put in: once for what it says.
+ * @param {HTMLElement | null} after
+ */
+function replaceAlarm(after) {
+  const before = document.getElementById('alarm');
+  if (before && after && before.textContent !== after.textContent) before.replaceChildren(...after.childNodes);
+}
+
+/**
+ * Whether text of it is selected, perhaps to be copied.
+ * @param {HTMLElement} element
+ */
+function isSelected(element) {
+  const selection = getSelection();
+  return selection !== null && !selection.isCollapsed && selection.containsNode(element, true);
 }
 
 /** @param {string} text */

@@ -11,7 +11,7 @@ import { newEndpoint } from '../../webhook-endpoints/routes.ts';
 import { sendTest } from '../endpoints.tsx';
 import { formOf, render, seeOther } from '../http.tsx';
 import { may, Page } from '../layout.tsx';
-import { Act, Ago, Badge, Empty, Facts, Live, Next, Notice, Payload, When } from '../parts.tsx';
+import { Act, Ago, Badge, Empty, Facts, Live, Next, Notice, Payload, textOf, When } from '../parts.tsx';
 import { ANSWERS, answered, DEFAULT, isName, nameOf } from './receive.ts';
 import {
   aboutName,
@@ -157,7 +157,7 @@ function NewEndpoint() {
 
 function Names({ names, now }: { names: Name[]; now: Date }) {
   return (
-    <table>
+    <table aria-label="Inboxes">
       <thead>
         <tr>
           <th scope="col">Name</th>
@@ -184,7 +184,7 @@ function Names({ names, now }: { names: Name[]; now: Date }) {
 
 function Emails({ emails, now }: { emails: Email[]; now: Date }) {
   return (
-    <table>
+    <table aria-label="Emails">
       <thead>
         <tr>
           <th scope="col">Subject</th>
@@ -248,7 +248,7 @@ const Back = () => (
 type NameProps = { c: Ctx; name: string; about: Awaited<ReturnType<typeof aboutName>>; received: Received[] };
 
 function NamePage({ c, name, about: { choice = DEFAULT, endpoints }, received }: NameProps) {
-  const notice = DONE[c.req.query('done') ?? ''];
+  const notice = textOf(DONE, c.req.query('done'));
   const mayWrite = may(c, 'webhooks:write');
   return (
     <Page c={c} title={`Inbox ${name}`}>
@@ -328,7 +328,7 @@ const Verdict = ({ failure }: { failure: string | null }) =>
 
 function List({ name, received, now }: { name: string; received: Received[]; now: Date }) {
   return (
-    <table>
+    <table aria-label="Webhooks received">
       <thead>
         <tr>
           <th scope="col">Type</th>
@@ -405,7 +405,7 @@ function ReceivedPage({ c, name, received, headers, body, notification }: Receiv
       <h2>Body</h2>
       <Payload text={body} open />
       <h2>Headers</h2>
-      <table>
+      <table aria-label="Headers">
         <thead>
           <tr>
             <th scope="col">Name</th>
