@@ -65,6 +65,7 @@ try {
   const { page } = await watchedPage(browser, service.url, { viewport: { width: 1120, height: 840 } });
   const [, link = ''] = /^Console: (\S+)$/m.exec(service.output()) ?? [];
   await page.goto(link);
+  await page.getByRole('button', { name: 'Sign in' }).click();
   await picture(page, '', 'overview');
   await picture(page, '/notifications', 'notifications');
   await page.goto(`${service.url}/console/notifications?status=dead`);
