@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { scope } from '../http/auth.ts';
 import { actorOf, type Ctx, router } from '../http/context.ts';
 import { writeOf } from '../http/etag.ts';
-import { type Answer, reservationOf } from '../http/idempotency.ts';
+import { reservationOf, storedAnswer } from '../http/idempotency.ts';
 import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
 import { byId } from '../http/validate.ts';
 import { newSecret } from '../webhook-endpoints/routes.ts';
@@ -77,9 +77,9 @@ export const endpointsPages = router()
     const { id } = c.req.valid('param');
     const reservation = reservationOf(c, {}, undefined, formOf(c).key ?? crypto.randomUUID());
     const values = { ...reservation, id, secret: await newSecret(c), now: c.env.now().toISOString() };
-    const { response } = await rotateSecret(c.env.db, values, c.get('signal'));
+    const row = await rotateSecret(c.env.db, values, c.get('signal'));
     // Sent twice, the form has the answer of the first time: the secret is shown here, and kept nowhere.
-    const { body } = JSON.parse(response) as Answer<WebhookEndpointWithSecret, 200>;
+    const { body } = storedAnswer<WebhookEndpointWithSecret, 200>(row);
     return render(c, <NewSecret c={c} id={id} secret={await c.env.secrets.open(body.secret)} />);
   })
   .post('/:id/test', scope('webhooks:write'), byId, async (c) => {
@@ -92,9 +92,9 @@ export const endpointsPages = router()
 /** Queues a test event for an endpoint, once for a form, and returns the id of its notification. */
 export async function sendTest(c: Ctx, id: string): Promise<string> {
   const reservation = reservationOf(c, {}, undefined, formOf(c).key ?? crypto.randomUUID());
-  const { response } = await queueTest(c.env.db, { ...reservation, id, notificationId: uuidv7() }, c.get('signal'));
+  const row = await queueTest(c.env.db, { ...reservation, id, notificationId: uuidv7() }, c.get('signal'));
   c.env.wake();
-  return (JSON.parse(response) as Answer<{ id: string }, 202>).body.id;
+  return storedAnswer<{ id: string }, 202>(row).body.id;
 }
 
 const DONE: Record<string, string> = {

@@ -4,7 +4,7 @@ import type { Action } from '../actions/schema.ts';
 import { AppError } from '../errors.ts';
 import { scope } from '../http/auth.ts';
 import { actorOf, type Ctx, router } from '../http/context.ts';
-import { type Answer, reservationOf } from '../http/idempotency.ts';
+import { reservationOf, storedAnswer } from '../http/idempotency.ts';
 import { cursorTo, pageOfQuery } from '../http/page.ts';
 import { notFound } from '../http/problem.ts';
 import { byId } from '../http/validate.ts';
@@ -77,7 +77,7 @@ export const notificationsPages = router()
     const reservation = reservationOf(c, { filter }, undefined, key ?? crypto.randomUUID());
     const row = await startBulk(c.env.db, bulk, { filter, ...reservation, id: uuidv7() }, c.get('signal'));
     c.env.wake();
-    return seeOther(c, `/console/actions/${(JSON.parse(row.response) as Answer<Action, 202>).body.id}`);
+    return seeOther(c, `/console/actions/${storedAnswer<Action, 202>(row).body.id}`);
   })
   .post('/chosen', scope('notifications:write'), (c) => {
     const ids = idsOf(c);

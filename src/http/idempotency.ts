@@ -47,15 +47,18 @@ export async function answerWith<T, S extends ContentfulStatusCode>(
   row: ReservationRow,
   reveal?: (body: T) => Promise<T>,
 ) {
-  if (!row.same) {
-    throw new AppError('idempotency-key-reused', 'The Idempotency-Key was used with a different payload.');
-  }
+  const own = row.same && row.fresh ? reservation.own : undefined;
+  const { status, headers, body } = own ?? storedAnswer<T, S>(row);
   if (!row.fresh) setHeader(c, 'Idempotent-Replayed', 'true');
-  const own = row.fresh ? reservation.own : undefined;
-  const { status, headers, body } = own ?? (JSON.parse(row.response) as Answer<T, S>);
   for (const [name, value] of Object.entries(headers)) setHeader(c, name, value);
   if (own && !reveal) return jsonText<T, S>(c, own.text, status);
   return json(c, reveal ? await reveal(body) : body, status);
+}
+
+/** The response that is stored. Throws AppError `idempotency-key-reused`. */
+export function storedAnswer<T, S extends ContentfulStatusCode>({ same, response }: ReservationRow): Answer<T, S> {
+  if (same) return JSON.parse(response) as Answer<T, S>;
+  throw new AppError('idempotency-key-reused', 'The Idempotency-Key was used with a different payload.');
 }
 
 /** Parses a Structured Field String or a bare token. Throws AppError `invalid-idempotency-key`. */
