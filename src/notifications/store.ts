@@ -65,10 +65,10 @@ type Listed = Notification & { matches: boolean; last: boolean };
 /** How many notifications a page looks at. A page that found fewer than it may have is short, and has a cursor. */
 const MOST_LOOKS = 10_000;
 
-// A page walks one index, newest first, and the other filters choose among what it passes. `match` is false for the last
-// row that it may look at, which is returned to tell where the next page starts. LIMIT in a subquery forces one look-up
-// for each row, in the order of the walk, which its outer ORDER BY lets the planner know. Status and channel are literals: a generic plan could not tell a rare value
-// from a common one.
+// A page walks one index, newest first, and the other filters choose among what it passes. The last row that it may look
+// at is returned whether it matches or not, to tell where the next page starts. LIMIT in a subquery forces one look-up for
+// each row, in the order of the walk, which its outer ORDER BY lets the planner know. Status and channel are literals: a
+// generic plan could not tell a rare value from a common one.
 const WALKS = {
   user: ($: Params<ListValues>) =>
     sql`select id from ${notifications} where user_id = ${$.userId}::uuid and ${range($)}`,

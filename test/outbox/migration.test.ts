@@ -32,3 +32,17 @@ test('rules: what signs goes on signing, a pause keeps its run of failures, what
   assert.deepEqual(failed, [null, null, pausedAt, pausedAt, null]);
   assert.deepEqual(await text('select bytes from deliveries'), [{ bytes: 4 }]);
 });
+
+test('actions and stats: what waits goes on waiting, counted from now, and the version before still enqueues', async (t) => {
+  const { text, migrate, close } = await before('actions_and_stats');
+  t.after(close);
+  const queue = (n: number) =>
+    text(`insert into deliveries (notification_id, due_at, bytes)
+          values ('00000000-0000-7000-8000-00000000000${n}', now() - interval '1 hour', 7)`);
+  await queue(1);
+  await migrate();
+  await queue(2);
+  const rows = await text(`select bytes, attempt, queued_at > now() - interval '1 minute' as recent from deliveries`);
+  const row = { bytes: 7, attempt: 0, recent: true };
+  assert.deepEqual(rows, [row, row]);
+});
