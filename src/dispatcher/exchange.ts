@@ -1,5 +1,5 @@
 import { type Claimed, type Delivery, keyOf } from './claims.ts';
-import { allHeld, EMAIL_LANE, extended, giveBack, type Held, hold, noteBacklogs } from './lanes.ts';
+import { allHeld, EMAIL_LANE, extended, giveBack, giveBackExcess, type Held, hold, noteBacklogs } from './lanes.ts';
 import { mayStart } from './plan.ts';
 import type { Room } from './rooms.ts';
 import { type Run, release } from './run.ts';
@@ -56,6 +56,11 @@ function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
   );
   hold(lanes, deliveries.filter(isCurrent), askedAt + settings.leaseMs);
   noteBacklogs(lanes, unfinished ? [] : Object.keys(room.rooms), new Set(more), strangers);
+  // A lane that turned slow while the claim was under way has no room for what it got.
+  for (const { endpointId } of deliveries) {
+    const lane = lanes.byId.get(endpointId ?? EMAIL_LANE);
+    if (lane?.pace === 'slow') release(run, giveBackExcess(lanes, lane));
+  }
   state.extendAt = Math.min(state.extendAt, askedAt + settings.leaseMs / 3);
 }
 
