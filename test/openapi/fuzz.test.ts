@@ -68,14 +68,22 @@ const ids = new Map<string, string>();
 async function idUnder(collection: string): Promise<string> {
   const known = ids.get(collection);
   if (known) return known;
-  const listed = await send({ method: 'GET', path: `${collection}?limit=1`, headers: [AUTHORIZED] });
-  const [first] = (listed.json as { data: { id: string }[] }).data;
-  const { id } = first ?? (await made(collection));
+  const { id } = (await firstOf(collection)) ?? (await made(collection));
   ids.set(collection, id);
   return id;
 }
 
+async function firstOf(collection: string): Promise<{ id: string } | undefined> {
+  const listed = await send({ method: 'GET', path: `${collection}?limit=1`, headers: [AUTHORIZED] });
+  return (listed.json as { data: { id: string }[] }).data[0];
+}
+
 async function made(path: string): Promise<{ id: string }> {
+  // Nothing is posted there: to make an endpoint is an action.
+  if (path === '/api/v1/actions') {
+    await made('/api/v1/webhook-endpoints');
+    return (await firstOf(path)) as { id: string };
+  }
   const collection = collections.find((each) => `/api/v1${each.path}` === path);
   const body = collection ? await collection.make((to, parent) => create(`/api/v1${to}`, parent)) : newNotice();
   return (await create(path, body)).json;
