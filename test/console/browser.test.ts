@@ -117,9 +117,12 @@ describe('the console, in Chromium', () => {
     sink.reply('/good', 503);
     await click('button', 'Send a test');
     await heading('webhook.test');
-    // The page follows it by itself.
-    await page.clock.runFor(2000);
-    await page.getByText('Attempt 1: HTTP 503').waitFor();
+    // The page follows it by itself, however long the attempt takes.
+    const attempt = page.getByText('Attempt 1: HTTP 503');
+    while (!(await attempt.isVisible())) {
+      await page.clock.runFor(2000);
+      await page.waitForLoadState('networkidle');
+    }
     await page.goBack();
     await page.getByText('Rotate the secret…').click();
     await click('button', 'Rotate');
