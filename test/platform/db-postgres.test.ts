@@ -278,11 +278,14 @@ describe('the service', { timeout: 60_000, concurrency: true }, () => {
     test(`of requests on dead connections one fails, and it is ready for the next (${runtime})`, async (t) => {
       const { proxy } = await setUp(t);
       const service = await start(t, proxy, command);
-      const answers = await Promise.all([1, 2, 3, 4].map(() => post(service.url)));
-      assert.deepEqual(
-        answers.map(({ status }) => status),
-        [201, 201, 201, 201],
-      );
+      // Twice, so that no connection is still being opened.
+      for (let round = 0; round < 2; round++) {
+        const answers = await Promise.all([1, 2, 3, 4].map(() => post(service.url)));
+        assert.deepEqual(
+          answers.map(({ status }) => status),
+          [201, 201, 201, 201],
+        );
+      }
       proxy.goDead();
       // 503 where it met a connection that was still being opened: nothing was sent.
       assert.match(String((await post(service.url)).status), /^50[34]$/, service.output());
