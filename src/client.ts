@@ -99,10 +99,10 @@ function resource(routes: Routes) {
       return body((on[kebabCase(name)] as Routes).$post(request, having(keyOf(options), options)));
     };
   const part = (name: string) => (id: string, options?: CallOptions) =>
-    body((at(':id')[kebabCase(name)] as Routes).$get(one(id), having({}, options)));
+    body((at(':id')[name] as Routes).$get(one(id), having({}, options)));
   return named((name) => {
     const [, ofOne] = /^get([A-Z]\w*)$/.exec(name) ?? [];
-    if (ofOne !== undefined) return part(ofOne.charAt(0).toLowerCase() + ofOne.slice(1));
+    if (ofOne !== undefined) return part(kebabCase(ofOne).slice(1));
     return operations[name as keyof typeof operations] ?? action(name);
   });
 }

@@ -133,5 +133,7 @@ export function creating<V>(name: string, build: ($: Params<V & ReservationValue
 
 /** Sorts before every id. */
 export const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
+/** Sorts after every id. */
+export const AFTER_ALL = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
 export const noSuch = (noun: string) => new AppError('not-found', `There is no such ${noun}.`);

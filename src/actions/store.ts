@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { type Db, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
-import { noSuch, tableStore } from '../table-store.ts';
+import { AFTER_ALL, noSuch, tableStore } from '../table-store.ts';
 import { type Action, ActionView, actions, record } from './schema.ts';
 
 export const findAction = tableStore(ActionView, 'action').find;
@@ -12,8 +12,6 @@ const list = statement<{ before: string; limit: number }, Action>(
     select ${ActionView.columns()} from ${actions} where id < ${$.before}::uuid order by id desc limit ${$.limit}::int`,
   'reads',
 );
-
-const AFTER_ALL = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
 /** Newest first, before the id `after`; one more than `limit` where there are more. */
 export function listActions(

@@ -97,6 +97,11 @@ export function errorPage(error: Error, c: Ctx): Promise<Response> {
 
 const FORGED = 'Another site sent this form, or your browser does not say which one did. Nothing was changed.';
 
+/** For what a page shows beside its subject: undefined if it is gone. Throws any other error. */
+export function unlessGone(error: unknown): undefined {
+  if (!(error instanceof AppError && error.code === 'not-found')) throw error;
+}
+
 export const notFoundPage = (c: Ctx): Promise<Response> => errorPage(notFound(), c);
 
 type Shown = { status: ContentfulStatusCode; title: string; detail: string; advice?: string | undefined };

@@ -1,23 +1,23 @@
 /** @jsxImportSource hono/jsx */
 import type * as z from 'zod/mini';
 import { AppError } from '../errors.ts';
+import { FILTERS } from '../notifications/filters.ts';
+import { CHANNELS, STATUSES } from '../notifications/schema.ts';
 
 /** The filters of notifications as they are in a URL or a form. Those that are empty are left out. */
 export type Given = Record<string, string>;
 
-const STATUSES = ['pending', 'sent', 'dead', 'canceled'];
-const CHANNELS = ['webhook', 'email'];
-const FILTERS = ['status', 'type', 'channel', 'endpointId', 'userId', 'createdAfter', 'createdBefore', 'text'];
+const NAMES: string[] = ['status', ...FILTERS];
 
 export function givenFilters(from: Record<string, string | undefined>): Given {
   const given = (name: string) => (name === 'text' ? from[name] : from[name]?.trim()) ?? '';
-  const entries = FILTERS.map((name) => [name, given(name)] as const);
+  const entries = NAMES.map((name) => [name, given(name)] as const);
   return Object.fromEntries(entries.filter(([, value]) => value !== ''));
 }
 
 /** The same, of nothing but filters: an action on many must not mean more of them than its URL says. */
 export function onlyFilters(from: Record<string, string | undefined>): Given {
-  if (Object.keys(from).every((name) => FILTERS.includes(name))) return givenFilters(from);
+  if (Object.keys(from).every((name) => NAMES.includes(name))) return givenFilters(from);
   throw new AppError('validation-failed', 'One of the filters does not exist. Nothing was changed.');
 }
 
@@ -104,7 +104,7 @@ function Text({ given, problems, name, label, type = 'text', placeholder }: Fiel
   );
 }
 
-function Choice({ given, problems, name, label, options }: FieldProps & { options: string[] }) {
+function Choice({ given, problems, name, label, options }: FieldProps & { options: readonly string[] }) {
   const problem = problems[name];
   return (
     <div>

@@ -21,7 +21,7 @@ import {
   startBulk,
 } from '../notifications/store.ts';
 import { findEndpoint } from '../webhook-endpoints/store.ts';
-import { formOf, render, seeOther, unlessChanged } from './http.tsx';
+import { formOf, render, seeOther, unlessChanged, unlessGone } from './http.tsx';
 import { may, Page } from './layout.tsx';
 import {
   FilterForm,
@@ -98,7 +98,7 @@ export const notificationsPages = router()
     const { endpointId } = notification;
     const endpoint =
       endpointId !== null && may(c, 'webhooks:read')
-        ? await findEndpoint(c.env.db, endpointId, c.get('signal')).catch(unlessDeleted)
+        ? await findEndpoint(c.env.db, endpointId, c.get('signal')).catch(unlessGone)
         : undefined;
     return render(c, <NotificationPage c={c} notification={notification} endpoint={endpoint} />);
   })
@@ -113,10 +113,6 @@ export const notificationsPages = router()
     const by = { ...c.req.valid('param'), ...actorOf(c) };
     return unlessChanged(c, `${AT}/${by.id}`, () => cancelNotification(c.env.db, by, c.get('signal')));
   });
-
-function unlessDeleted(error: unknown): undefined {
-  if (!(error instanceof AppError && error.code === 'not-found')) throw error;
-}
 
 /** The ids that were chosen on a page of the list. */
 const idsOf = (c: Ctx): string[] =>

@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { actions } from '../actions/schema.ts';
 import { type Db, statement } from '../db.ts';
-import { deliveries, laneOf, messages, notifications, webhookEndpoints } from '../outbox/schema.ts';
+import { deliveries, isPaused, laneOf, messages, notifications, webhookEndpoints } from '../outbox/schema.ts';
 import { dispatchers } from '../stats/schema.ts';
 import type { ClaimRequest } from './queue.ts';
 
@@ -96,7 +96,7 @@ const claim = statement<Values, Row>(
         ${step(sql`1`, FIRST_LANE, sql`${$.after}::uuid`, sql`v.lap = 0`)}
         limit 1
       ) next
-      left join ${webhookEndpoints} e on e.id = next.lane and e.status = 'paused' and e.paused_until > now()
+      left join ${webhookEndpoints} e on e.id = next.lane and ${isPaused(sql`e`)}
       cross join lateral (
         select known is not null as named,
                next.due_at <= now() and e.id is null as open,

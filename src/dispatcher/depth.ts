@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { type Db, statement } from '../db.ts';
-import { deliveries, outcomes, webhookEndpoints } from '../outbox/schema.ts';
+import { deliveries, isPaused, outcomes, webhookEndpoints } from '../outbox/schema.ts';
 
 /** The number of notifications by state, and the age of the oldest due one that is not for a paused endpoint. `sent` is the planner's estimate: counting millions would cost too much. */
 export type QueueDepth = { pending: number; sent: number; dead: number; canceled: number; oldestDueS: number };
@@ -14,7 +14,7 @@ const depth = statement<Record<never, never>, QueueDepth>(
     from (
       select count(*) as pending, min(d.due_at) filter (where d.due_at <= now() and e.id is null) as oldest
       from ${deliveries} d
-      left join ${webhookEndpoints} e on e.id = d.endpoint_id and e.status = 'paused' and e.paused_until > now()
+      left join ${webhookEndpoints} e on e.id = d.endpoint_id and ${isPaused(sql`e`)}
     ) queue, (
       select count(*) filter (where status = 'dead') as dead, count(*) filter (where status = 'canceled') as canceled
       from ${outcomes} where status <> 'sent'

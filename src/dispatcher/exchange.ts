@@ -59,7 +59,7 @@ function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
   // A lane that turned slow while the claim was under way has no room for what it got.
   for (const { endpointId } of deliveries) {
     const lane = lanes.byId.get(endpointId ?? EMAIL_LANE);
-    if (lane?.pace === 'slow') release(run, giveBackExcess(lanes, lane));
+    if (lane) release(run, giveBackExcess(lanes, lane));
   }
   state.extendAt = Math.min(state.extendAt, askedAt + settings.leaseMs / 3);
 }

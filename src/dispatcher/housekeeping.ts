@@ -5,6 +5,7 @@ import type { Log } from '../deps.ts';
 import { pruneIdempotencyKeys } from '../idempotency/reserve-key.ts';
 import { attempts, messages, notifications, outcomes } from '../outbox/schema.ts';
 import { deliveryStats, dispatchers } from '../stats/schema.ts';
+import { BEFORE_ALL } from '../table-store.ts';
 
 /** How many idempotency keys one statement may delete. */
 const KEYS_BATCH = 1000;
@@ -115,8 +116,6 @@ const prune = statement<{ days: number; after: string }, { pruned: number; last:
       select (select count(*) from gone)::int as pruned, (select max(id::text) from batch) as last, more from bounds`;
   },
 );
-
-const BEFORE_ALL = '00000000-0000-0000-0000-000000000000';
 
 /**
  * Deletes messages with all that belongs to them, once each notification of them was finished more than `days` ago,

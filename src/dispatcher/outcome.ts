@@ -1,3 +1,4 @@
+import { INTERRUPTED } from '../outbox/schema.ts';
 import type { Attempt } from './channels/channel.ts';
 import type { Delivery } from './claims.ts';
 import { retryDelay } from './retry.ts';
@@ -24,7 +25,7 @@ export function settlementOf(
  * because the request may still be under way until then.
  */
 export function interruptionOf({ id, lease }: Delivery, durationMs: number, delayMs: number): Settlement {
-  const error = 'interrupted by a shutdown';
+  const error = INTERRUPTED;
   return { id, lease, outcome: 'interrupted', delayMs: Math.max(0, delayMs), durationMs, status: null, error };
 }
 

@@ -24,8 +24,8 @@ export const NotificationInput = lazy(() =>
   ),
 );
 
-const STATUSES = ['pending', 'sent', 'dead', 'canceled'] as const;
-const CHANNELS = ['webhook', 'email'] as const;
+export const STATUSES = ['pending', 'sent', 'dead', 'canceled'] as const;
+export const CHANNELS = ['webhook', 'email'] as const;
 const oneOf = <T extends readonly string[]>(values: T) => z.enum(values, `must be one of ${values.join(', ')}`);
 
 const filters = () => ({

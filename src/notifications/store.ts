@@ -6,7 +6,7 @@ import type { Of } from '../fields.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
 import { byEmail, enqueue, queuedAnswer, toSubscribers } from '../outbox/enqueue.ts';
 import { attempts, deliveries, messages, notifications, outcomes } from '../outbox/schema.ts';
-import { BEFORE_ALL, creating, noSuch } from '../table-store.ts';
+import { AFTER_ALL, BEFORE_ALL, creating, noSuch } from '../table-store.ts';
 import { users } from '../users/schema.ts';
 import { FILTERS, isWanted, matches, says } from './filters.ts';
 import type { BulkFilter, Notification, NotificationWithAttempts } from './schema.ts';
@@ -137,7 +137,6 @@ function idAt(time: string | undefined, slackMs: number): string | undefined {
   return `${hex.padStart(12, '0').replace(/^.{8}/, '$&-')}-0000-0000-000000000000`;
 }
 
-const AFTER_ALL = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 const CLOCKS_DIFFER_MS = 60_000;
 
 /** `next`: the id after which the next page starts, null if this is the last one. */

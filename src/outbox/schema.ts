@@ -40,6 +40,9 @@ export const webhookEndpoints = pgTable(
   ],
 );
 
+/** Whether deliveries to the endpoint `e` are paused at present. */
+export const isPaused = (e: SQL): SQL => sql`${e}.status = 'paused' and ${e}.paused_until > now()`;
+
 /** The previous secrets of the endpoint `e` that still sign, in order of their rotation, as jsonb. */
 export const livePrevious = (e: SQL): SQL => sql`(
     select coalesce(jsonb_agg(p.entry order by p.nth), '[]')
@@ -107,6 +110,9 @@ export const deliveries = pgTable(
 
 /** The lane of the queue's row `d`: its endpoint, or, for email, one that comes after all. As the index has it. */
 export const laneOf = (d: SQL): SQL => sql`coalesce(${d}.endpoint_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')`;
+
+/** The error of an attempt that a shutdown ended: not a failure of its endpoint. */
+export const INTERRUPTED = 'interrupted by a shutdown';
 
 /** Every attempt but the last one, which its outcome tells, for whoever asks what happened. */
 export const attempts = pgTable(

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Db, rfc3339, statement } from '../db.ts';
-import { deliveries, laneOf, outcomes, webhookEndpoints } from '../outbox/schema.ts';
+import { deliveries, isPaused, laneOf, outcomes, webhookEndpoints } from '../outbox/schema.ts';
 import { deliveryStats, dispatchers, middleOf, type Stats } from './schema.ts';
 
 /** How many finished notifications and endpoints are counted, and how many pending ones; more are estimated. */
@@ -84,7 +84,7 @@ const stats = statement<Record<never, never>, Stats>(
         'canceled', ${shown(sql`n.canceled`, isCut(sql`n.canceled`), sql`n.outcomes * n.canceled_share`)}
       ) as depth,
       (select round(extract(epoch from now() - min(due_at)), 3) from lanes where due_at <= now() and not exists (
-        select from ${webhookEndpoints} e where e.id = lanes.lane and e.status = 'paused' and e.paused_until > now()
+        select from ${webhookEndpoints} e where e.id = lanes.lane and ${isPaused(sql`e`)}
       ))::float8 as "oldestDueS",
       json_build_object(
         'enabled', ${shown(

@@ -4,7 +4,7 @@ import { type Db, type Params, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
 import { enqueue, queuedAnswer, toEndpoint } from '../outbox/enqueue.ts';
-import { attempts, livePrevious, notifications, outcomes, webhookEndpoints } from '../outbox/schema.ts';
+import { attempts, INTERRUPTED, livePrevious, notifications, outcomes, webhookEndpoints } from '../outbox/schema.ts';
 import { creating, noSuch, tableStore } from '../table-store.ts';
 import { type WebhookEndpointHealth, type WebhookEndpointInput, WebhookEndpointView } from './schema.ts';
 
@@ -95,7 +95,7 @@ const health = statement<{ ids: string }, WebhookEndpointHealth>(
                from ${outcomes} where status = 'dead' and notification_id = any(recent.ids)
                union all
                select notification_id, at, status, error from ${attempts}
-               where notification_id = any(recent.ids) and error is distinct from 'interrupted by a shutdown'
+               where notification_id = any(recent.ids) and error is distinct from ${sql.raw(`'${INTERRUPTED}'`)}
                order by at desc limit 5
              ) f
            ), '[]') as "lastFailures"

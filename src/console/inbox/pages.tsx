@@ -9,7 +9,7 @@ import { byId } from '../../http/validate.ts';
 import { findNotification } from '../../notifications/store.ts';
 import { newEndpoint } from '../../webhook-endpoints/routes.ts';
 import { sendTest } from '../endpoints.tsx';
-import { formOf, render, seeOther } from '../http.tsx';
+import { formOf, render, seeOther, unlessGone } from '../http.tsx';
 import { may, Page } from '../layout.tsx';
 import { Act, Ago, Badge, Empty, Facts, Live, Next, Notice, Payload, textOf, When } from '../parts.tsx';
 import { ANSWERS, answered, DEFAULT, isName, nameOf } from './receive.ts';
@@ -106,14 +106,10 @@ export const inboxPages = router()
     // Only an endpoint's own signature makes its webhook-id the id of a notification.
     const isOurs = endpointId !== null && webhookId !== null;
     const notification = isOurs
-      ? await findNotification(c.env.db, webhookId, c.get('signal')).catch(unlessPruned)
+      ? await findNotification(c.env.db, webhookId, c.get('signal')).catch(unlessGone)
       : undefined;
     return render(c, <ReceivedPage c={c} name={name} {...found} notification={notification} />);
   });
-
-function unlessPruned(error: unknown): undefined {
-  if (!(error instanceof AppError && error.code === 'not-found')) throw error;
-}
 
 /** Where webhooks for a name go to: to the host that the browser is at. */
 const urlOf = (c: Ctx, name: string) => new URL(`${AT}/${name}`, c.req.url).href;

@@ -139,10 +139,7 @@ export const EDITS: Record<string, Edit[]> = {
     ["\n  .route('/console/users', usersPages)", ''],
   ],
   'src/console/layout.tsx': [["  { path: '/console/users', name: 'Users', scope: 'users:read' },\n", '']],
-  'src/console/notification-filters.tsx': [
-    ["'endpointId', 'userId', 'createdAfter'", "'endpointId', 'createdAfter'"],
-    ['        <Text {...field} name="userId" label="User id" />\n', ''],
-  ],
+  'src/console/notification-filters.tsx': [['        <Text {...field} name="userId" label="User id" />\n', '']],
   'src/console/notification-page.tsx': [
     ['channel, userId, endpointId }', 'channel, endpointId }'],
     ["          User: userId && <Link to={may(c, 'users:read') && `/console/users/${userId}`}>{userId}</Link>,\n", ''],
