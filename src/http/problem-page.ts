@@ -1,13 +1,15 @@
 import { html } from 'hono/html';
 import type { ErrorCode } from '../errors.ts';
-import { exampleOf, problems } from './problem.ts';
+import { problems } from './problem.ts';
+import { exampleOf, problemTexts } from './problem-texts.ts';
 
 /** The page that a problem's `type` links to, in HTML without scripts. Undefined for an unknown name. */
 export function problemPage(name: string) {
-  const problem = Object.hasOwn(problems, name) ? problems[name as ErrorCode] : undefined;
-  if (!problem) return undefined;
-  const { status, title, meaning, remedy } = problem;
-  const example = JSON.stringify(exampleOf(name as ErrorCode), null, 2);
+  if (!Object.hasOwn(problems, name)) return undefined;
+  const code = name as ErrorCode;
+  const { status, title } = problems[code];
+  const { meaning, remedy } = problemTexts[code];
+  const example = JSON.stringify(exampleOf(code), null, 2);
   return html`<!doctype html>
 <html lang="en">
 <head>

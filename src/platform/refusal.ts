@@ -1,13 +1,15 @@
 import type { ErrorCode } from '../errors.ts';
 import { problems } from '../http/problem.ts';
+import { problemTexts } from '../http/problem-texts.ts';
 
 export type Refusal = { status: number; title: string; headers: Record<string, string>; body: string };
 
 /** Creates the problem for a request that never reaches the app, in the app's format. */
 export function refusal(code: ErrorCode): Refusal {
-  const { status, title, example } = problems[code];
+  const { status, title } = problems[code];
+  const { detail } = problemTexts[code].example;
   const requestId = crypto.randomUUID();
-  const problem = { type: `/problems/${code}`, title, status, detail: example.detail, instance: '/', requestId };
+  const problem = { type: `/problems/${code}`, title, status, detail, instance: '/', requestId };
   const body = JSON.stringify(problem);
   const headers = {
     'Content-Type': 'application/problem+json',

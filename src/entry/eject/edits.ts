@@ -28,11 +28,10 @@ export const EDITS: Record<string, Edit[]> = {
     ["\n  .route('/api/v1/users', usersRoutes)", ''],
   ],
   'src/errors.ts': [["  | 'email-taken'\n", '']],
-  'src/http/problem.ts': [
+  'src/http/problem.ts': [["  'email-taken': { status: 409, title: 'Email already taken' },\n", '']],
+  'src/http/problem-texts.ts': [
     [
       `  'email-taken': {
-    status: 409,
-    title: 'Email already taken',
     meaning: 'Another user has this email address (case-insensitive).',
     remedy: 'Use another address, or find the user with GET /api/v1/users?email=.',
     example: { detail: 'Another user has this email address.' },
