@@ -89,8 +89,7 @@ export function errorPage(error: Error, c: Ctx): Promise<Response> {
     return problemPage(c, { status: 403, title: 'Not from the console', detail: FORGED });
   }
   const { code, message, headers } = toAppError(error, c);
-  const retryAfter = headers['Retry-After'];
-  if (retryAfter) setHeader(c, 'Retry-After', retryAfter);
+  for (const [name, value] of Object.entries(headers)) setHeader(c, name, value);
   const { status, title } = problems[code];
   return problemPage(c, { status, title, detail: message, advice: ADVICE[code] });
 }

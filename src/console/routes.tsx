@@ -2,8 +2,9 @@
 import { Hono } from 'hono';
 import { scope } from '../http/auth.ts';
 import type { Ctx, Env } from '../http/context.ts';
+import { knownMethods, knownRoutes, routeOf } from '../http/known-routes.ts';
 import { limitedBody } from '../http/limited-body.ts';
-import { rateLimit } from '../http/rate-limit.ts';
+import { rateLimit, rateLimitPolicy } from '../http/rate-limit.ts';
 import { actionsPages } from './actions.tsx';
 import { endpointsPages } from './endpoints.tsx';
 import { errorPage, notFoundPage, ownForms, pageHeaders } from './http.tsx';
@@ -29,8 +30,10 @@ pages.use(async (c, next) => {
   await next();
   // For the access log.
   outer.set('principal', c.get('principal'));
+  const route = routeOf(c as unknown as Ctx);
+  if (route) outer.set('route', route);
 });
-pages.use(pageHeaders);
+pages.use(pageHeaders, rateLimitPolicy, knownMethods(pages), knownRoutes);
 pages.use('/console/inbox/*', (c, next) => (c.env.settings.production ? notFoundPage(c as unknown as Ctx) : next()));
 // Whoever sends a webhook has neither a session nor a form.
 pages.post('/console/inbox/:name', limitedByAddress, limitedBody, receive);

@@ -1,8 +1,9 @@
 import { createMiddleware } from 'hono/factory';
-import { matchedRoutes, routePath } from 'hono/route';
+import { routePath } from 'hono/route';
 import { carrying, formatTraceparent, parseTraceparent } from '../trace-context.ts';
 import type { RequestSpan } from '../tracing.ts';
 import type { Ctx, Env } from './context.ts';
+import { routeOf } from './known-routes.ts';
 import { mayTellASecret } from './request-id.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
@@ -19,10 +20,9 @@ export const accessLog = createMiddleware<Env>(async (c, next) => {
   } finally {
     const durationMs = Math.round((performance.now() - start) * 1000) / 1000;
     const { status } = c.res;
-    const matched = status !== 404 || matchedRoutes(c).some((route) => route.method !== 'ALL');
-    const route = matched ? routePath(c, -1) : 'unmatched';
-    metrics.requestFinished(method, route, status, durationMs / 1000);
-    span?.end(matched ? route : undefined, status);
+    const route = c.get('route') ?? routeOf(c) ?? (status !== 404 ? routePath(c, -1) : undefined);
+    metrics.requestFinished(method, route ?? 'unmatched', status, durationMs / 1000);
+    span?.end(route, status);
     log.info('request', {
       requestId: c.get('requestId'),
       traceId: c.get('traceId'),

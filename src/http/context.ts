@@ -9,6 +9,8 @@ type Variables = {
   /** The response that was created with them. */
   answer: Response;
   traceId: string;
+  /** The console's route, which the app does not know. */
+  route: string;
   /** Aborts at the deadline. Every statement and every outgoing call of the request takes it. */
   signal: AbortSignal;
   /** Set on authenticated routes only. */

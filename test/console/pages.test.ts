@@ -42,7 +42,7 @@ describe('pages', () => {
       '/actions',
       `/notifications?text=${encodeURIComponent(EVIL)}&type=${encodeURIComponent(EVIL)}&changed=${encodeURIComponent(EVIL)}`,
       `/users?email=${encodeURIComponent(EVIL)}`,
-      `/${encodeURIComponent(EVIL)}`,
+      `/users/${encodeURIComponent(EVIL)}`,
     ];
     for (const path of paths) {
       const { text, headers } = await open(path, { cookie });
@@ -90,6 +90,36 @@ describe('pages', () => {
       assert.ok(status === 504 || status === 503, `${status}`);
       assert.match(text, /<h1>(Deadline exceeded|Service unavailable|Outcome unknown)<\/h1>/);
     }
+  });
+
+  test('are measured by their own route, have the policy, and name their methods to one that they do not take', async () => {
+    const measured: string[] = [];
+    const metrics = {
+      ...testDeps().metrics,
+      requestFinished: (method: string, route: string, status: number) =>
+        void measured.push(`${method} ${route} ${status}`),
+    };
+    const { open } = consoleOn(db, { metrics });
+    const id = crypto.randomUUID();
+    const asked: [method: string, path: string, status: number, allow: string | null][] = [
+      ['GET', '/sign-in', 200, null],
+      ['GET', `/endpoints/${id}`, 303, null],
+      ['PUT', `/endpoints/${id}`, 405, 'GET, HEAD'],
+      ['DELETE', `/endpoints/${id}/pause`, 405, 'POST'],
+      ['GET', '/nothing', 404, null],
+    ];
+    for (const [method, path, status, allow] of asked) {
+      const { status: got, headers } = await open(path, { method });
+      assert.deepEqual([got, headers.get('Allow')], [status, allow], `${method} ${path}`);
+      assert.match(headers.get('RateLimit-Policy') ?? '', /^"default";q=\d+;w=\d+$/);
+    }
+    assert.deepEqual(measured, [
+      'GET /console/sign-in 200',
+      'GET /console/endpoints/:id 303',
+      'PUT /console/* 405',
+      'DELETE /console/* 405',
+      'GET unmatched 404',
+    ]);
   });
 
   test('say what is wrong with a filter beside it, and look for nothing', async () => {

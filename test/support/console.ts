@@ -7,6 +7,8 @@ import { testDeps } from './deps.ts';
 import { token } from './tokens.ts';
 
 type Options = {
+  /** Unless it follows from what is sent. */
+  method?: string;
   form?: Record<string, string> | [string, string][];
   /** The body of a POST that is no form. */
   raw?: string;
@@ -19,11 +21,11 @@ export type Page = { status: number; headers: Headers; text: string; location: s
 /** Opens the console's pages without a server or a browser: forms are sent as a browser sends those of a page of its own. */
 export function consoleOn(db: Db, own: Partial<Deps> = {}) {
   const deps = testDeps({ db, ...own });
-  const open = async (path: string, { form, raw, cookie, headers = {} }: Options = {}): Promise<Page> => {
+  const open = async (path: string, { method, form, raw, cookie, headers = {} }: Options = {}): Promise<Page> => {
     const response = await app.request(
       `http://127.0.0.1:8787/console${path}`,
       {
-        method: form || raw !== undefined ? 'POST' : 'GET',
+        method: method ?? (form || raw !== undefined ? 'POST' : 'GET'),
         headers: { ...(form && { 'Sec-Fetch-Site': 'same-origin' }), ...(cookie && { Cookie: cookie }), ...headers },
         ...(form && { body: new URLSearchParams(form) }),
         ...(raw !== undefined && { body: raw }),
