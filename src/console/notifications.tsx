@@ -140,26 +140,17 @@ type ResultsProps = { c: Ctx; given: Given; found: Found };
 function Results({ c, given, found: { data, next } }: ResultsProps) {
   const mayWrite = may(c, 'notifications:write');
   const bulks = BULKS.filter((bulk) => (given.status ?? ABOUT[bulk]) === ABOUT[bulk]);
-  if (data.length === 0) {
-    if (next !== null) return <Empty>None among the 10,000 that this page looked at. There are more.</Empty>;
-    return <Empty>{Object.keys(given).length > 0 ? 'No notification matches.' : 'No notification yet.'}</Empty>;
-  }
   const isActive = mayWrite && bulks.length > 0;
   return (
     <>
-      <NotificationList notifications={data} now={c.env.now()} choose={isActive ? 'chosen' : undefined} />
-      {isActive && (
+      {data.length > 0 ? (
+        <NotificationList notifications={data} now={c.env.now()} choose={isActive ? 'chosen' : undefined} />
+      ) : (
+        <Empty>{noneFound(given, next !== null)}</Empty>
+      )}
+      {isActive && (data.length > 0 || next !== null) && (
         <div class="actions">
-          <form method="post" action={`${AT}/chosen`} id="chosen" class="inline">
-            {Object.entries(given).map(([name, value]) => (
-              <input type="hidden" name={name} value={value} />
-            ))}
-            {bulks.map((bulk) => (
-              <button type="submit" name="bulk" value={bulk}>
-                {TITLES[bulk]} chosen…
-              </button>
-            ))}
-          </form>
+          {data.length > 0 && <ActOnChosen given={given} bulks={bulks} />}
           {bulks.map((bulk) => (
             <a href={`${AT}/all/${bulk}${queryOf({ ...given, status: undefined })}`}>{TITLES[bulk]} all that match…</a>
           ))}
@@ -167,6 +158,26 @@ function Results({ c, given, found: { data, next } }: ResultsProps) {
       )}
     </>
   );
+}
+
+function ActOnChosen({ given, bulks }: { given: Given; bulks: Bulk[] }) {
+  return (
+    <form method="post" action={`${AT}/chosen`} id="chosen" class="inline">
+      {Object.entries(given).map(([name, value]) => (
+        <input type="hidden" name={name} value={value} />
+      ))}
+      {bulks.map((bulk) => (
+        <button type="submit" name="bulk" value={bulk}>
+          {TITLES[bulk]} chosen…
+        </button>
+      ))}
+    </form>
+  );
+}
+
+function noneFound(given: Given, isMore: boolean): string {
+  if (isMore) return 'None among the 10,000 that this page looked at. There are more.';
+  return Object.keys(given).length > 0 ? 'No notification matches.' : 'No notification yet.';
 }
 
 type ConfirmAllProps = { c: Ctx; bulk: Bulk; given: Given; matching: number };

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { startBrowser, violationsOn, watchedPage } from '../support/browser.ts';
-import { createDatabase } from '../support/databases.ts';
+import { connectTo, createDatabase } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type Sink, startSink } from '../support/sink.ts';
@@ -30,6 +30,16 @@ describe('the console, in Chromium', () => {
   const open = (options?: BrowserContextOptions) => watchedPage(browser, service.url, options);
   const heading = (name: string) => page.getByRole('heading', { level: 1, name, exact: true }).waitFor();
   const click = (role: 'button' | 'link', name: string) => page.getByRole(role, { name, exact: true }).click();
+  /** The page of an action follows it by itself, however long it takes. */
+  const untilDone = async (count: string) => {
+    const progress = page.getByRole('progressbar', { name: 'Progress' });
+    assert.equal(await progress.getAttribute('max'), count);
+    for (let look = 0; (await progress.getAttribute('value')) !== count && look < 60; look++) {
+      await page.clock.runFor(1000);
+      await page.waitForLoadState('networkidle');
+    }
+    await page.locator('.badge', { hasText: 'finished' }).waitFor();
+  };
 
   before(async () => {
     [database, sink] = await Promise.all([createDatabase(), startSink()]);
@@ -168,14 +178,30 @@ describe('the console, in Chromium', () => {
     await page.getByText('2 dead notifications match.').waitFor();
     await click('button', 'Redrive 2');
     await heading('Redrive notifications');
-    const progress = page.getByRole('progressbar', { name: 'Progress' });
-    assert.equal(await progress.getAttribute('max'), '2');
-    for (let look = 0; (await progress.getAttribute('value')) !== '2' && look < 60; look++) {
-      await page.clock.runFor(1000);
-      await page.waitForLoadState('networkidle');
-    }
-    await page.locator('.badge', { hasText: 'finished' }).waitFor();
+    await untilDone('2');
     assert.equal(await page.getByRole('button', { name: 'Stop' }).count(), 0);
+  });
+
+  test('all that match are canceled, and an action is stopped while it runs', async (t) => {
+    await go('/notifications?status=pending&type=order.sent&channel=webhook');
+    await click('link', 'Cancel all that match…');
+    await page.getByText('4 pending notifications match.').waitFor();
+    await click('button', 'Cancel 4');
+    await heading('Cancel notifications');
+    await untilDone('4');
+
+    await query(database.name, "update outcomes set status = 'dead' where status = 'canceled'");
+    // A row that somebody has locked is waited for.
+    const other = await connectTo(database.name);
+    t.after(other.close);
+    await other.text("begin; select from outcomes where status = 'dead' order by notification_id limit 1 for update");
+    await go('/notifications?status=dead&type=order.sent&channel=webhook');
+    await click('link', 'Redrive all that match…');
+    await click('button', 'Redrive 5');
+    await heading('Redrive notifications');
+    await click('button', 'Stop');
+    await page.locator('.badge', { hasText: 'stopped' }).waitFor();
+    await other.text('rollback');
   });
 
   test('a user is found by email, with what they were told', async () => {

@@ -211,7 +211,7 @@ describe('pages', () => {
     const { open, signIn } = consoleOn(db);
     const cookie = await signIn();
     const endpoint = await newEndpoint(db);
-    const ids = await enqueue(db, 25, endpoint, '{"type":"x","data":"needle"}');
+    const ids = await enqueue(db, 25, endpoint, '{"type":"x","data":"old needle"}');
     const found = async (query: string) => {
       const all: string[] = [];
       for (let path: string | undefined = `/notifications?${query}`; path; ) {
@@ -233,6 +233,13 @@ describe('pages', () => {
     for (const none of ['text=hay', 'status=dead', 'channel=email', 'createdBefore=2020-01-01T10:00', 'type=y.z']) {
       assert.deepEqual(await found(`endpointId=${endpoint}&${none}`), [], none);
     }
+    // A page looks at so many; an action on all that match looks at every one.
+    await enqueue(db, 10_001);
+    const { text } = await open('/notifications?text=old+needle', { cookie });
+    assert.match(text, /None among the 10,000 that this page looked at\./);
+    assert.match(text, /href="\/console\/notifications\/all\/cancel\?text=old\+needle"/);
+    assert.doesNotMatch(text, /chosen…/);
+    assert.deepEqual(await found('text=old+needle'), [...ids].sort());
   });
 });
 
