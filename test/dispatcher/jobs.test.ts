@@ -7,8 +7,8 @@ import { ownDatabase } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
 import { startService } from '../support/service.ts';
 
-const DEAD = 20_000;
-const KILLED_AFTER = 3000;
+const DEAD = 100_000;
+const KILLED_AFTER = 30_000;
 
 /** `DEAD` notifications to an endpoint that is paused, so that nothing is delivered meanwhile. */
 const DIE = `
