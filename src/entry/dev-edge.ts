@@ -6,13 +6,17 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { app } from '../app.ts';
+import { createSignInLink } from '../console/sign-in-link.ts';
 import { scopesOf } from '../http/operation.ts';
+import { openNeon } from '../platform/db-neon.ts';
 import { openPgliteClient } from '../platform/db-pglite.ts';
 import { writeFormatted } from '../platform/log-format.ts';
 import { pgliteBackend, startNeonEndpoint } from '../platform/neon-endpoint.ts';
+import { createSecretBox } from '../platform/secret-box.ts';
 import { type Config, ConfigError, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
+import { signToken } from './sign-token.ts';
 import { printWelcome } from './welcome.ts';
 import { QUIET, ROOT, readWorkerConfig, WRANGLER } from './wrangler.ts';
 
@@ -23,6 +27,8 @@ const DIRECTORY = join(process.cwd(), '.data/edge');
 const START_MS = 60_000;
 /** Milliseconds after which child processes are killed. */
 const STOP_MS = 5000;
+/** Milliseconds until the console's sign-in link is given up. */
+const SIGN_IN_LINK_MS = 2000;
 
 /** Runs both Workers in workerd, on an embedded database behind Neon's protocol. Needs no account and no network. */
 async function main(): Promise<number> {
@@ -46,7 +52,8 @@ async function main(): Promise<number> {
   const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${config.port}`;
   let outcome = await Promise.race([ready(url), ended, signaled]);
   if (outcome === 'ready') {
-    await printWelcome(config, url, scopesOf(app.routes));
+    const signIn = await signInLink(config, url, endpoint.url);
+    await printWelcome(config, url, scopesOf(app.routes), signIn ? { console: signIn } : {});
     process.stdout.write(`The cron trigger fires every ${CRON_S} s, and by hand:\n\ncurl '${url}${CRON_PATH}'\n\n`);
     const ticks = setInterval(() => void fetch(url + CRON_PATH).catch(() => {}), CRON_S * 1000);
     outcome = await Promise.race([ended, signaled]);
@@ -55,6 +62,14 @@ async function main(): Promise<number> {
   await stop(wrangler, ended);
   await endpoint.close();
   return outcome === 'signaled' ? 0 : 1;
+}
+
+/** The console's sign-in link, kept where the Worker looks for it. Undefined with a JWKS_URL. */
+async function signInLink({ jwt, ...config }: Config, url: string, fetchEndpoint: string): Promise<string | undefined> {
+  const { db } = openNeon({ url: config.databaseUrl, fetchEndpoint });
+  const secrets = createSecretBox(config.secretsKey);
+  const developmentToken = jwt.secret ? () => signToken(jwt, 'developer', scopesOf(app.routes)) : undefined;
+  return createSignInLink({ db, secrets, developmentToken }, url, AbortSignal.timeout(SIGN_IN_LINK_MS));
 }
 
 /** On the command line, wrangler takes variables for its first Worker alone: each gets a file. */

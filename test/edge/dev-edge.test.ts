@@ -47,6 +47,16 @@ test('dev:edge serves, delivers within a second, fires its cron trigger, and lea
 
   const cron = await said(/^curl '(\S+scheduled)'$/m);
   const url = `http://127.0.0.1:${port}`;
+  const link = await said(/^Console: (\S+)$/m);
+  const signedIn = await fetch(link, {
+    method: 'POST',
+    headers: { 'Sec-Fetch-Site': 'same-origin', 'Content-Type': 'application/x-www-form-urlencoded' },
+    redirect: 'manual',
+  });
+  const [cookie = ''] = signedIn.headers.get('set-cookie')?.split(';') ?? [];
+  const overview = await fetch(`${url}/console`, { headers: { Cookie: cookie } });
+  assert.deepEqual([signedIn.status, /<h1>Overview/.test(await overview.text())], [303, true]);
+
   const headers = { Authorization: `Bearer ${tokenIn(output)}`, 'Content-Type': 'application/json' };
   const post = (path: string, body: unknown) =>
     fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) });
