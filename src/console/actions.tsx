@@ -3,25 +3,20 @@ import type { Action } from '../actions/schema.ts';
 import { findAction, listActions, stopAction } from '../actions/store.ts';
 import { scope } from '../http/auth.ts';
 import { actorOf, type Ctx, router } from '../http/context.ts';
-import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
 import { byId } from '../http/validate.ts';
-import { render, unlessChanged } from './http.tsx';
+import { listed, render, unlessChanged } from './http.tsx';
 import { may, Page } from './layout.tsx';
-import { Act, Ago, Badge, DoneBefore, Empty, Facts, Live, Next, number, When } from './parts.tsx';
-
-const LIMIT = 20;
+import { Act, Ago, Badge, DoneBefore, Empty, Facts, Live, Next, number, Table, When } from './parts.tsx';
 
 /** What people did, and how far actions on many have come. */
 export const actionsPages = router()
   .get('/', async (c) => {
-    const query = { limit: LIMIT, cursor: c.req.query('cursor') };
-    const rows = await listActions(c.env.db, pageOfQuery(c, query), c.get('signal'));
-    const { data, next } = pageOfRows(query, rows);
+    const { data, cursor } = await listed(c, listActions, {});
     return render(
       c,
       <Page c={c} title="Actions">
         {data.length > 0 ? <List actions={data} now={c.env.now()} /> : <Empty>Nobody has done anything yet.</Empty>}
-        <Next cursor={cursorTo(c, query, next)} query={{}} />
+        <Next cursor={cursor} />
       </Page>,
     );
   })
@@ -55,40 +50,21 @@ function titleOf(action: string): string {
 
 function List({ actions, now }: { actions: Action[]; now: Date }) {
   return (
-    <table aria-label="Actions">
-      <thead>
-        <tr>
-          <th scope="col">Action</th>
-          <th scope="col">Who</th>
-          <th scope="col">Status</th>
-          <th scope="col" class="number wide">
-            Done
-          </th>
-          <th scope="col">When</th>
-        </tr>
-      </thead>
-      <tbody>
-        {actions.map(({ id, action, sub, status, matching, done, createdAt }) => (
-          <tr>
-            <td>
-              <a href={`/console/actions/${id}`}>{titleOf(action)}</a>
-            </td>
-            <td class="long">{sub}</td>
-            <td>
-              <Badge status={status} />
-            </td>
-            <td class="number wide">
-              {number(done)} of {number(matching)}
-            </td>
-            <td>
-              <Ago at={createdAt} now={now} />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+    <Table
+      label="Actions"
+      rows={actions}
+      columns={[
+        ['Action', ({ id, action }) => <a href={`/console/actions/${id}`}>{titleOf(action)}</a>],
+        ['Who', ({ sub }) => sub, 'long'],
+        ['Status', ({ status }) => <Badge status={status} />],
+        ['Done', progressOf, 'number wide'],
+        ['When', ({ createdAt }) => <Ago at={createdAt} now={now} />],
+      ]}
+    />
   );
 }
+
+const progressOf = ({ done, matching }: Action) => `${number(done)} of ${number(matching)}`;
 
 function One({ c, action }: { c: Ctx; action: Action }) {
   const { id, action: name, sub, status, matching, done, createdAt, finishedAt, targetId } = action;
@@ -98,9 +74,7 @@ function One({ c, action }: { c: Ctx; action: Action }) {
       {isOnMany && (
         <p class="progress">
           <progress aria-label="Progress" max={Math.max(1, matching)} value={done} />
-          <span>
-            {number(done)} of {number(matching)}
-          </span>
+          <span>{progressOf(action)}</span>
         </p>
       )}
       <Facts

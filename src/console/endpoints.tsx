@@ -1,12 +1,10 @@
 /** @jsxImportSource hono/jsx */
-import { v7 as uuidv7 } from 'uuid';
 import { scope } from '../http/auth.ts';
-import { actorOf, type Ctx, router } from '../http/context.ts';
-import { writeOf } from '../http/etag.ts';
-import { reservationOf, storedAnswer } from '../http/idempotency.ts';
-import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
+import { type Ctx, router } from '../http/context.ts';
+import { storedAnswer } from '../http/idempotency.ts';
 import { byId } from '../http/validate.ts';
-import { newSecret } from '../webhook-endpoints/routes.ts';
+import type { Notification } from '../notifications/schema.ts';
+import { changeStatus, rotate, sendTest } from '../webhook-endpoints/routes.ts';
 import type { WebhookEndpoint, WebhookEndpointHealth, WebhookEndpointWithSecret } from '../webhook-endpoints/schema.ts';
 import {
   enableEndpoint,
@@ -15,21 +13,15 @@ import {
   healthOfEndpoints,
   listEndpoints,
   pauseEndpoint,
-  queueTest,
-  rotateSecret,
 } from '../webhook-endpoints/store.ts';
-import { formOf, render, seeOther } from './http.tsx';
+import { keyOf, listed, render, seeOther } from './http.tsx';
 import { may, Page } from './layout.tsx';
-import { Act, Ago, Badge, Empty, Facts, Next, Notice, number, textOf, When } from './parts.tsx';
-
-const LIMIT = 20;
+import { Act, Ago, Badge, Empty, Facts, Next, Notice, number, Table, textOf, When } from './parts.tsx';
 
 /** Webhook endpoints: how they are, and what can be done about it. */
 export const endpointsPages = router()
   .get('/', async (c) => {
-    const query = { limit: LIMIT, cursor: c.req.query('cursor') };
-    const rows = await listEndpoints(c.env.db, pageOfQuery(c, query), c.get('signal'));
-    const { data, next } = pageOfRows(query, rows);
+    const { data, cursor } = await listed(c, listEndpoints, {});
     const ids = data.map(({ id }) => id);
     const health = ids.length > 0 ? await healthOfEndpoints(c.env.db, ids, c.get('signal')) : new Map();
     return render(
@@ -42,7 +34,7 @@ export const endpointsPages = router()
             There is no webhook endpoint yet. <code>POST /api/v1/webhook-endpoints</code> creates one.
           </Empty>
         )}
-        <Next cursor={cursorTo(c, query, next)} query={{}} />
+        <Next cursor={cursor} />
       </Page>,
     );
   })
@@ -56,46 +48,27 @@ export const endpointsPages = router()
     return render(c, <One c={c} endpoint={endpoint} health={health} notice={notice} />);
   })
   .post('/:id/pause', scope('webhooks:write'), byId, async (c) => {
-    const { id } = await pauseEndpoint(
-      c.env.db,
-      { ...c.req.valid('param'), ...writeOf(c), ...actorOf(c) },
-      c.get('signal'),
-    );
-    c.env.wake(id);
+    const { id } = await changeStatus(c, pauseEndpoint, c.req.valid('param').id);
     return seeOther(c, `/console/endpoints/${id}?done=paused`);
   })
   .post('/:id/enable', scope('webhooks:write'), byId, async (c) => {
-    const { id } = await enableEndpoint(
-      c.env.db,
-      { ...c.req.valid('param'), ...writeOf(c), ...actorOf(c) },
-      c.get('signal'),
-    );
-    c.env.wake(id);
+    const { id } = await changeStatus(c, enableEndpoint, c.req.valid('param').id);
     return seeOther(c, `/console/endpoints/${id}?done=enabled`);
   })
   .post('/:id/rotate', scope('webhooks:write'), byId, async (c) => {
     const { id } = c.req.valid('param');
-    const reservation = reservationOf(c, {}, undefined, formOf(c).key ?? crypto.randomUUID());
-    const values = { ...reservation, id, secret: await newSecret(c), now: c.env.now().toISOString() };
-    const row = await rotateSecret(c.env.db, values, c.get('signal'));
+    const { stored } = await rotate(c, id, keyOf(c));
     // Sent twice, the form has the answer of the first time: the secret is shown here, and kept nowhere.
-    const { body } = storedAnswer<WebhookEndpointWithSecret, 200>(row);
+    const { body } = storedAnswer<WebhookEndpointWithSecret, 200>(stored);
     return render(c, <NewSecret c={c} id={id} secret={await c.env.secrets.open(body.secret)} />);
   })
   .post('/:id/test', scope('webhooks:write'), byId, async (c) => {
     const { id } = c.req.valid('param');
-    const sent = await sendTest(c, id);
-    if (may(c, 'notifications:read')) return seeOther(c, `/console/notifications/${sent}`);
+    const { stored } = await sendTest(c, id, keyOf(c));
+    const sent = storedAnswer<Notification, 202>(stored).body;
+    if (may(c, 'notifications:read')) return seeOther(c, `/console/notifications/${sent.id}`);
     return seeOther(c, `/console/endpoints/${id}?done=tested`);
   });
-
-/** Queues a test event for an endpoint, once for a form, and returns the id of its notification. */
-export async function sendTest(c: Ctx, id: string): Promise<string> {
-  const reservation = reservationOf(c, {}, undefined, formOf(c).key ?? crypto.randomUUID());
-  const row = await queueTest(c.env.db, { ...reservation, id, notificationId: uuidv7() }, c.get('signal'));
-  c.env.wake();
-  return storedAnswer<{ id: string }, 202>(row).body.id;
-}
 
 const DONE: Record<string, string> = {
   paused: 'Paused: what is meant for it waits until you enable it.',
@@ -103,44 +76,31 @@ const DONE: Record<string, string> = {
   tested: 'A test event is queued.',
 };
 
-function List({ endpoints, health }: { endpoints: WebhookEndpoint[]; health: Map<string, WebhookEndpointHealth> }) {
+type ListProps = { endpoints: WebhookEndpoint[]; health: Map<string, WebhookEndpointHealth> };
+
+function List({ endpoints, health }: ListProps) {
+  const rows = endpoints.map((endpoint) => ({ ...endpoint, its: health.get(endpoint.id) }));
   return (
-    <table aria-label="Endpoints">
-      <thead>
-        <tr>
-          <th scope="col">Endpoint</th>
-          <th scope="col">Status</th>
-          <th scope="col" class="number">
-            Success
-          </th>
-          <th scope="col" class="number wide">
-            Pending
-          </th>
-          <th scope="col" class="number wide">
-            Failures in a row
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {endpoints.map((endpoint) => {
-          const its = health.get(endpoint.id);
-          return (
-            <tr>
-              <td class="long">
-                <a href={`/console/endpoints/${endpoint.id}`}>{endpoint.url}</a>
-                {endpoint.description && <span class="quiet block">{endpoint.description}</span>}
-              </td>
-              <td>
-                <Badge status={endpoint.status} />
-              </td>
-              <td class="number">{its ? successOf(its) : '–'}</td>
-              <td class="number wide">{its?.pending ?? '–'}</td>
-              <td class="number wide">{its?.failures ?? '–'}</td>
-            </tr>
-          );
-        })}
-      </tbody>
-    </table>
+    <Table
+      label="Endpoints"
+      rows={rows}
+      columns={[
+        [
+          'Endpoint',
+          ({ id, url, description }) => (
+            <>
+              <a href={`/console/endpoints/${id}`}>{url}</a>
+              {description && <span class="quiet block">{description}</span>}
+            </>
+          ),
+          'long',
+        ],
+        ['Status', ({ status }) => <Badge status={status} />],
+        ['Success', ({ its }) => (its ? successOf(its) : '–'), 'number'],
+        ['Pending', ({ its }) => its?.pending ?? '–', 'number wide'],
+        ['Failures in a row', ({ its }) => its?.failures ?? '–', 'number wide'],
+      ]}
+    />
   );
 }
 

@@ -4,9 +4,11 @@ import { createMiddleware } from 'hono/factory';
 import { HTTPException } from 'hono/http-exception';
 import type { JSX } from 'hono/jsx/jsx-runtime';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { Db } from '../db.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { body, empty, setHeader } from '../http/answer.ts';
 import type { Ctx, Env } from '../http/context.ts';
+import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
 import { notFound, problems, toAppError } from '../http/problem.ts';
 import { Page } from './layout.tsx';
 
@@ -49,9 +51,33 @@ export function formOf(c: Ctx): Record<string, string | undefined> {
   return Object.fromEntries(c.get('form') ?? []);
 }
 
+/** The idempotency key of the form that was sent: of one without, another each time. */
+export const keyOf = (c: Ctx): string => formOf(c).key ?? crypto.randomUUID();
+
 /** Responds with a page. */
 export async function render(c: Ctx, page: JSX.Element, status: ContentfulStatusCode = 200): Promise<Response> {
   return body(c, `<!doctype html>${await page.toString()}`, 'text/html; charset=UTF-8', status);
+}
+
+/** How many rows a page of a list has. */
+export const PAGE_ROWS = 20;
+
+type ListRows<Row, Filters> = (
+  db: Db,
+  page: Filters & { limit: number; after: string | null },
+  signal: AbortSignal,
+) => Promise<Row[]>;
+
+/** The page of a list that the address asks for, and the cursor of the next one. Throws AppError `invalid-cursor`. */
+export async function listed<Row extends { id: string }, Filters extends object>(
+  c: Ctx,
+  list: ListRows<Row, Filters>,
+  filters: Filters,
+) {
+  const query = { ...filters, limit: PAGE_ROWS, cursor: c.req.query('cursor') };
+  const rows = await list(c.env.db, { ...filters, ...pageOfQuery(c, query) }, c.get('signal'));
+  const { data, next } = pageOfRows(query, rows);
+  return { data, cursor: cursorTo(c, query, next) };
 }
 
 /** Responds 303: what was asked for is done, and reloading the page does not do it again. */

@@ -1,64 +1,40 @@
 /** @jsxImportSource hono/jsx */
 import type { Notification } from '../notifications/schema.ts';
-import { Ago, Badge } from './parts.tsx';
+import { Ago, Badge, Table } from './parts.tsx';
+
+type Props = { notifications: Notification[]; now: Date; choose?: string | undefined };
 
 /** Notifications as a table. With `choose`, each has a checkbox of the form with that id. */
-export function NotificationList({
-  notifications,
-  now,
-  choose,
-}: {
-  notifications: Notification[];
-  now: Date;
-  choose?: string | undefined;
-}) {
+export function NotificationList({ notifications, now, choose }: Props) {
   return (
-    <table aria-label="Notifications">
-      <thead>
-        <tr>
-          {choose && (
-            <th scope="col">
-              <span class="hidden">Choose</span>
-            </th>
-          )}
-          <th scope="col">Type</th>
-          <th scope="col">Status</th>
-          <th scope="col" class="wide">
-            Channel
-          </th>
-          <th scope="col" class="number wide">
-            Attempts
-          </th>
-          <th scope="col" class="wide">
-            Last error
-          </th>
-          <th scope="col">Created</th>
-        </tr>
-      </thead>
-      <tbody>
-        {notifications.map(({ id, type, status, channel, attempts, lastError, createdAt }) => (
-          <tr>
-            {choose && (
-              <td>
+    <Table
+      label="Notifications"
+      rows={notifications}
+      columns={[
+        choose
+          ? [
+              <span class="hidden">Choose</span>,
+              ({ id, type }) => (
                 <input type="checkbox" name="id" value={id} form={choose} aria-label={`Choose ${type} ${id}`} />
-              </td>
-            )}
-            <td class="long">
+              ),
+            ]
+          : undefined,
+        [
+          'Type',
+          ({ id, type, lastError }) => (
+            <>
               <a href={`/console/notifications/${id}`}>{type}</a>
               {lastError !== null && <span class="quiet phone">{lastError}</span>}
-            </td>
-            <td>
-              <Badge status={status} />
-            </td>
-            <td class="wide">{channel}</td>
-            <td class="number wide">{attempts}</td>
-            <td class="long wide">{lastError ?? <span class="quiet">–</span>}</td>
-            <td>
-              <Ago at={createdAt} now={now} />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+            </>
+          ),
+          'long',
+        ],
+        ['Status', ({ status }) => <Badge status={status} />],
+        ['Channel', ({ channel }) => channel, 'wide'],
+        ['Attempts', ({ attempts }) => attempts, 'number wide'],
+        ['Last error', ({ lastError }) => lastError ?? <span class="quiet">–</span>, 'long wide'],
+        ['Created', ({ createdAt }) => <Ago at={createdAt} now={now} />],
+      ]}
+    />
   );
 }

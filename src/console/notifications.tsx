@@ -21,7 +21,7 @@ import {
   startBulk,
 } from '../notifications/store.ts';
 import { findEndpoint } from '../webhook-endpoints/store.ts';
-import { formOf, render, seeOther, unlessChanged, unlessGone } from './http.tsx';
+import { formOf, keyOf, PAGE_ROWS, render, seeOther, unlessChanged, unlessGone } from './http.tsx';
 import { may, Page } from './layout.tsx';
 import {
   FilterForm,
@@ -35,7 +35,6 @@ import { NotificationList } from './notification-list.tsx';
 import { NotificationPage } from './notification-page.tsx';
 import { Act, Empty, Facts, Next, Notice, number, queryOf } from './parts.tsx';
 
-const LIMIT = 20;
 const AT = '/console/notifications';
 const BULKS: readonly Bulk[] = ['redrive', 'cancel'];
 const TITLES = { redrive: 'Redrive', cancel: 'Cancel' };
@@ -47,7 +46,7 @@ export const notificationsPages = router()
   .get('/', async (c) => {
     const given = givenFilters(c.req.query());
     const { filters, problems } = parsedFilters(NotificationQuery(), given);
-    const query = { ...filters, limit: LIMIT, cursor: c.req.query('cursor') };
+    const query = { ...filters, limit: PAGE_ROWS, cursor: c.req.query('cursor') };
     const found: Found = problems
       ? { data: [], next: null }
       : await listNotifications(c.env.db, { ...query, ...pageOfQuery(c, query) }, c.get('signal'));
@@ -72,9 +71,9 @@ export const notificationsPages = router()
   })
   .post('/all/:bulk', scope('notifications:write'), async (c) => {
     const bulk = bulkOf(c.req.param('bulk'));
-    const { key, ...form } = formOf(c);
+    const { key: _, ...form } = formOf(c);
     const filter = bulkFilterOf(bulk, onlyFilters(form));
-    const reservation = reservationOf(c, { filter }, undefined, key ?? crypto.randomUUID());
+    const reservation = reservationOf(c, { filter }, undefined, keyOf(c));
     const row = await startBulk(c.env.db, bulk, { filter, ...reservation, id: uuidv7() }, c.get('signal'));
     c.env.wake();
     return seeOther(c, `/console/actions/${storedAnswer<Action, 202>(row).body.id}`);
@@ -118,7 +117,7 @@ export const notificationsPages = router()
 const idsOf = (c: Ctx): string[] =>
   [...new Set(c.get('form').getAll('id'))]
     .filter((id) => /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id))
-    .slice(0, LIMIT);
+    .slice(0, PAGE_ROWS);
 
 /** Throws AppError `not-found`. */
 function bulkOf(name: string | undefined): Bulk {

@@ -89,6 +89,44 @@ export function Facts({ of }: { of: Record<string, Child> }) {
   );
 }
 
+/** `kind`: `number` to the right, `wide` not on a phone, `long` breaks anywhere. */
+type Column<Row> = [title: Child, cell: (row: Row) => Child, kind?: string];
+
+/** Rows as a table. Columns that are undefined are left out. */
+export function Table<Row>({
+  label,
+  rows,
+  columns,
+}: {
+  label: string;
+  rows: Row[];
+  columns: (Column<Row> | undefined)[];
+}) {
+  const shown = columns.filter((column) => column !== undefined);
+  return (
+    <table aria-label={label}>
+      <thead>
+        <tr>
+          {shown.map(([title, , kind]) => (
+            <th scope="col" class={kind}>
+              {title}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map((row) => (
+          <tr>
+            {shown.map(([, cell, kind]) => (
+              <td class={kind}>{cell(row)}</td>
+            ))}
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
 type ActProps = { to: string; fields?: Record<string, string>; ids?: string[]; kind?: 'primary' | 'danger' };
 
 /** A button that sends a form. `fields`, and each of `ids` as `id`, are sent with it. */
@@ -106,8 +144,10 @@ export function Act({ to, fields = {}, ids = [], kind, children }: PropsWithChil
   );
 }
 
+type NextProps = { cursor: string | null; query?: Record<string, string | undefined> };
+
 /** The way to the next page of a list. */
-export function Next({ cursor, query }: { cursor: string | null; query: Record<string, string | undefined> }) {
+export function Next({ cursor, query = {} }: NextProps) {
   if (cursor === null) return null;
   return (
     <p>

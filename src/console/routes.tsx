@@ -33,8 +33,9 @@ pages.use(async (c, next) => {
   const route = routeOf(c as unknown as Ctx);
   if (route) outer.set('route', route);
 });
-pages.use(pageHeaders, rateLimitPolicy, knownMethods(pages), knownRoutes);
+pages.use(pageHeaders, rateLimitPolicy);
 pages.use('/console/inbox/*', (c, next) => (c.env.settings.production ? notFoundPage(c as unknown as Ctx) : next()));
+pages.use(knownMethods(pages), knownRoutes);
 // Whoever sends a webhook has neither a session nor a form.
 pages.post('/console/inbox/:name', limitedByAddress, limitedBody, receive);
 pages.use(limitedBody, ownForms);

@@ -1,17 +1,15 @@
 /** @jsxImportSource hono/jsx */
 import type { Ctx } from '../http/context.ts';
 import { router } from '../http/context.ts';
-import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
 import { byId } from '../http/validate.ts';
 import { listNotifications, type NotificationPage } from '../notifications/store.ts';
 import { type User, UserQuery } from '../users/schema.ts';
 import { findUser, listUsers } from '../users/store.ts';
-import { render } from './http.tsx';
+import { listed, render } from './http.tsx';
 import { may, Page } from './layout.tsx';
 import { NotificationList } from './notification-list.tsx';
-import { Empty, Facts, Next, When } from './parts.tsx';
+import { Empty, Facts, Next, Table, When } from './parts.tsx';
 
-const LIMIT = 20;
 /** How many of the notifications to a user are shown. */
 const TOLD = 20;
 
@@ -20,17 +18,15 @@ export const usersPages = router()
   .get('/', async (c) => {
     const given = c.req.query('email')?.trim() ?? '';
     const parsed = UserQuery().safeParse(given ? { email: given } : {});
-    const cursor = c.req.query('cursor');
-    const query = { limit: LIMIT, cursor, ...(parsed.success && parsed.data.email && { email: parsed.data.email }) };
-    const page = { email: undefined, ...query, ...pageOfQuery(c, query) };
-    const rows = parsed.success ? await listUsers(c.env.db, page, c.get('signal')) : [];
-    const { data, next } = pageOfRows(query, rows);
+    const { data, cursor } = parsed.success
+      ? await listed(c, listUsers, { email: parsed.data.email })
+      : { data: [], cursor: null };
     return render(
       c,
       <Page c={c} title="Users">
         <Search email={given} problem={parsed.success ? undefined : 'This is no email address.'} />
         {data.length > 0 ? <List users={data} /> : <Empty>No user {given ? 'has this email address' : 'yet'}.</Empty>}
-        <Next cursor={cursorTo(c, query, next)} query={{ email: given }} />
+        <Next cursor={cursor} query={{ email: given }} />
       </Page>,
       parsed.success ? 200 : 422,
     );
@@ -86,30 +82,15 @@ function Search({ email, problem }: { email: string; problem: string | undefined
 
 function List({ users }: { users: User[] }) {
   return (
-    <table aria-label="Users">
-      <thead>
-        <tr>
-          <th scope="col">Email</th>
-          <th scope="col">Name</th>
-          <th scope="col" class="wide">
-            Created
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {users.map(({ id, email, name, createdAt }) => (
-          <tr>
-            <td class="long">
-              <a href={`/console/users/${id}`}>{email}</a>
-            </td>
-            <td>{name}</td>
-            <td class="wide">
-              <When at={createdAt} />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+    <Table
+      label="Users"
+      rows={users}
+      columns={[
+        ['Email', ({ id, email }) => <a href={`/console/users/${id}`}>{email}</a>, 'long'],
+        ['Name', ({ name }) => name],
+        ['Created', ({ createdAt }) => <When at={createdAt} />, 'wide'],
+      ]}
+    />
   );
 }
 

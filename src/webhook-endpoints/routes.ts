@@ -79,7 +79,7 @@ const health = operation.of(endpoints, 'read', {
   answers: { 200: { description: 'The health', schema: WebhookEndpointHealth } },
   problems: ['not-found'],
 });
-const rotate = operation.idempotent(endpoints, {
+const rotateOp = operation.idempotent(endpoints, {
   operationId: 'rotateWebhookSecret',
   summary: "Rotate an endpoint's signing secret",
   description:
@@ -114,7 +114,7 @@ async function allowed<T extends { url: string }>(c: Ctx, input: T): Promise<T> 
 }
 
 /** A new signing secret (Standard Webhooks, 32 random bytes), sealed. */
-export function newSecret(c: Ctx): Promise<string> {
+function newSecret(c: Ctx): Promise<string> {
   const bytes = crypto.getRandomValues(new Uint8Array(32));
   return c.env.secrets.seal(`whsec_${btoa(String.fromCharCode(...bytes))}`);
 }
@@ -128,6 +128,31 @@ export async function newEndpoint(c: Ctx, given: WebhookEndpointInput, key?: str
   };
   const reservation = reservationOf(c, input, created(c, row), key);
   const stored = await createEndpoint(c.env.db, { ...row, ...reservation }, c.get('signal'));
+  return { reservation, stored };
+}
+
+/**
+ * Pauses or enables an endpoint, and tells the dispatchers. Throws AppError `not-found`, `conflict`,
+ * `precondition-failed`.
+ */
+export async function changeStatus(c: Ctx, change: typeof pauseEndpoint, id: string): Promise<WebhookEndpoint> {
+  const endpoint = await change(c.env.db, { id, ...writeOf(c), ...actorOf(c) }, c.get('signal'));
+  c.env.wake(endpoint.id);
+  return endpoint;
+}
+
+/** Gives an endpoint a new secret; `key` is the idempotency key of a form. Throws AppError `not-found`, `conflict`. */
+export async function rotate(c: Ctx, id: string, key?: string) {
+  const reservation = reservationOf<WebhookEndpointWithSecret, 200>(c, {}, undefined, key);
+  const values = { ...reservation, id, secret: await newSecret(c), now: c.env.now().toISOString() };
+  return { reservation, stored: await rotateSecret(c.env.db, values, c.get('signal')) };
+}
+
+/** Queues a test event; `key` is the idempotency key of a form. Throws AppError `not-found`. */
+export async function sendTest(c: Ctx, id: string, key?: string) {
+  const reservation = reservationOf<Notification, 202>(c, {}, undefined, key);
+  const stored = await queueTest(c.env.db, { ...reservation, id, notificationId: uuidv7() }, c.get('signal'));
+  c.env.wake();
   return { reservation, stored };
 }
 
@@ -170,39 +195,17 @@ export const webhookEndpointsRoutes = router()
   .get('/:id/health', health, byId, async (c) =>
     json(c, await healthOfEndpoint(c.env.db, c.req.valid('param').id, c.get('signal')), 200),
   )
-  .post('/:id/pause', pause, byId, async (c) => {
-    const endpoint = await pauseEndpoint(
-      c.env.db,
-      { ...c.req.valid('param'), ...writeOf(c), ...actorOf(c) },
-      c.get('signal'),
-    );
-    c.env.wake(endpoint.id);
-    return withEtag(c, endpoint);
-  })
-  .post('/:id/enable', enable, byId, async (c) => {
-    const endpoint = await enableEndpoint(
-      c.env.db,
-      { ...c.req.valid('param'), ...writeOf(c), ...actorOf(c) },
-      c.get('signal'),
-    );
-    c.env.wake(endpoint.id);
-    return withEtag(c, endpoint);
-  })
-  .post('/:id/rotate-secret', rotate, byId, async (c) => {
-    const reservation = reservationOf<WebhookEndpointWithSecret, 200>(c, {});
-    const values = {
-      ...reservation,
-      ...c.req.valid('param'),
-      secret: await newSecret(c),
-      now: c.env.now().toISOString(),
-    };
-    const row = await rotateSecret(c.env.db, values, c.get('signal'));
-    return answerWith(c, reservation, row, revealed(c));
+  .post('/:id/pause', pause, byId, async (c) =>
+    withEtag(c, await changeStatus(c, pauseEndpoint, c.req.valid('param').id)),
+  )
+  .post('/:id/enable', enable, byId, async (c) =>
+    withEtag(c, await changeStatus(c, enableEndpoint, c.req.valid('param').id)),
+  )
+  .post('/:id/rotate-secret', rotateOp, byId, async (c) => {
+    const { reservation, stored } = await rotate(c, c.req.valid('param').id);
+    return answerWith(c, reservation, stored, revealed(c));
   })
   .post('/:id/test', test, byId, async (c) => {
-    const reservation = reservationOf<Notification, 202>(c, {});
-    const values = { ...reservation, ...c.req.valid('param'), notificationId: uuidv7() };
-    const row = await queueTest(c.env.db, values, c.get('signal'));
-    c.env.wake();
-    return answerWith(c, reservation, row);
+    const { reservation, stored } = await sendTest(c, c.req.valid('param').id);
+    return answerWith(c, reservation, stored);
   });

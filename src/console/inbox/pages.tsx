@@ -3,15 +3,13 @@ import { mailFor } from '../../dispatcher/channels/email.ts';
 import { AppError } from '../../errors.ts';
 import { scope } from '../../http/auth.ts';
 import { type Ctx, router } from '../../http/context.ts';
-import { cursorTo, pageOfQuery, pageOfRows } from '../../http/page.ts';
 import { notFound } from '../../http/problem.ts';
 import { byId } from '../../http/validate.ts';
 import { findNotification } from '../../notifications/store.ts';
-import { newEndpoint } from '../../webhook-endpoints/routes.ts';
-import { sendTest } from '../endpoints.tsx';
-import { formOf, render, seeOther, unlessGone } from '../http.tsx';
+import { newEndpoint, sendTest } from '../../webhook-endpoints/routes.ts';
+import { formOf, keyOf, listed, render, seeOther, unlessGone } from '../http.tsx';
 import { may, Page } from '../layout.tsx';
-import { Act, Ago, Badge, Empty, Facts, Live, Next, Notice, Payload, textOf, When } from '../parts.tsx';
+import { Act, Ago, Badge, Empty, Facts, Live, Next, Notice, Payload, Table, textOf, When } from '../parts.tsx';
 import { ANSWERS, answered, DEFAULT, isName, nameOf } from './receive.ts';
 import {
   aboutName,
@@ -28,7 +26,6 @@ import {
 } from './store.ts';
 
 const AT = '/console/inbox';
-const LIMIT = 20;
 const REFRESH_S = 2;
 /** The longest Retry-After that can be chosen, in seconds: dispatchers wait no longer. */
 const MAX_RETRY_AFTER_S = 86_400;
@@ -36,13 +33,11 @@ const MAX_RETRY_AFTER_S = 86_400;
 /** In development: the emails that the service sent, and the webhooks that it sent to itself. */
 export const inboxPages = router()
   .get('/', async (c) => {
-    const query = { limit: LIMIT, cursor: c.req.query('cursor') };
     const mayReceive = may(c, 'webhooks:read');
-    const [rows, names] = await Promise.all([
-      listEmails(c.env.db, pageOfQuery(c, query), c.get('signal')),
+    const [{ data, cursor }, names] = await Promise.all([
+      listed(c, listEmails, {}),
       mayReceive ? listNames(c.env.db, c.get('signal')) : [],
     ]);
-    const { data, next } = pageOfRows(query, rows);
     return render(
       c,
       <Page c={c} title="Inbox">
@@ -57,7 +52,7 @@ export const inboxPages = router()
           {names.length > 0 ? <Names names={names} now={c.env.now()} /> : <Empty>No webhook was received here.</Empty>}
           <h2>Emails</h2>
           {data.length > 0 ? <Emails emails={data} now={c.env.now()} /> : <Empty>No email yet.</Empty>}
-          <Next cursor={cursorTo(c, query, next)} query={{}} />
+          <Next cursor={cursor} />
         </Live>
       </Page>,
     );
@@ -68,12 +63,12 @@ export const inboxPages = router()
     return render(c, <EmailPage c={c} email={email} />);
   })
   .post('/', scope('webhooks:write'), async (c) => {
-    const { name = '', key } = formOf(c);
+    const { name = '' } = formOf(c);
     if (!isName(name)) throw new AppError('validation-failed', 'A name has 1 to 40 of a-z, 0-9 and hyphens.');
     const { endpoints } = await aboutName(c.env.db, name, c.get('signal'));
     if (endpoints.length === 0) {
       const input = { url: urlOf(c, name), events: ['*'], description: 'The local inbox' };
-      await newEndpoint(c, input, key ?? crypto.randomUUID());
+      await newEndpoint(c, input, keyOf(c));
     }
     return seeOther(c, `${AT}/${name}?done=created`);
   })
@@ -95,7 +90,7 @@ export const inboxPages = router()
     const name = nameOf(c);
     const { endpoints } = await aboutName(c.env.db, name, c.get('signal'));
     if (!endpoints[0]) throw notFound();
-    await sendTest(c, endpoints[0].id);
+    await sendTest(c, endpoints[0].id, keyOf(c));
     return seeOther(c, `${AT}/${name}?done=tested`);
   })
   .get('/:name/received/:id', byId, async (c) => {
@@ -153,61 +148,30 @@ function NewEndpoint() {
 
 function Names({ names, now }: { names: Name[]; now: Date }) {
   return (
-    <table aria-label="Inboxes">
-      <thead>
-        <tr>
-          <th scope="col">Name</th>
-          <th scope="col" class="number">
-            Received
-          </th>
-          <th scope="col">Last</th>
-        </tr>
-      </thead>
-      <tbody>
-        {names.map(({ name, count, last }) => (
-          <tr>
-            <td class="long">
-              <a href={`${AT}/${name}`}>{name}</a>
-            </td>
-            <td class="number">{count}</td>
-            <td>{last === null ? '–' : <Ago at={last} now={now} />}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+    <Table
+      label="Inboxes"
+      rows={names}
+      columns={[
+        ['Name', ({ name }) => <a href={`${AT}/${name}`}>{name}</a>, 'long'],
+        ['Received', ({ count }) => count, 'number'],
+        ['Last', ({ last }) => (last === null ? '–' : <Ago at={last} now={now} />)],
+      ]}
+    />
   );
 }
 
 function Emails({ emails, now }: { emails: Email[]; now: Date }) {
   return (
-    <table aria-label="Emails">
-      <thead>
-        <tr>
-          <th scope="col">Subject</th>
-          <th scope="col">To</th>
-          <th scope="col" class="wide">
-            Status
-          </th>
-          <th scope="col">Created</th>
-        </tr>
-      </thead>
-      <tbody>
-        {emails.map(({ id, recipient, body, status, createdAt }) => (
-          <tr>
-            <td class="long">
-              <a href={`${AT}/emails/${id}`}>{mailFor(body).subject}</a>
-            </td>
-            <td class="long">{recipient}</td>
-            <td class="wide">
-              <Badge status={status} />
-            </td>
-            <td>
-              <Ago at={createdAt} now={now} />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+    <Table
+      label="Emails"
+      rows={emails}
+      columns={[
+        ['Subject', ({ id, body }) => <a href={`${AT}/emails/${id}`}>{mailFor(body).subject}</a>, 'long'],
+        ['To', ({ recipient }) => recipient, 'long'],
+        ['Status', ({ status }) => <Badge status={status} />, 'wide'],
+        ['Created', ({ createdAt }) => <Ago at={createdAt} now={now} />],
+      ]}
+    />
   );
 }
 
@@ -324,38 +288,17 @@ const Verdict = ({ failure }: { failure: string | null }) =>
 
 function List({ name, received, now }: { name: string; received: Received[]; now: Date }) {
   return (
-    <table aria-label="Webhooks received">
-      <thead>
-        <tr>
-          <th scope="col">Type</th>
-          <th scope="col">Signature</th>
-          <th scope="col" class="number">
-            Attempt
-          </th>
-          <th scope="col" class="wide">
-            Answer
-          </th>
-          <th scope="col">Received</th>
-        </tr>
-      </thead>
-      <tbody>
-        {received.map(({ id, at, type, failure, attempt, answer }) => (
-          <tr>
-            <td class="long">
-              <a href={`${AT}/${name}/received/${id}`}>{type || 'No type'}</a>
-            </td>
-            <td>
-              <Verdict failure={failure} />
-            </td>
-            <td class="number">{attempt}</td>
-            <td class="wide">{answer}</td>
-            <td>
-              <Ago at={at} now={now} />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+    <Table
+      label="Webhooks received"
+      rows={received}
+      columns={[
+        ['Type', ({ id, type }) => <a href={`${AT}/${name}/received/${id}`}>{type || 'No type'}</a>, 'long'],
+        ['Signature', ({ failure }) => <Verdict failure={failure} />],
+        ['Attempt', ({ attempt }) => attempt, 'number'],
+        ['Answer', ({ answer }) => answer, 'wide'],
+        ['Received', ({ at }) => <Ago at={at} now={now} />],
+      ]}
+    />
   );
 }
 
@@ -401,22 +344,14 @@ function ReceivedPage({ c, name, received, headers, body, notification }: Receiv
       <h2>Body</h2>
       <Payload text={body} open />
       <h2>Headers</h2>
-      <table aria-label="Headers">
-        <thead>
-          <tr>
-            <th scope="col">Name</th>
-            <th scope="col">Value</th>
-          </tr>
-        </thead>
-        <tbody>
-          {headers.map(([header, value]) => (
-            <tr>
-              <td class="long">{header}</td>
-              <td class="long">{value}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      <Table
+        label="Headers"
+        rows={headers}
+        columns={[
+          ['Name', ([name]) => name, 'long'],
+          ['Value', ([, value]) => value, 'long'],
+        ]}
+      />
       <p>
         <a href={`${AT}/${name}`}>Back to inbox {name}</a>
       </p>
