@@ -15,7 +15,7 @@ export class ConfigError extends Error {
   readonly problems: string[];
 
   constructor(problems: string[]) {
-    super(`invalid configuration: ${problems.join('; ')}`);
+    super(problems.join('\n'));
     this.name = 'ConfigError';
     this.problems = problems;
   }

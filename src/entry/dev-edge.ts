@@ -13,7 +13,7 @@ import { openPgliteClient } from '../platform/db-pglite.ts';
 import { writeFormatted } from '../platform/log-format.ts';
 import { pgliteBackend, startNeonEndpoint } from '../platform/neon-endpoint.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
-import { type Config, ConfigError, parseConfig } from './config.ts';
+import { type Config, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
 import { signToken } from './sign-token.ts';
@@ -155,7 +155,6 @@ function reaches(group: number, signal: string): boolean {
 try {
   process.exit(await main());
 } catch (error) {
-  const lines = error instanceof ConfigError ? error.problems : [(error as Error).message];
-  process.stderr.write(`${lines.join('\n')}\n`);
+  process.stderr.write(`${(error as Error).message}\n`);
   process.exit(1);
 }

@@ -20,7 +20,7 @@ try {
   process.stdout.write('The database schema is current.\n');
 } catch (error) {
   end();
-  const lines = error instanceof ConfigError ? error.problems : [toDbError(error).message];
-  process.stderr.write(`${lines.join('\n')}\n`);
+  const { message } = error instanceof ConfigError ? error : toDbError(error);
+  process.stderr.write(`${message}\n`);
   process.exitCode = 1;
 }

@@ -4,7 +4,7 @@ import { createClient } from '../client.ts';
 import { type Verify, verifierOf } from '../dispatcher/channels/verify.ts';
 import { listen } from '../platform/listen.ts';
 import { hearSignals } from '../platform/signals.ts';
-import { ConfigError, parseConfig } from './config.ts';
+import { parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
 import { signToken } from './sign-token.ts';
@@ -179,7 +179,6 @@ try {
   await main();
   process.exit();
 } catch (error) {
-  const lines = error instanceof ConfigError ? error.problems : [(error as Error).message];
-  process.stderr.write(`${lines.join('\n')}\n`);
+  process.stderr.write(`${(error as Error).message}\n`);
   process.exit(1);
 }

@@ -1,7 +1,7 @@
 import { type Progress, resealSecrets, STATEMENT_MS } from '../outbox/reseal.ts';
 import { createLog } from '../platform/log.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
-import { ConfigError, parseConfig } from './config.ts';
+import { parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
 import { openDatabase } from './open-database.ts';
@@ -47,7 +47,6 @@ function conclude({ looked, resealed, unopened }: Progress): void {
 try {
   await reseal();
 } catch (error) {
-  const lines = error instanceof ConfigError ? error.problems : [(error as Error).message];
-  complain(`${lines.join('\n')}\n`);
+  complain(`${(error as Error).message}\n`);
   process.exitCode = 1;
 }

@@ -5,7 +5,7 @@ import { type Deps, noMetrics } from '../deps.ts';
 import { createLog } from '../platform/log.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
 import { hearSignals } from '../platform/signals.ts';
-import { type Config, ConfigError, parseConfig } from './config.ts';
+import { type Config, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
 import { openDatabase } from './open-database.ts';
@@ -102,8 +102,7 @@ function depsOf(settings: Config, own: Pick<Deps, 'db' | 'secrets' | 'log'>): De
 try {
   await seed();
 } catch (error) {
-  const lines = error instanceof ConfigError ? error.problems : [(error as Error).message];
-  complain(`${lines.join('\n')}\n`);
+  complain(`${(error as Error).message}\n`);
   process.exitCode = 1;
 }
 process.exit();

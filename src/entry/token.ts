@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { ConfigError, parseConfig } from './config.ts';
+import { parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
 import { signToken } from './sign-token.ts';
@@ -14,7 +14,6 @@ try {
   if (!config.jwt.secret) throw new Error('JWT_SECRET is not set: get tokens from the issuer of JWKS_URL');
   process.stdout.write(`${await signToken(config.jwt, values.sub, values.scope)}\n`);
 } catch (error) {
-  const lines = error instanceof ConfigError ? error.problems : [(error as Error).message];
-  process.stderr.write(`${lines.join('\n')}\n`);
+  process.stderr.write(`${(error as Error).message}\n`);
   process.exitCode = 1;
 }

@@ -17,7 +17,7 @@ function problemsOf(env: Env): string[] {
     parseConfig({ ...needed, ...env });
   } catch (error) {
     assert.ok(error instanceof ConfigError);
-    assert.equal(error.message, `invalid configuration: ${error.problems.join('; ')}`);
+    assert.equal(error.message, error.problems.join('\n'));
     return error.problems;
   }
   return [];
