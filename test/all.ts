@@ -34,7 +34,8 @@ async function runTests(): Promise<void> {
         : globSync('test/**/*.test.ts', { cwd: root, exclude: ['**/node_modules/**', 'test/upgrade/teams/**'] });
     // Compiled code is kept from file to file, which halves what it costs to start one.
     const prepared = ['--import', './src/entry/prepare.js'];
-    const flags = [...prepared, '--test', '--test-concurrency=2', '--test-timeout=120000'];
+    // One more than there are cores here: tests wait, too.
+    const flags = [...prepared, '--test', '--test-concurrency=3', '--test-timeout=120000'];
     await step('tests', process.execPath, ...flags, ...files.sort());
   } finally {
     await postgres.stop();

@@ -1,4 +1,5 @@
 import { collections } from '../support/collections.ts';
+import { operatorPages } from './console.ts';
 import { errors } from './errors.ts';
 import { resource } from './resource.ts';
 import { system } from './system.ts';
@@ -23,4 +24,5 @@ export function conformance(target: () => Target): void {
   errors(target);
   webhooks(target);
   words(target);
+  operatorPages(target);
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { simulate } from './history.ts';
+import { simulate } from '../simulation/history.ts';
 
 const HISTORIES = 10_000;
 /** Seeds that once broke a promise, and what was wrong; each still does where that is wrong again. */
