@@ -1,13 +1,15 @@
+import { Hono } from 'hono';
 import { actionsRoutes } from './actions/routes.ts';
 import { docsRoutes } from './docs/routes.ts';
 import { accessLog } from './http/access-log.ts';
 import { assetsRoutes } from './http/assets.ts';
 import { authenticate } from './http/auth.ts';
-import { router } from './http/context.ts';
+import type { Env } from './http/context.ts';
 import { crossOrigin } from './http/cross-origin.ts';
 import { deadline } from './http/deadline.ts';
 import { knownMethods, knownRoutes } from './http/known-routes.ts';
 import { limitedBody } from './http/limited-body.ts';
+import { literalFirst } from './http/literal-first.ts';
 import { constraintsOf } from './http/operation.ts';
 import { notFound, onError, problemResponse } from './http/problem.ts';
 import { rateLimit, rateLimitPolicy } from './http/rate-limit.ts';
@@ -20,7 +22,7 @@ import { usersRoutes } from './users/routes.ts';
 import { webhookEndpointsRoutes } from './webhook-endpoints/routes.ts';
 
 /** The whole HTTP surface: middleware in order, then one line per resource. */
-export const app = router();
+export const app = new Hono<Env>({ router: literalFirst() });
 
 app.onError(onError(() => constraintsOf(app.routes)));
 app.notFound((c) => problemResponse(c, notFound()));
