@@ -91,7 +91,7 @@ async function transaction<T>(connections: Connections, work: Work<T>, signal: A
 }
 
 /**
- * Sends statements that are one transaction; once the signal aborts they are cancelled, and the connection is destroyed
+ * Sends statements that are one transaction; once the signal aborts they are canceled, and the connection is destroyed
  * if it stays silent then.
  */
 async function answer(

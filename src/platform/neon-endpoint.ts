@@ -227,7 +227,7 @@ async function runOnPostgres(client: pg.PoolClient, text: string, values: (strin
   return { fields: fields.map(({ name, dataTypeID }) => ({ name, dataTypeID })), rows, command, rowCount };
 }
 
-/** A backend on PGlite. Accepts every client. A waiting statement can be cancelled, one under way cannot. */
+/** A backend on PGlite. Accepts every client. A waiting statement can be canceled, one under way cannot. */
 export function pgliteBackend(client: PGlite): NeonBackend {
   // Values stay text in both directions.
   const asIs = (value: string) => value;

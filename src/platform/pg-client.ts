@@ -4,7 +4,7 @@ import type { Log } from '../deps.ts';
 
 /** Milliseconds for opening a connection, TLS and authentication included. */
 const CONNECT_MS = 5000;
-/** Milliseconds that a cancelled statement gets to report its outcome. */
+/** Milliseconds that a canceled statement gets to report its outcome. */
 export const CANCEL_GRACE_MS = 1000;
 /** Milliseconds of silence after which the kernel sends keep-alive probes. */
 const KEEP_ALIVE_MS = 10_000;

@@ -71,7 +71,7 @@ export function createResolver({ allowPrivate, limitMs, servers, hosts, now, mos
 }
 
 async function ask(name: string, limitMs: number, servers: string[] | undefined): Promise<string[]> {
-  // One Resolver per look-up: it can be cancelled alone, caches nothing, and reads the current name servers.
+  // One Resolver per look-up: it can be canceled alone, caches nothing, and reads the current name servers.
   const resolver = new promises.Resolver({ timeout: Math.ceil(limitMs / 4), tries: 3 });
   if (servers) resolver.setServers(servers);
   const timer = setTimeout(() => resolver.cancel(), limitMs);

@@ -28,7 +28,7 @@ export async function startBadNeon(target: string): Promise<BadNeon> {
       method: 'POST',
       headers: Object.fromEntries(names) as Record<string, string>,
       body: Buffer.concat(chunks),
-      // Who hangs up has his statement cancelled, but where the answer alone is lost.
+      // Who hangs up has his statement canceled, but where the answer alone is lost.
       ...(now === 'good' && { signal: gone.signal }),
     });
     const body = await answer.text();

@@ -32,7 +32,7 @@ const afterAbort = (then: (values: Record<string, unknown>) => unknown): Db => (
 });
 
 describe('past the deadline', () => {
-  test('a statement that was cancelled is a 504', async () => {
+  test('a statement that was canceled is a 504', async () => {
     const response = await create(
       afterAbort(() => {
         throw new DbError('canceled', 'canceled by the caller', { sqlState: '57014' });
@@ -43,7 +43,7 @@ describe('past the deadline', () => {
     assert.match(((await response.json()) as { type: string }).type, /\/problems\/timeout$/);
   });
 
-  test('a statement that broke while it was being cancelled is a 504 too', async () => {
+  test('a statement that broke while it was being canceled is a 504 too', async () => {
     const response = await create(
       afterAbort(() => {
         throw new DbError('unavailable', 'cannot reach the database: ECONNRESET');

@@ -123,12 +123,12 @@ for (const method of METHODS) {
       assert.equal(await effect(), 0);
     }
 
-    test('is cancelled', async (t) => {
+    test('is canceled', async (t) => {
       const { name, what } = await onProxied(t, method);
       await isCanceled(t, name, what);
     });
 
-    test('is cancelled behind a pooler, which hides the backend', { skip: noPgbouncer }, async (t) => {
+    test('is canceled behind a pooler, which hides the backend', { skip: noPgbouncer }, async (t) => {
       const { name, url } = await ownDatabase(t);
       const pooler = await startPgbouncer(url, 'session');
       t.after(() => pooler.stop());
@@ -137,7 +137,7 @@ for (const method of METHODS) {
       await isCanceled(t, name, await asked(name, apiOn(db, TIMEOUT_MS), method));
     });
 
-    test('is cancelled though the connection that cancelled before is dead', async (t) => {
+    test('is canceled though the connection that canceled before is dead', async (t) => {
       const { name, what, api, proxy } = await onProxied(t, method);
       const before = await asked(name, api, 'PUT');
       await isCanceled(t, name, before);
@@ -147,7 +147,7 @@ for (const method of METHODS) {
       await isCanceled(t, name, what);
     });
 
-    test('and that cannot be cancelled is not said to be', async (t) => {
+    test('and that cannot be canceled is not said to be', async (t) => {
       const { name, what, proxy } = await onProxied(t, method);
       const release = await what.block(t);
       const answer = what.ask();

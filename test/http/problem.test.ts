@@ -151,7 +151,7 @@ describe('what Postgres says', () => {
     '57P01': ['an administrator ended the session', '503 unavailable'],
     '57P03': ['it is starting up', '503 unavailable'],
     '58030': ['the disk cannot be read', '503 unavailable'],
-    '57014': ['the statement was cancelled', '504 timeout'],
+    '57014': ['the statement was canceled', '504 timeout'],
     '25P04': ['the transaction took too long', '504 timeout'],
     '08006': ['a connection broke behind it', '504 outcome-unknown', '503 unavailable'],
     '40003': ['the commit was not confirmed', '504 outcome-unknown', '503 unavailable'],

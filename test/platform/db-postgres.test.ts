@@ -119,11 +119,11 @@ describe('connections that die without a word', { timeout: 60_000 }, () => {
   });
 });
 
-describe('cancelling', { timeout: 60_000 }, () => {
+describe('canceling', { timeout: 60_000 }, () => {
   const canceled = (run: Promise<unknown>) =>
     assert.rejects(run, (error) => error instanceof DbError && error.sqlState === '57014');
 
-  test('the statement is cancelled on the server, its connection goes, and others are kept', async (t) => {
+  test('the statement is canceled on the server, its connection goes, and others are kept', async (t) => {
     const { db, proxy, database, log } = await setUp(t);
     await holdLock(t, database.url, LOCK);
     const controller = new AbortController();

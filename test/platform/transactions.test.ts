@@ -213,7 +213,7 @@ describe('a batch costs one round trip', () => {
   });
 });
 
-describe('cancelled mid-way, nothing is written', { timeout: 60_000 }, () => {
+describe('canceled mid-way, nothing is written', { timeout: 60_000 }, () => {
   const work = [bind(addItem, { id: 11, order: 1, price: 1 }), bind(waitForLock, {})] as const;
 
   for (const [way, begin] of Object.entries({
