@@ -14,7 +14,7 @@ const BATCH = sql.raw('1000');
 // is killed, the next one goes on from there. The action is locked meanwhile; others take the next one. `looked_at` walks
 // the candidates in order of ids, whatever the filter. Nothing waits for a lock: a row that somebody has locked, such as
 // a claim that only looks at it, is `missed`, and the next batch starts with it. What happened since the action began
-// does not match: notifications created and deaths.
+// does not match: notifications created, deaths and redrives.
 const advance = statement<Record<never, never>, Advance>('actions.advance', () => {
   const job = sql`job.action = 'notifications.redrive'`;
   const filter = filtersIn(sql`job.filter`);
@@ -28,8 +28,10 @@ const advance = statement<Record<never, never>, Advance>('actions.advance', () =
         where ${job} and status = 'dead' and notification_id > job.cursor order by notification_id limit ${BATCH}
       ) o
       union all
-      select d.notification_id, d.open from job cross join lateral (
-        select notification_id, lease is null or due_at <= now() as open from ${deliveries}
+      select d.notification_id, d.open and d.queued_at <= job.created_at from job cross join lateral (
+        select notification_id, date_trunc('milliseconds', queued_at) as queued_at,
+               lease is null or due_at <= now() as open
+        from ${deliveries}
         where not ${job} and notification_id > job.cursor order by notification_id limit ${BATCH}
       ) d
     ), chosen as materialized (

@@ -150,6 +150,23 @@ onEveryDatabase('all that match', (db) => {
     assert.deepEqual(await ofStatus(db), { canceled: 2, pending: 3 });
   });
 
+  test('are canceled, but for one that was redriven since', async () => {
+    const [first = '', redriven = ''] = await enqueue(db, 2);
+    await execute(
+      db,
+      `with gone as (delete from deliveries where notification_id = '${redriven}' returning notification_id)
+       insert into outcomes select notification_id, 'dead', 1, 'HTTP 500', now(), 5, 500, 'd' from gone`,
+    );
+    const { json } = await call('POST', '/notifications/cancel', { body: { filter: {} } });
+    assert.equal(json.matching, 1);
+    // The clock of the database goes on, by more than its milliseconds are rounded.
+    await execute(db, 'select pg_sleep(0.002)');
+    assert.equal((await call('POST', `/notifications/${redriven}/redrive`)).status, 200);
+    assert.deepEqual(await advanceAll(db), [1]);
+    assert.equal((await call('GET', `/notifications/${first}`)).json.status, 'canceled');
+    assert.equal((await call('GET', `/notifications/${redriven}`)).json.status, 'pending');
+  });
+
   test('under one key are asked for once; another filter under it is refused', async () => {
     await enqueue(db, 2);
     await die(db);
