@@ -12,7 +12,7 @@ import { limitedBody } from './http/limited-body.ts';
 import { literalFirst } from './http/literal-first.ts';
 import { constraintsOf } from './http/operation.ts';
 import { notFound, onError, problemResponse } from './http/problem.ts';
-import { rateLimit, rateLimitPolicy } from './http/rate-limit.ts';
+import { rateLimit } from './http/rate-limit.ts';
 import { requestId } from './http/request-id.ts';
 import { standardHeaders } from './http/standard-headers.ts';
 import { notificationsRoutes } from './notifications/routes.ts';
@@ -33,7 +33,7 @@ app.use(standardHeaders);
 app.use(crossOrigin);
 app.use(deadline);
 app.use(knownMethods(app));
-app.use('/api/*', rateLimitPolicy, knownRoutes, authenticate, rateLimit, limitedBody);
+app.use('/api/*', knownRoutes, authenticate, rateLimit, limitedBody);
 
 // Loaded when it is first opened.
 app.all('/console/*', async (c) => (await import('./console/routes.tsx')).consoleOf(c));

@@ -94,7 +94,8 @@ function protosIn(value: unknown, path: string[] = []): string[][] {
   });
 }
 
-const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
+export const isObject = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** A JSON object of at most `max` bytes. Not a z.record, which drops some names before they can be refused. */
 export const json = (max: number) =>

@@ -1,5 +1,6 @@
 import { json } from '../http/answer.ts';
 import { actorOf, router } from '../http/context.ts';
+import { conditionalOnContent } from '../http/etag.ts';
 import { operation } from '../http/operation.ts';
 import { pageOfQuery, pageQuery, pageResponse } from '../http/page.ts';
 import type { Resource } from '../http/resource.ts';
@@ -16,12 +17,8 @@ const actions: Resource = {
 };
 
 const list = operation.list(actions, { description: 'Returns a page, newest first. Kept for `RETENTION_DAYS`.' });
-const read = operation.of(actions, 'read', {
-  operationId: 'getAction',
-  summary: 'Get an action',
-  description: 'While it is `running`, `done` grows: poll it to follow its progress.',
-  answers: { 200: { description: 'The action', schema: ActionView.schema } },
-  problems: ['not-found'],
+const read = operation.read(actions, {
+  description: 'While it is `running`, `done` grows: poll it to follow its progress. Returns 304 if the ETag matches.',
 });
 const stop = operation.of(actions, 'write', {
   operationId: 'stopAction',
@@ -37,7 +34,7 @@ export const actionsRoutes = router()
     return pageResponse(c, query, await listActions(c.env.db, pageOfQuery(c, query), c.get('signal')));
   })
   .get('/:id', read, byId, async (c) =>
-    json(c, await findAction(c.env.db, c.req.valid('param').id, c.get('signal')), 200),
+    conditionalOnContent(c, await findAction(c.env.db, c.req.valid('param').id, c.get('signal'))),
   )
   .post('/:id/stop', stop, byId, async (c) =>
     json(c, await stopAction(c.env.db, { ...c.req.valid('param'), ...actorOf(c) }, c.get('signal')), 200),

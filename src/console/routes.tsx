@@ -4,7 +4,7 @@ import { scope } from '../http/auth.ts';
 import type { Ctx, Env } from '../http/context.ts';
 import { knownMethods, knownRoutes, routeOf } from '../http/known-routes.ts';
 import { limitedBody } from '../http/limited-body.ts';
-import { rateLimit, rateLimitPolicy } from '../http/rate-limit.ts';
+import { rateLimit } from '../http/rate-limit.ts';
 import { actionsPages } from './actions.tsx';
 import { endpointsPages } from './endpoints.tsx';
 import { errorPage, notFoundPage, ownForms, pageHeaders } from './http.tsx';
@@ -33,7 +33,7 @@ pages.use(async (c, next) => {
   const route = routeOf(c as unknown as Ctx);
   if (route) outer.set('route', route);
 });
-pages.use(pageHeaders, rateLimitPolicy);
+pages.use(pageHeaders);
 pages.use('/console/inbox/*', (c, next) => (c.env.settings.production ? notFoundPage(c as unknown as Ctx) : next()));
 pages.use(knownMethods(pages), knownRoutes);
 // Whoever sends a webhook has neither a session nor a form.

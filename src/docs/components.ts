@@ -45,7 +45,7 @@ export const headers = {
   ETag: {
     required: true,
     description: 'The version of the resource, for If-Match and If-None-Match.',
-    schema: { type: 'string', pattern: '^"[0-9]+"$' },
+    schema: { type: 'string', pattern: '^"[^"]+"$' },
     example: '"1"',
   },
   'Idempotent-Replayed': {

@@ -1,7 +1,7 @@
 import { createMiddleware } from 'hono/factory';
 import { AppError } from '../errors.ts';
 import type { Ctx, Env } from './context.ts';
-import { refuse } from './rate-limit.ts';
+import { refuse, setQuota } from './rate-limit.ts';
 
 /** Requires a scope, such as `webhooks:read`. Throws AppError `insufficient-scope`. */
 export const scope = (needed: string) =>
@@ -33,6 +33,7 @@ export async function guarded<T>(c: Ctx, verify: () => Promise<T>): Promise<T> {
       const { networkOf } = await import('./client-network.ts');
       const quota = await c.env.limiter.take(`address:${networkOf(c.env.clientAddress)}`);
       if (!quota.allowed) throw refuse(c, quota);
+      setQuota(c, quota);
     }
     throw error;
   }

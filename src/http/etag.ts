@@ -1,5 +1,5 @@
-import { AppError } from '../errors.ts';
-import { empty, json, setHeader } from './answer.ts';
+import { AppError, type FieldError } from '../errors.ts';
+import { empty, json, jsonText, setHeader } from './answer.ts';
 import type { Ctx } from './context.ts';
 
 /** The strong entity tag of a resource's version. */
@@ -20,6 +20,16 @@ export function conditional<T extends { version: number }>(c: Ctx, row: T) {
   return empty(c, 304);
 }
 
+/** Responds 200 with what has no version, or 304 as `conditional` does: its ETag is a hash of the content. */
+export async function conditionalOnContent<T extends object>(c: Ctx, row: T) {
+  const text = JSON.stringify(row);
+  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
+  const etag = `"${btoa(String.fromCharCode(...hash.subarray(0, 15)))}"`;
+  setHeader(c, 'Cache-Control', 'private, no-cache');
+  setHeader(c, 'ETag', etag);
+  return hasCurrent(c, etag) ? empty(c, 304) : jsonText<T, 200>(c, text, 200);
+}
+
 /** Whether If-None-Match has this entity tag, or is `*`: the client's copy is current. */
 export function hasCurrent(c: Ctx, etag: string): boolean {
   const tags = parseTags(c.req.header('If-None-Match') ?? '');
@@ -38,17 +48,20 @@ export function writeOf(c: Ctx): { versions: string | null; now: string } {
  * comparison, RFC 9110 §13.1.1). Null if any version matches. Throws AppError `validation-failed`.
  */
 export function ifMatch(c: Ctx): string | null {
-  const header = c.req.header('If-Match');
-  if (header === undefined) return null;
-  const tags = parseTags(header);
-  if (tags === '*') return null;
-  if (!tags) {
-    const errors = [{ detail: 'must be * or a list of entity tags', parameter: 'If-Match' }];
-    throw new AppError('validation-failed', 'The If-Match header is not valid.', { errors });
-  }
+  const errors = ifMatchErrors(c);
+  if (errors.length > 0) throw new AppError('validation-failed', 'The If-Match header is not valid.', { errors });
+  const tags = parseTags(c.req.header('If-Match') ?? '*');
+  if (!tags || tags === '*') return null;
   // Tags are opaque: "01" is not the tag of version 1.
   const versions = tags.flatMap((tag) => /^"([1-9]\d{0,8})"$/.exec(tag)?.[1] ?? []);
   return `{${versions.join(',')}}`;
+}
+
+/** What is wrong with If-Match. */
+export function ifMatchErrors(c: Ctx): FieldError[] {
+  const header = c.req.header('If-Match');
+  if (header === undefined || parseTags(header)) return [];
+  return [{ detail: 'must be * or a list of entity tags', parameter: 'If-Match' }];
 }
 
 const TAG = /(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"/g;

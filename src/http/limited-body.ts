@@ -2,21 +2,28 @@ import { createMiddleware } from 'hono/factory';
 import { AppError } from '../errors.ts';
 import { abortable } from './abortable.ts';
 import type { Env } from './context.ts';
+import { mayWrite } from './problem.ts';
 
 /**
  * Reads the whole body before the handler runs: at most `bodyLimitBytes`, by Content-Length or as it arrives, and until
- * the deadline. Throws AppError `content-too-large` and `malformed-json`.
+ * the deadline. Throws AppError `content-too-large`, and `malformed-json` if it breaks off; whoever reads it, if it is not
+ * UTF-8.
  */
 export const limitedBody = createMiddleware<Env>(async (c, next) => {
   const length = c.req.header('Content-Length');
-  const chunked = length === undefined && c.req.header('Transfer-Encoding') !== undefined;
+  // HTTP/2 has bodies without either header.
+  const chunked = length === undefined && mayWrite(c) && c.req.raw.body !== null;
   if (chunked || Number(length) > 0) {
     const limit = c.env.settings.bodyLimitBytes;
     if (Number(length) > limit) throw tooLarge(limit);
-    const bytes = chunked && c.req.raw.body ? readBytes(c.req.raw.body, limit) : c.req.arrayBuffer();
-    const inTime = abortable(bytes.catch(brokenOff).then(textOf), c.get('signal'));
+    const bytes: Promise<ArrayBuffer | Uint8Array<ArrayBuffer>> =
+      chunked && c.req.raw.body ? readBytes(c.req.raw.body, limit) : c.req.arrayBuffer();
+    const inTime = abortable(bytes.catch(brokenOff), c.get('signal'));
+    const text = inTime.then(textOf);
+    // Whoever reads the body meets its error, after that of its type.
+    text.catch(() => {});
     // Despite its types, Hono keeps promises there. It parses JSON from this one.
-    c.req.bodyCache.text = inTime as unknown as string;
+    c.req.bodyCache.text = text as unknown as string;
     await inTime;
   }
   await next();

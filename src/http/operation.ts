@@ -60,15 +60,15 @@ export const operation = {
       problems: [...ofJson, ...ofKeys, ...conflictsOf(of)],
     }),
 
-  /** GET of one. */
-  read: (of: Resource, own: Own = {}) =>
+  /** GET of one. `shows` as above. */
+  read: (of: Resource, own: Own & { shows?: Schema } = {}) =>
     declare(of, 'read', own, {
       operationId: `get${of.name}`,
       summary: `Get ${one(of)}`,
       description: 'Returns 304 if the ETag matches.',
       headers: ['If-None-Match'],
       answers: {
-        200: { description: `The ${words(of.name)}`, schema: of.view, headers: ['ETag'] },
+        200: { description: `The ${words(of.name)}`, schema: own.shows ?? of.view, headers: ['ETag'] },
         304: { description: 'Not modified', headers: ['ETag'] },
       },
       problems: ['not-found'],

@@ -4,17 +4,12 @@ import { AppError } from '../errors.ts';
 import { setHeader } from './answer.ts';
 import type { Ctx, Env } from './context.ts';
 
-/** RateLimit header fields, draft 10. The policy is always sent, the remaining quota only if it is known. */
+/** Takes one of the subject's quota (RateLimit header fields, draft 10). Throws AppError `rate-limited`. */
 export const rateLimit = createMiddleware<Env>(async (c, next) => {
   const quota = await c.env.limiter.take(`sub:${c.get('principal').sub}`);
   if (!quota.allowed) throw refuse(c, quota);
   setQuota(c, quota);
   await next();
-});
-
-export const rateLimitPolicy = createMiddleware<Env>((c, next) => {
-  setHeader(c, 'RateLimit-Policy', policy(c.env.limiter));
-  return next();
 });
 
 /** The error for a used-up quota. */
@@ -26,12 +21,14 @@ export function refuse(c: Ctx, quota: Quota): AppError {
   });
 }
 
-function setQuota(c: Ctx, { remaining, resetS }: Quota): void {
+/** RateLimit, where the limiter knows what is left. */
+export function setQuota(c: Ctx, { remaining, resetS }: Quota): void {
   if (remaining !== undefined && resetS !== undefined) {
     setHeader(c, 'RateLimit', `"default";r=${remaining};t=${Math.ceil(resetS)}`);
   }
 }
 
-function policy({ limit, window }: Limiter): string {
+/** The value of RateLimit-Policy. */
+export function policyOf({ limit, window }: Limiter): string {
   return `"default";q=${limit};w=${window}`;
 }

@@ -1,7 +1,7 @@
 import { createMiddleware } from 'hono/factory';
 import type { Env } from './context.ts';
 
-const WELL_FORMED = /^[\w\-=]{1,255}$/;
+const WELL_FORMED = /^[\w\-=.:]{1,255}$/;
 
 /** Whether text may contain a token, a secret or an address, percent-encoded or not. */
 export const mayTellASecret = (text: string): boolean => /[@%]|eyJ|whsec_|[Bb]earer/.test(text);

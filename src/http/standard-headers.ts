@@ -1,5 +1,6 @@
 import { createMiddleware } from 'hono/factory';
 import type { Env } from './context.ts';
+import { policyOf } from './rate-limit.ts';
 
 /** For data, which must not be framed, sniffed or run as a page. A page sets its own policy. */
 const SECURITY = {
@@ -11,9 +12,13 @@ const SECURITY = {
   'Cache-Control': 'no-store',
 };
 
-/** Sets security headers and X-Request-Id on every response. */
+/** Sets security headers, RateLimit-Policy and X-Request-Id on every response. */
 export const standardHeaders = createMiddleware<Env>(async (c, next) => {
-  const headers = { ...SECURITY, 'X-Request-Id': c.get('requestId') };
+  const headers = {
+    ...SECURITY,
+    'RateLimit-Policy': policyOf(c.env.limiter),
+    'X-Request-Id': c.get('requestId'),
+  };
   c.set('headers', headers);
   await next();
   if (c.res === c.get('answer')) return;

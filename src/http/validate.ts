@@ -4,6 +4,7 @@ import * as z from 'zod/mini';
 import { AppError, type FieldError } from '../errors.ts';
 import { id } from '../fields.ts';
 import type { Ctx, Env } from './context.ts';
+import { ifMatchErrors } from './etag.ts';
 import { notFound } from './problem.ts';
 
 type Target = 'json' | 'query' | 'param';
@@ -15,25 +16,34 @@ type Validated<T extends Target, S extends z.core.$ZodType> = Input & {
 /** A part of the request that a route takes, for the OpenAPI document. */
 export type Taken = { target: Target; schema: () => z.core.$ZodType };
 
+/** What a schema cannot tell of a body, which may be anything. */
+type Also = (c: Ctx, given: unknown) => FieldError[] | Promise<FieldError[]>;
+
 /**
  * Validates a part of the request with zValidator, created with its schema on first use. Throws AppError
- * `validation-failed` with all errors, `unsupported-media-type`, or `not-found` for a path parameter.
+ * `validation-failed` with all errors, those of `also` and of If-Match among them, `unsupported-media-type`, or
+ * `not-found` for a path parameter.
  */
-export function validate<T extends Target, S extends z.core.$ZodType>(target: T, schema: () => S) {
+export function validate<T extends Target, S extends z.core.$ZodType>(target: T, schema: () => S, also?: Also) {
   let validator: MiddlewareHandler | undefined;
   const middleware: MiddlewareHandler<Env, string, Validated<T, S>> = async (c, next) => {
     if (target === 'json') await mustBeJson(c);
-    validator ??= zValidator(target, schema(), (result) => {
-      if (!result.success) throw refusal(target, result.error.issues);
+    validator ??= zValidator(target, schema(), async (result, of) => {
+      const errors = result.success ? [] : result.error.issues.flatMap((issue) => fieldErrors(issue, target));
+      const c = of as unknown as Ctx;
+      for (const error of (await also?.(c, result.data)) ?? []) {
+        if (!errors.some((each) => whereOf(each) === whereOf(error))) errors.push(error);
+      }
+      // A body and its precondition are refused together.
+      if (errors.length > 0) throw refusal(target, c.req.method === 'PUT' ? [...errors, ...ifMatchErrors(c)] : errors);
     });
     return validator(c, next);
   };
   return Object.assign(middleware, { takes: { target, schema } satisfies Taken });
 }
 
-function refusal(target: Target, issues: readonly z.core.$ZodIssue[]): AppError {
+function refusal(target: Target, errors: FieldError[]): AppError {
   if (target === 'param') return notFound();
-  const errors = issues.flatMap((issue) => fieldErrors(issue, target));
   return new AppError('validation-failed', 'Some values are invalid. See errors.', { errors });
 }
 
@@ -45,8 +55,16 @@ const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json$/i;
 // Without a Content-Type, the schema validates an empty body.
 async function mustBeJson(c: Ctx): Promise<void> {
   const type = c.req.header('Content-Type')?.split(';', 1)[0]?.trim();
-  if (type === undefined ? (await c.req.text()) === '' : JSON_TYPE.test(type)) return;
-  throw new AppError('unsupported-media-type', 'The Content-Type must be application/json.');
+  const isJson = type !== undefined && JSON_TYPE.test(type);
+  if (!isJson && (type !== undefined || (await c.req.text()) !== '')) {
+    throw new AppError('unsupported-media-type', 'The Content-Type must be application/json.');
+  }
+  const coding = c.req.header('Content-Encoding');
+  if (coding !== undefined && coding.toLowerCase() !== 'identity') {
+    const headers = { 'Accept-Encoding': 'identity' };
+    throw new AppError('unsupported-media-type', 'The body must have no Content-Encoding.', { headers });
+  }
+  await c.req.text();
 }
 
 function fieldErrors(issue: z.core.$ZodIssue, target: Target): FieldError[] {
@@ -57,6 +75,8 @@ function fieldErrors(issue: z.core.$ZodIssue, target: Target): FieldError[] {
     target === 'json' ? { detail, pointer: pointerTo(path) } : { detail, parameter: path.map(String).join('.') },
   );
 }
+
+const whereOf = (error: FieldError) => ('pointer' in error ? error.pointer : error.parameter);
 
 /** A JSON Pointer (RFC 6901) as a URI fragment. */
 function pointerTo(path: readonly PropertyKey[]): string {

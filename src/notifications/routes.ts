@@ -2,6 +2,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { type Action, ActionView } from '../actions/schema.ts';
 import { json } from '../http/answer.ts';
 import { actorOf, type Ctx, router } from '../http/context.ts';
+import { conditionalOnContent } from '../http/etag.ts';
 import { answerWith, reservationOf } from '../http/idempotency.ts';
 import { ofJson, operation } from '../http/operation.ts';
 import { pageOfQuery, pageUpTo } from '../http/page.ts';
@@ -10,6 +11,7 @@ import { byId, validate } from '../http/validate.ts';
 import {
   type BulkFilter,
   CancelInput,
+  eitherRecipient,
   type Notification,
   NotificationInput,
   NotificationQuery,
@@ -47,12 +49,9 @@ const create = operation.idempotent(notifications, {
   answers: { 202: { description: 'Queued', schema: NotificationView, headers: ['Location', 'Idempotent-Replayed'] } },
   problems: ofJson,
 });
-const read = operation.of(notifications, 'read', {
-  operationId: 'getNotification',
-  summary: 'Get a notification',
-  description: 'Includes its payload and every delivery attempt.',
-  answers: { 200: { description: 'The notification', schema: NotificationWithAttempts } },
-  problems: ['not-found'],
+const read = operation.read(notifications, {
+  description: 'Includes its payload and every delivery attempt. Returns 304 if the ETag matches.',
+  shows: NotificationWithAttempts,
 });
 const redrive = operation.of(notifications, 'write', {
   operationId: 'redriveNotification',
@@ -105,7 +104,7 @@ export const notificationsRoutes = router()
     const page = { ...query, ...pageOfQuery(c, query) };
     return pageUpTo(c, query, await listNotifications(c.env.db, page, c.get('signal')));
   })
-  .post('/', create, validate('json', NotificationInput), async (c) => {
+  .post('/', create, validate('json', NotificationInput, eitherRecipient), async (c) => {
     const input = c.req.valid('json');
     const { userId = null, email = null } = input;
     const reservation = reservationOf<Notification, 202>(c, input);
@@ -117,7 +116,7 @@ export const notificationsRoutes = router()
   .post('/redrive', redriveAll, validate('json', RedriveInput), (c) => startAll(c, 'redrive', c.req.valid('json')))
   .post('/cancel', cancelAll, validate('json', CancelInput), (c) => startAll(c, 'cancel', c.req.valid('json')))
   .get('/:id', read, byId, async (c) =>
-    json(c, await findNotification(c.env.db, c.req.valid('param').id, c.get('signal')), 200),
+    conditionalOnContent(c, await findNotification(c.env.db, c.req.valid('param').id, c.get('signal'))),
   )
   .post('/:id/redrive', redrive, byId, async (c) => {
     const notification = await redriveNotification(

@@ -1,27 +1,26 @@
 import * as z from 'zod/mini';
-import { documented, email, id, instant, json, lazy, type Of, text, time } from '../fields.ts';
+import type { FieldError } from '../errors.ts';
+import { documented, email, id, instant, isObject, json, lazy, type Of, text, time } from '../fields.ts';
 import { pageQuery } from '../http/page.ts';
 import { eventName } from '../outbox/event-name.ts';
+
+/** POST takes either. */
+export function eitherRecipient(_: unknown, given: unknown): FieldError[] {
+  if (!isObject(given)) return [];
+  const { userId, email } = given as { userId?: unknown; email?: unknown };
+  if ((userId === undefined) !== (email === undefined)) return [];
+  return [{ detail: 'either userId or email is required', pointer: '#/userId' }];
+}
 
 const ofUser = () => z.optional(id('must be the id of a user'));
 
 /** What POST takes: the recipient, a user or an address, and what is sent. */
 export const NotificationInput = lazy(() =>
-  documented(
-    z
-      .strictObject({ userId: ofUser(), email: z.optional(email()), type: eventName(), data: json(65_536) })
-      .check(
-        z.refine(
-          ({ userId, email }) => (userId === undefined) !== (email === undefined),
-          'must have either userId or email',
-        ),
-      ),
-    {
-      id: 'NotificationInput',
-      oneOf: [{ required: ['userId'] }, { required: ['email'] }],
-      examples: [{ email: 'ada@example.com', type: 'invoice.paid', data: { invoice: 'INV-7', amount: 1200 } }],
-    },
-  ),
+  documented(z.strictObject({ userId: ofUser(), email: z.optional(email()), type: eventName(), data: json(65_536) }), {
+    id: 'NotificationInput',
+    oneOf: [{ required: ['userId'] }, { required: ['email'] }],
+    examples: [{ email: 'ada@example.com', type: 'invoice.paid', data: { invoice: 'INV-7', amount: 1200 } }],
+  }),
 );
 
 export const STATUSES = ['pending', 'sent', 'dead', 'canceled'] as const;

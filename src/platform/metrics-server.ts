@@ -7,7 +7,7 @@ type Options = { host: string; port: number; contentType: string; expose: () => 
 /** Creates a server for `/metrics` only. */
 export function createMetricsServer({ host, port, contentType, expose, log }: Options) {
   const server = createServer(async (request, response) => {
-    if (request.url !== '/metrics') {
+    if (request.url?.split('?', 1)[0] !== '/metrics') {
       response.writeHead(404).end();
       return;
     }

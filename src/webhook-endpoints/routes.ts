@@ -1,6 +1,6 @@
 import { v7 as uuidv7 } from 'uuid';
 import * as z from 'zod/mini';
-import { AppError } from '../errors.ts';
+import type { FieldError } from '../errors.ts';
 import { lazy } from '../fields.ts';
 import { empty, json } from '../http/answer.ts';
 import { actorOf, type Ctx, router } from '../http/context.ts';
@@ -107,10 +107,11 @@ const test = operation.idempotent(endpoints, {
   problems: ['not-found'],
 });
 
-async function allowed<T extends { url: string }>(c: Ctx, input: T): Promise<T> {
-  const detail = await c.env.refuseWebhookUrl(input.url);
-  if (detail === undefined) return input;
-  throw new AppError('validation-failed', 'The URL is not acceptable.', { errors: [{ detail, pointer: '#/url' }] });
+/** What is wrong with the URL of a body. */
+export async function refusedUrl(c: Ctx, given: unknown): Promise<FieldError[]> {
+  const { url } = Object(given) as { url?: unknown };
+  const detail = typeof url === 'string' && url !== '' ? await c.env.refuseWebhookUrl(url) : undefined;
+  return detail === undefined ? [] : [{ detail, pointer: '#/url' }];
 }
 
 /** A new signing secret (Standard Webhooks, 32 random bytes), sealed. */
@@ -119,9 +120,8 @@ function newSecret(c: Ctx): Promise<string> {
   return c.env.secrets.seal(`whsec_${btoa(String.fromCharCode(...bytes))}`);
 }
 
-/** Creates an endpoint; `key` is the idempotency key of a form. Throws AppError `validation-failed`. */
-export async function newEndpoint(c: Ctx, given: WebhookEndpointInput, key?: string) {
-  const input = await allowed(c, given);
+/** Creates an endpoint; `key` is the idempotency key of a form. */
+export async function newEndpoint(c: Ctx, input: WebhookEndpointInput, key?: string) {
   const row = {
     ...newRow(c, { ...input, status: 'enabled' as WebhookEndpoint['status'] }),
     secret: await newSecret(c),
@@ -169,16 +169,15 @@ export const webhookEndpointsRoutes = router()
     const query = c.req.valid('query');
     return pageResponse(c, query, await listEndpoints(c.env.db, pageOfQuery(c, query), c.get('signal')));
   })
-  .post('/', create, validate('json', WebhookEndpointInput), async (c) => {
+  .post('/', create, validate('json', WebhookEndpointInput, refusedUrl), async (c) => {
     const { reservation, stored } = await newEndpoint(c, c.req.valid('json'));
     return answerWith(c, reservation, stored, revealed(c));
   })
   .get('/:id', operation.read(endpoints), byId, async (c) =>
     conditional(c, await findEndpoint(c.env.db, c.req.valid('param').id, c.get('signal'))),
   )
-  .put('/:id', replace, byId, validate('json', WebhookEndpointInput), async (c) => {
-    const input = await allowed(c, c.req.valid('json'));
-    const change = { ...c.req.valid('param'), ...input, ...writeOf(c), ...actorOf(c) };
+  .put('/:id', replace, byId, validate('json', WebhookEndpointInput, refusedUrl), async (c) => {
+    const change = { ...c.req.valid('param'), ...c.req.valid('json'), ...writeOf(c), ...actorOf(c) };
     const endpoint = await updateEndpoint(c.env.db, change, c.get('signal'));
     c.env.wake(endpoint.id);
     return withEtag(c, endpoint);

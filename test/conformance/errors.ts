@@ -46,6 +46,11 @@ export function errors(target: () => Target): void {
       }
       const ok = await post(body, { 'Content-Type': 'application/json; charset=utf-8' });
       assert.equal(ok.status, 201);
+      // Whatever it is encoded as: its type is wrong first.
+      for (const headers of [{ 'Content-Type': 'text/plain' }, { 'Content-Encoding': 'gzip' }]) {
+        const raw = new Blob([Buffer.from([0x1f, 0x8b, 0xff])]).stream();
+        assertProblem(await call('POST', HOOKS, { raw, headers }), 415, 'unsupported-media-type');
+      }
     });
 
     test('a body over the limit is refused, whether its length is told or not', async () => {
@@ -62,6 +67,13 @@ export function errors(target: () => Target): void {
       const pointers = answer.json.errors.map((error: { pointer: string }) => error.pointer).sort();
       assert.deepEqual(pointers, ['#/a~1b~0c%20d', '#/events', '#/extra', '#/url']);
       for (const { detail } of answer.json.errors) assert.ok(detail.length > 0);
+      const named = async (method: string, path: string, body: object, headers = {}) => {
+        const { json } = await call(method, path, { body, headers });
+        return json.errors.map((error: Record<string, string>) => error.pointer ?? error.parameter).sort();
+      };
+      assert.deepEqual(await named('POST', HOOKS, { url: 'nope', events: [] }), ['#/events', '#/url']);
+      const put = await named('PUT', `${HOOKS}/${SOME_ID}`, {}, { 'If-Match': 'bad' });
+      assert.deepEqual(put, ['#/events', '#/url', 'If-Match']);
       for (const raw of ['null', '[]', '"text"', '7']) {
         const whole = await post(raw);
         assertProblem(whole, 422, 'validation-failed');

@@ -23,7 +23,9 @@ export function system(target: () => Target): void {
 
   describe('every answer', () => {
     test('carries the request id that the client sent, or a new one', async () => {
-      assert.equal((await get('/health', { 'X-Request-Id': 'my-id_1=' })).headers.get('x-request-id'), 'my-id_1=');
+      for (const good of ['my-id_1=', 'req.12:3']) {
+        assert.equal((await get('/health', { 'X-Request-Id': good })).headers.get('x-request-id'), good);
+      }
       for (const bad of [
         'x'.repeat(10_000),
         'with space',
@@ -38,6 +40,15 @@ export function system(target: () => Target): void {
       }
       const one = (await get('/health')).headers.get('x-request-id');
       assert.notEqual(one, (await get('/health')).headers.get('x-request-id'));
+    });
+
+    test('carries the policy of rate limits, and what is left where it is known', async () => {
+      for (const path of ['/health', '/ready', '/openapi.json', '/problems/conflict', '/nope', '/console', HOOKS]) {
+        assert.match((await get(path)).headers.get('ratelimit-policy') ?? '', /^"default";q=\d+;w=\d+$/, path);
+      }
+      const known = (await caller(target)('GET', `${HOOKS}?limit=1`)).headers.has('ratelimit');
+      const refused = await get(HOOKS);
+      assert.deepEqual([refused.status, refused.headers.has('ratelimit')], [401, known]);
     });
 
     test('carries security headers, and no banner', async () => {

@@ -143,6 +143,18 @@ export function users(target: () => Target): void {
     const call = caller(target);
     const notice = (to: object) => ({ ...to, type: 'a.b', data: {} });
 
+    test('without one, or an address, names the user beside all else that is missing', async () => {
+      for (const [body, pointers] of [
+        [{}, ['#/data', '#/type', '#/userId']],
+        [{ type: 'a.b', data: {} }, ['#/userId']],
+        [{ userId: 7, data: {} }, ['#/type', '#/userId']],
+      ] as const) {
+        const answer = await caller(target)('POST', '/api/v1/notifications', { body });
+        assertProblem(answer, 422, 'validation-failed');
+        assert.deepEqual(answer.json.errors.map((error: { pointer: string }) => error.pointer).sort(), pointers);
+      }
+    });
+
     test('is refused where there is no such user, and where an address stands beside it', async () => {
       const nobody = await call('POST', NOTIFICATIONS, { body: notice({ userId: UNKNOWN }) });
       assertProblem(nobody, 422, 'validation-failed');

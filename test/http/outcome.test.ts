@@ -357,7 +357,7 @@ for (const [what, run] of Object.entries({
 })) {
   test(`a write that ${what} rings the dispatchers, as it may have queued something`, async () => {
     let rings = 0;
-    const api = apiOn({ ...noDb, run }, 1, { wake: () => void rings++ });
+    const api = apiOn({ ...noDb, run }, 50, { wake: () => void rings++ });
     assert.equal(said(await api('POST', '/notifications', { body: newNotice() })), '504 outcome-unknown');
     assert.equal(rings, 1);
     await api('GET', `${HOOKS}/019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f`);

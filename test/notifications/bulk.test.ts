@@ -167,6 +167,21 @@ onEveryDatabase('all that match', (db) => {
     assert.equal((await call('GET', `/notifications/${redriven}`)).json.status, 'pending');
   });
 
+  test('and an action on them, are answered with 304 as long as they are as they were', async () => {
+    const [id] = await enqueue(db, 1);
+    const action = (await call('POST', '/notifications/cancel', { body: { filter: {} } })).json;
+    for (const path of [`/notifications/${id}`, `/actions/${action.id}`]) {
+      const etag = (await call('GET', path)).headers.get('etag') ?? '';
+      const same = await call('GET', path, { headers: { 'If-None-Match': `"0", W/${etag}` } });
+      assert.deepEqual([same.status, same.headers.get('etag'), same.json], [304, etag, null], path);
+      if (path.startsWith('/notifications')) await advanceAll(db);
+      else await execute(db, 'update actions set done = 7');
+      const changed = await call('GET', path, { headers: { 'If-None-Match': etag } });
+      assert.equal(changed.status, 200, path);
+      assert.notEqual(changed.headers.get('etag'), etag);
+    }
+  });
+
   test('under one key are asked for once; another filter under it is refused', async () => {
     await enqueue(db, 2);
     await die(db);

@@ -10,10 +10,14 @@ type Json = any;
 /** Calls the app itself, without a server, on `db`; `own` is what a test is about. */
 export function apiOn(db: Db, requestTimeoutMs = 5000, own: Partial<Deps> = {}) {
   const deps = testDeps({ db, settings: { ...testDeps().settings, requestTimeoutMs }, ...own });
-  return async (method: string, path: string, { body, key }: { body?: unknown; key?: string } = {}) => {
+  return async (
+    method: string,
+    path: string,
+    { body, key, headers: extra }: { body?: unknown; key?: string; headers?: Record<string, string> } = {},
+  ) => {
     const init = {
       method,
-      headers: { ...headers(), ...(key !== undefined && { 'Idempotency-Key': key }) },
+      headers: { ...headers(), ...(key !== undefined && { 'Idempotency-Key': key }), ...extra },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     };
     const response = await app.request(`/api/v1${path}`, init, deps);

@@ -6,7 +6,7 @@ import { type Ctx, router } from '../../http/context.ts';
 import { notFound } from '../../http/problem.ts';
 import { byId } from '../../http/validate.ts';
 import { findNotification } from '../../notifications/store.ts';
-import { newEndpoint, sendTest } from '../../webhook-endpoints/routes.ts';
+import { newEndpoint, refusedUrl, sendTest } from '../../webhook-endpoints/routes.ts';
 import { formOf, keyOf, listed, render, seeOther, unlessGone } from '../http.tsx';
 import { may, Page } from '../layout.tsx';
 import { Act, Ago, Badge, Empty, Facts, Live, Next, Notice, Payload, Table, textOf, When } from '../parts.tsx';
@@ -68,6 +68,8 @@ export const inboxPages = router()
     const { endpoints } = await aboutName(c.env.db, name, c.get('signal'));
     if (endpoints.length === 0) {
       const input = { url: urlOf(c, name), events: ['*'], description: 'The local inbox' };
+      const errors = await refusedUrl(c, input);
+      if (errors[0]) throw new AppError('validation-failed', `The URL ${errors[0].detail}.`);
       await newEndpoint(c, input, keyOf(c));
     }
     return seeOther(c, `${AT}/${name}?done=created`);

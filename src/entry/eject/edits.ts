@@ -58,27 +58,34 @@ export const EDITS: Record<string, Edit[]> = {
     ['/api/v1/users \\\\`', '/api/v1/notifications \\\\`'],
     [`${BODY}"name":"Ada Lovelace"}'`, `${BODY}"type":"invoice.paid","data":{}}'`],
   ],
+  'src/fields.ts': [['export const isObject', 'const isObject']],
   'src/notifications/schema.ts': [
     ["const ofUser = () => z.optional(id('must be the id of a user'));\n\n", ''],
     ['the recipient, a user or an address, and', 'the address, and'],
     ['userId: ofUser(), email: z.optional(email()), type', 'email: email(), type'],
+    ["import type { FieldError } from '../errors.ts';\n", ''],
+    ['instant, isObject, json', 'instant, json'],
     [
-      `
-      .check(
-        z.refine(
-          ({ userId, email }) => (userId === undefined) !== (email === undefined),
-          'must have either userId or email',
-        ),
-      )`,
+      `/** POST takes either. */
+export function eitherRecipient(_: unknown, given: unknown): FieldError[] {
+  if (!isObject(given)) return [];
+  const { userId, email } = given as { userId?: unknown; email?: unknown };
+  if ((userId === undefined) !== (email === undefined)) return [];
+  return [{ detail: 'either userId or email is required', pointer: '#/userId' }];
+}
+
+`,
       '',
     ],
-    ["      oneOf: [{ required: ['userId'] }, { required: ['email'] }],\n", ''],
+    ["    oneOf: [{ required: ['userId'] }, { required: ['email'] }],\n", ''],
     ['  userId: ofUser(),\n', ''],
     ['  userId: null,\n', ''],
     ['      userId: z.nullable(z.uuid()),\n', ''],
   ],
   'src/notifications/routes.ts': [
     ['Queues an email to a user or an address, and', 'Queues an email to an address, and'],
+    ['  eitherRecipient,\n', ''],
+    ['NotificationInput, eitherRecipient)', 'NotificationInput)'],
     ['    const { userId = null, email = null } = input;\n', ''],
     ['{ ...input, ...reservation, id: uuidv7(), userId, email }', '{ ...input, ...reservation, id: uuidv7() }'],
   ],
