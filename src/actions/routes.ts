@@ -10,8 +10,7 @@ import { findAction, listActions, stopAction } from './store.ts';
 
 const actions: Resource = {
   name: 'Action',
-  description:
-    'Who redrove, canceled or tested what and changed which webhook endpoint, and how far actions on many have come.',
+  description: 'Records of redrives, cancellations, tests and endpoint changes, with the progress of bulk actions.',
   scopes: { read: 'notifications:read', write: 'notifications:write' },
   view: ActionView.schema,
 };
@@ -23,7 +22,7 @@ const read = operation.read(actions, {
 const stop = operation.of(actions, 'write', {
   operationId: 'stopAction',
   summary: 'Stop a running action',
-  description: 'What it has done stays done, and `done` says how much that is.',
+  description: 'Completed changes are kept; `done` is their number.',
   answers: { 200: { description: 'The stopped action', schema: ActionView.schema } },
   problems: ['outcome-unknown', 'not-found', 'conflict'],
 });

@@ -147,13 +147,13 @@ export const variables = {
   // Bytes of a request's body.
   BODY_LIMIT_BYTES: z._default(whole(1, 100 * 1024 * 1024), 65_536),
   // Requests in a window of so many seconds, per subject and, without a token, per client address; counted in memory,
-  // or in postgres for many processes.
+  // or in postgres for several instances.
   RATE_LIMIT_MAX: z._default(whole(1, 1_000_000_000), 600),
   RATE_LIMIT_WINDOW_S: z._default(whole(1, 86_400), 60),
   RATE_LIMIT_STORE: z._default(oneOf(['memory', 'postgres']), 'memory'),
   // Whether this process delivers notifications: true or false.
   DISPATCH_ENABLED: z._default(flag, true),
-  // Milliseconds between looks at the queue that nobody asked for; deliveries per claim; deliveries under way (16, on
+  // Milliseconds between looks at the queue that nobody asked for; deliveries per claim; deliveries in flight (16, on
   // Workers 5).
   DISPATCH_INTERVAL_MS: z._default(whole(10, HOUR), 5000),
   DISPATCH_BATCH: z._default(whole(1, 10_000), 100),

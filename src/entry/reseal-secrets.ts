@@ -33,9 +33,10 @@ async function reseal(): Promise<void> {
 
 function conclude({ looked, resealed, unopened }: Progress): void {
   const before = looked - resealed - unopened.size;
-  const counts = [`${number(resealed)} sealed anew`, `${number(before)} with this key before`];
+  const counts = [`${number(resealed)} resealed`, `${number(before)} with this key before`];
   say(`${number(looked)} webhook endpoints: ${counts.join(', ')}, ${number(unopened.size)} not opened.\n`);
-  if (resealed > 0) say('Keep SECRETS_KEYS_OLD for 24 hours, as long as answers are kept for repeats.\n');
+  if (resealed > 0)
+    say('Keep SECRETS_KEYS_OLD for 24 hours, because stored responses can be replayed for that long.\n');
   if (unopened.size === 0) return;
   complain(
     'No key opens a secret of these endpoints: add the one that does to SECRETS_KEYS_OLD, or rotate the secret.\n',

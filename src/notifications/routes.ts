@@ -38,8 +38,8 @@ const notifications: Resource = {
 
 const list = operation.list(notifications, {
   description:
-    'Returns a page, newest first. A page looks at 10,000 notifications at most: with filters that few match, it may be ' +
-    'short, even empty, and yet have a nextCursor.',
+    'Returns a page, newest first. A page scans at most 10,000 notifications. With selective filters it can be short or ' +
+    'empty and still have a `nextCursor`.',
 });
 const create = operation.idempotent(notifications, {
   operationId: 'createNotification',
@@ -73,8 +73,8 @@ const onAll = (name: string, summary: string, description: string) =>
     operationId: name,
     summary,
     description:
-      `${description} The response tells how many match; it is done in batches by the dispatchers. Follow it at its ` +
-      'Location, and stop it with `POST /actions/{id}/stop`.',
+      `${description} Returns how many match. Dispatchers process them in batches. Poll the URL in \`Location\`, and ` +
+      'stop it with `POST /actions/{id}/stop`.',
     answers: {
       202: { description: 'The action', schema: ActionView.schema, headers: ['Location', 'Idempotent-Replayed'] },
     },

@@ -34,7 +34,7 @@ const filters = () => ({
   channel: z.optional(oneOf(CHANNELS)),
   createdAfter: documented(z.optional(instant()), { description: 'Created at this time or later.' }),
   createdBefore: documented(z.optional(instant()), { description: 'Created before this time.' }),
-  text: documented(z.optional(text(1, 200)), { description: 'A part of the payload as it is sent. Not a pattern.' }),
+  text: documented(z.optional(text(1, 200)), { description: 'Case-sensitive substring of the payload.' }),
 });
 
 /** What a list can be filtered by. */

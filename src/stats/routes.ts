@@ -7,7 +7,7 @@ import { StatsView } from './schema.ts';
 const stats: Resource = {
   name: 'Stats',
   plural: 'Stats',
-  description: 'How deliveries go. Exact, except for what says that it is estimated.',
+  description: 'Delivery statistics. A count is exact unless `estimated` is true.',
   scopes: { read: 'notifications:read', write: 'notifications:write' },
   view: StatsView,
 };

@@ -87,7 +87,8 @@ export const StatsView = lazy(() =>
         description: 'Webhook endpoints by status.',
       }),
       dispatchers: documented(z.array(z.object({ id: z.string(), lastSeen: aTime(), alive: z.boolean() })), {
-        description: 'Dispatchers seen in the last hour, the last seen first. Not alive: overdue.',
+        description:
+          'Dispatchers seen in the last hour, most recent first. `alive` is false if a dispatcher is overdue.',
       }),
     }),
     { id: 'Stats', examples: [example] },

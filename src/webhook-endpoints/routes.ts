@@ -63,19 +63,19 @@ const pause = operation.of(endpoints, 'write', {
   operationId: 'pauseWebhookEndpoint',
   summary: 'Pause an endpoint',
   description:
-    'Queues what is meant for it, and delivers nothing until it is enabled. A disabled endpoint is not paused.',
+    'Stops deliveries until the endpoint is enabled. New notifications are queued. Returns 409 for a disabled endpoint.',
   problems: [...changes.problems, 'conflict'],
 });
 const enable = operation.of(endpoints, 'write', {
   ...changes,
   operationId: 'enableWebhookEndpoint',
   summary: 'Enable an endpoint',
-  description: 'Ends a pause, whoever began it, or enables a disabled endpoint. Its failures are forgotten.',
+  description: 'Enables a paused or disabled endpoint and resets its failure count.',
 });
 const health = operation.of(endpoints, 'read', {
   operationId: 'getWebhookEndpointHealth',
   summary: "Get an endpoint's health",
-  description: 'How deliveries have gone: of its last 100 notifications, and its last failures.',
+  description: 'Returns delivery counts for the last 100 notifications, and the latest failures.',
   answers: { 200: { description: 'The health', schema: WebhookEndpointHealth } },
   problems: ['not-found'],
 });

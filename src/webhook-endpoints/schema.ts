@@ -61,7 +61,7 @@ export const WebhookEndpointHealth = lazy(() => {
       failures: count('Failures in a row.'),
       failingSince: z.nullable(time()),
       pausedUntil: documented(z.nullable(time()), {
-        description: 'When a pause ends by itself. Null for one that was asked for, which ends when it is enabled.',
+        description: 'When an automatic pause ends. Null if the endpoint is not paused, or was paused by request.',
       }),
       sent: count('Of the last 100 notifications, those that were sent.'),
       dead: count('Of the last 100 notifications, those that are dead.'),

@@ -78,6 +78,7 @@ export function dispatchSection(peers: PeersDispatch): Section {
   const drains = (name: string) => results[name]?.throughput ?? [];
   const middle = (name: string, of: (round: DrainRound) => number) => median(drains(name).map(of));
   const perJob = (seconds: number) => (seconds * 1e6) / options.jobs;
+  const waited = names.some((name) => results[name]?.latency.length);
   const rows = names.map((name) => {
     const waits = results[name]?.latency ?? [];
     const wait = (of: (round: TrickleRound) => number) =>
@@ -88,18 +89,19 @@ export function dispatchSection(peers: PeersDispatch): Section {
       timesAs(drains(OURS), drains(name), ({ jobsPerS }) => jobsPerS),
       whole(perJob(middle(name, ({ cpuS }) => cpuS))),
       timesAs(drains(OURS), drains(name), ({ cpuS }) => cpuS),
-      wait(({ p50 }) => p50),
-      wait(({ p99 }) => p99),
+      ...(waited ? [wait(({ p50 }) => p50), wait(({ p99 }) => p99)] : []),
       whole(middle(name, ({ rssMb }) => rssMb)),
     ];
   });
-  const head = ['', 'jobs/s', 'ours ÷ it', 'CPU µs per job', 'ours ÷ it', 'wait p50 ms', 'wait p99 ms', 'MiB'];
+  const waitHead = waited ? ['wait p50 ms', 'wait p99 ms'] : [];
+  const head = ['', 'jobs/s', 'ours ÷ it', 'CPU µs per job', 'ours ÷ it', ...waitHead, 'MiB'];
+  const waitText = ` The wait is from before the call that enqueues until the job is at the receiver, one job every ${options.every} ms beside ${whole(options.doneRows)} finished ones.`;
   const data = names.flatMap((name) => [
     { x: name, series: 'worker', y: perJob(middle(name, ({ workerS }) => workerS)) },
     { x: name, series: 'Postgres', y: perJob(middle(name, ({ pgS }) => pgS)) },
   ]);
   const markdown = [
-    `${whole(options.jobs)} jobs of ${options.payloadBytes} bytes, posted to a receiver that answers at once, on ${machineOf(peers)}; ${options.rounds} rounds; ${versionsOf(peers)}; ${dayOf(peers.at)}. The wait is from before the call that enqueues until the job is at the receiver, one job every ${options.every} ms beside ${whole(options.doneRows)} finished ones.`,
+    `${whole(options.jobs)} jobs of ${options.payloadBytes} bytes, posted to a receiver that answers at once, on ${machineOf(peers)}; ${options.rounds} rounds; ${versionsOf(peers)}; ${dayOf(peers.at)}.${waited ? waitText : ''}`,
     markdownTable(head, rows),
     '![CPU for a job, by dispatcher](docs/performance/dispatchers.svg)',
   ].join('\n\n');

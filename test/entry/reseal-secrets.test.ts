@@ -91,10 +91,10 @@ test('killed half-way and run again, it does what is left', async (t) => {
 
   const second = await reseal(t, { DATABASE_URL: database.url, ...KEYS });
   assert.deepEqual([second.code, second.stderr], [0, '']);
-  assert.match(second.stdout, /2,600 webhook endpoints: 1,100 sealed anew, 1,500 with this key before, 0 not opened/);
+  assert.match(second.stdout, /2,600 webhook endpoints: 1,100 resealed, 1,500 with this key before, 0 not opened/);
   assert.equal(await underNew(database.name), MANY);
   const third = await reseal(t, { DATABASE_URL: database.url, SECRETS_KEY: NEW });
-  assert.equal(third.stdout, '2,600 webhook endpoints: 0 sealed anew, 2,600 with this key before, 0 not opened.\n');
+  assert.equal(third.stdout, '2,600 webhook endpoints: 0 resealed, 2,600 with this key before, 0 not opened.\n');
 });
 
 test('on a terminal it shows how far it is, how fast, and how long it will take', async (t) => {
@@ -120,7 +120,7 @@ test('what no key opens is named, by the endpoint and with no value, and fails t
   );
   const { code, stdout, stderr } = await reseal(t, { DATABASE_URL: database.url, ...KEYS });
   assert.equal(code, 1);
-  assert.match(stdout, /2 webhook endpoints: 1 sealed anew, 0 with this key before, 1 not opened/);
+  assert.match(stdout, /2 webhook endpoints: 1 resealed, 0 with this key before, 1 not opened/);
   assert.match(stderr, new RegExp(`SECRETS_KEYS_OLD.*\\n${lost?.id}\\n$`));
   for (const value of [foreign, OLD, NEW]) assert.ok(!(stdout + stderr).includes(value));
 });
@@ -136,7 +136,7 @@ test('works on the embedded database, and over HTTP as on Neon', async (t) => {
   const { code, stdout } = await reseal(t, { DATABASE_URL, ...KEYS });
   assert.deepEqual(
     [code, stdout.split('\n')[0]],
-    [0, '1 webhook endpoints: 1 sealed anew, 0 with this key before, 0 not opened.'],
+    [0, '1 webhook endpoints: 1 resealed, 0 with this key before, 0 not opened.'],
   );
   const again = await openPglite(directory);
   const [row] = await rowsOf<{ secret: string }>(again.db, 'select secret from webhook_endpoints');

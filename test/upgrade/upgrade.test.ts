@@ -21,7 +21,7 @@ import { query } from '../support/postgres-server.ts';
 
 const root = join(import.meta.dirname, '../..');
 const { name } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-/** The commit of 0.1.0, which was not tagged. */
+/** The commit of 0.1.0: a clone of the repository may lack its tag. */
 const FIRST = /^Commit `(\w+)`/m.exec(readFileSync(join(root, 'CHANGELOG.md'), 'utf8'))?.[1] ?? 'none';
 
 /** Keelson's own routes: a clone has others. */

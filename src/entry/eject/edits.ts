@@ -287,7 +287,7 @@ select id, 'sent', 1, now(), 1, 'bench' from m;`,
     ['--scope "users:write notifications:read"', '--scope "notifications:write notifications:read"'],
     ['$API/users -H', '$API/notifications -H'],
     [`"name":"Grace Hopper"}'`, `"type":"invoice.paid","data":{}}'`],
-    ['verifies the `user.created` that', 'verifies the `invoice.paid` that'],
+    ['verifies the `user.created` webhook', 'verifies the `invoice.paid` webhook'],
     [
       `no second
 user. \`npm run seed -- --users 100000\` fills the database; stop the service first, unless it is on Postgres.`,
