@@ -15,7 +15,7 @@ import {
   changeNotifications,
   countMatching,
   type NotificationPage as Found,
-  findNotification,
+  findWholeNotification,
   listNotifications,
   redriveNotification,
   startBulk,
@@ -93,7 +93,7 @@ export const notificationsPages = router()
     return seeOther(c, `${AT}${queryOf({ ...givenFilters(formOf(c)), changed: String(changed) })}`);
   })
   .get('/:id', byId, async (c) => {
-    const notification = await findNotification(c.env.db, c.req.valid('param').id, c.get('signal'));
+    const notification = await findWholeNotification(c.env.db, c.req.valid('param').id, c.get('signal'));
     const { endpointId } = notification;
     const endpoint =
       endpointId !== null && may(c, 'webhooks:read')

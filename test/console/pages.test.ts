@@ -186,6 +186,31 @@ describe('pages', () => {
     assert.deepEqual([await seconds('1 second'), await seconds('1 hour'), await seconds('-1 hour')], [2, 30, 30]);
   });
 
+  test('show an attempt under way as such, why a pending one waits, and when each one ended', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const endpoint = await newEndpoint(db);
+    const [id = ''] = await enqueue(db, 1, endpoint);
+    const shown = async (changes: string) => {
+      await execute(db, changes);
+      return (await open(`/notifications/${id}`, { cookie })).text;
+    };
+    const leased = await shown("update deliveries set lease = uuid_v7(), due_at = now() + interval '60 s'");
+    assert.match(leased, /Being delivered/);
+    assert.match(leased, /id="live" data-refresh-s="2"/);
+    assert.doesNotMatch(leased, />Due |Next attempt|\/cancel"/);
+    // A lease that has ended is due again, and may be canceled.
+    const ended = await shown("update deliveries set due_at = now() - interval '3 h'");
+    assert.match(ended, /Due <time[^>]*>3 h ago<.*\/cancel"/);
+    const paused = await shown("update webhook_endpoints set status = 'paused', paused_until = 'infinity'");
+    assert.match(paused, /<span class="badge paused">paused<\/span> <a class="long" href="\/console\/endpoints/);
+    const canceled = await shown(
+      `with gone as (delete from deliveries where notification_id = '${id}')
+       insert into outcomes values ('${id}', 'canceled', 0, null, '2026-11-26T10:00:00.123Z')`,
+    );
+    assert.match(canceled, /<li class="canceled"><time[^>]*>2026-11-26 10:00:00\.123 UTC<\/time>/);
+  });
+
   test('raise an alarm outside of what is replaced every few seconds, in words that stay the same', async () => {
     const { open, signIn } = consoleOn(db);
     const { text } = await open('', { cookie: await signIn() });
