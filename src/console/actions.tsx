@@ -6,7 +6,7 @@ import { actorOf, type Ctx, router } from '../http/context.ts';
 import { byId } from '../http/validate.ts';
 import { listed, render, unlessChanged } from './http.tsx';
 import { may, Page } from './layout.tsx';
-import { Act, Ago, Badge, DoneBefore, Empty, Facts, Live, Next, number, Table, When } from './parts.tsx';
+import { Act, Ago, Badge, Empty, Facts, Live, Next, number, Table, Unchanged, When } from './parts.tsx';
 
 /** What people did, and how far actions on many have come. */
 export const actionsPages = router()
@@ -26,7 +26,7 @@ export const actionsPages = router()
     return render(
       c,
       <Page c={c} title={titleOf(action.action)}>
-        <DoneBefore c={c} />
+        <Unchanged c={c} />
         {action.status === 'running' ? (
           <Live c={c} everyS={1}>
             {shown}

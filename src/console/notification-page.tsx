@@ -4,7 +4,7 @@ import type { Ctx } from '../http/context.ts';
 import type { WholeNotification } from '../notifications/store.ts';
 import type { WebhookEndpoint } from '../webhook-endpoints/schema.ts';
 import { may, Page } from './layout.tsx';
-import { Act, Ago, Badge, DoneBefore, duration, Facts, isRefresh, Live, Payload, When } from './parts.tsx';
+import { Act, Ago, Badge, duration, Facts, isRefresh, Live, Payload, Unchanged, When } from './parts.tsx';
 import { verification } from './payload.ts';
 
 type Props = { c: Ctx; notification: WholeNotification; endpoint: WebhookEndpoint | undefined };
@@ -37,7 +37,7 @@ export function NotificationPage({ c, notification, endpoint }: Props) {
   );
   return (
     <Page c={c} title={type}>
-      <DoneBefore c={c} />
+      <Unchanged c={c} />
       {status === 'pending' ? (
         <Live c={c} everyS={refreshS(notification, c.env.now())}>
           {life}

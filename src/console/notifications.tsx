@@ -110,7 +110,9 @@ export const notificationsPages = router()
   })
   .post('/:id/cancel', scope('notifications:write'), byId, async (c) => {
     const by = { ...c.req.valid('param'), ...actorOf(c) };
-    return unlessChanged(c, `${AT}/${by.id}`, () => cancelNotification(c.env.db, by, c.get('signal')));
+    return unlessChanged(c, `${AT}/${by.id}`, () => cancelNotification(c.env.db, by, c.get('signal')), {
+      unchanged: 'not-canceled',
+    });
   });
 
 /** The ids that were chosen on a page of the list. */

@@ -223,13 +223,34 @@ describe('pages', () => {
     const { open, signIn } = consoleOn(db);
     const cookie = await signIn();
     const id = await newEndpoint(db);
-    const shown = async (status: string) => {
-      await execute(db, `update webhook_endpoints set status = '${status}' where id = '${id}'`);
+    const shown = async (status: string, until = 'null') => {
+      await execute(
+        db,
+        `update webhook_endpoints set status = '${status}', paused_until = ${until} where id = '${id}'`,
+      );
       return (await open(`/endpoints/${id}?done=constructor`, { cookie })).text;
     };
-    assert.match(await shown('paused'), /A test waits until the pause ends\./);
+    const requested = await shown('paused', "'infinity'");
+    assert.match(requested, /until it is enabled.*A test waits until the pause ends\./);
+    assert.doesNotMatch(requested, />Pause</);
+    // One that failed too often may be paused for longer, as the API has it.
+    const failing = await shown('paused', "now() + interval '1 hour'");
+    assert.match(failing, /<dt>Paused<\/dt><dd>until <time.*>Enable<.*>Pause<.*A test waits until the pause ends\./);
+    const ended = await shown('paused', "now() - interval '1 hour'");
+    assert.match(ended, /<dt>Paused<\/dt><dd>ended <time[^>]*>[^<]*<\/time>; deliveries are tried again</);
+    assert.match(ended, />Pause</);
+    assert.doesNotMatch(ended, /A test waits/);
     assert.match(await shown('disabled'), /A test is not sent/);
     assert.doesNotMatch(await shown('enabled'), /A test|class="notice/);
+  });
+
+  test('say of which notifications an endpoint has so many pending', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const id = await newEndpoint(db);
+    for (const path of ['/endpoints', `/endpoints/${id}`]) {
+      assert.match((await open(path, { cookie })).text, />Pending of the last 100</, path);
+    }
   });
 
   test('find notifications by each filter, page by page', async () => {
