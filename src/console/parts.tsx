@@ -184,7 +184,7 @@ export function Live({ c, everyS, alarm, children }: PropsWithChildren<LiveProps
       <p class="live">
         <a href={pathname + search}>Reload</a>
         <button type="button" hidden aria-pressed="false" data-hold>
-          Hold still
+          Pause refresh
         </button>
         <span role="status" data-trouble />
       </p>

@@ -98,7 +98,7 @@ describe('signing in', () => {
       [
         [401, 'The token has expired.'],
         [401, 'The token is not valid.'],
-        [401, 'This is no bearer token.'],
+        [401, 'Not a valid bearer token.'],
       ],
     );
     for (const { headers } of pages) assert.equal(headers.get('Set-Cookie'), null);
