@@ -54,7 +54,12 @@ export const notificationsPages = router()
     return render(
       c,
       <Page c={c} title="Notifications">
-        {/^\d{1,3}$/.test(changed) && <Notice>{changed} changed.</Notice>}
+        {/^[1-9]\d{0,2}$/.test(changed) && <Notice>{changed} changed.</Notice>}
+        {changed === '0' && (
+          <Notice kind="neutral">
+            Nothing was changed: already done, being delivered, or changed in the meantime.
+          </Notice>
+        )}
         {changed === 'none' && <Notice kind="neutral">Nothing was chosen.</Notice>}
         <FilterForm given={given} problems={problems ?? {}} />
         {!problems && <Results c={c} given={given} found={found} />}

@@ -51,7 +51,8 @@ describe('the console, in Chromium', () => {
     });
     browser = await startBrowser();
     sink.reply('/bad', 500);
-    endpoint = await post('/webhook-endpoints', { url: sink.url('/good'), events: ['none.ever'], description: 'CRM' });
+    const description = 'unbroken'.repeat(20);
+    endpoint = await post('/webhook-endpoints', { url: sink.url('/good'), events: ['none.ever'], description });
     const bad = await post('/webhook-endpoints', { url: sink.url('/bad'), events: ['order.sent'] });
     user = await post('/users', { email: 'ada@example.com', name: 'Ada Lovelace' });
     for (let n = 0; n < 4; n++)

@@ -244,6 +244,25 @@ describe('pages', () => {
     assert.doesNotMatch(await shown('enabled'), /A test|class="notice/);
   });
 
+  test('link an action to what it was about, for whoever may see that, while it exists', async () => {
+    const { open, signIn } = consoleOn(db);
+    const [target, changed, deleted] = [crypto.randomUUID(), crypto.randomUUID(), crypto.randomUUID()];
+    await execute(
+      db,
+      `insert into actions (id, action, sub, status, target_id) values
+       ('${changed}', 'webhook_endpoint.pause', 's', 'finished', '${target}'),
+       ('${deleted}', 'webhook_endpoint.delete', 's', 'finished', '${target}')`,
+    );
+    const isLinked = async (id: string, scope: string) => {
+      const { text } = await open(`/actions/${id}`, { cookie: await signIn({ scope }) });
+      assert.ok(text.includes(`>${target}<`));
+      return text.includes(`href="/console/endpoints/${target}"`);
+    };
+    assert.equal(await isLinked(changed, 'notifications:read webhooks:read'), true);
+    assert.equal(await isLinked(changed, 'notifications:read'), false);
+    assert.equal(await isLinked(deleted, 'notifications:read webhooks:read'), false);
+  });
+
   test('say of which notifications an endpoint has so many pending', async () => {
     const { open, signIn } = consoleOn(db);
     const cookie = await signIn();

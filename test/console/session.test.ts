@@ -312,6 +312,10 @@ describe('a session', () => {
       });
     assert.equal((await cancel()).location, '/console/notifications?changed=1');
     assert.equal((await cancel()).location, '/console/notifications?changed=0');
+    assert.match(
+      (await open('/notifications?changed=0', { cookie })).text,
+      /class="notice neutral" role="status">Nothing was changed: already done, being delivered, or changed in the meantime\./,
+    );
     const again = { form: { key: 'twice', type: 'no.such' }, cookie };
     const [one, two] = [
       await open('/notifications/all/redrive', again),
