@@ -6,7 +6,7 @@ import { actorOf, type Ctx, router } from '../http/context.ts';
 import { byId } from '../http/validate.ts';
 import { listed, render, unlessChanged } from './http.tsx';
 import { may, Page } from './layout.tsx';
-import { Act, Ago, Badge, DoneBefore, Empty, Facts, Live, Next, number, Table, When } from './parts.tsx';
+import { Act, Ago, Badge, Empty, Facts, Live, Next, number, Table, Unchanged, When } from './parts.tsx';
 
 /** What people did, and how far actions on many have come. */
 export const actionsPages = router()
@@ -26,7 +26,7 @@ export const actionsPages = router()
     return render(
       c,
       <Page c={c} title={titleOf(action.action)}>
-        <DoneBefore c={c} />
+        <Unchanged c={c} />
         {action.status === 'running' ? (
           <Live c={c} everyS={1}>
             {shown}
@@ -83,7 +83,7 @@ function One({ c, action }: { c: Ctx; action: Action }) {
           Who: sub,
           Begun: <When at={createdAt} />,
           Ended: finishedAt === null ? undefined : <When at={finishedAt} />,
-          On: targetId === null ? undefined : <Target name={name} id={targetId} />,
+          On: targetId === null ? undefined : <Target c={c} name={name} id={targetId} />,
           ...(action.filter as Record<string, string> | null),
         }}
       />
@@ -99,15 +99,17 @@ function One({ c, action }: { c: Ctx; action: Action }) {
   );
 }
 
-const PAGES: Record<string, string> = {
-  notification: 'notifications',
-  webhook_endpoint: 'endpoints',
-  action: 'actions',
+const PAGES: Record<string, { page: string; scope: string }> = {
+  notification: { page: 'notifications', scope: 'notifications:read' },
+  webhook_endpoint: { page: 'endpoints', scope: 'webhooks:read' },
+  action: { page: 'actions', scope: 'notifications:read' },
 };
 
-function Target({ name, id }: { name: string; id: string }) {
-  const page = PAGES[name.split('.')[0] ?? ''];
-  return page ? (
+/** A link, for whoever may go there, unless the action deleted it. */
+function Target({ c, name, id }: { c: Ctx; name: string; id: string }) {
+  const [kind = '', done] = name.split('.');
+  const { page, scope } = PAGES[kind] ?? {};
+  return scope && may(c, scope) && done !== 'delete' ? (
     <a class="long" href={`/console/${page}/${id}`}>
       {id}
     </a>

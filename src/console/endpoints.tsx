@@ -14,9 +14,9 @@ import {
   listEndpoints,
   pauseEndpoint,
 } from '../webhook-endpoints/store.ts';
-import { keyOf, listed, render, seeOther } from './http.tsx';
+import { keyOf, listed, render, seeOther, unlessChanged, versionOf } from './http.tsx';
 import { may, Page } from './layout.tsx';
-import { Act, Ago, Badge, Empty, Facts, Next, Notice, number, Table, textOf, When } from './parts.tsx';
+import { Act, Ago, Badge, Empty, Facts, Next, Notice, number, Table, textOf, Unchanged, When } from './parts.tsx';
 
 /** Webhook endpoints: how they are, and what can be done about it. */
 export const endpointsPages = router()
@@ -48,12 +48,14 @@ export const endpointsPages = router()
     return render(c, <One c={c} endpoint={endpoint} health={health} notice={notice} />);
   })
   .post('/:id/pause', scope('webhooks:write'), byId, async (c) => {
-    const { id } = await changeStatus(c, pauseEndpoint, c.req.valid('param').id);
-    return seeOther(c, `/console/endpoints/${id}?done=paused`);
+    const { id } = c.req.valid('param');
+    const act = () => changeStatus(c, pauseEndpoint, id, versionOf(c));
+    return unlessChanged(c, `/console/endpoints/${id}`, act, { done: 'paused' });
   })
   .post('/:id/enable', scope('webhooks:write'), byId, async (c) => {
-    const { id } = await changeStatus(c, enableEndpoint, c.req.valid('param').id);
-    return seeOther(c, `/console/endpoints/${id}?done=enabled`);
+    const { id } = c.req.valid('param');
+    const act = () => changeStatus(c, enableEndpoint, id, versionOf(c));
+    return unlessChanged(c, `/console/endpoints/${id}`, act, { done: 'enabled' });
   })
   .post('/:id/rotate', scope('webhooks:write'), byId, async (c) => {
     const { id } = c.req.valid('param');
@@ -97,7 +99,7 @@ function List({ endpoints, health }: ListProps) {
         ],
         ['Status', ({ status }) => <Badge status={status} />],
         ['Success', ({ its }) => (its ? successOf(its) : '–'), 'number'],
-        ['Pending', ({ its }) => its?.pending ?? '–', 'number wide'],
+        ['Pending of the last 100', ({ its }) => its?.pending ?? '–', 'number wide'],
         ['Failures in a row', ({ its }) => its?.failures ?? '–', 'number wide'],
       ]}
     />
@@ -113,17 +115,20 @@ type OneProps = { c: Ctx; endpoint: WebhookEndpoint; health: WebhookEndpointHeal
 
 function One({ c, endpoint, health, notice }: OneProps) {
   const { id, url, events, description, status } = endpoint;
+  const isOver = health.pausedUntil !== null && Date.parse(health.pausedUntil) <= c.env.now().getTime();
   const pause =
     health.pausedUntil === null ? (
       'until it is enabled'
     ) : (
       <>
-        until <When at={health.pausedUntil} />
+        {isOver ? 'ended' : 'until'} <When at={health.pausedUntil} />
+        {isOver && '; deliveries are tried again'}
       </>
     );
   return (
     <Page c={c} title="Endpoint">
       {notice && <Notice>{notice}</Notice>}
+      <Unchanged c={c} />
       <Facts
         of={{
           URL: <span class="long">{url}</span>,
@@ -132,13 +137,13 @@ function One({ c, endpoint, health, notice }: OneProps) {
           Events: events.join(', '),
           Description: description || undefined,
           'Success rate': `${successOf(health)} of the last ${number(health.sent + health.dead)}`,
-          Pending: number(health.pending),
+          'Pending of the last 100': number(health.pending),
           'Failures in a row': number(health.failures),
           'Failing since': health.failingSince ? <When at={health.failingSince} /> : undefined,
           Id: <code class="long">{id}</code>,
         }}
       />
-      {may(c, 'webhooks:write') && <Actions endpoint={endpoint} />}
+      {may(c, 'webhooks:write') && <Actions endpoint={endpoint} health={health} isOver={isOver} />}
       <h2>Last failures</h2>
       <Failures c={c} failures={health.lastFailures} />
       {may(c, 'notifications:read') && (
@@ -153,20 +158,28 @@ function One({ c, endpoint, health, notice }: OneProps) {
 /** What becomes of a test. */
 const TESTED = { paused: 'A test waits until the pause ends.', disabled: 'A test is not sent: it is dead at once.' };
 
-function Actions({ endpoint: { id, status } }: { endpoint: WebhookEndpoint }) {
+/** `isOver`: a pause that ends by itself has ended. */
+type ActionsProps = { endpoint: WebhookEndpoint; health: WebhookEndpointHealth; isOver: boolean };
+
+function Actions({ endpoint: { id, status, version }, health, isOver }: ActionsProps) {
   const at = `/console/endpoints/${id}`;
+  const shown = { version: String(version) };
   return (
     <div class="actions">
       {status !== 'enabled' && (
-        <Act to={`${at}/enable`} kind="primary">
+        <Act to={`${at}/enable`} fields={shown} kind="primary">
           Enable
         </Act>
       )}
-      {status === 'enabled' && <Act to={`${at}/pause`}>Pause</Act>}
+      {(status === 'enabled' || health.pausedUntil !== null) && (
+        <Act to={`${at}/pause`} fields={shown}>
+          Pause
+        </Act>
+      )}
       <Act to={`${at}/test`} fields={{ key: crypto.randomUUID() }}>
         Send a test
       </Act>
-      {status !== 'enabled' && <span class="quiet">{TESTED[status]}</span>}
+      {status !== 'enabled' && !isOver && <span class="quiet">{TESTED[status]}</span>}
       <details>
         <summary>Rotate the secret…</summary>
         <p>The new secret is shown once. The old one also signs for 24 hours.</p>

@@ -11,6 +11,7 @@ import type { Ctx, Env } from '../http/context.ts';
 import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
 import { notFound, problems, toAppError } from '../http/problem.ts';
 import { Page } from './layout.tsx';
+import type { UNCHANGED } from './parts.tsx';
 
 /** Scripts, styles, requests and forms of this origin only, and none inline. */
 const POLICY = [
@@ -51,6 +52,9 @@ export function formOf(c: Ctx): Record<string, string | undefined> {
   return Object.fromEntries(c.get('form') ?? []);
 }
 
+/** The version of what a form's page showed. Of a form without one, 0, which nothing has. */
+export const versionOf = (c: Ctx): number => Number(/^[1-9]\d{0,8}$/.exec(formOf(c).version ?? '') ?? 0);
+
 /** The idempotency key of the form that was sent: of one without, another each time. */
 export const keyOf = (c: Ctx): string => formOf(c).key ?? crypto.randomUUID();
 
@@ -86,17 +90,25 @@ export function seeOther(c: Ctx, path: string): Response {
   return empty(c, 303);
 }
 
+/** The names of the notices to show then. */
+type Then = { done?: string; unchanged?: keyof typeof UNCHANGED };
+
 /**
  * Does what a form asks for, and goes on to the page of what it is about; there too if that had changed, as with a second
  * click.
  */
-export async function unlessChanged(c: Ctx, path: string, act: () => Promise<unknown>): Promise<Response> {
+export async function unlessChanged(
+  c: Ctx,
+  path: string,
+  act: () => Promise<unknown>,
+  { done, unchanged = 'before' }: Then = {},
+): Promise<Response> {
   try {
     await act();
-    return seeOther(c, path);
+    return seeOther(c, done ? `${path}?done=${done}` : path);
   } catch (error) {
-    if (!(error instanceof AppError && error.code === 'conflict')) throw error;
-    return seeOther(c, `${path}?done=before`);
+    if (!(error instanceof AppError && /^(?:conflict|precondition-failed)$/.test(error.code))) throw error;
+    return seeOther(c, `${path}?done=${unchanged}`);
   }
 }
 

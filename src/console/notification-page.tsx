@@ -1,15 +1,13 @@
 /** @jsxImportSource hono/jsx */
 import type { PropsWithChildren } from 'hono/jsx';
-import type { Of } from '../fields.ts';
 import type { Ctx } from '../http/context.ts';
-import type { NotificationWithAttempts } from '../notifications/schema.ts';
+import type { WholeNotification } from '../notifications/store.ts';
 import type { WebhookEndpoint } from '../webhook-endpoints/schema.ts';
 import { may, Page } from './layout.tsx';
-import { Act, Ago, Badge, DoneBefore, duration, Facts, isRefresh, Live, Payload, When } from './parts.tsx';
+import { Act, Ago, Badge, duration, Facts, isRefresh, Live, Payload, Unchanged, When } from './parts.tsx';
 import { verification } from './payload.ts';
 
-type Whole = Of<typeof NotificationWithAttempts>;
-type Props = { c: Ctx; notification: Whole; endpoint: WebhookEndpoint | undefined };
+type Props = { c: Ctx; notification: WholeNotification; endpoint: WebhookEndpoint | undefined };
 
 /** One notification: its life, its payload, and what can be done about it. */
 export function NotificationPage({ c, notification, endpoint }: Props) {
@@ -21,9 +19,12 @@ export function NotificationPage({ c, notification, endpoint }: Props) {
           Status: <Badge status={status} />,
           Channel: channel,
           Endpoint: endpointId && (
-            <Link to={may(c, 'webhooks:read') && `/console/endpoints/${endpointId}`}>
-              {endpoint?.url ?? endpointId}
-            </Link>
+            <>
+              {endpoint && <Badge status={endpoint.status} />}{' '}
+              <Link to={may(c, 'webhooks:read') && `/console/endpoints/${endpointId}`}>
+                {endpoint?.url ?? endpointId}
+              </Link>
+            </>
           ),
           User: userId && <Link to={may(c, 'users:read') && `/console/users/${userId}`}>{userId}</Link>,
           Id: <code class="long">{id}</code>,
@@ -36,7 +37,7 @@ export function NotificationPage({ c, notification, endpoint }: Props) {
   );
   return (
     <Page c={c} title={type}>
-      <DoneBefore c={c} />
+      <Unchanged c={c} />
       {status === 'pending' ? (
         <Live c={c} everyS={refreshS(notification, c.env.now())}>
           {life}
@@ -49,13 +50,16 @@ export function NotificationPage({ c, notification, endpoint }: Props) {
   );
 }
 
-/** Seconds until the page is fetched again: half of those to the next attempt, or since it was due, of 2 to 30. */
-function refreshS({ dueAt }: Whole, now: Date): number {
-  const awayS = dueAt === null ? 0 : Math.abs(Date.parse(dueAt) - now.getTime()) / 1000;
+/**
+ * Seconds until the page is fetched again: half of those to the next attempt, or since it was due, of 2 to 30; 2 during an
+ * attempt, when `dueAt` is the end of its lease.
+ */
+function refreshS({ dueAt, leased }: WholeNotification, now: Date): number {
+  const awayS = dueAt === null || leased ? 0 : Math.abs(Date.parse(dueAt) - now.getTime()) / 1000;
   return Math.min(30, Math.max(2, Math.round(awayS / 2)));
 }
 
-function Sent({ notification: { id, channel, payload }, url }: { notification: Whole; url: string }) {
+function Sent({ notification: { id, channel, payload }, url }: { notification: WholeNotification; url: string }) {
   return (
     <>
       <h2>Payload</h2>
@@ -75,8 +79,8 @@ function Link({ to, children }: PropsWithChildren<{ to: string | false }>) {
   );
 }
 
-function Timeline({ notification, now }: { notification: Whole; now: Date }) {
-  const { attemptLog, status, dueAt, createdAt } = notification;
+function Timeline({ notification, now }: { notification: WholeNotification; now: Date }) {
+  const { attemptLog, status, dueAt, leased, createdAt, finishedAt } = notification;
   const last = attemptLog.length - 1;
   return (
     <ol class="timeline">
@@ -95,7 +99,9 @@ function Timeline({ notification, now }: { notification: Whole; now: Date }) {
           </li>
         );
       })}
-      {status === 'pending' && dueAt !== null ? (
+      {leased ? (
+        <li class="pending">Being delivered</li>
+      ) : status === 'pending' && dueAt !== null ? (
         <li class="pending">
           <When at={dueAt} exact />{' '}
           <span>
@@ -104,14 +110,14 @@ function Timeline({ notification, now }: { notification: Whole; now: Date }) {
         </li>
       ) : (
         <li class={status}>
-          <Badge status={status} />
+          <When at={finishedAt} exact /> <Badge status={status} />
         </li>
       )}
     </ol>
   );
 }
 
-function Actions({ notification: { id, status } }: { notification: Whole }) {
+function Actions({ notification: { id, status, leased } }: { notification: WholeNotification }) {
   const at = `/console/notifications/${id}`;
   return (
     <div class="actions">
@@ -120,7 +126,7 @@ function Actions({ notification: { id, status } }: { notification: Whole }) {
           Redrive
         </Act>
       )}
-      {status === 'pending' && (
+      {status === 'pending' && !leased && (
         <Act to={`${at}/cancel`} kind="danger">
           Cancel
         </Act>

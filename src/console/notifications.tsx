@@ -15,7 +15,7 @@ import {
   changeNotifications,
   countMatching,
   type NotificationPage as Found,
-  findNotification,
+  findWholeNotification,
   listNotifications,
   redriveNotification,
   startBulk,
@@ -54,7 +54,12 @@ export const notificationsPages = router()
     return render(
       c,
       <Page c={c} title="Notifications">
-        {/^\d{1,3}$/.test(changed) && <Notice>{changed} changed.</Notice>}
+        {/^[1-9]\d{0,2}$/.test(changed) && <Notice>{changed} changed.</Notice>}
+        {changed === '0' && (
+          <Notice kind="neutral">
+            Nothing was changed: already done, being delivered, or changed in the meantime.
+          </Notice>
+        )}
         {changed === 'none' && <Notice kind="neutral">Nothing was chosen.</Notice>}
         <FilterForm given={given} problems={problems ?? {}} />
         {!problems && <Results c={c} given={given} found={found} />}
@@ -93,7 +98,7 @@ export const notificationsPages = router()
     return seeOther(c, `${AT}${queryOf({ ...givenFilters(formOf(c)), changed: String(changed) })}`);
   })
   .get('/:id', byId, async (c) => {
-    const notification = await findNotification(c.env.db, c.req.valid('param').id, c.get('signal'));
+    const notification = await findWholeNotification(c.env.db, c.req.valid('param').id, c.get('signal'));
     const { endpointId } = notification;
     const endpoint =
       endpointId !== null && may(c, 'webhooks:read')
@@ -110,7 +115,9 @@ export const notificationsPages = router()
   })
   .post('/:id/cancel', scope('notifications:write'), byId, async (c) => {
     const by = { ...c.req.valid('param'), ...actorOf(c) };
-    return unlessChanged(c, `${AT}/${by.id}`, () => cancelNotification(c.env.db, by, c.get('signal')));
+    return unlessChanged(c, `${AT}/${by.id}`, () => cancelNotification(c.env.db, by, c.get('signal')), {
+      unchanged: 'not-canceled',
+    });
   });
 
 /** The ids that were chosen on a page of the list. */

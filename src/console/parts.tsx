@@ -63,11 +63,17 @@ export const Notice = ({ kind = 'good', children }: PropsWithChildren<{ kind?: '
   </p>
 );
 
-/** Says, after `unlessChanged`, that there was nothing to do. */
-export const DoneBefore = ({ c }: { c: Ctx }) =>
-  c.req.query('done') === 'before' && (
-    <Notice kind="neutral">It was done before, or has changed meanwhile. Nothing more was done.</Notice>
-  );
+/** Why nothing was changed. */
+export const UNCHANGED = {
+  before: 'Already done, or changed in the meantime. Nothing was changed.',
+  'not-canceled': 'Nothing was changed: it was being delivered, or was already finished.',
+};
+
+/** Says, after `unlessChanged`, why nothing was changed. */
+export function Unchanged({ c }: { c: Ctx }) {
+  const text = textOf(UNCHANGED, c.req.query('done'));
+  return text && <Notice kind="neutral">{text}</Notice>;
+}
 
 /** The text for a name in a query, if it has one. */
 export const textOf = (texts: Record<string, string>, name = ''): string | undefined =>
@@ -178,7 +184,7 @@ export function Live({ c, everyS, alarm, children }: PropsWithChildren<LiveProps
       <p class="live">
         <a href={pathname + search}>Reload</a>
         <button type="button" hidden aria-pressed="false" data-hold>
-          Hold still
+          Pause refresh
         </button>
         <span role="status" data-trouble />
       </p>

@@ -48,7 +48,7 @@ async function principalOf(c: Ctx, sealed: string): Promise<Principal> {
 export async function beginSession(c: Ctx, token: string): Promise<void> {
   const { secrets, verifier, now } = c.env;
   const principal = await guarded(c, async () => {
-    if (!/^[\w\-.~+/]+=*$/.test(token)) throw invalidToken('this is no bearer token');
+    if (!/^[\w\-.~+/]+=*$/.test(token)) throw invalidToken('not a valid bearer token');
     return verifier(token);
   });
   const nowS = Math.floor(now().getTime() / 1000);

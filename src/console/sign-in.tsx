@@ -46,7 +46,7 @@ export const signInPages = router()
     if (c.env.settings.production) return notFoundPage(c);
     const sealed = await useLink(c.env.db, c.req.param('code'), c.get('signal'));
     if (sealed === undefined) {
-      return signInPage(c, { next: '/console', problem: 'This link was used, or it is too old.', status: 401 });
+      return signInPage(c, { next: '/console', problem: 'This link has been used or has expired.', status: 401 });
     }
     await beginSession(c, await c.env.secrets.open(sealed));
     return goOn(c, '/console');

@@ -24,8 +24,9 @@ export const usersPages = router()
     return render(
       c,
       <Page c={c} title="Users">
-        <Search email={given} problem={parsed.success ? undefined : 'This is no email address.'} />
-        {data.length > 0 ? <List users={data} /> : <Empty>No user {given ? 'has this email address' : 'yet'}.</Empty>}
+        <Search email={given} problem={parsed.success ? undefined : 'Enter a valid email address.'} />
+        {data.length > 0 && <List users={data} />}
+        {data.length === 0 && parsed.success && <Empty>No user {given ? 'has this email address' : 'yet'}.</Empty>}
         <Next cursor={cursor} query={{ email: given }} />
       </Page>,
       parsed.success ? 200 : 422,
@@ -87,7 +88,7 @@ function List({ users }: { users: User[] }) {
       rows={users}
       columns={[
         ['Email', ({ id, email }) => <a href={`/console/users/${id}`}>{email}</a>, 'long'],
-        ['Name', ({ name }) => name],
+        ['Name', ({ name }) => name, 'long'],
         ['Created', ({ createdAt }) => <When at={createdAt} />, 'wide'],
       ]}
     />

@@ -20,7 +20,7 @@ const fields = sql`
   coalesce(o.last_error, last.error) as "lastError", ${rfc3339(sql`n.created_at`)} as "createdAt"`;
 const progress = sql`
   left join lateral (
-    select attempt, due_at from ${deliveries} where notification_id = n.id and o.notification_id is null
+    select attempt, due_at, lease from ${deliveries} where notification_id = n.id and o.notification_id is null
   ) d on true
   left join lateral (
     select error from ${attempts} where notification_id = n.id and o.notification_id is null order by at desc limit 1
@@ -30,7 +30,10 @@ const progress = sql`
 const lastAttempt = sql`
   select finished_at - duration_ms * interval '1 millisecond', duration_ms, http_status, last_error from ${outcomes}`;
 
-const find = statement<{ id: string }, Of<typeof NotificationWithAttempts>>(
+/** `leased`: it is being delivered. `finishedAt`: null while it is pending. Neither is in the API. */
+export type WholeNotification = Of<typeof NotificationWithAttempts> & { leased: boolean; finishedAt: string | null };
+
+const find = statement<{ id: string }, WholeNotification>(
   'notifications.findWhole',
   ($) => sql`
     select ${fields}, m.body as payload, (
@@ -41,18 +44,25 @@ const find = statement<{ id: string }, Of<typeof NotificationWithAttempts>>(
         select at, duration_ms, status, error from ${attempts} where notification_id = n.id
         union all ${lastAttempt} where notification_id = n.id and duration_ms is not null
       ) a
-    ) as "attemptLog"
+    ) as "attemptLog", coalesce(d.lease is not null and d.due_at > now(), false) as leased,
+    ${rfc3339(sql`o.finished_at`)} as "finishedAt"
     from ${notifications} n join ${messages} m on m.id = n.message_id
     left join ${outcomes} o on o.notification_id = n.id ${progress}
     where n.id = ${$.id}::uuid`,
   'reads',
 );
 
-/** With its attempts, in order. Throws AppError `not-found`. */
-export async function findNotification(db: Db, id: string, signal: AbortSignal) {
+/** With its attempts, in order, and what the console alone shows. Throws AppError `not-found`. */
+export async function findWholeNotification(db: Db, id: string, signal: AbortSignal): Promise<WholeNotification> {
   const [row] = await db.run(find, { id }, signal);
   if (!row) throw noSuch('notification');
   return row;
+}
+
+/** As the API shows it, with its attempts, in order. Throws AppError `not-found`. */
+export async function findNotification(db: Db, id: string, signal: AbortSignal) {
+  const { leased: _, finishedAt: __, ...shown } = await findWholeNotification(db, id, signal);
+  return shown;
 }
 
 /** Undefined filters match everything. */

@@ -32,6 +32,8 @@ const share = (part: number) => sql`(
 
 // Its cost depends neither on the number of finished notifications nor on that of endpoints: it reads an hour of
 // statistics, counts up to a limit, and asks each lane for its first row.
+// An endpoint whose pause has ended keeps that status until its next delivery: it is looked at, within the limit, and not
+// counted.
 const stats = statement<Record<never, never>, Stats>(
   'stats.read',
   () => sql`
@@ -48,13 +50,16 @@ const stats = statement<Record<never, never>, Stats>(
     ), sent as materialized (
       select bucket, sum(count) over (order by bucket) as upto, sum(count) over () as total
       from (select bucket, sum(count) as count from hour where outcome = 'sent' group by bucket) buckets
+    ), pauses as materialized (
+      select ${isPaused(sql`e`)} as paused from ${webhookEndpoints} e where e.status = 'paused'
+      limit ${sql.raw(String(MOST_COUNTED + 1))}
     ), n as materialized (
       select ${countUpTo(MOST_PENDING, sql`from ${deliveries}`)} as pending,
              ${countUpTo(MOST_COUNTED, sql`from ${outcomes}`)} as finished,
              ${countUpTo(MOST_COUNTED, sql`from ${outcomes} where status = 'dead' order by notification_id`)} as dead,
              ${countUpTo(MOST_COUNTED, sql`from ${outcomes} where status = 'canceled' order by notification_id`)} as canceled,
              ${countUpTo(MOST_COUNTED, sql`from ${webhookEndpoints}`)} as endpoints,
-             ${countUpTo(MOST_COUNTED, sql`from ${webhookEndpoints} where status = 'paused'`)} as paused,
+             (select count(*) from pauses) as pauses, (select count(*) from pauses where paused) as paused,
              ${countUpTo(MOST_COUNTED, sql`from ${webhookEndpoints} where status = 'disabled'`)} as disabled,
              ${estimated('outcomes')} as outcomes, ${shareOf('sent')} as sent_share, ${shareOf('dead')} as dead_share,
              ${shareOf('canceled')} as canceled_share
@@ -92,7 +97,7 @@ const stats = statement<Record<never, never>, Stats>(
           isCut(sql`n.endpoints`),
           sql`${estimated('webhook_endpoints')} - n.paused - n.disabled`,
         )},
-        'paused', ${shown(sql`n.paused`, isCut(sql`n.paused`), sql`n.paused`)},
+        'paused', ${shown(sql`n.paused`, isCut(sql`n.pauses`), sql`n.paused`)},
         'disabled', ${shown(sql`n.disabled`, isCut(sql`n.disabled`), sql`n.disabled`)}
       ) as endpoints,
       coalesce((

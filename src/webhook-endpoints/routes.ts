@@ -132,11 +132,17 @@ export async function newEndpoint(c: Ctx, input: WebhookEndpointInput, key?: str
 }
 
 /**
- * Pauses or enables an endpoint, and tells the dispatchers. Throws AppError `not-found`, `conflict`,
- * `precondition-failed`.
+ * Pauses or enables an endpoint, and tells the dispatchers; `version` is that of a form, which has no If-Match. Throws
+ * AppError `not-found`, `conflict`, `precondition-failed`.
  */
-export async function changeStatus(c: Ctx, change: typeof pauseEndpoint, id: string): Promise<WebhookEndpoint> {
-  const endpoint = await change(c.env.db, { id, ...writeOf(c), ...actorOf(c) }, c.get('signal'));
+export async function changeStatus(
+  c: Ctx,
+  change: typeof pauseEndpoint,
+  id: string,
+  version?: number,
+): Promise<WebhookEndpoint> {
+  const condition = version === undefined ? {} : { versions: `{${version}}` };
+  const endpoint = await change(c.env.db, { id, ...writeOf(c), ...condition, ...actorOf(c) }, c.get('signal'));
   c.env.wake(endpoint.id);
   return endpoint;
 }

@@ -1,7 +1,7 @@
 // Every page and action of the console, in Chromium.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import type { Browser, BrowserContextOptions, Page, Route } from 'playwright-core';
 import { startBrowser, violationsOn, watchedPage } from '../support/browser.ts';
 import { connectTo, createDatabase } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
@@ -51,7 +51,8 @@ describe('the console, in Chromium', () => {
     });
     browser = await startBrowser();
     sink.reply('/bad', 500);
-    endpoint = await post('/webhook-endpoints', { url: sink.url('/good'), events: ['none.ever'], description: 'CRM' });
+    const description = 'unbroken'.repeat(20);
+    endpoint = await post('/webhook-endpoints', { url: sink.url('/good'), events: ['none.ever'], description });
     const bad = await post('/webhook-endpoints', { url: sink.url('/bad'), events: ['order.sent'] });
     user = await post('/users', { email: 'ada@example.com', name: 'Ada Lovelace' });
     for (let n = 0; n < 4; n++)
@@ -78,7 +79,7 @@ describe('the console, in Chromium', () => {
     const again = await open();
     await again.page.goto(link as string);
     await again.page.getByRole('button', { name: 'Sign in' }).click();
-    await again.page.getByRole('alert').getByText('This link was used, or it is too old.').waitFor();
+    await again.page.getByRole('alert').getByText('This link has been used or has expired.').waitFor();
     await again.page.context().close();
   });
 
@@ -100,7 +101,7 @@ describe('the console, in Chromium', () => {
     await page.clock.runFor(5000);
     await page.locator('.figures a[href$="status=dead"]', { hasText: '7' }).waitFor();
     assert.ok(await page.getByRole('columnheader', { name: 'dead' }).isVisible(), 'what was open stays open');
-    const hold = page.getByRole('button', { name: 'Hold still' });
+    const hold = page.getByRole('button', { name: 'Pause refresh' });
     await hold.click();
     assert.equal(await hold.getAttribute('aria-pressed'), 'true');
     let requests = 0;
@@ -204,6 +205,38 @@ describe('the console, in Chromium', () => {
     await other.text('rollback');
   });
 
+  test('the end of what is followed waits for whoever has selected text, or holds the page', async () => {
+    const [{ id: paused = '' } = {}] = await query(
+      database.name,
+      "select id from webhook_endpoints where status = 'paused'",
+    );
+    const { id } = await post(`/webhook-endpoints/${paused}/test`);
+    await go(`/notifications/${id}`);
+    const refreshed = async () => {
+      const response = page.waitForResponse(page.url());
+      await page.clock.runFor(2000);
+      await response;
+      await page.waitForLoadState('networkidle');
+    };
+    const cancel = page.getByRole('button', { name: 'Cancel' });
+    await cancel.waitFor();
+    await page.evaluate("getSelection().selectAllChildren(document.querySelector('h1'))");
+    await post(`/notifications/${id}/cancel`);
+    await refreshed();
+    assert.equal(await page.evaluate('String(getSelection())'), 'webhook.test');
+    const pausedMeanwhile = async (route: Route) => {
+      await click('button', 'Pause refresh');
+      await page.evaluate('getSelection().removeAllRanges()');
+      await route.continue();
+    };
+    await page.route(page.url(), pausedMeanwhile, { times: 1 });
+    await refreshed();
+    assert.ok(await cancel.isVisible());
+    await click('button', 'Pause refresh');
+    await page.clock.runFor(2000);
+    await page.locator('.timeline .badge', { hasText: 'canceled' }).waitFor();
+  });
+
   test('a user is found by email, with what they were told', async () => {
     await go('/users');
     await page.getByLabel('Email').fill('ADA@example.com');
@@ -284,7 +317,7 @@ describe('the console, in Chromium', () => {
     await other.getByRole('status').getByText('Paused').waitFor();
     await other.goto(`${service.url}/console`);
     await other.getByRole('link', { name: 'Reload' }).waitFor();
-    assert.ok(await other.getByRole('button', { name: 'Hold still', includeHidden: true }).isHidden());
+    assert.ok(await other.getByRole('button', { name: 'Pause refresh', includeHidden: true }).isHidden());
     await other.getByRole('button', { name: 'Sign out' }).click();
     await other.getByRole('heading', { name: 'Sign in' }).waitFor();
     assert.deepEqual(plain.complaints, []);

@@ -228,6 +228,13 @@ test('the inbox in Chromium: an endpoint is made, tested and retried, and an ema
   await answerWith('None in time');
   await query(database.name, 'update deliveries set due_at = now() where lease is null');
   await row(/webhook\.test verified 3 none in time/);
+  // What arrives moves the rows, not the focus.
+  await page.getByRole('link', { name: 'webhook.test' }).first().focus();
+  const focused = () => page.evaluate<string | null>("document.activeElement.getAttribute('href')");
+  const at = await focused();
+  await fetch(`${service.url}/console/inbox/first`, { method: 'POST', body: '{"type":"late.arrival"}' });
+  await row(/late\.arrival/);
+  assert.deepEqual([await focused(), typeof at], [at, 'string']);
   await page.getByRole('link', { name: 'webhook.test' }).first().click();
   await page
     .getByRole('rowheader')

@@ -186,6 +186,31 @@ describe('pages', () => {
     assert.deepEqual([await seconds('1 second'), await seconds('1 hour'), await seconds('-1 hour')], [2, 30, 30]);
   });
 
+  test('show an attempt under way as such, why a pending one waits, and when each one ended', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const endpoint = await newEndpoint(db);
+    const [id = ''] = await enqueue(db, 1, endpoint);
+    const shown = async (changes: string) => {
+      await execute(db, changes);
+      return (await open(`/notifications/${id}`, { cookie })).text;
+    };
+    const leased = await shown("update deliveries set lease = uuid_v7(), due_at = now() + interval '60 s'");
+    assert.match(leased, /Being delivered/);
+    assert.match(leased, /id="live" data-refresh-s="2"/);
+    assert.doesNotMatch(leased, />Due |Next attempt|\/cancel"/);
+    // A lease that has ended is due again, and may be canceled.
+    const ended = await shown("update deliveries set due_at = now() - interval '3 h'");
+    assert.match(ended, /Due <time[^>]*>3 h ago<.*\/cancel"/);
+    const paused = await shown("update webhook_endpoints set status = 'paused', paused_until = 'infinity'");
+    assert.match(paused, /<span class="badge paused">paused<\/span> <a class="long" href="\/console\/endpoints/);
+    const canceled = await shown(
+      `with gone as (delete from deliveries where notification_id = '${id}')
+       insert into outcomes values ('${id}', 'canceled', 0, null, '2026-11-26T10:00:00.123Z')`,
+    );
+    assert.match(canceled, /<li class="canceled"><time[^>]*>2026-11-26 10:00:00\.123 UTC<\/time>/);
+  });
+
   test('raise an alarm outside of what is replaced every few seconds, in words that stay the same', async () => {
     const { open, signIn } = consoleOn(db);
     const { text } = await open('', { cookie: await signIn() });
@@ -198,13 +223,53 @@ describe('pages', () => {
     const { open, signIn } = consoleOn(db);
     const cookie = await signIn();
     const id = await newEndpoint(db);
-    const shown = async (status: string) => {
-      await execute(db, `update webhook_endpoints set status = '${status}' where id = '${id}'`);
+    const shown = async (status: string, until = 'null') => {
+      await execute(
+        db,
+        `update webhook_endpoints set status = '${status}', paused_until = ${until} where id = '${id}'`,
+      );
       return (await open(`/endpoints/${id}?done=constructor`, { cookie })).text;
     };
-    assert.match(await shown('paused'), /A test waits until the pause ends\./);
+    const requested = await shown('paused', "'infinity'");
+    assert.match(requested, /until it is enabled.*A test waits until the pause ends\./);
+    assert.doesNotMatch(requested, />Pause</);
+    // One that failed too often may be paused for longer, as the API has it.
+    const failing = await shown('paused', "now() + interval '1 hour'");
+    assert.match(failing, /<dt>Paused<\/dt><dd>until <time.*>Enable<.*>Pause<.*A test waits until the pause ends\./);
+    const ended = await shown('paused', "now() - interval '1 hour'");
+    assert.match(ended, /<dt>Paused<\/dt><dd>ended <time[^>]*>[^<]*<\/time>; deliveries are tried again</);
+    assert.match(ended, />Pause</);
+    assert.doesNotMatch(ended, /A test waits/);
     assert.match(await shown('disabled'), /A test is not sent/);
     assert.doesNotMatch(await shown('enabled'), /A test|class="notice/);
+  });
+
+  test('link an action to what it was about, for whoever may see that, while it exists', async () => {
+    const { open, signIn } = consoleOn(db);
+    const [target, changed, deleted] = [crypto.randomUUID(), crypto.randomUUID(), crypto.randomUUID()];
+    await execute(
+      db,
+      `insert into actions (id, action, sub, status, target_id) values
+       ('${changed}', 'webhook_endpoint.pause', 's', 'finished', '${target}'),
+       ('${deleted}', 'webhook_endpoint.delete', 's', 'finished', '${target}')`,
+    );
+    const isLinked = async (id: string, scope: string) => {
+      const { text } = await open(`/actions/${id}`, { cookie: await signIn({ scope }) });
+      assert.ok(text.includes(`>${target}<`));
+      return text.includes(`href="/console/endpoints/${target}"`);
+    };
+    assert.equal(await isLinked(changed, 'notifications:read webhooks:read'), true);
+    assert.equal(await isLinked(changed, 'notifications:read'), false);
+    assert.equal(await isLinked(deleted, 'notifications:read webhooks:read'), false);
+  });
+
+  test('say of which notifications an endpoint has so many pending', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const id = await newEndpoint(db);
+    for (const path of ['/endpoints', `/endpoints/${id}`]) {
+      assert.match((await open(path, { cookie })).text, />Pending of the last 100</, path);
+    }
   });
 
   test('find notifications by each filter, page by page', async () => {

@@ -98,7 +98,7 @@ describe('signing in', () => {
       [
         [401, 'The token has expired.'],
         [401, 'The token is not valid.'],
-        [401, 'This is no bearer token.'],
+        [401, 'Not a valid bearer token.'],
       ],
     );
     for (const { headers } of pages) assert.equal(headers.get('Set-Cookie'), null);
@@ -208,7 +208,7 @@ describe('a session', () => {
     assert.equal(json.status, 415);
     assert.equal(await actions(), before);
     const old = { 'Sec-Fetch-Site': '', Origin: 'http://127.0.0.1:8787' };
-    assert.equal((await open(path, { form: {}, cookie, headers: old })).status, 303);
+    assert.equal((await open(path, { form: { version: '1' }, cookie, headers: old })).status, 303);
     assert.equal(await actions(), (before ?? 0) + 1);
   });
 
@@ -238,6 +238,32 @@ describe('a session', () => {
     assert.equal(await createSignInLink(testDeps({ db }), 'http://x', inTime()), undefined);
   });
 
+  test('changes an endpoint only as it was shown, and says so otherwise', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const id = await newEndpoint(db);
+    const path = `/endpoints/${id}`;
+    /** What the page's button sends. */
+    const formFor = async (action: string) => {
+      const { text } = await open(path, { cookie });
+      const [, version = ''] =
+        new RegExp(`${path}/${action}"[^>]*><input type="hidden" name="version" value="(\\d+)"`).exec(text) ?? [];
+      return { version };
+    };
+    const send = async (action: string, form: { version?: string }) =>
+      (await open(`${path}/${action}`, { form, cookie })).location;
+    await send('pause', await formFor('pause'));
+    const stale = await formFor('enable');
+    assert.equal(await send('enable', stale), `/console${path}?done=enabled`);
+    assert.equal(await send('pause', await formFor('pause')), `/console${path}?done=paused`);
+    for (const form of [stale, {}, { version: '1e9' }, { version: '9'.repeat(400) }]) {
+      assert.equal(await send('enable', form), `/console${path}?done=before`);
+    }
+    const { text } = await open(`${path}?done=before`, { cookie });
+    assert.match(text, /badge paused.*until it is enabled/);
+    assert.match(text, /class="notice neutral" role="status">Already done, or changed in the meantime/);
+  });
+
   test('sends an action once, however often its form is sent', async () => {
     const { open, signIn } = consoleOn(db);
     const cookie = await signIn();
@@ -258,12 +284,16 @@ describe('a session', () => {
       twice.map(({ status, location }) => [status, location]),
       [
         [303, canceled],
-        [303, `${canceled}?done=before`],
+        [303, `${canceled}?done=not-canceled`],
       ],
     );
     assert.match(
+      (await open(`/notifications/${pending}?done=not-canceled`, { cookie })).text,
+      /class="notice neutral" role="status">Nothing was changed: it was being delivered, or was already finished\./,
+    );
+    assert.match(
       (await open(`/notifications/${pending}?done=before`, { cookie })).text,
-      /class="notice neutral" role="status">It was done before/,
+      /class="notice neutral" role="status">Already done, or changed in the meantime\. Nothing was changed\./,
     );
 
     const rotate = path?.replace('/test', '/rotate') as string;
@@ -282,6 +312,10 @@ describe('a session', () => {
       });
     assert.equal((await cancel()).location, '/console/notifications?changed=1');
     assert.equal((await cancel()).location, '/console/notifications?changed=0');
+    assert.match(
+      (await open('/notifications?changed=0', { cookie })).text,
+      /class="notice neutral" role="status">Nothing was changed: already done, being delivered, or changed in the meantime\./,
+    );
     const again = { form: { key: 'twice', type: 'no.such' }, cookie };
     const [one, two] = [
       await open('/notifications/all/redrive', again),

@@ -30,7 +30,7 @@ describe('the console on Workers, in Chromium', () => {
     await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
     await page.getByRole('alert').getByText('No dispatcher is alive.').waitFor();
     assert.equal(await page.evaluate("getComputedStyle(document.querySelector('.alarm')).borderTopWidth"), '2px');
-    await page.getByRole('button', { name: 'Hold still' }).waitFor();
+    await page.getByRole('button', { name: 'Pause refresh' }).waitFor();
     assert.deepEqual(await violationsOn(page), []);
 
     await page.getByRole('link', { name: 'Endpoints', exact: true }).click();

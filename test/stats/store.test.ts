@@ -66,6 +66,21 @@ onEveryDatabase('statistics', (db) => {
     assert.deepEqual(stats.endpoints, { enabled: exactly(2), paused: exactly(0), disabled: exactly(0) });
   });
 
+  test('an endpoint whose pause has ended is enabled', async () => {
+    const endpoint = await newEndpoint(db);
+    const counts = async (until: string) => {
+      await execute(
+        db,
+        `update webhook_endpoints set status = 'paused', paused_until = ${until} where id = '${endpoint}'`,
+      );
+      const { enabled, paused } = (await read(db)).endpoints;
+      return [enabled, paused];
+    };
+    assert.deepEqual(await counts("'infinity'"), [exactly(2), exactly(1)]);
+    assert.deepEqual(await counts("now() + interval '1 min'"), [exactly(2), exactly(1)]);
+    assert.deepEqual(await counts("now() - interval '1 s'"), [exactly(3), exactly(0)]);
+  });
+
   test('a redriven one waits from its redrive', async () => {
     await execute(db, 'truncate delivery_stats, messages, notifications, deliveries, outcomes, attempts');
     const [id] = await enqueue(db, 1);
@@ -188,6 +203,31 @@ describe('the cost of statistics', () => {
     await client.close();
     return { rows, pages, statements };
   }
+
+  test('does not grow with the endpoints whose pauses have ended', async () => {
+    const pause = (count: number) =>
+      query(
+        database.name,
+        `insert into webhook_endpoints (id, url, events, secret, created_at, updated_at, status, paused_until)
+         select uuid_v7(), 'https://example.com/', '{}', 's', now(), now(), 'paused', now() - interval '1 day'
+         from generate_series(1, ${count})`,
+      );
+    await pause(1500);
+    await query(database.name, 'vacuum analyze');
+    const few = await costOf();
+    await pause(10_000);
+    await query(database.name, 'vacuum analyze');
+    assert.equal((await costOf()).rows, few.rows);
+    const { enabled, paused } = (await read(database.db)).endpoints;
+    assert.deepEqual(
+      [paused, enabled],
+      [
+        { count: 0, estimated: true },
+        { count: 11_500, estimated: true },
+      ],
+    );
+    await query(database.name, 'truncate webhook_endpoints');
+  });
 
   test('with a million finished notifications, of any outcome, is at most 1.2 times that with a thousand', async (t) => {
     await finish(3000);

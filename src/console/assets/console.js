@@ -1,6 +1,6 @@
 // @ts-check
 // What the console does in a browser: it fetches the page again every few seconds, and replaces its live part, unless that
-// is held still or text of it is selected. Everything else works without it.
+// is paused or text of it is selected. Everything else works without it.
 
 const hold = /** @type {HTMLButtonElement | null} */ (document.querySelector('[data-hold]'));
 const trouble = document.querySelector('[data-trouble]');
@@ -42,33 +42,52 @@ async function refresh() {
     const [before, after] = [document.getElementById('live'), page.getElementById('live')];
     if (response.redirected) return say('Your session has ended: reload to sign in.');
     if (!response.ok) return say(`Not refreshed: ${page.querySelector('main p')?.textContent ?? response.status}`);
-    // What was followed is over: the page without a live part shows how it ended.
-    if (!after) return location.reload();
-    if (before && !(hold && isHeld(hold))) {
+    say('');
+    if (!before || (hold && isHeld(hold))) return;
+    if (after) {
       replaceAlarm(page.getElementById('alarm'));
       if (!isSelected(before)) replace(before, after);
+    } else if (!isSelected(document.body)) {
+      // What was followed is over: the page without a live part shows how it ended.
+      location.reload();
     }
-    say('');
   } catch {
     say('Not refreshed: the service does not respond.');
   }
 }
 
 /**
- * Replaces the live part, except where the reader is: what is open stays open, and the focus where it was.
+ * Replaces the live part, except where the reader is: what is open stays open, and the focus where it was, also if its row
+ * has moved.
  * @param {HTMLElement} before
  * @param {HTMLElement} after
  */
 function replace(before, after) {
   const opened = Array.from(before.querySelectorAll('details'), (details) => details.open);
   for (const [n, details] of after.querySelectorAll('details').entries()) details.open = opened[n] ?? false;
-  const focusable = 'a, button, summary, input';
-  const focused = Array.from(before.querySelectorAll(focusable)).indexOf(
-    /** @type {Element} */ (document.activeElement),
-  );
+  const [old, its] = [focusableIn(before), focusableIn(after)];
+  const focused = old.find((element) => element === document.activeElement);
   before.replaceWith(after);
-  const target = /** @type {HTMLElement | undefined} */ (after.querySelectorAll(focusable)[focused]);
-  target?.focus({ preventScroll: true });
+  if (!focused) return;
+  const nth = its[old.indexOf(focused)];
+  const same = [nth, ...its].find((element) => element && leadsTo(element) === leadsTo(focused));
+  (same ?? nth)?.focus({ preventScroll: true });
+}
+
+/**
+ * @param {HTMLElement} element
+ * @returns {HTMLElement[]}
+ */
+function focusableIn(element) {
+  return Array.from(element.querySelectorAll('a, button, summary, input:not([type=hidden])'));
+}
+
+/**
+ * Where a link or the button of a form leads.
+ * @param {HTMLElement} element
+ */
+function leadsTo(element) {
+  return element.getAttribute('href') ?? element.closest('form')?.getAttribute('action');
 }
 
 /**
