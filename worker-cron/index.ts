@@ -58,7 +58,11 @@ export class Dispatcher extends DurableObject {
     if (unfinished) due.push(Date.now() + config.dispatch.leaseMs);
 
     // A ring arrived during the run: keep its alarm.
-    if (((await storage.getAlarm()) ?? guard) < guard) return;
+    if (((await storage.getAlarm()) ?? guard) < guard) {
+      // The next run waits for those leases.
+      if (unfinished) await storage.put(UNFINISHED, true);
+      return;
+    }
     const next = Math.min(...due);
     if (Number.isFinite(next)) await storage.setAlarm(next);
     else await storage.deleteAlarm();
@@ -80,8 +84,11 @@ export default class extends WorkerEntrypoint<Bindings> {
 
   /** Catches up on lost rings, and prunes. */
   async sweep(): Promise<void> {
-    await this.#ringAll();
-    await tidy({ db, log }, config.retentionDays);
+    try {
+      await this.#ringAll();
+    } finally {
+      await tidy({ db, log }, config.retentionDays);
+    }
   }
 
   async #ringAll(changedEndpointId?: string): Promise<void> {

@@ -39,6 +39,11 @@ export type Dispatcher = {
 const NEVER = Number.POSITIVE_INFINITY;
 /** Milliseconds without a claim after which a dispatcher reports that it is stalled. */
 const STALL_MS = 30_000;
+/**
+ * Attempts that may end with their process, besides those that are allowed. A claim counts for all that it took: what only
+ * waited when its process was killed was never attempted.
+ */
+const UNFINISHED_MAX = 10;
 
 /** Creates a dispatcher, which claims, delivers and settles: `plan` decides, `step` acts after every change. */
 export function createDispatcher(deps: DispatchDeps): Dispatcher {
@@ -214,7 +219,7 @@ function startWaiting(run: Run, now: number): void {
 }
 
 async function attempt({ channels, log, settings }: Run, { delivery, span }: Held): Promise<Attempt> {
-  if (delivery.attempt > settings.maxAttempts) {
+  if (delivery.attempt > settings.maxAttempts + UNFINISHED_MAX) {
     return { ok: false, status: null, error: 'the last attempts never finished', final: true, blameless: true };
   }
   try {

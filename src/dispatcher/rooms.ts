@@ -17,8 +17,9 @@ export type Limits = {
   deliveryTimeoutMs: number;
 };
 
-/** Bytes of bodies that may wait in a process. */
+/** Bytes of bodies that may wait in a process; over HTTP, where Neon answers with 10 MB at most. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+export const MAX_WAITING_BYTES_HTTP = 4 * 1024 * 1024;
 
 /** Derives limits from `concurrency`: a lane may use a quarter of it, slow deliveries twice as much in addition. */
 export const processLimits = ({ concurrency }: { concurrency: number }) => ({

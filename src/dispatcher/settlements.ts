@@ -103,7 +103,8 @@ const settle = statement<{ results: string } & Settler, Settled>(
       cross join lateral (
         select e.last_failed_at > now() - interval '${sql.raw(String(RUN_ENDS_AFTER_DAYS))} days' as goes_on
       ) run
-      where e.status <> 'disabled' and e.paused_until is distinct from 'infinity' and (h.failed > 0 or e.failures > 0)
+      where e.status <> 'disabled' and (e.paused_until is distinct from 'infinity' or h.unwanted)
+        and (h.failed > 0 or e.failures > 0)
       order by e.id for update of e
     ), judged as (
       select *, case

@@ -5,18 +5,26 @@ import { webhookChannel } from '../dispatcher/channels/webhook.ts';
 import { systemClock } from '../dispatcher/clock.ts';
 import { createDispatcher } from '../dispatcher/dispatch.ts';
 import { databaseQueue } from '../dispatcher/queue.ts';
-import { processLimits } from '../dispatcher/rooms.ts';
+import { MAX_WAITING_BYTES_HTTP, processLimits } from '../dispatcher/rooms.ts';
 import { undiciSend } from '../platform/send-undici.ts';
 import { nodeSign } from '../platform/sign-node.ts';
 import type { Tracing } from '../tracing.ts';
 import type { Config } from './config.ts';
 import { emailChannel } from './email-channel.ts';
+import { speaksNeon } from './open-database.ts';
 
 type Deps = { db: Db; log: Log; metrics: Metrics; secrets: SecretBox; tracing: Tracing | undefined };
 
+/** The settings of a process's dispatcher. */
+export const settingsOf = (config: Config) => ({
+  ...config.dispatch,
+  ...processLimits(config.dispatch),
+  ...(speaksNeon(config) && { maxWaitingBytes: MAX_WAITING_BYTES_HTTP }),
+});
+
 /** Creates the dispatcher of a process. Call `close` once it has stopped, to close its HTTP client. */
 export function openDispatcher(config: Config, { db, log, metrics, secrets, tracing }: Deps) {
-  const settings = { ...config.dispatch, ...processLimits(config.dispatch) };
+  const settings = settingsOf(config);
   const sender = undiciSend({
     allowPrivate: config.webhookAllowPrivate,
     timeoutMs: config.dispatch.deliveryTimeoutMs,

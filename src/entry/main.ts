@@ -75,7 +75,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     wake: (changed) => {
       dispatcher?.wake(changed);
       // One dispatcher is enough for new work; a changed endpoint concerns all of them.
-      if (!dispatcher || changed !== undefined) doorbell?.ring(changed);
+      if (!dispatcher || draining || changed !== undefined) doorbell?.ring(changed);
     },
     assets: loadedAssets(ASSETS),
     developmentToken: config.production || !config.jwt.secret ? undefined : () => developmentToken(config.jwt),
@@ -162,7 +162,10 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   };
   const closing: Closing[] = [{ name: 'requests finished, listener closed', close: server.close }];
   if (dispatcher) {
-    closing.push({ name: 'dispatcher stopped', close: () => dispatching.catch(failed).then(dispatcher.close) });
+    // What it gave back is for other processes.
+    const giveBack = () => doorbell?.ring();
+    const close = () => dispatching.catch(failed).then(dispatcher.close).then(giveBack);
+    closing.push({ name: 'dispatcher stopped', close });
   }
   if (endTidying) closing.push({ name: 'tidying ended', close: endTidying });
   if (doorbell) closing.push({ name: 'doorbell closed', close: doorbell.close });

@@ -38,9 +38,15 @@ export function remoteKeySet(url: string, { log, now, fetch, background }: KeySe
   let loading = false;
 
   // Expires by time, too: on Workers a fetch is lost with its request, and would leave `loading` set.
-  const isLoading = () => loading && now() - triedAt < GIVEN_UP_MS;
-  const isOld = () => now() - loadedAt >= MAX_AGE_MS;
-  const mayTry = (pauseMs: number) => isLoading() || now() - triedAt >= pauseMs;
+  const isLoading = () => loading && since(triedAt) < GIVEN_UP_MS;
+  const isOld = () => since(loadedAt) >= MAX_AGE_MS;
+  const mayTry = (pauseMs: number) => isLoading() || since(triedAt) >= pauseMs;
+
+  // Of a clock that was set back nobody knows how long ago that was.
+  function since(at: number): number {
+    const ms = now() - at;
+    return ms < 0 ? Number.POSITIVE_INFINITY : ms;
+  }
 
   async function load(): Promise<void> {
     loading = true;

@@ -41,7 +41,7 @@ export function createMetrics(): Metrics & {
   });
   const byStatus = new Gauge({
     name: 'notifications',
-    help: 'Notifications by status; the number of sent ones is an estimate.',
+    help: 'Notifications by status; beyond 10,000, the number of sent ones is an estimate.',
     labelNames: ['status'],
     aggregator: 'first',
     registers,

@@ -19,7 +19,8 @@ type Options = {
 
 /** What workers reported, by process id, and how many did not answer. */
 export type Scraped = { answers: Map<number, object[]>; silent: number };
-type Child = { slot: number; process: ChildProcess; pid: number; up: boolean };
+/** `isBehind`: it does not read its messages as fast as they come. */
+type Child = { slot: number; process: ChildProcess; pid: number; up: boolean; isBehind: boolean };
 type Question = { awaited: Set<Child>; answers: Map<number, object[]>; done: () => void };
 
 /** Keeps `count` workers alive. Replaces one that dies at once, or, if it died before it listened, after a delay. */
@@ -42,7 +43,7 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
   function start(slot: number): void {
     if (stopping) return;
     const process = fork(slot);
-    const child = { slot, process, pid: process.pid ?? 0, up: false };
+    const child = { slot, process, pid: process.pid ?? 0, up: false, isBehind: false };
     children.set(slot, child);
     log.info('worker started', { worker: child.pid });
     process.on('message', (message) => hear(child, message as FromWorker));
@@ -61,12 +62,19 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
       const question = questions.get(message.scraped);
       question?.answers.set(child.pid, message.metrics);
       settle(child, question);
-    } else for (const other of children.values()) if (other !== child) send(other, message);
+    } else {
+      // A worker that does not read its messages would have them wait here without a limit.
+      for (const other of children.values()) if (other !== child && !other.isBehind) send(other, message);
+    }
   }
 
   function ended(child: Child, code: number | null, signal: string | null): void {
     children.delete(child.slot);
-    for (const question of questions.values()) settle(child, question);
+    for (const question of questions.values()) {
+      // Its figures are kept by whoever hears of its end.
+      question.answers.delete(child.pid);
+      settle(child, question);
+    }
     if (stopping) {
       // A worker that does not handle signals yet is ended by them.
       clean &&= code === 0 || (!child.up && (signal === 'SIGTERM' || signal === 'SIGINT'));
@@ -141,6 +149,9 @@ function signal({ pid }: Child, name: NodeJS.Signals): void {
 }
 
 /** Sends a message that may be lost. That the other side is gone is noticed elsewhere. */
-function send({ process }: Child, message: ToWorker): void {
-  if (process.connected) process.send(message, undefined, undefined, () => {});
+function send(child: Child, message: ToWorker): void {
+  if (!child.process.connected) return;
+  child.isBehind = !child.process.send(message, undefined, undefined, () => {
+    child.isBehind = false;
+  });
 }

@@ -30,6 +30,8 @@ type Options = {
 };
 
 const EXPORT_EVERY_MS = 1000;
+/** The longest time that a timer takes: 24 days. */
+const NEVER_MS = 2 ** 31 - 1;
 const EXPORT_TIMEOUT_MS = 5000;
 /** How long a stop waits for the last spans. */
 const CLOSE_MS = 2000;
@@ -44,7 +46,7 @@ export function otlpTracing(options: Options, log: Log, { timer }: { timer: bool
   const batchSize = timer ? BATCH : MAX_WAITING_SPANS;
   const processor = new BatchSpanProcessor({
     exporter: exporterTo(options, log),
-    scheduledDelayMillis: EXPORT_EVERY_MS,
+    scheduledDelayMillis: timer ? EXPORT_EVERY_MS : NEVER_MS,
     exportTimeoutMillis: 2 * EXPORT_TIMEOUT_MS,
     maxExportBatchSize: batchSize,
     maxQueueSize: MAX_WAITING_SPANS,

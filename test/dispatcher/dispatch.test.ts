@@ -210,13 +210,26 @@ onEveryDatabase('dispatcher', (db) => {
 
   test('a notification whose attempts always kill the dispatcher ends dead, without another one', async () => {
     const [id] = (await enqueue(db, 1)) as [string];
-    await execute(db, 'update deliveries set attempt = 3');
+    // As many as are allowed, three here, and ten besides.
+    await execute(db, 'update deliveries set attempt = 13');
     const { drain } = dispatcherWith(db, async () => assert.fail('must not be attempted'));
     await drain();
     assert.deepEqual(
       [(await stateOf(db, id)).status, (await stateOf(db, id)).lastError],
       ['dead', 'the last attempts never finished'],
     );
+  });
+
+  test('a notification that waited each time its dispatcher was killed is attempted all the same', async () => {
+    const [id] = (await enqueue(db, 1)) as [string];
+    await execute(db, 'update deliveries set attempt = 3');
+    let attempts = 0;
+    const { drain } = dispatcherWith(db, async () => {
+      attempts++;
+      return SENT;
+    });
+    await drain();
+    assert.deepEqual([(await stateOf(db, id)).status, attempts], ['sent', 1]);
   });
 
   test('one endpoint that never answers takes no more than its share, and nothing from the others', async () => {

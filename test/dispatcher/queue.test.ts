@@ -321,6 +321,17 @@ onEveryDatabase('queue', (db) => {
     assert.equal(refused.endpoint?.status, 'disabled');
   });
 
+  test('an endpoint that is gone is disabled though it was paused on request meanwhile', async () => {
+    const id = await newEndpoint(db);
+    await enqueue(db, 1, id);
+    const [underWay] = (await claim(db)).deliveries as [Delivery];
+    const pausedOnRequest = `status = 'paused', paused_until = 'infinity'`;
+    await execute(db, `update webhook_endpoints set ${pausedOnRequest} where id = '${id}'`);
+    await settle(db, [settlement(underWay, { outcome: 'dead', status: 410, error: 'HTTP 410' })], 'd');
+    const [row] = await rowsOf<{ status: string }>(db, `select status from webhook_endpoints where id = '${id}'`);
+    assert.equal(row?.status, 'disabled');
+  });
+
   test('what is no fault of the endpoint counts neither for it nor against it', async () => {
     const id = await newEndpoint(db);
     for (const outcome of ['retry', 'dead'] as const) {
@@ -376,6 +387,13 @@ onEveryDatabase('queue', (db) => {
     await settle(db, [settlement(dead, { outcome: 'dead', error: 'HTTP 500', status: 500 })], 'd');
     const depth = await queueDepth(db, inTime());
     assert.deepEqual([depth.pending, depth.dead, depth.canceled], [2, 1, 0]);
+    const [sent] = (await claim(db, { limit: 1 })).deliveries as [Delivery];
+    await settle(db, [settlement(sent, { outcome: 'sent' })], 'd');
+    assert.deepEqual(
+      (await queueDepth(db, inTime())).sent - depth.sent,
+      1,
+      'counted, not estimated, as long as they are few',
+    );
     assert.ok(depth.oldestDueS >= 90 && depth.oldestDueS < 100);
   });
 });

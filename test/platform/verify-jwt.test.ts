@@ -154,6 +154,15 @@ test('after a rotation the new key is accepted at once, for one fetch, by howeve
   assert.equal(server.hits, 2);
 });
 
+test('a clock that is set back does not keep a new key out', async () => {
+  const { send, server, clock } = await setup(keys(ec));
+  await send(ec);
+  server.answer = keys(ec, rotated);
+  clock.now -= 60 * MINUTE;
+  await send(rotated);
+  assert.equal(server.hits, 2);
+});
+
 test('unknown key ids cost one fetch in 30 s, and known keys go on', async () => {
   const { send, server, clock } = await setup(keys(ec));
   await send(ec);

@@ -128,7 +128,13 @@ test('a run with traces keeps room for their export, which is one request for al
   const collector = await startCollector();
   t.after(collector.close);
   const { db, sink, seen, endpoint, drainAll } = await startDrain(t, { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
-  await enqueue(db, 60, await endpoint('/'));
+  // In runs that take seconds, too.
+  sink.reply('/slow', async (_, response) => {
+    await sleep(1100);
+    response.writeHead(204).end();
+  });
+  await enqueue(db, 57, await endpoint('/'));
+  await enqueue(db, 3, await endpoint('/slow'));
   const runs = await drainAll();
   assert.equal(sink.hooks.length, 60);
   assert.ok(Math.max(...runs) <= SUBREQUESTS, `${runs} subrequests`);
