@@ -8,31 +8,30 @@ type Links = {
 };
 
 /**
- * In development, prints the service's URL and a request that works as pasted, with a token of these scopes. No line is
- * longer than a terminal's, as a shell takes a line that the terminal broke for two.
+ * In development, prints the service's URL and a request that works as pasted, with a token of these scopes. On a terminal
+ * no line is longer than that, as a shell takes a line that the terminal broke for two.
  */
 export async function printWelcome(config: Config, bound: string, scopes: string, links: Links = {}): Promise<void> {
   const url = openable(bound);
   const lines = ['', `Keelson is listening on ${url}`, `Documentation: ${url}/docs`];
   if (links.console) lines.push(`Console: ${openable(links.console)}`);
   if (config.jwt.secret) {
-    const token = await signToken(config.jwt, 'developer', scopes);
+    const authorization = `  -H "Authorization: Bearer ${await signToken(config.jwt, 'developer', scopes)}" \\`;
     // Another user with every start, and pasted again the same answer: it never meets an email that is taken.
     const name = `ada-${crypto.randomUUID().slice(0, 8)}`;
     lines.push(
       'Create a user:',
       '',
-      folded(`export TOKEN=${token}`),
       `curl -i ${url}/api/v1/users \\`,
-      `  -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\`,
-      `  -H 'Idempotency-Key: ${name}' \\`,
+      process.stdout.isTTY ? folded(authorization) : authorization,
+      `  -H 'Content-Type: application/json' -H 'Idempotency-Key: ${name}' \\`,
       `  -d '{"email":"${name}@example.com","name":"Ada Lovelace"}'`,
     );
   }
   process.stdout.write(`${lines.join('\n')}\n\n`);
 }
 
-/** Breaks one long word, so that a shell reads it as one: a backslash at the end of a line continues it. */
+/** Breaks a long line, so that a shell reads it as one: in double quotes, too, a backslash at its end continues it. */
 const folded = (word: string) => word.replace(/.{77}(?=.)/g, '$&\\\n');
 
 /** A URL of every address of this machine, as one that a browser opens, and in which it keeps a session. */

@@ -39,5 +39,7 @@ test('the console is named once it has a link', async (t) => {
   await printWelcome(config, 'http://x', 'users:read', { console: 'http://x/console?once=abc' });
   const [without, linked] = printed as [string, string];
   assert.doesNotMatch(without, /Console/);
+  // Whoever reads it from a file or a pipe has the token whole.
+  assert.match(without, /^ {2}-H "Authorization: Bearer eyJ[\w-]+\.[\w-]+\.[\w-]+" \\$/m);
   assert.match(linked, /^Documentation: http:\/\/x\/docs\nConsole: http:\/\/x\/console\?once=abc$/m);
 });

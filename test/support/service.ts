@@ -35,11 +35,11 @@ export const STOP_STEPS = [
   'database closed',
 ];
 
-/** What the service prints to be pasted: a token and a `curl`. A shell joins the lines that end in a backslash. */
-export const PRINTED_CURL = /^export TOKEN=[\s\S]*?\n(?=\n)/m;
+/** What the service prints to be pasted. A shell joins the lines that end in a backslash. */
+export const PRINTED_CURL = /^curl -i [\s\S]*?\n(?=\n)/m;
 
 /** The token in what was printed. */
-export const tokenIn = (printed: string) => /^export TOKEN=(\S+)$/m.exec(printed.replaceAll('\\\n', ''))?.[1] as string;
+export const tokenIn = (printed: string) => /Authorization: Bearer (\S+)" \\$/m.exec(printed)?.[1] as string;
 
 /**
  * Starts the service as npm start does, or what `command` says, without waiting for it to listen. Ports are free ones and secrets set, unless `env` says else.
