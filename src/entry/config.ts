@@ -254,7 +254,11 @@ const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boo
     'contains a development key, which is not allowed in production',
     (v) => isProduction(v) && (v.SECRETS_KEYS_OLD ?? []).some((key) => key.startsWith(DEVELOPMENT_KEY)),
   ],
-  ['JWT_SECRET', 'or JWKS_URL must be set', (v) => v.JWT_SECRET === undefined && v.JWKS_URL === undefined],
+  [
+    'JWT_SECRET',
+    'or JWKS_URL must be set',
+    (v) => v.JWT_SECRET === undefined && 'JWKS_URL' in v && v.JWKS_URL === undefined,
+  ],
   ['JWT_SECRET', 'and JWKS_URL exclude each other', (v) => v.JWT_SECRET !== undefined && v.JWKS_URL !== undefined],
   [
     'JWT_SECRET',

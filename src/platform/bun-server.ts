@@ -1,4 +1,4 @@
-import { malformedRequest } from './refusal.ts';
+import { internalError, malformedRequest } from './refusal.ts';
 import type { CreateServer } from './server.ts';
 
 /** The parts of Bun's global that are used. */
@@ -42,7 +42,7 @@ export const createBunServer: CreateServer = ({ fetch, host, port, idleTimeoutMs
         },
         error: (error) => {
           log.error('request failed outside the app', { error });
-          return new Response(null, { status: 500 });
+          return internalError();
         },
       });
       return server.url.href.replace(/\/$/, '');

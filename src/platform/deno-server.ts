@@ -1,4 +1,4 @@
-import { malformedRequest } from './refusal.ts';
+import { internalError, malformedRequest } from './refusal.ts';
 import type { CreateServer } from './server.ts';
 
 /** The parts of Deno's global that are used. */
@@ -45,7 +45,7 @@ export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, l
         },
         onError: (error) => {
           log.error('request failed outside the app', { error });
-          return new Response(null, { status: 500 });
+          return internalError();
         },
       });
       server.finished.catch(broken.reject);

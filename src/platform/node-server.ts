@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { getRequestListener, RequestError } from '@hono/node-server';
 import type { ErrorCode } from '../errors.ts';
 import { brokenServer, listen } from './listen.ts';
-import { malformedRequest, type Refusal, refusal } from './refusal.ts';
+import { internalError, malformedRequest, type Refusal, refusal } from './refusal.ts';
 import type { CreateServer } from './server.ts';
 
 const SWEEP_MS = 50;
@@ -107,7 +107,7 @@ function listenerOf({ fetch, log }: Parameters<CreateServer>[0], state: State): 
         // A Host or a target of which no URL can be made: the client's mistake.
         if (error instanceof RequestError) return refuseMalformed(state);
         log.error('request failed outside the app', { error });
-        return new Response(null, { status: 500 });
+        return internalError();
       },
     },
   );

@@ -29,3 +29,9 @@ export function malformedRequest(): Response {
   const { status, headers, body } = refusal('malformed-request');
   return new Response(body, { status, headers: { ...headers, Connection: 'close' } });
 }
+
+/** The response to a request that failed outside the app. */
+export function internalError(): Response {
+  const { status, headers, body } = refusal('internal');
+  return new Response(body, { status, headers });
+}

@@ -25,6 +25,8 @@ const shown = (count: SQL, isCut: SQL, estimate: SQL) => sql`json_build_object(
 const isCut = (count: SQL) => sql`${count} > ${sql.raw(String(MOST_COUNTED))}`;
 
 const laneOfD = laneOf(sql`d`);
+// The last of the lanes, which the walk may not come to.
+const EMAIL_LANE = sql`'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`;
 const minute = sql`date_trunc('minute', now())`;
 const share = (part: number) => sql`(
     select round(${middleOf(sql`min(bucket)`)}::numeric, 1) from sent where upto >= ${sql.raw(String(part))} * total
@@ -88,7 +90,12 @@ const stats = statement<Record<never, never>, Stats>(
         'dead', ${shown(sql`n.dead`, isCut(sql`n.dead`), sql`n.outcomes * n.dead_share`)},
         'canceled', ${shown(sql`n.canceled`, isCut(sql`n.canceled`), sql`n.outcomes * n.canceled_share`)}
       ) as depth,
-      (select round(extract(epoch from now() - min(due_at)), 3) from lanes where due_at <= now() and not exists (
+      (select round(extract(epoch from now() - min(due_at)), 3) from (
+        select lane, due_at from lanes
+        union all (
+          select ${laneOfD}, d.due_at from ${deliveries} d where ${laneOfD} = ${EMAIL_LANE} order by d.due_at limit 1
+        )
+      ) lanes where due_at <= now() and not exists (
         select from ${webhookEndpoints} e where e.id = lanes.lane and ${isPaused(sql`e`)}
       ))::float8 as "oldestDueS",
       json_build_object(

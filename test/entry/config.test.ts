@@ -211,6 +211,7 @@ describe('values that do not go together are refused', () => {
     ['the same, by the other', { REQUEST_TIMEOUT_MS: '15000' }, ['SHUTDOWN_TIMEOUT_MS']],
     ['a lease that a delivery can outlast', { DISPATCH_LEASE_MS: '15000' }, ['DISPATCH_LEASE_MS']],
     ['no way to check a token', { JWT_SECRET: undefined }, ['JWT_SECRET']],
+    ['a key set that has no valid URL', { JWT_SECRET: undefined, JWKS_URL: 'file:///keys' }, ['JWKS_URL']],
     ['two ways to check a token', { JWKS_URL: 'https://issuer.example' }, ['JWT_SECRET']],
     ['production without a database', { ...production, DATABASE_URL: undefined }, ['DATABASE_URL']],
     ['several processes on the embedded database', { PROCESSES: '2' }, ['PROCESSES']],

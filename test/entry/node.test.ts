@@ -594,6 +594,7 @@ describe('metrics', () => {
     assert.match(text, /^process_cpu_seconds_total /m);
     assert.ok(!text.includes(id), 'an id would be a label of its own for each resource');
 
+    assert.equal((await fetch(`${await metricsUrl(service)}?job=x`)).status, 200);
     assert.equal((await fetch(`${service.url}/metrics`)).status, 404);
     assert.equal((await fetch(new URL('/health', await metricsUrl(service)))).status, 404);
   });
