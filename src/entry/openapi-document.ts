@@ -45,6 +45,7 @@ export type OpenApiDocument = {
 const deps: Partial<Deps> = {
   settings: { production: false, requestTimeoutMs: 60_000, bodyLimitBytes: 0, corsOrigins: [] },
   now: () => new Date(),
+  limiter: { limit: 0, window: 0, take: async () => ({ allowed: true }) },
   assets: loadedAssets(ASSETS),
   log: { debug() {}, info() {}, warn() {}, error: (message, fields) => console.error(message, fields?.error) },
   metrics: noMetrics,
