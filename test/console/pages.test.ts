@@ -42,7 +42,7 @@ describe('pages', () => {
       '/actions',
       `/notifications?text=${encodeURIComponent(EVIL)}&type=${encodeURIComponent(EVIL)}&changed=${encodeURIComponent(EVIL)}`,
       `/users?email=${encodeURIComponent(EVIL)}`,
-      `/users/${encodeURIComponent(EVIL)}`,
+      `/endpoints/${encodeURIComponent(EVIL)}`,
     ];
     for (const path of paths) {
       const { text, headers } = await open(path, { cookie });

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { progressLine } from '../../src/entry/progress.ts';
 import { startCommand } from '../support/command.ts';
-import { createDatabase, ownDatabase } from '../support/databases.ts';
+import { createDatabase } from '../support/databases.ts';
 import { ownDirectory } from '../support/directories.ts';
-import { COLUMNS, inTerminal } from '../support/terminal.ts';
+import { inTerminal } from '../support/terminal.ts';
 
 const entry = join(import.meta.dirname, '../../src/entry');
 
@@ -19,23 +19,6 @@ test('progress says how much is done, how fast, how long it will take, and what 
     [{ done: 1, total: 1000, ms: 60_000 }, '1 of 1,000 things, 1/min, 16.6 h left'],
   ];
   for (const [state, line] of cases) assert.equal(progressLine('things', state), line);
-});
-
-test('on a terminal the seed shows its progress in one line, and what it did below', async (t) => {
-  const { url } = await ownDatabase(t);
-  const terminal = inTerminal(t, [process.execPath, join(entry, 'seed.ts'), '--users', '400'], { DATABASE_URL: url });
-  if (!terminal) return;
-  await terminal.ended;
-  const shown = terminal.screen().split('\r\x1b[K');
-  assert.ok(shown.length > 2, terminal.screen());
-  for (const line of shown.slice(1, -1)) {
-    assert.match(line, /^\d+ of 400 users, [\d.,]+\/(?:s|min), [\d.]+ (?:s|min) left$/);
-    assert.ok(line.length < COLUMNS);
-  }
-  assert.match(
-    shown.at(-1) as string,
-    /^400 of 400 users, [\d.,]+\/(?:s|min), 0 s left\n400 users created, 0 already existed\.\n$/,
-  );
 });
 
 test('a migration shows its progress on a terminal, and elsewhere what it did', async (t) => {

@@ -10,6 +10,7 @@ import { ownDatabase } from '../support/databases.ts';
 import { inTime } from '../support/deps.ts';
 import { ownDirectory } from '../support/directories.ts';
 import { query } from '../support/postgres-server.ts';
+import { COLUMNS, inTerminal } from '../support/terminal.ts';
 
 const entry = join(import.meta.dirname, '../../src/entry/seed.ts');
 
@@ -109,4 +110,21 @@ test('the seed says how it is used, and where the database cannot be reached', a
     assert.match(stderr, why);
     assert.doesNotMatch(stderr, /hidden|\n\s+at /);
   }
+});
+
+test('on a terminal the seed shows its progress in one line, and what it did below', async (t) => {
+  const { url } = await ownDatabase(t);
+  const terminal = inTerminal(t, [process.execPath, entry, '--users', '400'], { DATABASE_URL: url });
+  if (!terminal) return;
+  await terminal.ended;
+  const shown = terminal.screen().split('\r\x1b[K');
+  assert.ok(shown.length > 2, terminal.screen());
+  for (const line of shown.slice(1, -1)) {
+    assert.match(line, /^\d+ of 400 users, [\d.,]+\/(?:s|min), [\d.]+ (?:s|min) left$/);
+    assert.ok(line.length < COLUMNS);
+  }
+  assert.match(
+    shown.at(-1) as string,
+    /^400 of 400 users, [\d.,]+\/(?:s|min), 0 s left\n400 users created, 0 already existed\.\n$/,
+  );
 });
