@@ -1,7 +1,15 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { actions } from '../actions/schema.ts';
 import { type Db, statement } from '../db.ts';
-import { deliveries, isPaused, laneOf, messages, notifications, webhookEndpoints } from '../outbox/schema.ts';
+import {
+  deliveries,
+  EMAIL_LANE,
+  isPaused,
+  laneOf,
+  messages,
+  notifications,
+  webhookEndpoints,
+} from '../outbox/schema.ts';
 import { dispatchers } from '../stats/schema.ts';
 import type { ClaimRequest } from './queue.ts';
 
@@ -70,7 +78,6 @@ const LOOKS = 1000;
 /** Seconds after which a claim reports again that its dispatcher is alive. A claim that takes nothing writes nothing else. */
 const REPORT_S = 10;
 const FIRST_LANE = sql`'00000000-0000-0000-0000-000000000000'::uuid`;
-const LAST_LANE = sql`'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`;
 
 // `visited` walks the index (lane, due_at) once around, from `after`, until it has found enough lanes with room. A lane
 // that is full, paused or not due costs one look-up, whatever its backlog. `due` locks the oldest rows of each lane, one
@@ -91,7 +98,7 @@ const claim = statement<Values, Row>(
              v.slow + (here.open and here.shared)::int
       from visited v
       cross join lateral (
-        ${step(sql`v.lap`, sql`v.lane`, sql`case v.lap when 0 then ${LAST_LANE} else ${$.after}::uuid end`, sql`true`)}
+        ${step(sql`v.lap`, sql`v.lane`, sql`case v.lap when 0 then ${EMAIL_LANE} else ${$.after}::uuid end`, sql`true`)}
         union all
         ${step(sql`1`, FIRST_LANE, sql`${$.after}::uuid`, sql`v.lap = 0`)}
         limit 1

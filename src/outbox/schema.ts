@@ -110,6 +110,8 @@ export const deliveries = pgTable(
 
 /** The lane of the queue's row `d`: its endpoint, or, for email, one that comes after all. As the index has it. */
 export const laneOf = (d: SQL): SQL => sql`coalesce(${d}.endpoint_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')`;
+/** The lane of all email, the last one. */
+export const EMAIL_LANE = sql`'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`;
 
 /** The error of an attempt that a shutdown ended: not a failure of its endpoint. */
 export const INTERRUPTED = 'interrupted by a shutdown';

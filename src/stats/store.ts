@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Db, rfc3339, statement } from '../db.ts';
-import { deliveries, isPaused, laneOf, outcomes, webhookEndpoints } from '../outbox/schema.ts';
+import { deliveries, EMAIL_LANE, isPaused, laneOf, outcomes, webhookEndpoints } from '../outbox/schema.ts';
 import { deliveryStats, dispatchers, middleOf, type Stats } from './schema.ts';
 
 /** How many finished notifications and endpoints are counted, and how many pending ones; more are estimated. */
@@ -25,15 +25,13 @@ const shown = (count: SQL, isCut: SQL, estimate: SQL) => sql`json_build_object(
 const isCut = (count: SQL) => sql`${count} > ${sql.raw(String(MOST_COUNTED))}`;
 
 const laneOfD = laneOf(sql`d`);
-// The last of the lanes, which the walk may not come to.
-const EMAIL_LANE = sql`'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`;
 const minute = sql`date_trunc('minute', now())`;
 const share = (part: number) => sql`(
     select round(${middleOf(sql`min(bucket)`)}::numeric, 1) from sent where upto >= ${sql.raw(String(part))} * total
   )`;
 
 // Its cost depends neither on the number of finished notifications nor on that of endpoints: it reads an hour of
-// statistics, counts up to a limit, and asks each lane for its first row.
+// statistics, counts up to a limit, and reads the first row of each lane that it may visit, and of the last one, email.
 // An endpoint whose pause has ended keeps that status until its next delivery: it is looked at, within the limit, and not
 // counted.
 const stats = statement<Record<never, never>, Stats>(
