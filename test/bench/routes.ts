@@ -1,3 +1,4 @@
+import { setTimeout as pass } from 'node:timers/promises';
 import { createDatabase } from '../support/databases.ts';
 import { residentMib } from '../support/processes.ts';
 import { headers } from '../support/tokens.ts';
@@ -41,6 +42,9 @@ export async function pagePaths({ url }: Server, count: number): Promise<string[
   return paths;
 }
 
+/** By then, the memory of the start is given back. */
+const AT_REST_MS = 12_000;
+
 type Row = { route: string; setting: string } & Figures;
 type Options = { postgres: { pid: number }; among: number; settings: string[]; load?: Load };
 
@@ -54,6 +58,7 @@ export async function measureRoutes({ postgres, among, settings, load: how = {} 
     for (const setting of settings) {
       const server = await startServer(database.url, { ...HTTP_ONLY, PROCESSES: setting });
       try {
+        await pass(AT_REST_MS);
         atRest.push({ setting, mib: round(residentMib(server.pid), 1) });
         const asks: Record<string, Ask> = {
           'GET /health': { paths: ['/health'] },

@@ -4,8 +4,8 @@ import { giveBackSpareMemory } from '../../src/platform/spare-memory.ts';
 
 const MIB = 1024 * 1024;
 
-/** Looks at a process that is as `state` says; a collection leaves `leftMib` unused. */
-function watch(t: TestContext, { leftMib = 0 } = {}) {
+/** Looks at a new process that is as `state` says; a collection leaves `leftMib` unused. */
+function watchStart(t: TestContext, { leftMib = 0 } = {}) {
   t.mock.timers.enable({ apis: ['setInterval'] });
   const state = { unusedMib: 0, utilization: 0, collections: 0 };
   giveBackSpareMemory({
@@ -19,6 +19,27 @@ function watch(t: TestContext, { leftMib = 0 } = {}) {
   const pass = (seconds: number) => t.mock.timers.tick(seconds * 1000);
   return { state, pass };
 }
+
+/** The same after the collection that follows a start. */
+function watch(t: TestContext, options?: { leftMib?: number }) {
+  const { state, pass } = watchStart(t, options);
+  pass(10);
+  Object.assign(state, { unusedMib: 0, collections: 0 });
+  pass(10);
+  return { state, pass };
+}
+
+test('what a start needed is given back once, as soon as the process is nearly idle', (t) => {
+  const { state, pass } = watchStart(t);
+  Object.assign(state, { unusedMib: 20, utilization: 0.1 });
+  pass(60);
+  assert.equal(state.collections, 0);
+  state.utilization = 0.01;
+  pass(10);
+  state.unusedMib = 20;
+  pass(1000);
+  assert.equal(state.collections, 1);
+});
 
 test('the memory of a peak is given back once the process is nearly idle, and not while it works', (t) => {
   const { state, pass } = watch(t);
