@@ -6,6 +6,7 @@ import { queueDepth } from '../dispatcher/depth.ts';
 import { tidyEvery } from '../dispatcher/housekeeping.ts';
 import { scopesOf } from '../http/operation.ts';
 import { loadedAssets } from '../platform/assets-loaded.ts';
+import { bound } from '../platform/listen.ts';
 import { type OpenTracing, runtimeTraces } from '../platform/open-tracing.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
 import type { CreateServer } from '../platform/server.ts';
@@ -127,8 +128,9 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   // 8 Listen.
   let failure: unknown;
   try {
-    if (metricsServer) log.info('metrics listening', { url: `${await metricsServer.listen()}/metrics` });
-    const url = await server.listen();
+    if (metricsServer)
+      log.info('metrics listening', { url: `${await bound(metricsServer.listen(), 'METRICS_ADDR')}/metrics` });
+    const url = await bound(server.listen(), 'HOST or PORT');
     // A database that cannot be written to is no reason not to start.
     const signIn = await createSignInLink(deps, url, AbortSignal.timeout(SIGN_IN_LINK_MS)).catch(() => undefined);
     const links = signIn ? { console: signIn } : {};

@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import type { Log } from '../deps.ts';
-import { listen } from '../platform/listen.ts';
+import { bound, listen } from '../platform/listen.ts';
 import { createMetricsServer } from '../platform/metrics-server.ts';
 import { keepProcesses } from '../platform/processes.ts';
 import type { Signals } from '../platform/signals.ts';
@@ -56,7 +56,8 @@ export async function primary(fork: Fork, logAt: LogAt, signals: Signals): Promi
   // 6 Listen.
   let failure: unknown;
   try {
-    if (metricsServer) log.info('metrics listening', { url: `${await metricsServer.listen()}/metrics` });
+    if (metricsServer)
+      log.info('metrics listening', { url: `${await bound(metricsServer.listen(), 'METRICS_ADDR')}/metrics` });
     port = await freePort(config);
     processes.start();
     const failed = processes.listening.then((where) => welcome(config, where, count, log));
@@ -94,7 +95,7 @@ function processesOf({ processes, databaseUrl }: Config, log: Log): number {
 /** Returns the port that the workers share. Rejects if it is taken, which a worker would not notice. */
 async function freePort({ host, port }: Config): Promise<number> {
   const server = createServer();
-  const url = await listen(server, host, port);
+  const url = await bound(listen(server, host, port), 'HOST or PORT');
   await new Promise((resolve) => server.close(resolve));
   return Number(new URL(url).port);
 }

@@ -12,6 +12,15 @@ export function listen(server: Server, host: string, port: number): Promise<stri
   });
 }
 
+/** Returns the URL that `listening` resolves to. If it fails, the error names the setting to change. */
+export async function bound(listening: Promise<string>, setting: string): Promise<string> {
+  try {
+    return await listening;
+  } catch (error) {
+    throw new Error(`${(error as Error).message}: change ${setting}`, { cause: error });
+  }
+}
+
 /** Returns a promise that rejects when `server` fails. It may be left without a handler. */
 export function brokenServer(server: Server): Promise<never> {
   const broken = new Promise<never>((_, reject) => server.on('error', reject));

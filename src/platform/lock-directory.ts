@@ -1,12 +1,13 @@
 import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { DbError } from '../db.ts';
 
 /**
  * Takes `<dir>.lock` for this process, and returns a function to release it. Takes over the lock of a process that is
- * gone. Throws if a living process has it.
+ * gone. Throws a DbError if a living process has it.
  */
 export function lockDirectory(dir: string): () => void {
   const file = `${dir}.lock`;
-  const refuse = (owner: number) => new Error(`${dir} is in use by process ${owner}`);
+  const refuse = (owner: number) => new DbError('unavailable', `${dir} is in use by process ${owner}: stop it first`);
   const owner = take(file);
   if (owner !== undefined) {
     if (isAnother(owner)) throw refuse(owner);

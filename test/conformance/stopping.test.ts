@@ -74,6 +74,8 @@ for (const [runtime, command] of Object.entries(COMMANDS)) {
       const second = spawnService({ ...SETTINGS, DATABASE_URL: database.url, PORT: port }, command);
       t.after(() => second.stop('SIGKILL'));
       assert.equal(await second.exited, 1, second.output());
+      const fatal = second.lines.find(({ msg }) => msg === 'fatal');
+      assert.match(JSON.stringify(fatal), /: change HOST or PORT"/);
       for (const msg of ['fatal', 'database closed'])
         assert.ok(
           second.lines.some((line) => line.msg === msg),

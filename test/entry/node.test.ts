@@ -193,7 +193,7 @@ describe('a fresh folder with no configuration', () => {
     const DATABASE_URL = `pglite:${directory}`;
     const first = await start(t, { DATABASE_URL });
     const { line } = await refusal({ DATABASE_URL });
-    assert.equal(messageOf(line), `${directory} is in use by process ${first.pid}`);
+    assert.equal(messageOf(line), `${directory} is in use by process ${first.pid}: stop it first`);
 
     const made = await post(first.url);
     const { id } = (await made.json()) as { id: string };
@@ -241,9 +241,13 @@ describe('what it needs is not there', () => {
   test('a port that is taken is told, whichever it is', async (t) => {
     const database = await ownDatabase(t);
     const port = await taken(t);
-    for (const env of [{ PORT: String(port) }, { METRICS_ADDR: `127.0.0.1:${port}` }]) {
+    const cases = [
+      { env: { PORT: String(port) }, setting: 'HOST or PORT' },
+      { env: { METRICS_ADDR: `127.0.0.1:${port}` }, setting: 'METRICS_ADDR' },
+    ];
+    for (const { env, setting } of cases) {
       const { line, service } = await refusal({ DATABASE_URL: database.url, ...env });
-      assert.match(messageOf(line), new RegExp(`EADDRINUSE.*127\\.0\\.0\\.1:${port}`));
+      assert.match(messageOf(line), new RegExp(`EADDRINUSE.*127\\.0\\.0\\.1:${port}: change ${setting}$`));
       assert.equal(service.lines.at(-1)?.msg, 'database closed', 'the stop is an orderly one');
     }
   });

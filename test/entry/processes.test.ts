@@ -271,7 +271,7 @@ describe('several processes', { concurrency: 2 }, () => {
       ended(t, { DATABASE_URL: databaseUrl('postgres') }),
     ]);
     const said = (line: LogLine | undefined) => JSON.stringify(line?.error);
-    assert.match(said(of(bound, 'fatal')[0]), new RegExp(`EADDRINUSE.*127\\.0\\.0\\.1:${port}`));
+    assert.match(said(of(bound, 'fatal')[0]), new RegExp(`EADDRINUSE.*127\\.0\\.0\\.1:${port}: change HOST or PORT`));
     assert.deepEqual(workersOf(bound), []);
     assert.match(said(of(unmigrated, 'cannot start')[0]), /npm run db:migrate/);
     assert.equal(of(unmigrated, 'fatal').length, 1);

@@ -131,7 +131,10 @@ test('works on the embedded database, and over HTTP as on Neon', async (t) => {
   await newEndpoint(embedded.db, undefined, await old.seal('a secret'));
   const DATABASE_URL = `pglite:${directory}`;
   const busy = await reseal(t, { DATABASE_URL, ...KEYS });
-  assert.deepEqual([busy.code, busy.stderr.split('\n')[0]], [1, `${directory} is in use by process ${process.pid}`]);
+  assert.deepEqual(
+    [busy.code, busy.stderr.split('\n')[0]],
+    [1, `${directory} is in use by process ${process.pid}: stop it first`],
+  );
   await embedded.close();
   const { code, stdout } = await reseal(t, { DATABASE_URL, ...KEYS });
   assert.deepEqual(

@@ -12,16 +12,18 @@ import { ownDirectory } from '../support/directories.ts';
 import { query } from '../support/postgres-server.ts';
 import { COLUMNS, inTerminal } from '../support/terminal.ts';
 
-const entry = join(import.meta.dirname, '../../src/entry/seed.ts');
+const entries = join(import.meta.dirname, '../../src/entry');
 
-const start = (t: TestContext, args: string[], env: Record<string, string>, cwd = ownDirectory(t)) =>
-  startCommand([process.execPath, entry, ...args], { cwd, env });
+const start = (t: TestContext, entry: string, args: string[], env: Record<string, string>, cwd = ownDirectory(t)) =>
+  startCommand([process.execPath, join(entries, entry), ...args], { cwd, env });
 
-/** Runs the command to its end. */
-async function seed(t: TestContext, args: string[], env: Record<string, string>) {
-  const { ended, output, errors } = start(t, args, env);
+/** Runs a command to its end. */
+async function run(t: TestContext, entry: string, args: string[], env: Record<string, string>) {
+  const { ended, output, errors } = start(t, entry, args, env);
   return { code: await ended, stdout: output(), stderr: errors() };
 }
+
+const seed = (t: TestContext, args: string[], env: Record<string, string>) => run(t, 'seed.ts', args, env);
 
 /** What it says last. */
 const summary = (stdout: string) => stdout.trimEnd().split('\n').at(-1);
@@ -49,7 +51,7 @@ test('users are made as any other, each one with its event, and a second run mak
 test('stopped half-way, it has made what it says, and another run goes on from there', async (t) => {
   const database = await ownDatabase(t);
   const env = { DATABASE_URL: database.url };
-  const stopped = start(t, ['--users', '1000000'], env);
+  const stopped = start(t, 'seed.ts', ['--users', '1000000'], env);
   await stopped.printed(/^[\d,]+ of 1,000,000 users, [\d,]+\/s, [\d.]+ (s|min|h) left$/m);
   stopped.process.kill('SIGINT');
   assert.equal(await stopped.ended, 1);
@@ -61,15 +63,16 @@ test('stopped half-way, it has made what it says, and another run goes on from t
   assert.equal(summary(next.stdout), `10 users created, ${made} already existed.`);
 });
 
-test('the embedded database is seeded too, unless a process has it', async (t) => {
+test('the embedded database is seeded and migrated too, unless a process has it', async (t) => {
   const directory = join(ownDirectory(t), 'db');
   const env = { DATABASE_URL: `pglite:${directory}` };
   assert.equal(summary((await seed(t, ['--users', '20'], env)).stdout), '20 users created, 0 already existed.');
   const { db, close } = await openPglite(directory);
   const users = await listUsers(db, { after: null, limit: 100, email: undefined }, inTime());
   assert.equal(users.length, 20);
-  const refused = await seed(t, [], env);
-  assert.deepEqual(refused, { code: 1, stdout: '', stderr: `${directory} is in use by process ${process.pid}\n` });
+  const busy = { code: 1, stdout: '', stderr: `${directory} is in use by process ${process.pid}: stop it first\n` };
+  assert.deepEqual(await seed(t, [], env), busy);
+  assert.deepEqual(await run(t, 'migrate.ts', [], env), busy);
   await close();
 });
 
@@ -77,7 +80,7 @@ test('the database of .env is seeded, as it is the one that the service has', as
   const database = await ownDatabase(t);
   const directory = ownDirectory(t);
   writeFileSync(join(directory, '.env'), `DATABASE_URL=${database.url}\n`);
-  const command = start(t, ['--users', '5'], {}, directory);
+  const command = start(t, 'seed.ts', ['--users', '5'], {}, directory);
   assert.equal(await command.ended, 0, command.errors());
   assert.deepEqual(await query(database.name, 'select count(*)::int as n from users'), [{ n: 5 }]);
 });
@@ -114,7 +117,7 @@ test('the seed says how it is used, and where the database cannot be reached', a
 
 test('on a terminal the seed shows its progress in one line, and what it did below', async (t) => {
   const { url } = await ownDatabase(t);
-  const terminal = inTerminal(t, [process.execPath, entry, '--users', '400'], { DATABASE_URL: url });
+  const terminal = inTerminal(t, [process.execPath, join(entries, 'seed.ts'), '--users', '400'], { DATABASE_URL: url });
   if (!terminal) return;
   await terminal.ended;
   const shown = terminal.screen().split('\r\x1b[K');

@@ -27,7 +27,7 @@ describe('a directory', () => {
   test('is held by one process at a time, which gives it back', async (t) => {
     const dir = join(ownDirectory(t), 'db');
     const unlock = lockDirectory(dir);
-    assert.equal((await other(t, dir)).said, `${dir} is in use by process ${process.pid}`);
+    assert.equal((await other(t, dir)).said, `${dir} is in use by process ${process.pid}: stop it first`);
     unlock();
     assert.equal((await other(t, dir)).said, 'taken');
   });
@@ -36,7 +36,7 @@ describe('a directory', () => {
     const dir = join(ownDirectory(t), 'db');
     const { child, said } = await other(t, dir);
     assert.equal(said, 'taken');
-    assert.throws(() => lockDirectory(dir), { message: `${dir} is in use by process ${child.pid}` });
+    assert.throws(() => lockDirectory(dir), { message: `${dir} is in use by process ${child.pid}: stop it first` });
     child.kill('SIGKILL');
     await once(child, 'exit');
     lockDirectory(dir)();
