@@ -13,6 +13,8 @@ export type KeySetOptions = {
 
 /** The age in milliseconds at which keys are fetched again, in the background. */
 const MAX_AGE_MS = 600_000;
+/** The age at which a request waits for that: nobody has asked for long, and a key may be withdrawn since. */
+const STALE_MS = 2 * MAX_AGE_MS;
 /** Milliseconds between two fetches, however many unknown key ids arrive. */
 const COOL_DOWN_MS = 30_000;
 /** The same while there are no keys. */
@@ -70,7 +72,8 @@ export function remoteKeySet(url: string, { log, now, fetch, background }: KeySe
   return async (header, token) => {
     if (!keys && mayTry(RETRY_MS)) await loadOrWait();
     if (!keys) throw unavailable();
-    if (isOld() && !isLoading() && mayTry(COOL_DOWN_MS)) background(load());
+    if (since(loadedAt) >= STALE_MS && mayTry(COOL_DOWN_MS)) await loadOrWait();
+    else if (isOld() && !isLoading() && mayTry(COOL_DOWN_MS)) background(load());
     try {
       return await keys(header, token);
     } catch (error) {

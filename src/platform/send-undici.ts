@@ -19,7 +19,7 @@ type Target = { origin: string; path: string };
 
 /** `Send` for Node, Deno and Bun. Keeps connections open, and checks the address that it connects to. */
 export function undiciSend(options: Options): { send: Send; close(): Promise<void> } {
-  const { timeoutMs, connectionsPerOrigin } = options;
+  const { allowPrivate, timeoutMs, connectionsPerOrigin } = options;
   const pools = createPools({ connect: guardedConnector(options), connectionsPerOrigin });
   const targets = new Map<string, Target>();
 
@@ -27,7 +27,9 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
     let target = targets.get(url);
     if (!target) {
       if (targets.size >= MAX_TARGETS) targets.clear();
-      const { origin, pathname, search } = new URL(url);
+      const { protocol, origin, pathname, search } = new URL(url);
+      // Where endpoints may be private, they may do without TLS. One that was made there is not called elsewhere.
+      if (!allowPrivate && protocol !== 'https:') throw new SendError('address not allowed');
       target = { origin, path: pathname + search };
       targets.set(url, target);
     }

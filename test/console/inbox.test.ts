@@ -47,8 +47,8 @@ describe('the inbox', () => {
     Array.from(html.matchAll(/<tr>(.*?)<\/tr>/gs), ([, row = '']) =>
       Array.from(row.matchAll(/<td[^>]*>(.*?)<\/td>/gs), ([, cell = '']) => cell.replace(/<[^>]*>/g, '').trim()),
     ).filter((cells) => cells.length > 0);
-  const linkIn = (html: string) =>
-    (/href="\/console(\/inbox\/[\w-]+\/received\/[\w-]+)"/.exec(html)?.[1] ?? '') as string;
+  const LINK = /href="\/console(\/inbox\/[\w-]+\/received\/[\w-]+)"/;
+  const linkIn = (html: string) => LINK.exec(html)?.[1] ?? '';
 
   test('verifies what it received, and counts the attempts of each', async () => {
     const { open, signIn } = consoleOn(db);
@@ -70,6 +70,9 @@ describe('the inbox', () => {
     const one = await open(linkIn(text), { cookie });
     assert.match(one.text, /No matching signature found/);
     assert.match(one.text, /&quot;name&quot;: &quot;Zoë&quot;/);
+    const links = Array.from(text.matchAll(new RegExp(LINK, 'g')), ([, link = '']) => link);
+    const signedByHand = await open(links.at(-1) as string, { cookie });
+    assert.equal(signedByHand.status, 200, 'its webhook-id is no id of ours');
     assert.match((await open('/inbox', { cookie })).text, />verified<\/a>/);
   });
 

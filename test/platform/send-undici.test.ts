@@ -245,11 +245,22 @@ const hosts = ['127.0.0.1', '127.1', '2130706433', '0x7f.1', '0.0.0.0', '[::1]',
 test('undici: reaches nothing private, by address or by name', async () => {
   const { port, reached } = await trap();
   const send = overUndici({ allowPrivate: false });
-  for (const host of [...hosts, 'localhost']) await fails(send, `http://${host}:${port}/`, 'address not allowed');
-  await fails(send, 'http://169.254.169.254/', 'address not allowed');
+  for (const host of [...hosts, 'localhost']) await fails(send, `https://${host}:${port}/`, 'address not allowed');
+  await fails(send, 'https://169.254.169.254/', 'address not allowed');
   assert.equal(reached(), 0);
   assert.equal((await overUndici()(request(`http://localhost:${port}/`))).status, 200);
   assert.equal(reached(), 1);
+});
+
+test('undici: sends nothing without TLS, although an endpoint was made where that is allowed', async () => {
+  const asked: string[] = [];
+  const server = await names((name) => {
+    asked.push(name);
+    return ['8.8.8.8'];
+  });
+  const send = overUndici({ allowPrivate: false, servers: [server] });
+  await fails(send, 'http://made-in-development.example/', 'address not allowed');
+  assert.deepEqual(asked, []);
 });
 
 test('undici: a name with any private address is refused', async () => {
@@ -257,7 +268,7 @@ test('undici: a name with any private address is refused', async () => {
   for (const found of [['127.0.0.1'], ['::1'], ['8.8.8.8', '127.0.0.1'], ['::ffff:7f00:1'], ['169.254.169.254']]) {
     const send = overUndici({ allowPrivate: false, servers: [await names(() => found)] });
     for (const host of ['inside.example', '1.inside.example']) {
-      await fails(send, `http://${host}:${port}/`, 'address not allowed');
+      await fails(send, `https://${host}:${port}/`, 'address not allowed');
     }
   }
   assert.equal(reached(), 0);
@@ -268,8 +279,8 @@ test('undici: a name that turns from public to loopback is refused', async () =>
   // Public by its range, and given to nobody.
   const turning: Answering = (_, type, nth) => (nth > 1 ? ['127.0.0.1', '::1'] : type === 'AAAA' ? ['2d00::1'] : []);
   const send = overUndici({ allowPrivate: false, servers: [await names(turning)] });
-  await assert.rejects(send(request(`http://rebound.example:${port}/`)), SendError);
-  for (let i = 0; i < 3; i++) await fails(send, `http://rebound.example:${port}/`, 'address not allowed');
+  await assert.rejects(send(request(`https://rebound.example:${port}/`)), SendError);
+  for (let i = 0; i < 3; i++) await fails(send, `https://rebound.example:${port}/`, 'address not allowed');
   assert.equal(reached(), 0);
 });
 

@@ -186,6 +186,15 @@ test('a withdrawn key is refused once the set was fetched again', async () => {
   await refused(verify(token), 'unauthorized', 'the token is signed with an unknown key');
 });
 
+test('a withdrawn key is refused at once by a service that had nothing to verify for long', async () => {
+  const { send, server, clock } = await setup(keys(ec, rotated));
+  await send(ec);
+  server.answer = keys(ec);
+  clock.now += 300 * MINUTE;
+  await refused(send(rotated), 'unauthorized', 'the token is signed with an unknown key');
+  assert.equal(server.hits, 2);
+});
+
 test('an aged set is fetched again in the background: no request waits for it', async () => {
   const { send, server, clock, background } = await setup(keys(ec));
   await send(ec);

@@ -1,6 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import { mailFor } from '../../dispatcher/channels/email.ts';
 import { AppError } from '../../errors.ts';
+import { id } from '../../fields.ts';
 import { scope } from '../../http/auth.ts';
 import { type Ctx, router } from '../../http/context.ts';
 import { notFound } from '../../http/problem.ts';
@@ -100,11 +101,9 @@ export const inboxPages = router()
     const found = await findReceived(c.env.db, name, c.req.valid('param').id, c.get('signal'));
     if (!found) throw notFound();
     const { webhookId, endpointId } = found.received;
-    // Only an endpoint's own signature makes its webhook-id the id of a notification.
-    const isOurs = endpointId !== null && webhookId !== null;
-    const notification = isOurs
-      ? await findNotification(c.env.db, webhookId, c.get('signal')).catch(unlessGone)
-      : undefined;
+    // Only an endpoint's own signature makes its webhook-id the id of a notification. Who has its secret may sign others.
+    const { data: ours } = id().safeParse(endpointId && webhookId);
+    const notification = ours ? await findNotification(c.env.db, ours, c.get('signal')).catch(unlessGone) : undefined;
     return render(c, <ReceivedPage c={c} name={name} {...found} notification={notification} />);
   });
 
