@@ -47,7 +47,8 @@ function dbOf(client: PGlite): SessionDb {
     const before = last;
     const turn = abortable(before, signal).catch(noop);
     const result = turn.then(() => (signal.aborted ? Promise.reject(canceled()) : work()));
-    last = Promise.allSettled([before, result]);
+    // Without a value: each would hold the one before, and so all that was ever returned.
+    last = Promise.allSettled([before, result]).then(noop);
     return result;
   }
 
