@@ -79,7 +79,7 @@ export function createDrain(config: Config, database: Db, log: Log, name = 'work
         await tracing?.flush();
       }
     },
-    changed: dispatcher.wake,
+    wake: dispatcher.wake,
   };
 }
 
@@ -93,10 +93,27 @@ function workerLimits(connections: number) {
   };
 }
 
+/** Milliseconds until the run after a failed one. It doubles with each failure. */
+const RETRY_MS = 2000;
+const MAX_RETRY_MS = 300_000;
+
+/**
+ * Returns the time in milliseconds until the next run, or null if none is needed. `failures` counts the last runs, in a row;
+ * `unfinished` is whether the run before was killed.
+ */
+export function nextAlarmMs({ nextMs, failures, unfinished }: Ended, leaseMs: number): number | null {
+  // However much is due: the database gets a rest.
+  if (failures > 0) return Math.max(nextMs ?? 0, Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** (failures - 1)));
+  // A killed run no longer extends its leases: all of them have expired by then.
+  return unfinished ? Math.min(nextMs ?? leaseMs, leaseMs) : nextMs;
+}
+
+type Ended = { nextMs: number | null; failures: number; unfinished: boolean };
+
 export type Drain = {
   drain(): Promise<Drained>;
-  /** Tells the current run that an endpoint was changed or deleted. */
-  changed(endpointId: string): void;
+  /** Tells the current run that something may be due, or which endpoint was changed or deleted. */
+  wake(changedEndpointId?: string): void;
 };
 
 /** Limits the database to one connection. */

@@ -4,13 +4,10 @@ import { warn } from '../src/entry/config.ts';
 import { dispatcherConfig } from '../src/entry/workers-config.ts';
 import { openNeon } from '../src/platform/db-neon.ts';
 import { createLog } from '../src/platform/log.ts';
-import { createDrain, longestRunMs } from './drain.ts';
+import { createDrain, longestRunMs, nextAlarmMs } from './drain.ts';
 
 type Bindings = { DISPATCHER: DurableObjectNamespace<Dispatcher> };
 
-/** Milliseconds until the run after a failed one. It doubles with each failure. */
-const RETRY_MS = 2000;
-const MAX_RETRY_MS = 300_000;
 /** The key in the object's storage which marks a run that has not ended successfully. */
 const UNFINISHED = 'unfinished';
 
@@ -35,9 +32,9 @@ export class Dispatcher extends DurableObject {
   readonly #drain = createDrain(config, db, log, `worker:${this.ctx.id.toString().slice(0, 8)}`, tracing);
   #failures = 0;
 
-  /** Rings: something may be due. With an endpoint's id, the current run learns that it was changed or deleted. */
+  /** Rings: something may be due, for the current run and for the next. The endpoint was changed or deleted. */
   async ring(changedEndpointId?: string): Promise<void> {
-    if (changedEndpointId !== undefined) this.#drain.changed(changedEndpointId);
+    this.#drain.wake(changedEndpointId);
     const { storage } = this.ctx;
     if (((await storage.getAlarm()) ?? Number.POSITIVE_INFINITY) > Date.now()) await storage.setAlarm(Date.now());
   }
@@ -51,11 +48,7 @@ export class Dispatcher extends DurableObject {
 
     const { nextMs, failed } = await this.#drain.drain();
     this.#failures = failed ? this.#failures + 1 : 0;
-    const due = [nextMs === null ? Number.POSITIVE_INFINITY : Date.now() + nextMs];
-    if (failed) due.push(Date.now() + Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** (this.#failures - 1)));
-    else await storage.delete(UNFINISHED);
-    // A killed run no longer extends its leases: all of them have expired by then.
-    if (unfinished) due.push(Date.now() + config.dispatch.leaseMs);
+    if (!failed) await storage.delete(UNFINISHED);
 
     // A ring arrived during the run: keep its alarm.
     if (((await storage.getAlarm()) ?? guard) < guard) {
@@ -63,9 +56,9 @@ export class Dispatcher extends DurableObject {
       if (unfinished) await storage.put(UNFINISHED, true);
       return;
     }
-    const next = Math.min(...due);
-    if (Number.isFinite(next)) await storage.setAlarm(next);
-    else await storage.deleteAlarm();
+    const waitMs = nextAlarmMs({ nextMs, failures: this.#failures, unfinished }, config.dispatch.leaseMs);
+    if (waitMs === null) await storage.deleteAlarm();
+    else await storage.setAlarm(Date.now() + waitMs);
   }
 }
 
@@ -87,7 +80,8 @@ export default class extends WorkerEntrypoint<Bindings> {
     try {
       await this.#ringAll();
     } finally {
-      await tidy({ db, log }, config.retentionDays);
+      // Each ring is a subrequest, too.
+      await tidy({ db, log }, config.retentionDays, { statements: config.subrequests - config.dispatchers });
     }
   }
 

@@ -21,7 +21,7 @@ export function tidyEvery(ms: number, deps: Tidied, retentionDays: number): () =
   let timer = setTimeout(again, ms);
   let underWay: Promise<void> | undefined;
   function again(): void {
-    underWay = tidy(deps, retentionDays, controller.signal).then(() => {
+    underWay = tidy(deps, retentionDays, { stop: controller.signal }).then(() => {
       if (!controller.signal.aborted) timer = setTimeout(again, ms);
     });
   }
@@ -34,21 +34,28 @@ export function tidyEvery(ms: number, deps: Tidied, retentionDays: number): () =
 
 /**
  * Deletes what is kept no longer: notifications finished for `retentionDays`, actions as old, idempotency keys after a
- * day, statistics after an hour more.
+ * day, statistics after an hour more. What takes more than so many `statements` is left to the next time.
  */
-export async function tidy({ db, log }: Tidied, retentionDays: number, stop?: AbortSignal): Promise<void> {
+export async function tidy(
+  { db, log }: Tidied,
+  retentionDays: number,
+  { stop, statements = Number.POSITIVE_INFINITY }: { stop?: AbortSignal; statements?: number } = {},
+): Promise<void> {
   const limit = () =>
     stop ? AbortSignal.any([stop, AbortSignal.timeout(STATEMENT_MS)]) : AbortSignal.timeout(STATEMENT_MS);
+  let left = statements;
+  const mayAsk = () => left-- > 0;
   try {
     let keys = 0;
-    for (let some = KEYS_BATCH; some === KEYS_BATCH; keys += some) {
+    for (let some = KEYS_BATCH; some === KEYS_BATCH && mayAsk(); keys += some) {
       some = await pruneIdempotencyKeys(db, KEYS_BATCH, limit());
     }
-    const notifications = await pruneNotifications(db, retentionDays, limit);
     let actions = 0;
-    for (let some = PRUNE_BATCH; some === PRUNE_BATCH; actions += some) {
+    for (let some = PRUNE_BATCH; some === PRUNE_BATCH && mayAsk(); actions += some) {
       some = await pruneRecords(db, retentionDays, limit());
     }
+    // Last, as it may need the most.
+    const notifications = await pruneNotifications(db, retentionDays, limit, mayAsk);
     if (notifications + keys + actions > 0) log.info('pruned', { notifications, keys, actions });
   } catch (error) {
     // What is left is for the next time, or the next process.
@@ -119,15 +126,16 @@ const prune = statement<{ days: number; after: string }, { pruned: number; last:
 
 /**
  * Deletes messages with all that belongs to them, once each notification of them was finished more than `days` ago,
- * batch by batch, and returns how many notifications went. Each batch may take as long as a `limit` says.
+ * batch by batch while `mayAsk`, and returns how many notifications went. Each batch may take as long as a `limit` says.
  */
 export async function pruneNotifications(
   db: Db,
   days: number,
   limit = () => AbortSignal.timeout(STATEMENT_MS),
+  mayAsk = () => true,
 ): Promise<number> {
   let all = 0;
-  for (let after: string | null = BEFORE_ALL; after !== null; ) {
+  for (let after: string | null = BEFORE_ALL; after !== null && mayAsk(); ) {
     const [row]: { pruned: number; last: string | null; more: boolean }[] = await db.run(
       prune,
       { days, after },

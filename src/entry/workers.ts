@@ -41,7 +41,7 @@ const { max, windowS } = config.rateLimit;
 // Evaluated only if it is configured.
 const tracing =
   config.traces && (await import('../platform/tracing-otlp.ts')).otlpTracing(config.traces, log, { timer: false });
-const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
+const deps: Omit<Deps, 'clientAddress' | 'underWay' | 'wake'> = {
   settings: config,
   db,
   now: () => new Date(),
@@ -57,17 +57,23 @@ const deps: Omit<Deps, 'clientAddress' | 'wake'> = {
   log,
   metrics: noMetrics,
   tracing: tracing?.tracing,
-  underWay: { count: 0 },
   draining: () => false,
 };
 
 export default {
   fetch(request, _env, ctx) {
     const clientAddress = request.headers.get('cf-connecting-ip') ?? 'unknown';
-    const own = { ...deps, clientAddress, wake: (changed?: string) => wake(bindings, ctx, log, changed) };
-    const response = app.fetch(request, own, ctx);
-    // After each request: an isolate may be gone before a batch is full.
-    if (tracing) ctx.waitUntil(Promise.resolve(response).then(tracing.flush));
+    const own = {
+      ...deps,
+      clientAddress,
+      // Of this request alone: the platform may end one without a word, which a sum would count for ever.
+      underWay: { count: 0 },
+      wake: (changed?: string) => wake(bindings, ctx, log, changed),
+    };
+    const response = Promise.resolve(app.fetch(request, own, ctx));
+    // The platform ends a request when its client leaves, and with it the ring for what has been committed. Spans are
+    // exported after each request: an isolate may be gone before a batch is full.
+    ctx.waitUntil(response.then(() => tracing?.flush()));
     return response;
   },
 } satisfies ExportedHandler;

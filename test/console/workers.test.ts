@@ -29,6 +29,8 @@ describe('the console on Workers, in Chromium', () => {
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
     await page.getByRole('alert').getByText('No dispatcher is alive.').waitFor();
+    // The text may be there before the style is.
+    await page.waitForLoadState();
     assert.equal(await page.evaluate("getComputedStyle(document.querySelector('.alarm')).borderTopWidth"), '2px');
     await page.getByRole('button', { name: 'Pause refresh' }).waitFor();
     assert.deepEqual(await violationsOn(page), []);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, beforeEach, describe, test } from 'node:test';
 import { canceled, type Db } from '../../src/db.ts';
-import { pruneNotifications, tidyEvery } from '../../src/dispatcher/housekeeping.ts';
+import { pruneNotifications, tidy, tidyEvery } from '../../src/dispatcher/housekeeping.ts';
 import { pruneIdempotencyKeys } from '../../src/idempotency/reserve-key.ts';
 import { redriveNotification } from '../../src/notifications/store.ts';
 import { createEndpoint } from '../../src/webhook-endpoints/store.ts';
@@ -257,4 +257,24 @@ test('tidying begins again once it has ended, not while it goes on, and ends whe
   const endAgain = tidyEvery(1, { db: empty, log }, 30);
   while (runs < 1 + 3 * 2) await new Promise(setImmediate);
   await endAgain();
+});
+
+test('tidying asks no more than it may, although there is more, and says what it did', async () => {
+  const asked: string[] = [];
+  const endless: Db = {
+    ...noDb,
+    // biome-ignore lint/suspicious/noExplicitAny: a row that fits each of its statements
+    run: async ({ name }): Promise<any[]> => {
+      asked.push(name);
+      const some = name === 'records.prune' ? 0 : 1000;
+      return [{ pruned: some, count: some, last: idOf(1, 1), more: true }];
+    },
+  };
+  const log = recordingLog();
+  await tidy({ db: endless, log }, 30, { statements: 5 });
+  assert.equal(asked.length, 5);
+  assert.deepEqual(
+    log.lines.map(({ level, msg }) => [level, msg]),
+    [['info', 'pruned']],
+  );
 });

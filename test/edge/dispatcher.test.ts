@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import { type Call, caller, newNotice, unique } from '../conformance/target.ts';
+import { connectTo, untilBlocked } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
 import { type Sink, startSink } from '../support/sink.ts';
+import { headers } from '../support/tokens.ts';
 import { startWorkers, type Workers, workersHarness } from '../support/workerd.ts';
 
 let sink: Sink;
@@ -49,6 +52,43 @@ describe('the dispatcher on Workers', () => {
     const before = workers.requests();
     await new Promise((resolve) => setTimeout(resolve, 2000));
     assert.equal(workers.requests() - before, 0);
+  });
+
+  it('is rung for what was committed after its client had left', async () => {
+    const body = newNotice();
+    const hook = await endpoint(call, body.type);
+    const other = await connectTo(workers.database.name);
+    await other.text('begin; lock table messages in share row exclusive mode');
+    const leaving = new AbortController();
+    const asked = fetch(`${workers.url}/api/v1/notifications`, {
+      method: 'POST',
+      headers: headers(),
+      body: JSON.stringify(body),
+      signal: leaving.signal,
+    });
+    await untilBlocked(workers.database.name, asked);
+    leaving.abort();
+    await assert.rejects(asked, { name: 'AbortError' });
+    await other.text('commit');
+    await other.close();
+    await sink.received(hook.path);
+    await until(async () => (await queued(workers)) === 0);
+  });
+
+  it('delivers what is new while another delivery hangs', async () => {
+    const hanging = await endpoint(call);
+    const answers: ServerResponse[] = [];
+    sink.reply(hanging.path, (_, response) => void answers.push(response));
+    await testHook(call, hanging.id);
+    await sink.received(hanging.path);
+    const body = newNotice();
+    const hook = await endpoint(call, body.type);
+    assert.equal((await call('POST', '/api/v1/notifications', { body })).status, 202);
+    await sink.received(hook.path);
+    const [answer] = answers;
+    assert.equal(answer?.destroyed, false, 'the other one has not timed out');
+    answer?.writeHead(204).end();
+    await until(async () => (await queued(workers)) === 0);
   });
 
   it('tries a failed one again when it is due, asking the database nothing meanwhile', async () => {

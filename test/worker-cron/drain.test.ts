@@ -6,7 +6,7 @@ import { openNeon } from '../../src/platform/db-neon.ts';
 import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
 import { createSecretBox } from '../../src/platform/secret-box.ts';
 import { otlpTracing } from '../../src/platform/tracing-otlp.ts';
-import { createDrain } from '../../worker-cron/drain.ts';
+import { createDrain, nextAlarmMs } from '../../worker-cron/drain.ts';
 import { apiOn } from '../support/api.ts';
 import { startCollector } from '../support/collector.ts';
 import { createDatabase } from '../support/databases.ts';
@@ -203,4 +203,22 @@ test('an action on many takes at most half of a run, beside deliveries, and goes
     dispatchers.map(({ id, alive }: { id: string; alive: boolean }) => [id, alive]),
     [['worker', true]],
   );
+});
+
+test('the next alarm is when something is due, and after failures never before the back-off, whatever is due', () => {
+  const leaseMs = 60_000;
+  const quiet = { nextMs: null, failures: 0, unfinished: false };
+  const cases: [Parameters<typeof nextAlarmMs>[0], number | null][] = [
+    [quiet, null],
+    [{ ...quiet, nextMs: 0 }, 0],
+    [{ ...quiet, nextMs: 700 }, 700],
+    [{ ...quiet, unfinished: true }, leaseMs],
+    [{ ...quiet, nextMs: 700, unfinished: true }, 700],
+    [{ ...quiet, failures: 1 }, 2000],
+    [{ ...quiet, nextMs: 0, failures: 1 }, 2000],
+    [{ ...quiet, nextMs: 9000, failures: 1 }, 9000],
+    [{ ...quiet, nextMs: 0, failures: 3 }, 8000],
+    [{ ...quiet, nextMs: 0, failures: 100, unfinished: true }, 300_000],
+  ];
+  for (const [run, expected] of cases) assert.equal(nextAlarmMs(run, leaseMs), expected, JSON.stringify(run));
 });
