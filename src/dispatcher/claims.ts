@@ -1,4 +1,4 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import { actions } from '../actions/schema.ts';
 import { type Db, statement } from '../db.ts';
 import {
@@ -46,8 +46,10 @@ export type Claimed = {
   more: string[];
   /** Whether lanes that the request does not name have more due. */
   strangers: boolean;
-  /** Whether it ended before it had visited every lane. The next claim starts after `cursor`. */
+  /** Whether it ended early, because it found as much as it may take. The next claim starts after `cursor`. */
   unfinished: boolean;
+  /** Whether it ended early, because it had visited as many lanes as it may: the round goes on after `cursor`. */
+  unvisited: boolean;
   cursor: string;
   /** Milliseconds until the next delivery without a lease is due; null if none is known. */
   nextMs: number | null;
@@ -65,6 +67,7 @@ type Values = {
   slow: number;
   strangers: number;
   after: string;
+  until: string;
   leaseMs: number;
   lease: string;
   name: string;
@@ -79,13 +82,13 @@ const LOOKS = 1000;
 const REPORT_S = 10;
 const FIRST_LANE = sql`'00000000-0000-0000-0000-000000000000'::uuid`;
 
-// `visited` walks the index (lane, due_at) once around, from `after`, until it has found enough lanes with room. A lane
-// that is full, paused or not due costs one look-up, whatever its backlog. `due` locks the oldest rows of each lane, one
+// `visited` walks the index (lane, due_at) around, from `after` to `until`, or until it has found enough lanes with room. A
+// lane that is full, paused or not due costs one look-up, whatever its backlog. `due` locks the oldest rows of each lane, one
 // more than its room, to learn whether there are more. If not everything fits, `chosen` lets lanes take turns, and the
 // next claim starts with those that got nothing. The first row describes the claim as a whole, so that what deliveries
-// share is sent once. `nextMs` is computed only if every lane was visited.
+// share is sent once. `nextMs` is of the lanes visited, and computed only if it does not take all that it may.
 const claim = statement<Values, Row>(
-  'deliveries.claim3',
+  'deliveries.claim4',
   ($) => sql`
     with recursive given as materialized (
       select (${$.rooms}::text)::jsonb as rooms
@@ -98,9 +101,9 @@ const claim = statement<Values, Row>(
              v.slow + (here.open and here.shared)::int
       from visited v
       cross join lateral (
-        ${step(sql`v.lap`, sql`v.lane`, sql`case v.lap when 0 then ${EMAIL_LANE} else ${$.after}::uuid end`, sql`true`)}
+        ${step(sql`v.lap`, sql`v.lane`, sql`case when ${wraps($)} then ${EMAIL_LANE} else ${$.until}::uuid end`, sql`true`)}
         union all
-        ${step(sql`1`, FIRST_LANE, sql`${$.after}::uuid`, sql`v.lap = 0`)}
+        ${step(sql`1`, FIRST_LANE, sql`${$.until}::uuid`, wraps($))}
         limit 1
       ) next
       left join ${webhookEndpoints} e on e.id = next.lane and ${isPaused(sql`e`)}
@@ -147,13 +150,14 @@ const claim = statement<Values, Row>(
       )
       on conflict (id) do update set last_seen = excluded.last_seen, every_ms = excluded.every_ms
     ), ending as (
-      select look, lane, look >= ${sql.raw(String(LOOKS))} or open >= ${$.limit}::int as unfinished
+      select look, lane, open >= ${$.limit}::int as unfinished
       from visited order by look desc limit 1
     )
     select json_build_object(
              'more', coalesce((select json_agg(distinct lane) from left_over where named), '[]'),
              'strangers', exists (select from left_over where not named),
              'unfinished', ending.unfinished,
+             'unvisited', not ending.unfinished and ending.look >= ${sql.raw(String(LOOKS))},
              'cursor', coalesce((
                select lane from chosen where fits and exists (select from chosen where nth = 1 and roomy and not fits)
                order by look desc limit 1
@@ -191,6 +195,11 @@ const claim = statement<Values, Row>(
     cross join lateral (select type, body, traceparent from ${messages} where id = n.message_id limit 1) m`,
 );
 
+/** Whether the walk has still to begin anew at the first lane. */
+function wraps($: { after: SQLWrapper; until: SQLWrapper }): SQL {
+  return sql`v.lap = 0 and ${$.until}::uuid <= ${$.after}::uuid`;
+}
+
 /** Selects the first row of the next lane after `after`, up to `last`. */
 function step(lap: SQL, after: SQL, last: SQL, where: SQL): SQL {
   const lane = laneOf(sql`d`);
@@ -200,7 +209,7 @@ function step(lap: SQL, after: SQL, last: SQL, where: SQL): SQL {
   )`;
 }
 
-/** Claims due deliveries for `leaseMs`, as many as there is room for, lane by lane, starting after `after`. */
+/** Claims due deliveries for `leaseMs`, as many as there is room for, lane by lane, from the one after `after` to `until`. */
 export async function claimDeliveries(
   db: Db,
   { rooms, ...values }: ClaimRequest & Claimant & { leaseMs: number; lease: string },

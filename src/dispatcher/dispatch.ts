@@ -14,7 +14,7 @@ import {
 import { interruptionOf, settlementOf } from './outcome.ts';
 import { isLookDue, mayStart, plan, type State } from './plan.ts';
 import { wantsClaim } from './rooms.ts';
-import { addResult, type DispatchDeps, type Run, release, releaseWaiting } from './run.ts';
+import { addResult, type DispatchDeps, type Run, release, releaseLane, releaseWaiting } from './run.ts';
 import type { Settlement } from './settlements.ts';
 
 export type Dispatcher = {
@@ -52,6 +52,7 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
     state: {
       mode: 'idle',
       rung: true,
+      unvisited: false,
       tickAt: NEVER,
       dueAt: NEVER,
       claimAt: 0,
@@ -71,6 +72,7 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
     },
     lanes: createLanes(deps.settings),
     after: FIRST_LANE,
+    until: FIRST_LANE,
     changed: new Set(),
     failures: { claim: 0, settle: 0, advance: 0 },
     defect: undefined,
@@ -110,10 +112,7 @@ async function drain(run: Run, budget: number): Promise<{ nextMs: number | null;
 }
 
 function wake(run: Run, changed?: string): void {
-  if (changed !== undefined) {
-    if (run.state.claiming) run.changed.add(changed);
-    releaseWaiting(run, ({ lane }) => lane.id === changed);
-  }
+  if (changed !== undefined) releaseLane(run, changed);
   run.state.rung = true;
   step(run);
 }

@@ -1,8 +1,8 @@
 import { type Claimed, type Delivery, keyOf } from './claims.ts';
 import { allHeld, EMAIL_LANE, extended, giveBack, giveBackExcess, type Held, hold, noteBacklogs } from './lanes.ts';
-import { mayStart } from './plan.ts';
+import { isRoundDue, mayStart } from './plan.ts';
 import type { Room } from './rooms.ts';
-import { type Run, release } from './run.ts';
+import { type Run, release, releaseLane } from './run.ts';
 import type { Settlement } from './settlements.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -16,12 +16,12 @@ const HELD_UP_MS = 20;
 export async function claim(run: Run, room: Room): Promise<void> {
   const { state, queue, clock, log, metrics, settings } = run;
   const askedAt = clock.now();
-  state.claiming = true;
-  state.rung = false;
+  if (!state.unvisited || isRoundDue(state, askedAt)) run.until = run.after;
+  Object.assign(state, { claiming: true, rung: false, unvisited: false });
   state.tickAt = state.mode === 'running' ? askedAt + settings.intervalMs : NEVER;
   if (state.dueAt <= askedAt) state.dueAt = NEVER;
   state.budget--;
-  const claimed = await queue.claim({ ...room, after: run.after }).catch((error) => {
+  const claimed = await queue.claim({ ...room, after: run.after, until: run.until }).catch((error) => {
     log.error('claim failed', { error });
     return undefined;
   });
@@ -41,12 +41,14 @@ function claimFailed({ state, clock, settings, failures }: Run): void {
 
 function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
   const { state, lanes, clock, log, failures, settings, changed } = run;
-  const { deliveries, more, strangers, unfinished, cursor, nextMs, jobs } = claimed;
+  const { deliveries, more, strangers, unfinished, unvisited, cursor, nextMs, jobs } = claimed;
   if (state.stalled) log.info('dispatcher recovered', {});
   Object.assign(state, { stalled: false, lastClaimAt: clock.now(), claimAt: 0 });
   failures.claim = 0;
+  const { after, until } = run;
   run.after = cursor;
   if (unfinished) state.rung = true;
+  state.unvisited = unvisited && cursor !== until;
   state.jobs = jobs;
   if (nextMs !== null) state.dueAt = Math.min(state.dueAt, clock.now() + nextMs);
   const isCurrent = ({ endpointId }: Delivery) => mayStart(state) && !changed.has(endpointId ?? EMAIL_LANE);
@@ -55,13 +57,21 @@ function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
     deliveries.filter((delivery) => !isCurrent(delivery)),
   );
   hold(lanes, deliveries.filter(isCurrent), askedAt + settings.leaseMs);
-  noteBacklogs(lanes, unfinished ? [] : Object.keys(room.rooms), new Set(more), strangers);
+  const isVisited = (lane: string) => !unfinished && isOnWay(lane, after, unvisited ? cursor : until);
+  // Strangers that an earlier claim of the round has seen are there still.
+  const seenBefore = after !== until && lanes.moreStrangers;
+  noteBacklogs(lanes, Object.keys(room.rooms).filter(isVisited), new Set(more), strangers || seenBefore);
   // A lane that turned slow while the claim was under way has no room for what it got.
   for (const { endpointId } of deliveries) {
     const lane = lanes.byId.get(endpointId ?? EMAIL_LANE);
     if (lane) release(run, giveBackExcess(lanes, lane));
   }
   state.extendAt = Math.min(state.extendAt, askedAt + settings.leaseMs / 3);
+}
+
+/** Whether a walk from the lane after `after` around to `last` passes this one. */
+function isOnWay(lane: string, after: string, last: string): boolean {
+  return after < last ? lane > after && lane <= last : lane > after || lane <= last;
 }
 
 /** Settles a batch of results. Results that arrive meanwhile are settled in the next batch. */
@@ -73,7 +83,10 @@ export async function settle(run: Run): Promise<void> {
   try {
     const { settled, changes } = await queue.settle(some, Math.round(clock.now()));
     if (settled < some.length) log.warn('leases lost', { count: some.length - settled });
-    for (const { id, status } of changes) log.warn(`webhook endpoint ${status}`, { endpointId: id });
+    for (const { id, status } of changes) {
+      log.warn(`webhook endpoint ${status}`, { endpointId: id });
+      if (status !== 'enabled') releaseLane(run, id);
+    }
     // After a pause, the backlog of the endpoint is due.
     if (changes.some(({ status }) => status === 'enabled')) state.rung = true;
     failures.settle = 0;

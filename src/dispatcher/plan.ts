@@ -8,6 +8,8 @@ export type State = {
   mode: 'idle' | 'running' | 'draining' | 'stopping' | 'failed';
   /** Something may be due: claim as soon as there is room. */
   rung: boolean;
+  /** The last claim has not visited every lane: its round goes on. */
+  unvisited: boolean;
   /** When to claim without a ring, and when something is known to be due. */
   tickAt: number;
   dueAt: number;
@@ -53,7 +55,10 @@ const NEVER = Number.POSITIVE_INFINITY;
 export const mayStart = ({ mode, budget }: State) => (mode === 'running' || mode === 'draining') && budget > RESERVE;
 
 /** Whether the queue may have due deliveries that no claim has seen. */
-export const isLookDue = ({ rung, tickAt, dueAt }: State, now: number) => rung || now >= tickAt || now >= dueAt;
+export const isLookDue = (state: State, now: number) => state.unvisited || isRoundDue(state, now);
+
+/** Whether any of them may be in a lane that this round has visited already. */
+export const isRoundDue = ({ rung, tickAt, dueAt }: State, now: number) => rung || now >= tickAt || now >= dueAt;
 
 /** Decides what the loop does next. After `stallMs` without a claim, the dispatcher is stalled. */
 export function plan(state: State, lanes: Lanes, stallMs: number, now: number): Plan {

@@ -4,8 +4,8 @@ import { type Advance, advanceJob } from './jobs.ts';
 import type { Room } from './rooms.ts';
 import { type Settled, type Settlement, settleDeliveries } from './settlements.ts';
 
-/** A claim's request: room, and the lane after which it starts. */
-export type ClaimRequest = Room & { after: string };
+/** A claim's request: room, and which lanes it visits, from the one after `after` around to `until`. */
+export type ClaimRequest = Room & { after: string; until: string };
 
 /**
  * The queue as the dispatcher sees it. Each call is one statement with a time limit. A call that rejects may have taken

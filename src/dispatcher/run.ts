@@ -35,8 +35,9 @@ export type DispatchDeps = {
 export type Run = DispatchDeps & {
   state: State;
   lanes: Lanes;
-  /** The lane after which the next claim starts. */
+  /** The lane after which the next claim starts, and the one at which its round ends. */
   after: string;
+  until: string;
   /** Endpoints that changed during a claim: what the claim returns for them is out of date. */
   changed: Set<string>;
   failures: { claim: number; settle: number; advance: number };
@@ -54,6 +55,12 @@ export function release(run: Run, deliveries: Delivery[]): void {
 /** Releases waiting deliveries: those that `which` selects, by default all. */
 export function releaseWaiting(run: Run, which: (held: Held) => boolean = () => true): void {
   release(run, giveBack(run.lanes, which));
+}
+
+/** Releases what waits for an endpoint that has changed, with what a claim that is under way brings for it. */
+export function releaseLane(run: Run, id: string): void {
+  if (run.state.claiming) run.changed.add(id);
+  releaseWaiting(run, ({ lane }) => lane.id === id);
 }
 
 /** Adds a result to those that wait for the next settlement. */

@@ -40,8 +40,8 @@ const RUN_ENDS_AFTER_DAYS = 2;
 // Checks the lease token of every row: what another dispatcher has claimed since stays as it is, its attempts included.
 // What is counted for statistics is exactly what took effect.
 // Locks endpoints in order of ids, and only those whose health changes; one that was paused on request, until infinity,
-// stays so. A pause starts at 30 s and doubles with every
-// round of failures, up to an hour.
+// stays so. A pause starts at 30 s and doubles with every round of failures, up to an hour: `last_failed_at` is when it
+// began. What was under way then and fails later does not prolong it. A new status is a new version.
 const settle = statement<{ results: string } & Settler, Settled>(
   'deliveries.settle',
   ($) => sql`
@@ -98,7 +98,10 @@ const settle = statement<{ results: string } & Settler, Settled>(
       select e.id, e.status, h.ok, h.unwanted,
              case when h.ok then 0 when run.goes_on then e.failures + h.failed else h.failed end as failures,
              case when h.ok then null when run.goes_on then coalesce(e.failing_since, now()) else now() end
-               as failing_since
+               as failing_since,
+             coalesce(e.paused_until > now(), false) as pausing,
+             greatest(interval '30 seconds', case when run.goes_on then 2 * (e.paused_until - e.last_failed_at) end)
+               as pause
       from ${webhookEndpoints} e join health h on h.endpoint_id = e.id
       cross join lateral (
         select e.last_failed_at > now() - interval '${sql.raw(String(RUN_ENDS_AFTER_DAYS))} days' as goes_on
@@ -117,11 +120,11 @@ const settle = statement<{ results: string } & Settler, Settled>(
     ), marked as (
       update ${webhookEndpoints} e
       set status = j.verdict, failures = j.failures, failing_since = j.failing_since,
-          last_failed_at = case when j.failing_since is not null then now() end,
-          paused_until = case when j.verdict = 'paused' then now() + least(
-            interval '1 hour',
-            interval '30 seconds' * 2 ^ least(12, greatest(0, j.failures - ${sql.raw(String(PAUSE_AFTER))}) / 4)
-          ) end
+          last_failed_at = case when j.failing_since is null then null when j.pausing then e.last_failed_at else now() end,
+          paused_until = case when j.verdict <> 'paused' then null when j.pausing then e.paused_until
+                              else now() + least(interval '1 hour', j.pause) end,
+          version = e.version + (j.verdict <> e.status)::int,
+          updated_at = case when j.verdict <> e.status then now() else e.updated_at end
       from judged j where e.id = j.id
     )
     select (select count(*) from settled)::int as settled, coalesce((

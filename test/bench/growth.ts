@@ -180,7 +180,15 @@ async function overSizes(
 async function claimAndSettle(database: Database, postgres: Postgres, outcome: 'sent' | 'release') {
   const open = openPostgres({ url: database.url, poolMax: 1, statementTimeoutMs: 30_000, log: silent });
   const queue = databaseQueue(open.db, { name: 'bench', leaseMs: 60_000, everyMs: 5000 });
-  const request = { limit: BATCH, maxBytes: 1e9, rooms: { [NOBODY]: BATCH }, slow: 0, strangers: 0, after: FIRST_LANE };
+  const request = {
+    limit: BATCH,
+    maxBytes: 1e9,
+    rooms: { [NOBODY]: BATCH },
+    slow: 0,
+    strangers: 0,
+    after: FIRST_LANE,
+    until: FIRST_LANE,
+  };
   const claims: number[] = [];
   const settlements: number[] = [];
   let rows = 0;

@@ -41,6 +41,7 @@ async function pagesOf(rooms: Record<string, number>): Promise<number> {
     slow: 0,
     strangers: 10,
     after: FIRST_LANE,
+    until: FIRST_LANE,
     leaseMs: 60_000,
     name: 'test',
     everyMs: 5000,

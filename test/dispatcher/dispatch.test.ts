@@ -6,6 +6,7 @@ import type { Delivery } from '../../src/dispatcher/claims.ts';
 import { systemClock } from '../../src/dispatcher/clock.ts';
 import { createDispatcher } from '../../src/dispatcher/dispatch.ts';
 import { databaseQueue } from '../../src/dispatcher/queue.ts';
+import { processLimits } from '../../src/dispatcher/rooms.ts';
 import type { DispatchSettings } from '../../src/dispatcher/run.ts';
 import { onEveryDatabase } from '../support/databases.ts';
 import { recordingLog } from '../support/deps.ts';
@@ -164,7 +165,7 @@ onEveryDatabase('dispatcher', (db) => {
       ...db,
       run: async (statement, values, signal) => {
         const rows = await db.run(statement, values, signal);
-        if (statement.name === 'deliveries.claim') await new Promise((resolve) => setTimeout(resolve, 4));
+        if (statement.name.startsWith('deliveries.claim')) await new Promise((resolve) => setTimeout(resolve, 4));
         return rows;
       },
     };
@@ -181,6 +182,36 @@ onEveryDatabase('dispatcher', (db) => {
     }
   });
 
+  for (const status of [500, 410]) {
+    test(`what waits for an endpoint that answers ${status} does not start once that has stopped it`, async () => {
+      await enqueue(db, 200, await newEndpoint(db));
+      let stopped = false;
+      let after = 0;
+      const watched: Db = {
+        ...db,
+        run: async (statement, values, signal) => {
+          const rows = await db.run(statement, values, signal);
+          const [row] = rows as { changes?: unknown[] }[];
+          if (row?.changes?.length) setImmediate(() => (stopped = true));
+          return rows;
+        },
+      };
+      const failing: Channel = async ({ endpoint }) => {
+        if (endpoint?.status === 'disabled') return { ok: false, status: null, error: 'disabled', final: true };
+        if (stopped) after++;
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        return { ok: false, status, error: `HTTP ${status}`, final: status === 410 };
+      };
+      const { drain } = dispatcherWith(watched, failing, {
+        ...processLimits({ concurrency: 16 }),
+        concurrency: 16,
+        batch: 100,
+      });
+      await drain();
+      assert.deepEqual([stopped, after], [true, 0]);
+    });
+  }
+
   test('a notification to a paused endpoint comes up when the pause ends', async () => {
     const endpoint = await newEndpoint(db);
     await execute(
@@ -190,6 +221,33 @@ onEveryDatabase('dispatcher', (db) => {
     await enqueue(db, 2, endpoint);
     const next = await dispatcherWith(db, async () => SENT).drain();
     assert.ok(next !== null && next > 20_000 && next <= 25_000, `${next} ms`);
+  });
+
+  test('however many endpoints wait for later, one round of claims finds when the first is due', async () => {
+    const LANES = 2000;
+    await execute(
+      db,
+      `insert into deliveries (notification_id, endpoint_id, due_at)
+       select uuid_v7(), uuid_v7(), now() + interval '1 hour' from generate_series(1, ${LANES})`,
+    );
+    let claims = 0;
+    const watched: Db = {
+      ...db,
+      run: (statement, values, signal) => {
+        if (statement.name.startsWith('deliveries.claim') && ++claims > 10) assert.fail('it claims without end');
+        return db.run(statement, values, signal);
+      },
+    };
+    const { drain } = dispatcherWith(watched, async () => SENT);
+    for (const expected of [3, 2]) {
+      claims = 0;
+      const next = await drain(50);
+      assert.ok(next !== null && next > 3_500_000 && next <= 3_600_000, `${next} ms`);
+      assert.equal(claims, expected, 'a thousand lanes each, and one that finds no more');
+    }
+    const [id] = await enqueue(db, 1, await newEndpoint(db));
+    await drain(50);
+    assert.equal((await stateOf(db, id as string)).status, 'sent');
   });
 
   test('what is delivered one at a time settles together all the same', async () => {

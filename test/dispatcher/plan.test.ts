@@ -18,6 +18,7 @@ const lanesOf = () =>
 const stateOf = (own: Partial<State> = {}): State => ({
   mode: 'running',
   rung: false,
+  unvisited: false,
   tickAt: NOW + 5000,
   dueAt: NEVER,
   claimAt: 0,

@@ -162,6 +162,7 @@ onEveryDatabase('queue', (db) => {
       maxBytes: 1e6,
       slow: 0,
       after: FIRST_LANE,
+      until: FIRST_LANE,
       name: 'd',
       everyMs: 5000,
       leaseMs: 60_000,
@@ -224,6 +225,8 @@ onEveryDatabase('queue', (db) => {
       'd',
     );
     assert.deepEqual(changes, [{ id, status: 'paused' }]);
+    const version = () => rowsOf<{ version: number }>(db, `select version from webhook_endpoints where id = '${id}'`);
+    assert.deepEqual(await version(), [{ version: 2 }], 'its ETag tells');
     const paused = await endpointState(db, id);
     assert.equal(paused.status, 'paused');
     assert.ok((paused.pauseS as number) > 28 && (paused.pauseS as number) <= 30);
@@ -240,10 +243,38 @@ onEveryDatabase('queue', (db) => {
     assert.deepEqual(again.map(({ attempt }) => attempt).sort(), [1, 1, ...Array(10).fill(2)]);
     const ended = await settle(db, [settlement(again[0] as Delivery)], 'd');
     assert.deepEqual(ended.changes, [{ id, status: 'enabled' }]);
+    assert.deepEqual(await version(), [{ version: 3 }]);
     assert.deepEqual(
       { ...(await endpointState(db, id)) },
       { status: 'enabled', failures: 0, pauseS: null, failingSince: null },
     );
+  });
+
+  test('a pause is as long as there were rounds, however many fail in each, and an hour at most', async () => {
+    const id = await newEndpoint(db);
+    await enqueue(db, 40, id);
+    const failure = { outcome: 'retry', delayMs: 0, status: 500, error: 'HTTP 500' } as const;
+    const fail = async (count: number) => {
+      const failed = (await claim(db, { limit: count })).deliveries;
+      assert.equal(failed.length, count);
+      return failed.map((each) => settlement(each, failure));
+    };
+    const around = async (seconds: number) => {
+      const { pauseS } = await endpointState(db, id);
+      assert.ok((pauseS as number) > seconds - 5 && (pauseS as number) <= seconds, `${pauseS} s`);
+    };
+    // What was under way when it was paused fails, too.
+    const [first, second] = [await fail(10), await fail(30)];
+    await settle(db, first, 'd');
+    await around(30);
+    assert.deepEqual((await settle(db, second, 'd')).changes, []);
+    await around(30);
+    for (const seconds of [60, 120, 240, 480, 960, 1920, 3600, 3600]) {
+      const passed = `last_failed_at = last_failed_at - (paused_until - now()), paused_until = now()`;
+      await execute(db, `update webhook_endpoints set ${passed} where id = '${id}'`);
+      await settle(db, await fail(4), 'd');
+      await around(seconds);
+    }
   });
 
   test('a pause on request lasts, whatever comes of what was under way, and is no reason to wake up', async () => {

@@ -29,6 +29,8 @@ const CALM_AT_MS = 60_000;
 const END_MS = 20_000_000;
 /** More bytes than can ever wait. */
 const PLENTY = 1e6;
+/** How many claims in a row may bring nothing within a second: some for each ring and each thing that ends. */
+const FRUITLESS = 100;
 /** How late a delivery may start that nothing was in the way of: rings and a few claims. */
 const PROMPT_MS = 6 * ANSWER_MS + 50;
 
@@ -39,6 +41,8 @@ type Process = {
   running: Promise<void>;
   /** Under way, by notification, with its lane and start. */
   underWay: Map<string, { lane: string; at: number }>;
+  /** When the last claims were that brought nothing, since one that did. */
+  fruitless: number[];
 };
 
 type World = {
@@ -68,7 +72,8 @@ export async function simulate(seed: number): Promise<string[]> {
   const time = virtualTime();
   const world: World = {
     time,
-    store: createStore(time),
+    // Not drawn from the history's own numbers, so that old seeds still mean the histories that they did.
+    store: createStore(time, pick(randomFrom(seed + 1), [3, 1000])),
     random,
     manners: new Map(),
     processes: [],
@@ -109,7 +114,7 @@ function startProcess(world: World): void {
     leaseMs: deliveryTimeoutMs + between(random, 200, 30_000),
     maxAttempts: between(random, 1, 3),
   };
-  const process = { settings, state: 'running', underWay: new Map() } as unknown as Process;
+  const process = { settings, state: 'running', underWay: new Map(), fruitless: [] } as unknown as Process;
   const channel = channelOf(world, process);
   process.dispatcher = createDispatcher({
     queue: queueOf(world, process),
@@ -156,11 +161,22 @@ function queueOf(world: World, process: Process): Queue {
       });
     });
   return {
-    claim: (request) => call(() => store.claim({ ...request, leaseMs })),
+    claim: async (request) => {
+      const claimed = await call(() => store.claim({ ...request, leaseMs }));
+      checkFruit(world, process, claimed.deliveries.length);
+      return claimed;
+    },
     settle: (results) => call(() => store.settle(results)),
     extend: (held) => call(() => store.extend(held, leaseMs)),
     advance: () => call(() => undefined),
   };
+}
+
+/** Notices a dispatcher that claims without a pause although there is nothing to take. */
+function checkFruit({ time, violations }: World, process: Process, taken: number): void {
+  const now = time.now();
+  process.fruitless = taken > 0 ? [] : [...process.fruitless.filter((at) => at > now - 1000), now];
+  if (process.fruitless.length === FRUITLESS) violations.push(`${FRUITLESS} claims in vain in a second at ${now}`);
 }
 
 /** A receiver, which sees what is under way and complains. */

@@ -26,7 +26,8 @@ export type Store = {
 
 export const laneOf = ({ endpointId }: Pick<Row, 'endpointId'>) => endpointId ?? EMAIL_LANE;
 
-export function createStore({ now }: Pick<Clock, 'now'>): Store {
+/** `looks` is how many lanes a claim may visit. */
+export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
   const rows = new Map<string, Row>();
   const outcomes = new Map<string, Outcome>();
   const endpoints = new Map<string, Endpoint>();
@@ -41,18 +42,21 @@ export function createStore({ now }: Pick<Clock, 'now'>): Store {
     slow,
     strangers,
     after,
+    until,
     leaseMs,
   }: ClaimRequest & { leaseMs: number }): Claimed {
     const lease = `lease-${++leases}`;
     const byLane = Map.groupBy(rows.values(), laneOf);
     const around = [...byLane.keys()].sort();
-    const start = around.findIndex((lane) => lane > after);
-    const visited = start < 0 ? around : [...around.slice(start), ...around.slice(0, start)];
+    const onward = around.filter((lane) => lane > after);
+    const visited =
+      until <= after ? [...onward, ...around.filter((lane) => lane <= until)] : onward.filter((lane) => lane <= until);
     const result: Claimed = {
       deliveries: [],
       more: [],
       strangers: false,
       unfinished: false,
+      unvisited: false,
       cursor: after,
       nextMs: null,
       jobs: false,
@@ -63,7 +67,7 @@ export function createStore({ now }: Pick<Clock, 'now'>): Store {
     let unnamed = 0;
     let shared = 0;
     for (const [look, lane] of visited.entries()) {
-      if (open >= limit) break;
+      if (open >= limit || look >= looks) break;
       result.cursor = lane;
       const all = (byLane.get(lane) as Row[]).sort((a, b) => a.dueAt - b.dueAt);
       const due = all.filter(({ dueAt }) => dueAt <= now());
@@ -105,7 +109,8 @@ export function createStore({ now }: Pick<Clock, 'now'>): Store {
     }
     if (served && unserved) result.cursor = laneOf(served.row);
     result.more = [...left];
-    if (open >= limit) result.unfinished = true;
+    result.unfinished = open >= limit;
+    result.unvisited = !result.unfinished && visited.length >= looks;
     if (!result.unfinished && times.length > 0) result.nextMs = Math.min(...times) - now();
     return result;
   }
@@ -132,7 +137,10 @@ export function createStore({ now }: Pick<Clock, 'now'>): Store {
         if (endpoint.pausedUntil > 0) changes.push({ id: row.endpointId as string, status: 'enabled' });
         endpoint.pausedUntil = 0;
       }
-      if (outcome !== 'sent' && endpoint.failures >= PAUSE_AFTER) endpoint.pausedUntil = now() + PAUSE_MS;
+      if (outcome !== 'sent' && endpoint.failures >= PAUSE_AFTER) {
+        if (endpoint.pausedUntil === 0) changes.push({ id: row.endpointId as string, status: 'paused' });
+        endpoint.pausedUntil = now() + PAUSE_MS;
+      }
     }
     return { settled, changes };
   }
