@@ -70,11 +70,13 @@ export function openOf(limits: Limits, lane: Lane): number {
 }
 
 /** Whether the process has room for one more delivery of a lane of this pace. */
-export function hasRoom({ limits, quick, slow, trying }: Lanes, pace: Pace): boolean {
+export function hasRoom({ limits, quick, slow, trying, startable }: Lanes, pace: Pace): boolean {
   const { concurrency, overflowConcurrency, totalConcurrency } = limits;
   if (quick.size + slow.size >= totalConcurrency) return false;
   if (pace === 'slow') return slow.size + trying < slowRoomOf(limits);
   if (quick.size >= concurrency) return false;
+  // New lanes may keep coming: a slow one that waits, with none under way, has the next place.
+  if (pace === 'new' && slow.size === 0 && startable.slow > 0 && trying + 1 >= slowRoomOf(limits)) return false;
   // A delivery of a new lane may turn slow: it needs a place in the overflow.
   return pace === 'fast' || (trying < triesOf(limits) && slow.size + trying < Math.max(1, overflowConcurrency));
 }
@@ -85,10 +87,12 @@ function freeRoom({ limits, quick, slow, trying, startable, averageMs, waitingBy
   const ahead = Math.min(batch, Math.max(concurrency, Math.floor((concurrency * HORIZON_MS) / Math.max(1, averageMs))));
   const tried = trying + startable.new;
   const left = totalConcurrency - quick.size - slow.size;
+  // One is held for the place that it has next.
+  const leastSlow = slow.size + startable.slow === 0 ? 1 : 0;
   return {
     fast: startable.fast <= ahead / 2 && waitingBytes <= limits.maxWaitingBytes / 2 ? ahead - startable.fast : 0,
     new: Math.max(0, Math.min(triesOf(limits) - tried, Math.max(1, overflowConcurrency) - slow.size - tried, left)),
-    slow: Math.max(0, slowRoomOf(limits) - slow.size - trying - startable.slow),
+    slow: Math.max(leastSlow, slowRoomOf(limits) - slow.size - trying - startable.slow),
   };
 }
 

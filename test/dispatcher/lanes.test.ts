@@ -213,3 +213,28 @@ test('lanes that are idle are forgotten past a thousand; those with work are not
   assert.ok(lanes.byId.size <= 1000);
   assert.ok(lanes.byId.has('busy'));
 });
+
+test('a slow lane has its turn where few may be under way, however many new ones keep coming', () => {
+  const few = { ...limits, concurrency: 5, overflowConcurrency: 3, totalConcurrency: 5, laneConcurrency: 2 };
+  const lanes = createLanes(few);
+  let now = deliver(lanes, 'slow', 1, 2000);
+  hold(
+    lanes,
+    ['a', 'b', 'c'].flatMap((id) => deliveries(id, 1)),
+    FAR,
+  );
+  const trying = startAll(lanes, now);
+  assert.equal(trying.length, 3);
+  assert.equal(roomForClaim(lanes).slow, 1, 'one is claimed ahead');
+  hold(lanes, deliveries('slow', 5), FAR);
+  assert.equal(roomForClaim(lanes).slow, 0);
+  for (let n = 0; n < 20; n++) {
+    now += 100;
+    hold(lanes, deliveries(`stranger-${n}`, 1), FAR);
+    finish(lanes, trying.shift() as Held, now);
+    const started = startAll(lanes, now);
+    if (started.some(({ lane }) => lane.id === 'slow')) return assert.ok(n < 3, `after ${n}`);
+    trying.push(...started);
+  }
+  assert.fail('it never started');
+});
