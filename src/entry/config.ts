@@ -53,6 +53,8 @@ const list = (isItem: (item: string) => boolean, message: string) =>
     .check(z.refine((items) => items.every(isItem), message));
 
 const HOUR = 3_600_000;
+/** Milliseconds that a claim and an extension may take, before a delivery could not start any more. */
+const LEASE_MARGIN_MS = 1000;
 const EMBEDDED = 'pglite:.data/db';
 
 /** The prefix of generated development secrets, by which production refuses them. */
@@ -283,6 +285,26 @@ const isEmbedded = (v: Partly) =>
   'DATABASE_URL' in v && (v.DATABASE_URL ?? (isProduction(v) ? '' : EMBEDDED)).startsWith('pglite:');
 const isProduction = (v: Partly) => v.APP_ENV === 'production';
 
+/** What is allowed, and probably not meant. */
+const hints: [message: string, applies: (v: Variables) => boolean][] = [
+  [
+    'JWKS_URL without JWT_AUDIENCE accepts tokens that were issued for other services',
+    (v) => isProduction(v) && v.JWKS_URL !== undefined && v.JWT_AUDIENCE === undefined,
+  ],
+  [
+    'JWKS_URL without TLS: whoever is on the way can replace the keys',
+    (v) => isProduction(v) && (v.JWKS_URL?.startsWith('http:') ?? false),
+  ],
+  [
+    'EMAIL_PROVIDER=log sends no email, and records each as sent',
+    (v) => isProduction(v) && v.DISPATCH_ENABLED && v.EMAIL_PROVIDER === 'log',
+  ],
+  [
+    'DISPATCH_LEASE_MS should exceed DELIVERY_TIMEOUT_MS by a second or more: else a slow database holds up deliveries',
+    (v) => v.DISPATCH_LEASE_MS < v.DELIVERY_TIMEOUT_MS + LEASE_MARGIN_MS,
+  ],
+];
+
 /** What is probably a mistake, by name and never with a value. */
 function warningsIn(env: Env): string[] {
   const warnings: string[] = [];
@@ -319,7 +341,9 @@ export function parseConfig(env: Env): Config {
     if (!failed.has(name) && broken(values)) problems.push(`${name} ${message}`);
   }
   if (problems.length > 0) throw new ConfigError([...problems, ...warnings]);
-  return { ...shape(values as Variables), warnings };
+  const valid = values as Variables;
+  warnings.push(...hints.filter(([, applies]) => applies(valid)).map(([message]) => message));
+  return { ...shape(valid), warnings };
 }
 
 function shape(v: Variables) {

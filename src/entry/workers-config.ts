@@ -5,18 +5,29 @@ const MOST_AT_ONCE = 5;
 
 /** Parses a Worker's configuration from its bindings: those that are text are variables. */
 export function workersConfig(env: Record<string, unknown>): Config {
-  const variables = textOf(env);
+  // The dispatcher is another Worker, with a configuration of its own.
+  const variables: Record<string, string> = { ...textOf(env), DISPATCH_ENABLED: 'false' };
   const problems: string[] = [];
   if (env.RATE_LIMITER && !['10', '60'].includes(variables.RATE_LIMIT_WINDOW_S ?? '60')) {
     problems.push('RATE_LIMIT_WINDOW_S must be the 10 or 60 of the rate-limit binding');
   }
-  return read(variables, problems);
+  const config = read(variables, problems);
+  const unbound = BINDINGS.filter(([name]) => !env[name]).map(([name, so]) => `${name} is not bound: ${so}`);
+  const store = config.rateLimit.store === 'postgres' ? ['RATE_LIMIT_STORE has no effect on Workers'] : [];
+  return { ...config, warnings: [...config.warnings, ...unbound, ...store] };
 }
+
+/** What wrangler.toml binds, and what is so without. */
+const BINDINGS = [
+  ['ASSETS', 'there are no pages'],
+  ['DISPATCHER', 'notifications wait for the cron trigger'],
+  ['RATE_LIMITER', 'requests are counted by isolate'],
+] as const;
 
 /** Parses the configuration of the dispatcher's Worker, with the limits of one invocation. */
 export function dispatcherConfig(env: Record<string, unknown>): Config {
   // It checks no tokens, so that it has no key for them.
-  const unused = { JWT_SECRET: undefined, JWKS_URL: 'https://unused.invalid/' };
+  const unused = { JWT_SECRET: undefined, JWKS_URL: 'https://unused.invalid/', JWT_AUDIENCE: 'unused' };
   const variables = { DISPATCH_CONCURRENCY: String(MOST_AT_ONCE), ...textOf(env), ...unused };
   const problems: string[] = [];
   if (Number(variables.DISPATCH_CONCURRENCY) > MOST_AT_ONCE) {

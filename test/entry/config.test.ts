@@ -10,6 +10,9 @@ const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
 const needed = { JWT_SECRET, SECRETS_KEY };
 const production = { ...needed, APP_ENV: 'production', DATABASE_URL: 'postgres://app@db/app' };
 
+const email = { EMAIL_PROVIDER: 'resend', EMAIL_FROM: 'a@example.com', RESEND_API_KEY: 'key' };
+const bindings = { ASSETS: {}, DISPATCHER: {}, RATE_LIMITER: {} };
+
 const parse = (env: Env = {}) => parseConfig({ ...needed, ...env });
 
 function problemsOf(env: Env): string[] {
@@ -264,6 +267,44 @@ test('every problem is told at once', () => {
   assert.deepEqual(refusedIn(env).sort(), names);
 });
 
+describe('what is allowed and probably not meant is told', () => {
+  const jwks = { JWT_SECRET: '', JWKS_URL: 'https://id.example.com/keys', JWT_AUDIENCE: 'api' };
+  const cases: [what: string, env: Env, warnings: RegExp[]][] = [
+    [
+      'tokens of an identity provider that are for anybody',
+      { ...jwks, JWT_AUDIENCE: '' },
+      [/^JWKS_URL without JWT_AUD/],
+    ],
+    ['keys over a network without TLS', { ...jwks, JWKS_URL: 'http://id.example.com/keys' }, [/^JWKS_URL without TLS/]],
+    ['email that is not sent', { EMAIL_PROVIDER: 'log' }, [/^EMAIL_PROVIDER=log sends no email/]],
+    ['nor by a process that delivers nothing', { EMAIL_PROVIDER: 'log', DISPATCH_ENABLED: 'false' }, []],
+    ['a claim that barely outlasts a delivery', { DISPATCH_LEASE_MS: '15500' }, [/^DISPATCH_LEASE_MS should exceed/]],
+    ['nothing of what is meant', jwks, []],
+  ];
+  for (const [what, env, expected] of cases) {
+    test(what, () => {
+      const { warnings } = parse({ ...production, ...email, ...env });
+      assert.equal(warnings.length, expected.length, String(warnings));
+      for (const [i, warning] of expected.entries()) assert.match(warnings[i] as string, warning);
+    });
+  }
+
+  test('but in development keys may come from this machine, and emails are read in the inbox', () => {
+    assert.deepEqual(parse({ JWT_SECRET: '', JWKS_URL: 'http://127.0.0.1:1/keys' }).warnings, []);
+  });
+
+  test('on Workers, what wrangler.toml should bind, and a store that does not exist there', () => {
+    assert.deepEqual(workersConfig({ ...production, ...bindings }).warnings, []);
+    assert.deepEqual(workersConfig({ ...production, RATE_LIMIT_STORE: 'postgres' }).warnings, [
+      'ASSETS is not bound: there are no pages',
+      'DISPATCHER is not bound: notifications wait for the cron trigger',
+      'RATE_LIMITER is not bound: requests are counted by isolate',
+      'RATE_LIMIT_STORE has no effect on Workers',
+    ]);
+    assert.match(String(dispatcherConfig(production).warnings), /^EMAIL_PROVIDER=log/);
+  });
+});
+
 describe('a variable that is nearly one of ours is named with the one that is meant, and never with its value', () => {
   const meant: Record<string, string> = {
     DATABSE_URL: 'DATABASE_URL',
@@ -286,7 +327,7 @@ describe('a variable that is nearly one of ours is named with the one that is me
   }
 
   test('on Workers too, where what is bound is no variable', () => {
-    const bound = { ...production, DISPATCHER: { wake: () => {} }, RATE_LIMIT_MX: '5' };
+    const bound = { ...production, ...bindings, ...email, RATE_LIMIT_MX: '5' };
     const expected = ['RATE_LIMIT_MX is set and unknown: did you mean RATE_LIMIT_MAX?'];
     assert.deepEqual(workersConfig(bound).warnings, expected);
     assert.deepEqual(dispatcherConfig(bound).warnings, expected);
@@ -310,7 +351,7 @@ describe('a variable that is nearly one of ours is named with the one that is me
     const expected = ['NODE_ENV=production has no effect without APP_ENV=production'];
     assert.deepEqual(parse({ NODE_ENV: 'production' }).warnings, expected);
     assert.deepEqual(parse({ NODE_ENV: 'production', APP_ENV: 'development' }).warnings, []);
-    assert.deepEqual(parse({ ...production, NODE_ENV: 'production' }).warnings, []);
+    assert.deepEqual(parse({ ...production, ...email, NODE_ENV: 'production' }).warnings, []);
     assert.deepEqual(parse({ NODE_ENV: 'development' }).warnings, []);
   });
 });
