@@ -53,6 +53,12 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
       ]);
     },
 
+    /** Whether a row has one of the new values of these unique columns. `conditional` has to lock it, too. */
+    having($: object, ...keys: string[]): SQL {
+      const same = keys.map((key) => sql`${columns[key]} = ${cast($, key, columns[key] as PgColumn)}`);
+      return sql.join(same, sql` or `);
+    },
+
     /** Throws AppError `not-found`. */
     async find(db: Db, id: string, signal: AbortSignal): Promise<R> {
       const [row] = await db.run(find, { id }, signal);

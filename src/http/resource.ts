@@ -33,5 +33,7 @@ export type Resource = {
 export const pluralOf = ({ name, plural }: Resource): string => plural ?? `${name}s`;
 /** `webhook endpoints` */
 export const words = (name: string): string => name.replace(/(?<=.)[A-Z]/g, ' $&').toLowerCase();
+/** `a team`, `an invoice` */
+export const withArticle = (noun: string): string => `${/^[aeio]/.test(noun) ? 'an' : 'a'} ${noun}`;
 /** `a webhook endpoint` */
-export const one = ({ name }: Resource): string => `${/^[AEIO]/.test(name) ? 'an' : 'a'} ${words(name)}`;
+export const one = ({ name }: Resource): string => withArticle(words(name));

@@ -39,10 +39,17 @@ describe('npm run new', () => {
     );
   });
 
+  test('takes names that are words of SQL, as its table is quoted', () => {
+    for (const name of ['order', 'group', 'session', 'check']) assert.equal(parse(name, 'name:text').names.camel, name);
+    assert.equal(parse('day', 'name:text').names.path, 'days');
+  });
+
   const REFUSED: [words: string[], why: RegExp][] = [
     [['Team', 'name:text'], /lower-case words/],
     [['../team', 'name:text'], /lower-case words/],
     [['class', 'name:text'], /class is a reserved word/],
+    [['category', 'name:text'], /--plural categories/],
+    [['address', 'name:text'], /--plural addresses/],
     [['x'.repeat(31), 'name:text'], /longer than 30/],
     [['message', 'text:text'], /messages is the name of a table/],
     [['recipient', 'name:text'], /recipients is the name of a table or a CTE/],

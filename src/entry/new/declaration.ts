@@ -47,21 +47,21 @@ const KINDS: readonly string[] = ['text', 'integer', 'boolean', 'timestamp', 'uu
 
 /** Members that every resource has. */
 const OWN = ['id', 'version', 'createdAt', 'updatedAt'];
-/** Words that cannot name a column in Postgres or a variable, or that statements take for themselves. */
-const RESERVED = new Set(
-  `all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create current
+const wordsOf = (text: string) => new Set(text.split(/\s+/));
+/** Words that cannot name a column in Postgres. */
+const SQL_WORDS =
+  wordsOf(`all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create current
   default deferrable desc distinct do else end except false fetch for foreign from grant group having in initially
   intersect into lateral leading limit localtime localtimestamp not null offset on only or order placing primary
   references returning select session some symmetric table then to trailing true union unique user using variadic when
   where window with authorization binary collation concurrently cross freeze full ilike inner is isnull join left like
-  natural notnull outer overlaps right similar tablesample verbose
+  natural notnull outer overlaps right similar tablesample verbose`);
+/** Words that cannot name a variable, or that statements and their files take for themselves. */
+const OTHER_WORDS = wordsOf(`
   arguments await break catch class const continue debugger delete enum eval export extends finally function if
   implements import instanceof interface let new package private protected public return static super switch this throw
   versions now found own traceparent key keySubject keyRoute keyInput keyHolder keyResponse secret
-  try typeof undefined var void while yield lazy sql text view z id json email instant integer boolean index uuid`.split(
-    /\s+/,
-  ),
-);
+  try typeof undefined var void while yield lazy sql text view z id json email instant integer boolean index uuid`);
 
 /** Names that a resource would take from the code around it: locals of its handlers, and types. */
 const TAKEN = new Set(
@@ -123,7 +123,13 @@ export function parseDeclaration(
   const names = namesOf(name, plural);
   // Then its table, its scopes and its schemas are there, too.
   if (folders.includes(names.path)) throw new DeclarationError(`${names.path} is there already in src/ or test/`);
-  for (const each of new Set([names.camel, names.camels])) if (isReserved(each)) complain(`${each} is a reserved word`);
+  // Its table is always quoted: words of SQL will do.
+  for (const each of new Set([names.camel, names.camels])) {
+    if (isTaken(each)) complain(`${each} is a reserved word: choose another name`);
+  }
+  if (plural === undefined && /(?:[^aeiou]y|s|x|z|ch|sh)$/.test(name)) {
+    complain(`${name} needs its plural: --plural ${name.endsWith('y') ? `${name.slice(0, -1)}ies` : `${name}es`}`);
+  }
   if ([...tables, ...CTES].includes(names.table)) complain(`${names.table} is the name of a table or a CTE`);
   if (TAKEN.has(names.camel)) complain(`${name} is a name that the code of a resource needs`);
   if (scopes.includes(`${names.path}:read`)) complain(`the scopes of ${names.path} are those of another resource`);
@@ -181,7 +187,9 @@ function constraintsOf({ table }: Names, { name, unique, parent }: Field): strin
   return [...(unique ? [`${column}_unique`] : []), ...(parent ? [`${column}_${parent.table}_id_fk`] : [])];
 }
 
-const isReserved = (name: string) => RESERVED.has(name) || RESERVED.has(snakeCase(name)) || name in Object.prototype;
-const capitalized = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
+const isTaken = (name: string) => OTHER_WORDS.has(name) || name in Object.prototype;
+const isReserved = (name: string) =>
+  isTaken(name) || SQL_WORDS.has(snakeCase(name)) || OTHER_WORDS.has(snakeCase(name));
+export const capitalized = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
 export const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const camelCase = (name: string) => name.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());

@@ -1,5 +1,6 @@
 // The files of a resource, as text. Biome formats them once they are written.
-import { type Declaration, type Field, snakeCase } from './declaration.ts';
+import { withArticle } from '../../http/resource.ts';
+import { capitalized, type Declaration, type Field, snakeCase } from './declaration.ts';
 
 /** By their paths in the project. */
 export function filesOf(declaration: Declaration): Record<string, string> {
@@ -78,7 +79,7 @@ const KINDS: Record<
   reference: {
     column: ({ name, parent }) => `uuid(${column(name)}).references(() => ${parent?.name.camels}.id)`,
     pg: [],
-    input: ({ parent }) => `id('must be the id of a ${parent?.name.words}')`,
+    input: ({ parent }) => `id('must be the id of ${withArticle(parent?.name.words ?? '')}')`,
     fields: ['id'],
     example: () => '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e60',
   },
@@ -139,7 +140,7 @@ function schemaFile({ names, fields }: Declaration): string {
     `}), { id: '${pascal}Input', examples: [example] }));`,
     `export type ${pascal}Input = Of<typeof ${pascal}Input>;`,
     '',
-    `/** A ${words} as the API shows it. */`,
+    `/** ${capitalized(withArticle(words))} as the API shows it. */`,
     `export const ${pascal}View = view('${pascal}', ${camels}, { example });`,
     `export type ${pascal} = NonNullable<typeof ${pascal}View.row>;`,
   ]);
@@ -149,7 +150,10 @@ function schemaFile({ names, fields }: Declaration): string {
 const exampleOf = (field: Field) =>
   field.kind === 'reference' && field.optional ? null : KINDS[field.kind].example(field);
 
-function storeFile({ names }: Declaration): string {
+function storeFile({ names, fields }: Declaration): string {
+  const unique = fields.filter((field) => field.unique).map(({ name }) => name);
+  // Two rows that swap such values would deadlock.
+  const alsoLock = unique.length > 0 ? `\n  ($) => store.having($, ${quoted(unique)}),` : '';
   const { camels, event, pascal, pascals, words, path } = names;
   return `import { sql } from 'drizzle-orm';
 import { reserveKey } from '../idempotency/reserve-key.ts';
@@ -177,7 +181,7 @@ export const update${pascal} = store.conditional<${pascal}Input & { now: string 
   'update',
   ($) => sql\`changed as (
       update \${${camels}} t set \${store.assignments($, 't')} from matching where t.id = matching.id returning t.*
-    ), \${enqueue({ ...event, type: sql\`'${event}.updated'\` })}\`,
+    ), \${enqueue({ ...event, type: sql\`'${event}.updated'\` })}\`,${alsoLock}
 );
 
 export const remove${pascal} = store.conditional(
@@ -191,8 +195,8 @@ export const remove${pascal} = store.conditional(
 
 function routesFile({ names, fields }: Declaration): string {
   const { camel, camels, event, pascal, pascals, words, path, table } = names;
-  const a = /^[aeio]/.test(words) ? 'an' : 'a';
-  const A = a === 'an' ? 'An' : 'A';
+  const one = withArticle(words);
+  const One = capitalized(one);
   const constraints = fields.flatMap(({ name, unique, parent }) => [
     ...(unique
       ? [`${table}_${snakeCase(name)}_unique: { detail: 'Another ${words} has this ${name}.', pointer: '#/${name}' },`]
@@ -200,7 +204,7 @@ function routesFile({ names, fields }: Declaration): string {
     ...(parent
       ? [
           `${table}_${snakeCase(name)}_${parent.table}_id_fk: {`,
-          `  detail: '${A} ${words} refers to this ${parent.name.words}.',`,
+          `  detail: '${One} refers to this ${parent.name.words}.',`,
           `  pointer: '#/${name}',`,
           `  parent: '${parent.name.pascal}',`,
           '},',
@@ -225,9 +229,9 @@ const ${camels}: Resource = {
   scopes: { read: '${path}:read', write: '${path}:write' },
   view: ${pascal}View.schema,
   events: {
-    '${event}.created': { description: '${A} ${words} was created.' },
-    '${event}.updated': { description: '${A} ${words} was changed.' },
-    '${event}.deleted': { description: '${A} ${words} was deleted. The data is the ${words} as it last was.' },
+    '${event}.created': { description: '${One} was created.' },
+    '${event}.updated': { description: '${One} was changed.' },
+    '${event}.deleted': { description: '${One} was deleted. The data is the ${words} as it last was.' },
   },
 ${constraints.length > 0 ? `  constraints: {\n${constraints.join('\n')}\n  },\n` : ''}};
 
@@ -263,12 +267,11 @@ export const ${camels}Routes = router()
 
 function testFile({ names, fields }: Declaration): string {
   const { camels, event, words, path } = names;
-  const a = /^[aeio]/.test(words) ? 'an' : 'a';
   const refused = fields.filter(({ unique, parent }) => unique || parent);
   const cases = refused.map(({ name, unique, parent }) =>
     parent
       ? `
-  test('${a} ${words} needs ${name} of a ${parent.name.words} that exists, which cannot be deleted meanwhile', async () => {
+  test('${withArticle(words)} needs ${name} of ${withArticle(parent.name.words)} that exists, which cannot be deleted meanwhile', async () => {
     await ${camels}.refusesAMissingParent('${name}');
     await ${camels}.keepsItsParent('${name}');
   });
@@ -289,7 +292,7 @@ import { onEveryDatabase } from '../support/databases.ts';
 onEveryDatabase('${path}', (db) => {
   const ${camels} = collectionOn(db, '/${path}');
 
-  test('${a} ${words} is created with its event, found, listed, replaced and deleted', async () => {
+  test('${withArticle(words)} is created with its event, found, listed, replaced and deleted', async () => {
     await ${camels}.livesThrough(['${event}.created', '${event}.updated', '${event}.deleted']);
   });
 ${cases.join('')}});

@@ -10,7 +10,7 @@ import { filesOf } from './files.ts';
 const USAGE = `usage: npm run new -- <resource> <field>… [--plural <resources>]
 
   npm run new -- team name:text
-  npm run new -- person name:text team:team.id? joined:timestamp badge:text:unique role:enum:lead,member --plural people
+  npm run new -- person name:text 'team:team.id?' joined:timestamp badge:text:unique role:enum:lead,member --plural people
 
 A field is name:type. Types: text, integer, boolean, timestamp, uuid, json, enum:a,b,c, or a reference such as team.id.
 Then :unique, and a ? for a field that may be left out.`;
