@@ -271,8 +271,16 @@ async function problemOf(response: Response, uncertain: boolean): Promise<Proble
 
 function pause(ms: number, signal: AbortSignal | null | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
-    signal?.addEventListener('abort', () => clearTimeout(timer), { once: true });
+    const aborted = () => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    };
+    const timer = setTimeout(() => {
+      // The signal may outlive many calls.
+      signal?.removeEventListener('abort', aborted);
+      resolve();
+    }, ms);
+    if (signal?.aborted) aborted();
+    else signal?.addEventListener('abort', aborted);
   });
 }

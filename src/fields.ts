@@ -85,12 +85,17 @@ function isWithin(value: unknown, depth: number): boolean {
   return depth > 0 && Object.values(value).every((inner) => isWithin(inner, depth - 1));
 }
 
-/** The paths of members named `__proto__`, which many JSON parsers drop or misinterpret. */
-function protosIn(value: unknown, path: string[] = []): string[][] {
+/**
+ * What would not arrive as it was sent: members named `__proto__`, which many JSON parsers drop or misinterpret, and
+ * numbers that are too large for a double, which would be written as null.
+ */
+function lostIn(value: unknown, path: string[] = []): { path: string[]; message: string }[] {
+  if (typeof value === 'number' && !Number.isFinite(value))
+    return [{ path, message: 'must be a number below 1.8e308' }];
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([name, inner]) => {
     const at = [...path, name];
-    return name === '__proto__' ? [at] : protosIn(inner, at);
+    return name === '__proto__' ? [{ path: at, message: 'must not be named __proto__' }] : lostIn(inner, at);
   });
 }
 
@@ -106,7 +111,7 @@ export const json = (max: number) =>
         abort: true,
       }),
       z.superRefine((value, { addIssue }) => {
-        for (const path of protosIn(value)) addIssue({ code: 'custom', path, message: 'must not be named __proto__' });
+        for (const lost of lostIn(value)) addIssue({ code: 'custom', ...lost });
       }),
       z.refine(
         (value) => new TextEncoder().encode(JSON.stringify(value)).length <= max,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
@@ -255,6 +255,15 @@ describe('the typed client', () => {
     const gone = AbortSignal.abort(new Error('at once'));
     await assert.rejects(lossy.webhookEndpoints.get(SOME_ID, { signal: gone }), /at once/);
     assert.equal(lossy.seen.length, seen);
+  });
+
+  test('a signal that outlives many calls and their retries is left as it was', async (t) => {
+    const lossy = await behind((n) => (n <= 2 ? 'drop' : 'pass'));
+    t.after(lossy.close);
+    const { signal } = new AbortController();
+    await lossy.webhookEndpoints.page({}, { signal });
+    // Node's fetch leaves one each, until it is collected.
+    assert.ok(getEventListeners(signal, 'abort').length <= lossy.seen.length);
   });
 
   test('an answer that is no problem, such as that of a proxy, is a Problem all the same', async (t) => {

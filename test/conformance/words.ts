@@ -75,7 +75,7 @@ export function words(target: () => Target): void {
   });
 
   describe('data with names that mean something to JavaScript', () => {
-    test('is refused where a member has the name of a prototype, at any depth, by its pointer', async () => {
+    test('is refused where a member has the name of a prototype or a number is too large, at any depth, by its pointer', async () => {
       const call = caller(target);
       const send = (data: string) =>
         call('POST', NOTIFICATIONS, { raw: `{"email":"a@example.com","type":"a.b","data":${data}}` });
@@ -85,6 +85,7 @@ export function words(target: () => Target): void {
         ['{"\\u005f_proto__":1}', ['#/data/__proto__']],
         ['{"a":{"b/c":[0,{"__proto__":1}]}}', ['#/data/a/b~1c/1/__proto__']],
         ['{"x":{"__proto__":1},"y":[{"__proto__":2}]}', ['#/data/x/__proto__', '#/data/y/0/__proto__']],
+        ['{"sum":1e999,"list":[-1e999,1e308]}', ['#/data/sum', '#/data/list/0']],
         [`{"deep":${'['.repeat(90)}{"__proto__":1}${']'.repeat(90)}}`, [`#/data/deep${'/0'.repeat(90)}/__proto__`]],
       ];
       for (const [data, pointers] of cases) {
