@@ -3,7 +3,7 @@ import type { PgColumn } from 'drizzle-orm/pg-core';
 import { getTableColumns } from 'drizzle-orm/utils';
 import { type Db, type Params, statement } from './db.ts';
 import { AppError } from './errors.ts';
-import type { ReservationRow, ReservationValues } from './idempotency/reserve-key.ts';
+import { type ReservationRow, type ReservationValues, runReserving } from './idempotency/reserve-key.ts';
 import type { View } from './view.ts';
 
 type Conditions = { id: string; versions: string | null };
@@ -131,7 +131,7 @@ function cast($: object, key: string, column: PgColumn): SQL {
 export function creating<V>(name: string, build: ($: Params<V & ReservationValues>) => SQL, refused?: () => AppError) {
   const create = statement<V & ReservationValues, ReservationRow>(name, build, 'inserts');
   return async (db: Db, values: V & ReservationValues, signal: AbortSignal): Promise<ReservationRow> => {
-    const [row] = await db.run(create, values, signal);
+    const [row] = await runReserving(db, create, values, signal, (first) => first === undefined);
     if (!row) throw refused?.() ?? new Error(`${name} returned no row`);
     return row;
   };

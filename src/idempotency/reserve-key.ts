@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { type Db, type Params, statement } from '../db.ts';
+import { type Db, type Params, type Statement, statement } from '../db.ts';
 import { idempotencyKeys } from './schema.ts';
 
 /**
@@ -61,6 +61,21 @@ export function reserveKey($: Params<ReservationValues>, { precondition, respons
     select true, true, ${answer}
     where ${$.key}::text is null ${holds}
   )`;
+}
+
+/**
+ * Runs a statement that reserves a key. If it `isRefused` by its precondition, runs it once more: it may have waited for
+ * the first request under the same key, which it does not see, as its snapshot is older.
+ */
+export async function runReserving<V extends ReservationValues, R>(
+  db: Db,
+  reserving: Statement<V, R>,
+  values: V,
+  signal: AbortSignal,
+  isRefused: (first: R | undefined) => boolean,
+): Promise<R[]> {
+  const rows = await db.run(reserving, values, signal);
+  return values.key !== null && isRefused(rows[0]) ? db.run(reserving, values, signal) : rows;
 }
 
 // Skips a key that is being reused, and checks again for one that was reused since the statement began.

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { record } from '../actions/schema.ts';
 import { type Db, type Params, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
-import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
+import { type ReservationRow, type ReservationValues, reserveKey, runReserving } from '../idempotency/reserve-key.ts';
 import { enqueue, queuedAnswer, toEndpoint } from '../outbox/enqueue.ts';
 import { attempts, INTERRUPTED, livePrevious, notifications, outcomes, webhookEndpoints } from '../outbox/schema.ts';
 import { creating, noSuch, tableStore } from '../table-store.ts';
@@ -175,7 +175,7 @@ export async function rotateSecret(
   values: Rotation & ReservationValues,
   signal: AbortSignal,
 ): Promise<ReservationRow> {
-  const [row] = await db.run(rotate, values, signal);
+  const [row] = await runReserving(db, rotate, values, signal, (first) => first?.fresh === null);
   if (row && row.fresh !== null) return row;
   if (!row?.found) throw noSuch('webhook endpoint');
   throw new AppError('conflict', `${MOST_PREVIOUS} previous secrets also sign. Wait until the first of them expires.`);

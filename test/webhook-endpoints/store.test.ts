@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { apiOn } from '../support/api.ts';
-import { onEveryDatabase } from '../support/databases.ts';
+import { connectTo, onEveryDatabase, openTestPostgres } from '../support/databases.ts';
 import { testDeps } from '../support/deps.ts';
 import { enqueue, execute, rowsOf } from '../support/notifications.ts';
+import { query } from '../support/postgres-server.ts';
 import { claim } from '../support/queue.ts';
 
 const { secrets } = testDeps();
@@ -121,4 +122,24 @@ onEveryDatabase('webhook endpoints', (db) => {
     assert.equal((await call('POST', `${HOOKS}/${id}/pause`)).status, 409);
     assert.equal((await call('GET', `${HOOKS}/${id}`)).json.status, 'disabled');
   });
+});
+
+test('a repeat of the last rotation that is possible gets its answer, although both began at the same moment', async (t) => {
+  const { db, name, close } = await openTestPostgres();
+  t.after(close);
+  const call = apiOn(db);
+  const { id } = (await call('POST', HOOKS, { body })).json;
+  const rotate = (key: string) => call('POST', `${HOOKS}/${id}/rotate-secret`, { key });
+  for (let i = 0; i < 9; i++) await rotate(`before-${i}`);
+  const other = await connectTo(name);
+  await other.text(`begin; select from webhook_endpoints where id = '${id}' for update`);
+  const both = Promise.all([rotate('the-same'), rotate('the-same')]);
+  const waiting = `select 1 from pg_stat_activity where datname = '${name}' and wait_event_type = 'Lock'`;
+  while ((await query(name, waiting)).length < 2);
+  await other.text('commit');
+  await other.close();
+  const [first, second] = await both;
+  assert.deepEqual([first.status, second.status], [200, 200]);
+  assert.equal(first.json.secret, second.json.secret);
+  assert.equal((await rotate('another')).status, 409);
 });
