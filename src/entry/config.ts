@@ -128,7 +128,8 @@ export const variables = {
   MAX_CONNECTIONS: z._default(whole(1, 1_000_000), 10_000),
   // A proxy that speaks Neon's HTTP protocol, in place of Neon's own.
   DATABASE_FETCH_ENDPOINT: z.optional(url('http:', 'https:')),
-  // How tokens are checked: a secret of at least 32 bytes (HS256), or the URL of a key set (RS256, ES256, EdDSA).
+  // How tokens are checked: a secret of at least 32 bytes (HS256), or the URL of a key set (RS256, ES256, EdDSA). They
+  // need the claims sub and scope (space-separated).
   // In development a secret is generated and kept in .data/.
   JWT_SECRET: z.optional(
     z.string().check(z.refine((value) => new TextEncoder().encode(value).length >= 32, 'must have at least 32 bytes')),
@@ -156,7 +157,7 @@ export const variables = {
   // Whether this process delivers notifications: true or false.
   DISPATCH_ENABLED: z._default(flag, true),
   // Milliseconds between looks at the queue that nobody asked for; deliveries per claim; deliveries in flight (16, on
-  // Workers 5).
+  // Workers 5), besides twice as many slow ones.
   DISPATCH_INTERVAL_MS: z._default(whole(10, HOUR), 5000),
   DISPATCH_BATCH: z._default(whole(1, 10_000), 100),
   DISPATCH_CONCURRENCY: z.optional(whole(1, 1000)),

@@ -4,6 +4,7 @@ import { toDbError } from '../db.ts';
 import { migratePostgres } from '../platform/migrate.ts';
 import { allMigrations, type Migration, pendingMigrations } from '../platform/pending-migrations.ts';
 import { progressOf } from './progress.ts';
+import { untilReady } from './until-ready.ts';
 import { QUIET, ROOT, WRANGLER } from './wrangler.ts';
 
 const USAGE = 'usage: npm run deploy -- [--dry-run] [--allow-destructive] [--url https://api.example.com]';
@@ -33,7 +34,8 @@ async function deploy(): Promise<void> {
   const deployed = url ?? /https:\/\/\S+\.workers\.dev/.exec(output)?.[0];
   if (dryRun) return say(`would ask ${deployed ?? '<the URL that wrangler prints>'}/ready`);
   if (!deployed) throw new Refusal('wrangler printed no URL: set the one to check with --url');
-  await untilReady(deployed);
+  const why = await untilReady(deployed, READY_MS);
+  if (why) throw new Refusal(`${deployed}/ready says ${why}`);
   say(`${deployed} is ready`);
 }
 
@@ -76,18 +78,6 @@ async function wrangler(config: string, dryRun: boolean): Promise<string> {
   const code = await new Promise((resolve) => child.on('close', resolve));
   if (code !== 0) throw new Refusal(`wrangler deploy -c ${config} failed`);
   return output;
-}
-
-async function untilReady(url: string): Promise<void> {
-  let last = '';
-  for (const end = Date.now() + READY_MS; Date.now() < end; ) {
-    const answer = await fetch(`${url}/ready`, { signal: AbortSignal.timeout(5000) }).catch((error) => error as Error);
-    if (answer instanceof Error) last = answer.message;
-    else if (answer.status === 200) return;
-    else last = `HTTP ${answer.status}`;
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-  }
-  throw new Refusal(`${url}/ready says ${last}. Check npm run db:migrate and wrangler tail`);
 }
 
 try {

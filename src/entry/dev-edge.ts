@@ -17,6 +17,7 @@ import { type Config, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
 import { signToken } from './sign-token.ts';
+import { untilReady } from './until-ready.ts';
 import { printWelcome } from './welcome.ts';
 import { QUIET, ROOT, readWorkerConfig, WRANGLER } from './wrangler.ts';
 
@@ -50,7 +51,8 @@ async function main(): Promise<number> {
   const wrangler = startWrangler(config, await workerFiles(config, endpoint.url, workersOwn), writeLine);
   const ended = once(wrangler, 'close').then(() => 'ended' as const);
   const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${config.port}`;
-  let outcome = await Promise.race([ready(url), ended, signaled]);
+  const ready = untilReady(url, START_MS).then((why) => why ?? ('ready' as const));
+  let outcome: string = await Promise.race([ready, ended, signaled]);
   if (outcome === 'ready') {
     const signIn = await signInLink(config, url, endpoint.url);
     await printWelcome(config, url, scopesOf(app.routes), signIn ? { console: signIn } : {});
@@ -58,7 +60,7 @@ async function main(): Promise<number> {
     const ticks = setInterval(() => void fetch(url + CRON_PATH).catch(() => {}), CRON_S * 1000);
     outcome = await Promise.race([ended, signaled]);
     clearInterval(ticks);
-  }
+  } else if (outcome !== 'ended' && outcome !== 'signaled') process.stderr.write(`${url}/ready says ${outcome}\n`);
   await stop(wrangler, ended);
   await endpoint.close();
   return outcome === 'signaled' ? 0 : 1;
@@ -122,15 +124,6 @@ function startWrangler({ host, port }: Config, files: string[], writeLine: (line
     if (start >= 0) writeLine(`${line.slice(start)}\n`);
   });
   return child;
-}
-
-async function ready(url: string): Promise<'ready' | 'late'> {
-  for (const end = Date.now() + START_MS; Date.now() < end; ) {
-    const answer = await fetch(`${url}/ready`, { signal: AbortSignal.timeout(5000) }).catch(() => undefined);
-    if (answer?.status === 200) return 'ready';
-    await sleep(100);
-  }
-  return 'late';
 }
 
 async function stop(child: ChildProcess, ended: Promise<unknown>): Promise<void> {

@@ -140,7 +140,7 @@ function shown(text: unknown): string {
 /** Subscribes `url` to all events of the local development service. Throws an error that says what to do instead. */
 async function register(url: string): Promise<{ secret: string; remove(): Promise<void> }> {
   const { host, port, jwt } = parseConfig(withDevelopmentSecrets(process.env));
-  const api = `http://${host}:${port}`;
+  const api = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
   const token = () => signToken(jwt, 'receiver', 'webhooks:read webhooks:write');
   const { webhookEndpoints } = createClient(api, { token });
   const signal = AbortSignal.timeout(REGISTER_MS);

@@ -7,6 +7,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { experimental_readRawConfig as readToml } from 'wrangler';
 import { app } from '../../src/app.ts';
 import { parseConfig } from '../../src/entry/config.ts';
+import { inClone } from '../support/clone.ts';
 
 const root = join(import.meta.dirname, '../..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -72,6 +73,13 @@ describe('fly.toml', () => {
 });
 
 describe('the documentation of operations', () => {
+  const PAGES = [
+    'README.md',
+    ...['deploy-container', 'deploy-deno', 'deploy-fly', 'deploy-vm', 'metrics', 'runbook'].map(
+      (name) => `docs/operations/${name}.md`,
+    ),
+  ];
+
   test('names settings that are taken', () => {
     const settings = [...read('docs/operations/deploy-deno.md').matchAll(/`([A-Z_]+)=([^`]+)`/g)];
     assert.ok(settings.length >= 6);
@@ -80,17 +88,22 @@ describe('the documentation of operations', () => {
   });
 
   test('has no link that leads nowhere', () => {
-    const pages = [
-      'README.md',
-      ...['deploy-container', 'deploy-deno', 'deploy-fly', 'deploy-vm', 'metrics', 'runbook'].map(
-        (name) => `docs/operations/${name}.md`,
-      ),
-    ];
-    for (const page of pages) {
+    for (const page of PAGES) {
       for (const [, link] of read(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
         assert.ok(existsSync(join(root, dirname(page), link as string)), `${page}: ${link}`);
       }
     }
-    for (const page of pages.slice(1)) assert.ok(read('README.md').includes(`(${page})`), `README.md links ${page}`);
+  });
+
+  test('what Workers record by themselves has no URLs, which may hold secrets', () => {
+    for (const config of ['wrangler.toml', 'worker-cron/wrangler.toml']) {
+      const { observability } = readToml({ config: join(root, config) }).rawConfig;
+      assert.equal(observability?.logs?.invocation_logs, false, config);
+      assert.equal(observability?.traces?.enabled, false, config);
+    }
+  });
+
+  test('is linked by the README', { skip: inClone }, () => {
+    for (const page of PAGES.slice(1)) assert.ok(read('README.md').includes(`(${page})`), `README.md links ${page}`);
   });
 });

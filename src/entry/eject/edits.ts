@@ -285,6 +285,7 @@ select id, 'sent', 1, now(), 1, 'bench' from m;`,
     ['send a test. **Users**: what they were told.\n  **Actions**', 'send a test.\n  **Actions**'],
     ['users, webhooks and notifications that survive', 'webhooks and notifications that survive'],
     ['--scope "users:write notifications:read"', '--scope "notifications:write notifications:read"'],
+    ['--sub me --scope "users:read users:write"', '--sub me --scope "notifications:read notifications:write"'],
     ['$API/users -H', '$API/notifications -H'],
     [`"name":"Grace Hopper"}'`, `"type":"invoice.paid","data":{}}'`],
     ['verifies the `user.created` webhook', 'verifies the `invoice.paid` webhook'],
@@ -295,7 +296,7 @@ user. \`npm run seed -- --users 100000\` fills the database; stop the service fi
 email.`,
     ],
     [
-      `const ada = await client.users.create({ email: 'grace@example.com', name: 'Grace' });
+      `const grace = await client.users.create({ email: 'grace@example.com', name: 'Grace' });
 for await (const user of client.users.list()) console.log(user.email); // every page`,
       `await client.notifications.create({ email: 'grace@example.com', type: 'invoice.paid', data: { invoice: 'INV-7' } });
 for await (const { type, status } of client.notifications.list()) console.log(type, status); // every page`,

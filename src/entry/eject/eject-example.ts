@@ -6,19 +6,20 @@ import { DELETED, EDITS, LINES } from './edits.ts';
 
 /** What cannot be done as it is written in edits.ts, in words. */
 const problems: string[] = [];
+/** Texts of pages that are not there. A clone may have its own. */
+const missing: string[] = [];
 const written = new Map<string, string>();
 for (const [path, edits] of Object.entries(EDITS)) written.set(path, edited(path, edits));
 for (const [path, starts] of Object.entries(LINES)) written.set(path, without(path, starts));
 
-for (const path of globSync(['src/**/*.ts', 'test/**/*.ts'], { cwd: PROJECT, exclude: ['**/node_modules/**'] })) {
+for (const path of globSync(['src/**/*.{ts,tsx}', 'test/**/*.ts'], { cwd: PROJECT, exclude: ['**/node_modules/**'] })) {
   const isDeleted = DELETED.some((each) => path === each || path.startsWith(`${each}/`));
-  if (!isDeleted && /\/users\/\w+\.ts'/.test(textOf(path))) problems.push(`${path} imports from users/`);
+  if (!isDeleted && /\/users\/\w+\.ts'/.test(textOf(path)))
+    problems.push(`${path} imports from users/: remove that reference first`);
 }
 
 if (problems.length > 0) {
-  process.stderr.write(
-    `Nothing was changed. Do by hand what src/entry/eject/edits.ts has for these, and remove it there:\n${problems.join('\n')}\n`,
-  );
+  process.stderr.write(`Nothing was changed.\n${problems.join('\n')}\n`);
   process.exit(1);
 }
 for (const [path, text] of written) writeFileSync(join(PROJECT, path), text);
@@ -36,7 +37,7 @@ process.stdout.write(`
 Users are gone: ${DELETED.filter((path) => /users/.test(path)).join(', ')}, and their mentions elsewhere (git diff).
 The last migration in drizzle/ drops the table users and notifications.user_id: WITH THEIR DATA, once it is applied.
 PERFORMANCE.md has nothing that was measured: npm run bench.
-
+${missing.length > 0 ? `\nPages that were not changed:\n${missing.join('\n')}\n` : ''}
 Next:
   npm test                                what remains proves itself
   npm run new -- team name:text           a resource of your own
@@ -50,7 +51,12 @@ function edited(path: string, edits: [find: string, replacement: string][]): str
   let text = textOf(path);
   for (const [find, replacement] of edits) {
     const count = text.split(find).length - 1;
-    if (count !== 1) problems.push(`${path}: ${JSON.stringify(find.slice(0, 80))} is there ${count} times`);
+    const where = `${path}: ${JSON.stringify(find.slice(0, 80))}`;
+    if (count === 0 && path.endsWith('.md')) missing.push(`${where} is not there`);
+    else if (count !== 1)
+      problems.push(
+        `${where} is there ${count} times: change it by hand as src/entry/eject/edits.ts says, and remove it there`,
+      );
     text = text.replace(find, () => replacement);
   }
   return text;

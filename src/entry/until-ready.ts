@@ -1,0 +1,16 @@
+/** Polls /ready for `ms`. Returns undefined once it is 200, else what it said last: its reason, or why it was not reached. */
+export async function untilReady(url: string, ms: number): Promise<string | undefined> {
+  let last = 'nothing yet';
+  for (const end = Date.now() + ms; Date.now() < end; ) {
+    try {
+      const answer = await fetch(`${url}/ready`, { signal: AbortSignal.timeout(5000) });
+      if (answer.status === 200) return undefined;
+      const { detail } = (await answer.json().catch(() => ({}))) as { detail?: string };
+      last = `HTTP ${answer.status}${detail ? `: ${detail}` : ''}`;
+    } catch (error) {
+      last = (error as Error).message;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return last;
+}
