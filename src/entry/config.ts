@@ -6,6 +6,8 @@ import { nearest } from './nearest.ts';
 export type Config = ReturnType<typeof shape> & {
   /** What is probably a mistake, by name and without a value. */
   warnings: string[];
+  /** What a service is allowed, and probably not meant. */
+  doubts: string[];
 };
 
 type Env = Record<string, string | undefined>;
@@ -286,8 +288,8 @@ const isEmbedded = (v: Partly) =>
   'DATABASE_URL' in v && (v.DATABASE_URL ?? (isProduction(v) ? '' : EMBEDDED)).startsWith('pglite:');
 const isProduction = (v: Partly) => v.APP_ENV === 'production';
 
-/** What is allowed, and probably not meant. */
-const hints: [message: string, applies: (v: Variables) => boolean][] = [
+/** What a service may do, and is probably not meant to. Commands do not tell it. */
+const DOUBTS: [message: string, applies: (v: Variables) => boolean][] = [
   [
     'JWKS_URL without JWT_AUDIENCE accepts tokens that were issued for other services',
     (v) => isProduction(v) && v.JWKS_URL !== undefined && v.JWT_AUDIENCE === undefined,
@@ -320,8 +322,9 @@ function warningsIn(env: Env): string[] {
 }
 
 /** Tells what parseConfig warns of. */
-export function warn({ warnings }: Config, log: Log): void {
-  if (warnings.length > 0) log.warn('check the configuration', { warnings });
+export function warn({ warnings, doubts }: Config, log: Log): void {
+  const all = [...warnings, ...doubts];
+  if (all.length > 0) log.warn('check the configuration', { warnings: all });
 }
 
 /** Reads and checks everything at once; an empty variable counts as unset. Throws ConfigError. */
@@ -343,8 +346,8 @@ export function parseConfig(env: Env): Config {
   }
   if (problems.length > 0) throw new ConfigError([...problems, ...warnings]);
   const valid = values as Variables;
-  warnings.push(...hints.filter(([, applies]) => applies(valid)).map(([message]) => message));
-  return { ...shape(valid), warnings };
+  const doubts = DOUBTS.filter(([, applies]) => applies(valid)).map(([message]) => message);
+  return { ...shape(valid), warnings, doubts };
 }
 
 function shape(v: Variables) {

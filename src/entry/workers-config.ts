@@ -14,7 +14,7 @@ export function workersConfig(env: Record<string, unknown>): Config {
   const config = read(variables, problems);
   const unbound = BINDINGS.filter(([name]) => !env[name]).map(([name, so]) => `${name} is not bound: ${so}`);
   const store = config.rateLimit.store === 'postgres' ? ['RATE_LIMIT_STORE has no effect on Workers'] : [];
-  return { ...config, warnings: [...config.warnings, ...unbound, ...store] };
+  return { ...config, doubts: [...config.doubts, ...unbound, ...store] };
 }
 
 /** What wrangler.toml binds, and what is so without. */

@@ -269,7 +269,7 @@ test('every problem is told at once', () => {
 
 describe('what is allowed and probably not meant is told', () => {
   const jwks = { JWT_SECRET: '', JWKS_URL: 'https://id.example.com/keys', JWT_AUDIENCE: 'api' };
-  const cases: [what: string, env: Env, warnings: RegExp[]][] = [
+  const cases: [what: string, env: Env, doubts: RegExp[]][] = [
     [
       'tokens of an identity provider that are for anybody',
       { ...jwks, JWT_AUDIENCE: '' },
@@ -283,25 +283,25 @@ describe('what is allowed and probably not meant is told', () => {
   ];
   for (const [what, env, expected] of cases) {
     test(what, () => {
-      const { warnings } = parse({ ...production, ...email, ...env });
-      assert.equal(warnings.length, expected.length, String(warnings));
-      for (const [i, warning] of expected.entries()) assert.match(warnings[i] as string, warning);
+      const { doubts } = parse({ ...production, ...email, ...env });
+      assert.equal(doubts.length, expected.length, String(doubts));
+      for (const [i, doubt] of expected.entries()) assert.match(doubts[i] as string, doubt);
     });
   }
 
   test('but in development keys may come from this machine, and emails are read in the inbox', () => {
-    assert.deepEqual(parse({ JWT_SECRET: '', JWKS_URL: 'http://127.0.0.1:1/keys' }).warnings, []);
+    assert.deepEqual(parse({ JWT_SECRET: '', JWKS_URL: 'http://127.0.0.1:1/keys' }).doubts, []);
   });
 
   test('on Workers, what wrangler.toml should bind, and a store that does not exist there', () => {
-    assert.deepEqual(workersConfig({ ...production, ...bindings }).warnings, []);
-    assert.deepEqual(workersConfig({ ...production, RATE_LIMIT_STORE: 'postgres' }).warnings, [
+    assert.deepEqual(workersConfig({ ...production, ...bindings }).doubts, []);
+    assert.deepEqual(workersConfig({ ...production, RATE_LIMIT_STORE: 'postgres' }).doubts, [
       'ASSETS is not bound: there are no pages',
       'DISPATCHER is not bound: notifications wait for the cron trigger',
       'RATE_LIMITER is not bound: requests are counted by isolate',
       'RATE_LIMIT_STORE has no effect on Workers',
     ]);
-    assert.match(String(dispatcherConfig(production).warnings), /^EMAIL_PROVIDER=log/);
+    assert.match(String(dispatcherConfig(production).doubts), /^EMAIL_PROVIDER=log/);
   });
 });
 
@@ -327,7 +327,7 @@ describe('a variable that is nearly one of ours is named with the one that is me
   }
 
   test('on Workers too, where what is bound is no variable', () => {
-    const bound = { ...production, ...bindings, ...email, RATE_LIMIT_MX: '5' };
+    const bound = { ...production, ...bindings, RATE_LIMIT_MX: '5' };
     const expected = ['RATE_LIMIT_MX is set and unknown: did you mean RATE_LIMIT_MAX?'];
     assert.deepEqual(workersConfig(bound).warnings, expected);
     assert.deepEqual(dispatcherConfig(bound).warnings, expected);
@@ -351,7 +351,7 @@ describe('a variable that is nearly one of ours is named with the one that is me
     const expected = ['NODE_ENV=production has no effect without APP_ENV=production'];
     assert.deepEqual(parse({ NODE_ENV: 'production' }).warnings, expected);
     assert.deepEqual(parse({ NODE_ENV: 'production', APP_ENV: 'development' }).warnings, []);
-    assert.deepEqual(parse({ ...production, ...email, NODE_ENV: 'production' }).warnings, []);
+    assert.deepEqual(parse({ ...production, NODE_ENV: 'production' }).warnings, []);
     assert.deepEqual(parse({ NODE_ENV: 'development' }).warnings, []);
   });
 });
