@@ -22,7 +22,7 @@ export type Settlement = {
   endedAt?: number;
 };
 
-/** An endpoint whose state a settlement changed. */
+/** An endpoint whose state a settlement changed, or paused anew. */
 type EndpointChange = { id: string; status: 'enabled' | 'paused' | 'disabled' };
 
 /** How many of a batch were still held, and which endpoints changed state. */
@@ -128,7 +128,8 @@ const settle = statement<{ results: string } & Settler, Settled>(
       from judged j where e.id = j.id
     )
     select (select count(*) from settled)::int as settled, coalesce((
-      select json_agg(json_build_object('id', id, 'status', verdict)) from judged where verdict <> status
+      select json_agg(json_build_object('id', id, 'status', verdict)) from judged
+      where verdict <> status or (verdict = 'paused' and not pausing)
     ), '[]') as changes`,
 );
 
