@@ -85,7 +85,8 @@ async function sing({ url, services }: World): Promise<string[]> {
     ['POST', '/api/v1/webhook-endpoints', { 'Idempotency-Key': `"${CANARY}-${Math.random()}"` }, hook],
     ['POST', '/api/v1/webhook-endpoints', {}, { url: CANARY, events: 1, [CANARY]: CANARY }],
     ['PUT', `/api/v1/webhook-endpoints/${id}`, { 'If-Match': `"${CANARY}"` }, hook],
-    ['POST', '/api/v1/notifications', {}, { email, type: 'nothing.ever', data: { [CANARY]: CANARY } }],
+    // To nobody but its address: the clients' endpoints cannot be reached.
+    ['POST', '/api/v1/notifications', {}, { email, type: 'nobody.listens', data: { [CANARY]: CANARY } }],
     ['POST', '/api/v1/notifications', {}, { email: CANARY, type: 'fault.event', data: { [CANARY]: CANARY } }],
   ];
   for (const [method, path, own, body] of requests) {
