@@ -32,7 +32,7 @@ export class Dispatcher extends DurableObject {
   readonly #drain = createDrain(config, db, log, `worker:${this.ctx.id.toString().slice(0, 8)}`, tracing);
   #failures = 0;
 
-  /** Rings: something may be due, for the current run and for the next. The endpoint was changed or deleted. */
+  /** Rings the current run and sets the next to now: something may be due, or the endpoint was changed or deleted. */
   async ring(changedEndpointId?: string): Promise<void> {
     this.#drain.wake(changedEndpointId);
     const { storage } = this.ctx;

@@ -34,7 +34,7 @@ async function deploy(): Promise<void> {
   const deployed = url ?? /https:\/\/\S+\.workers\.dev/.exec(output)?.[0];
   if (dryRun) return say(`would ask ${deployed ?? '<the URL that wrangler prints>'}/ready`);
   if (!deployed) throw new Refusal('wrangler printed no URL: set the one to check with --url');
-  const why = await untilReady(deployed, READY_MS);
+  const why = await untilReady(deployed, { withinMs: READY_MS, everyMs: 1000 });
   if (why) throw new Refusal(`${deployed}/ready says ${why}`);
   say(`${deployed} is ready`);
 }

@@ -10,6 +10,7 @@ import { createSignInLink } from '../console/sign-in-link.ts';
 import { scopesOf } from '../http/operation.ts';
 import { openNeon } from '../platform/db-neon.ts';
 import { openPgliteClient } from '../platform/db-pglite.ts';
+import { httpUrl } from '../platform/listen.ts';
 import { writeFormatted } from '../platform/log-format.ts';
 import { pgliteBackend, startNeonEndpoint } from '../platform/neon-endpoint.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
@@ -50,8 +51,8 @@ async function main(): Promise<number> {
   const writeLine = await writeFormatted((line) => void process.stdout.write(line), config.logFormat);
   const wrangler = startWrangler(config, await workerFiles(config, endpoint.url, workersOwn), writeLine);
   const ended = once(wrangler, 'close').then(() => 'ended' as const);
-  const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${config.port}`;
-  const ready = untilReady(url, START_MS).then((why) => why ?? ('ready' as const));
+  const url = httpUrl(config.host, config.port);
+  const ready = untilReady(url, { withinMs: START_MS, everyMs: 100 }).then((why) => why ?? ('ready' as const));
   let outcome: string = await Promise.race([ready, ended, signaled]);
   if (outcome === 'ready') {
     const signIn = await signInLink(config, url, endpoint.url);

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import { parseArgs } from 'node:util';
 import { createClient } from '../client.ts';
 import { type Verify, verifierOf } from '../dispatcher/channels/verify.ts';
-import { listen } from '../platform/listen.ts';
+import { httpUrl, listen } from '../platform/listen.ts';
 import { hearSignals } from '../platform/signals.ts';
 import { parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
@@ -140,7 +140,7 @@ function shown(text: unknown): string {
 /** Subscribes `url` to all events of the local development service. Throws an error that says what to do instead. */
 async function register(url: string): Promise<{ secret: string; remove(): Promise<void> }> {
   const { host, port, jwt } = parseConfig(withDevelopmentSecrets(process.env));
-  const api = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const api = httpUrl(host, port);
   const token = () => signToken(jwt, 'receiver', 'webhooks:read webhooks:write');
   const { webhookEndpoints } = createClient(api, { token });
   const signal = AbortSignal.timeout(REGISTER_MS);

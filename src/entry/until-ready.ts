@@ -1,7 +1,9 @@
-/** Polls /ready for `ms`. Returns undefined once it is 200, else what it said last: its reason, or why it was not reached. */
-export async function untilReady(url: string, ms: number): Promise<string | undefined> {
+type Pace = { withinMs: number; everyMs: number };
+
+/** Polls /ready `everyMs`, for `withinMs`. Returns undefined once it is 200, else what it said last: its reason, or why it was not reached. */
+export async function untilReady(url: string, { withinMs, everyMs }: Pace): Promise<string | undefined> {
   let last = 'nothing yet';
-  for (const end = Date.now() + ms; Date.now() < end; ) {
+  for (const end = Date.now() + withinMs; Date.now() < end; ) {
     try {
       const answer = await fetch(`${url}/ready`, { signal: AbortSignal.timeout(5000) });
       if (answer.status === 200) return undefined;
@@ -10,7 +12,7 @@ export async function untilReady(url: string, ms: number): Promise<string | unde
     } catch (error) {
       last = (error as Error).message;
     }
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
   return last;
 }

@@ -1,3 +1,4 @@
+import { httpUrl } from './listen.ts';
 import { internalError, malformedRequest } from './refusal.ts';
 import type { CreateServer } from './server.ts';
 
@@ -39,10 +40,7 @@ export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, l
         port,
         reusePort,
         handler,
-        onListen: (at) => {
-          const name = at.hostname.includes(':') ? `[${at.hostname}]` : at.hostname;
-          listening.resolve(`http://${name}:${at.port}`);
-        },
+        onListen: (at) => listening.resolve(httpUrl(at.hostname, at.port)),
         onError: (error) => {
           log.error('request failed outside the app', { error });
           return internalError();

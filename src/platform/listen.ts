@@ -1,13 +1,17 @@
 import type { AddressInfo, Server } from 'node:net';
 
+/** The URL of an HTTP server. `host` is a name or an address, IPv6 without brackets. */
+export const httpUrl = (host: string, port: number): string =>
+  `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+
 /** Binds `server` and returns its URL. */
 export function listen(server: Server, host: string, port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {
       server.off('error', reject);
-      const { address, family, port } = server.address() as AddressInfo;
-      resolve(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}`);
+      const { address, port } = server.address() as AddressInfo;
+      resolve(httpUrl(address, port));
     });
   });
 }

@@ -103,15 +103,15 @@ export async function connectTo(
 
 type Row = Record<string, unknown>;
 
-/** Resolves once a statement waits for another's lock, or `work` has ended without waiting. */
-export async function untilBlocked(name: string, work: Promise<unknown>): Promise<void> {
+/** Resolves once `count` statements wait for others' locks, or `work` has ended without waiting. */
+export async function untilBlocked(name: string, work: Promise<unknown>, count = 1): Promise<void> {
   let ended = false;
   const end = () => {
     ended = true;
   };
   work.then(end, end);
   const blocked = `select 1 from pg_stat_activity where datname = '${name}' and wait_event_type = 'Lock'`;
-  while (!ended && (await query(name, blocked)).length === 0);
+  while (!ended && (await query(name, blocked)).length < count);
 }
 
 /** Neon's driver on a fresh migrated Postgres behind what speaks Neon's protocol. */

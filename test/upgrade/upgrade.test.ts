@@ -16,11 +16,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { inClone } from '../support/clone.ts';
 import { createDatabase } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
 
 const root = join(import.meta.dirname, '../..');
-const { name } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 /** The commit of 0.1.0: a clone of the repository may lack its tag. */
 const FIRST = /^Commit `(\w+)`/m.exec(readFileSync(join(root, 'CHANGELOG.md'), 'utf8'))?.[1] ?? 'none';
 
@@ -31,8 +31,7 @@ const AS_IT_COMES = ['actions', 'docs', 'notifications', 'stats', 'system', 'use
 
 function reasonToSkip(): string | false {
   const own = globSync('src/*/routes.ts', { cwd: root }).sort().join();
-  if (name !== 'keelson' || own !== AS_IT_COMES)
-    return 'this is a clone: Keelson rehearses how clones are upgraded to it';
+  if (inClone || own !== AS_IT_COMES) return 'this is a clone: Keelson rehearses how clones are upgraded to it';
   const found = spawnSync('git', ['cat-file', '-e', `${FIRST}^{commit}`], { cwd: root });
   return (
     found.status !== 0 && `the history lacks the commit of 0.1.0 (${FIRST}): this is a shallow clone or an archive`

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { apiOn } from '../support/api.ts';
-import { connectTo, onEveryDatabase, openTestPostgres } from '../support/databases.ts';
+import { connectTo, onEveryDatabase, openTestPostgres, untilBlocked } from '../support/databases.ts';
 import { testDeps } from '../support/deps.ts';
 import { enqueue, execute, rowsOf } from '../support/notifications.ts';
-import { query } from '../support/postgres-server.ts';
 import { claim } from '../support/queue.ts';
 
 const { secrets } = testDeps();
@@ -134,8 +133,7 @@ test('a repeat of the last rotation that is possible gets its answer, although b
   const other = await connectTo(name);
   await other.text(`begin; select from webhook_endpoints where id = '${id}' for update`);
   const both = Promise.all([rotate('the-same'), rotate('the-same')]);
-  const waiting = `select 1 from pg_stat_activity where datname = '${name}' and wait_event_type = 'Lock'`;
-  while ((await query(name, waiting)).length < 2);
+  await untilBlocked(name, both, 2);
   await other.text('commit');
   await other.close();
   const [first, second] = await both;
