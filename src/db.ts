@@ -21,6 +21,9 @@ export type Statement<V, R> = {
   readonly row?: R;
 };
 
+/** The row of a left join: each column is null if nothing matches. */
+export type Joined<R> = R | { [K in keyof R]: null };
+
 /** A statement with its values, for a batch. */
 export type Bound<R> = {
   readonly name: string;
@@ -30,6 +33,13 @@ export type Bound<R> = {
   readonly paramsWith: (more: object) => readonly Value[];
   readonly row?: R;
 };
+
+/** Runs a statement that always returns one row. */
+export async function oneRow<V, R>(db: Db, statement: Statement<V, R>, values: V, signal: AbortSignal): Promise<R> {
+  const [row] = await db.run(statement, values, signal);
+  if (!row) throw new Error(`${statement.name} returned no row`);
+  return row;
+}
 
 export function bind<V, R>({ name, text, params }: Statement<V, R>, values: V): Bound<R> {
   return { name, text, params: params(values), paramsWith: (more) => params({ ...values, ...more }) };

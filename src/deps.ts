@@ -85,7 +85,7 @@ export type Deps = {
    */
   readonly wake: (changedEndpointId?: string) => void;
   readonly assets: Assets;
-  /** Makes the token that `/docs` fills in for a developer on the same machine. Undefined in production. */
+  /** Makes the token that `/docs` fills in, and that a sign-in link stands for, in development. Undefined in production. */
   readonly developmentToken?: (() => Promise<string>) | undefined;
   readonly log: Log;
   readonly metrics: Metrics;

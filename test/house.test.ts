@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, '..');
 
 /** From the ground up. An import goes down this list, or stays in its folder. */
 const FLOORS = [
-  ['errors.ts', 'db.ts', 'fields.ts', 'bounded-map.ts'],
+  ['errors.ts', 'db.ts', 'fields.ts', 'bounded-map.ts', 'fnv1a.ts'],
   ['view.ts', 'trace-context.ts'],
   ['tracing.ts'],
   ['deps.ts'],

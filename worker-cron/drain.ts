@@ -3,7 +3,7 @@ import { type Log, noMetrics } from '../src/deps.ts';
 import { webCryptoSign } from '../src/dispatcher/channels/sign.ts';
 import { webhookChannel } from '../src/dispatcher/channels/webhook.ts';
 import { systemClock } from '../src/dispatcher/clock.ts';
-import { createDispatcher } from '../src/dispatcher/dispatch.ts';
+import { createDispatcher, type Drained } from '../src/dispatcher/dispatch.ts';
 import { databaseQueue } from '../src/dispatcher/queue.ts';
 import { type Config, NO_KEY_OPENS } from '../src/entry/config.ts';
 import { emailChannel } from '../src/entry/email-channel.ts';
@@ -11,9 +11,6 @@ import { MAX_WAITING_SPANS, type OpenTracing } from '../src/platform/open-tracin
 import { createSecretBox } from '../src/platform/secret-box.ts';
 import { fetchSend } from '../src/platform/send-fetch.ts';
 import { stateOf } from '../src/system/store.ts';
-
-/** `nextMs` is the time until something is due: 0 if there is more than one run may do, null if nothing is queued. */
-type Drained = { nextMs: number | null; failed: boolean };
 
 /** An alarm may take 15 minutes. A run starts nothing after 10. */
 const MAX_RUN_MS = 600_000;

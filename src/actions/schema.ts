@@ -1,14 +1,13 @@
 import { type Placeholder, type SQL, sql } from 'drizzle-orm';
 import { index, integer, json, pgTable, text, uuid } from 'drizzle-orm/pg-core';
-import * as z from 'zod/mini';
 import { time } from '../db.ts';
 import { view } from '../view.ts';
 
 const uuidv7 = sql`uuid_v7()`;
 
 /**
- * What people did: a row per action, written by the statement that acts. An action on all notifications that match a
- * filter is a job, which dispatchers do in batches: `done` counts what it changed, and it has come to `cursor`.
+ * What people did: a row per action, written by the statement that acts. A bulk action, on all
+ * notifications that match a filter, is a job, which dispatchers do in batches: `done` counts what it changed, and it has come to `cursor`.
  */
 export const actions = pgTable(
   'actions',
@@ -43,7 +42,6 @@ export const ActionView = view('Action', actions, {
     done: 500,
     finishedAt: null,
   },
-  schemas: { filter: () => z.nullable(z.looseObject({})) },
 });
 export type Action = NonNullable<typeof ActionView.row>;
 

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { type Db, statement } from '../db.ts';
+import { type Db, type Joined, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { AFTER_ALL, noSuch, tableStore } from '../table-store.ts';
 import { type Action, ActionView, actions, record } from './schema.ts';
@@ -23,7 +23,7 @@ export function listActions(
 }
 
 // Waits for the batch under way, and then checks the status again.
-const stop = statement<{ id: string; sub: string }, { found: boolean } & (Action | { [K in keyof Action]: null })>(
+const stop = statement<{ id: string; sub: string }, { found: boolean } & Joined<Action>>(
   'actions.stop',
   ($) => sql`
     with stopped as (

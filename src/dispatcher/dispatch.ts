@@ -12,10 +12,15 @@ import {
   underWay,
 } from './lanes.ts';
 import { interruptionOf, settlementOf } from './outcome.ts';
-import { isLookDue, mayStart, plan, type State } from './plan.ts';
+import { isLookDue, mayStart, NEVER, plan, type State } from './plan.ts';
 import { wantsClaim } from './rooms.ts';
 import { addResult, type DispatchDeps, type Run, release, releaseLane, releaseWaiting } from './run.ts';
 import type { Settlement } from './settlements.ts';
+
+/**
+ * How a run ended. `nextMs` is the time until more is due: 0 if more may be due already, null if nothing is known to be.
+ */
+export type Drained = { nextMs: number | null; failed: boolean };
 
 export type Dispatcher = {
   /**
@@ -25,18 +30,14 @@ export type Dispatcher = {
   wake(changedEndpointId?: string): void;
   /** Delivers until `stop`. Rejects only for a defect; it waits for a database that is unavailable. */
   run(): Promise<void>;
-  /**
-   * Delivers until nothing is due, or until `budget` subrequests are used, including those for settling. `nextMs` is the
-   * time until more is due: 0 if more may be due already, null if nothing is known to be.
-   */
-  drain(budget?: number): Promise<{ nextMs: number | null; failed: boolean }>;
+  /** Delivers until nothing is due, or until `budget` subrequests are used, including those for settling. */
+  drain(budget?: number): Promise<Drained>;
   /** Ends `run` once deliveries under way are settled and the others released. `force` interrupts those under way. */
   stop(force: AbortSignal): void;
   /** Milliseconds since the queue last answered a claim. */
   lastClaimAgeMs(): number;
 };
 
-const NEVER = Number.POSITIVE_INFINITY;
 /** Milliseconds without a claim after which a dispatcher reports that it is stalled. */
 const STALL_MS = 30_000;
 /**
@@ -99,7 +100,7 @@ function begin(run: Run, mode: State['mode']): Promise<void> {
   return run.ended.promise;
 }
 
-async function drain(run: Run, budget: number): Promise<{ nextMs: number | null; failed: boolean }> {
+async function drain(run: Run, budget: number): Promise<Drained> {
   const { state, lanes, clock } = run;
   state.budget = budget;
   // Half is for deliveries, however much there is to do.
@@ -219,7 +220,7 @@ function startWaiting(run: Run, now: number): void {
 
 async function attempt({ channels, log, settings }: Run, { delivery, span }: Held): Promise<Attempt> {
   if (delivery.attempt > settings.maxAttempts + UNFINISHED_MAX) {
-    return { ok: false, status: null, error: 'the last attempts never finished', final: true, blameless: true };
+    return { ok: false, status: null, error: 'too many attempts were interrupted', final: true, blameless: true };
   }
   try {
     return await channels[delivery.channel](delivery, span);

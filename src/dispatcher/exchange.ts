@@ -1,11 +1,10 @@
 import { type Claimed, type Delivery, keyOf } from './claims.ts';
 import { allHeld, EMAIL_LANE, extended, giveBack, giveBackExcess, type Held, hold, noteBacklogs } from './lanes.ts';
-import { isRoundDue, mayStart } from './plan.ts';
+import { isRoundDue, mayStart, NEVER } from './plan.ts';
 import type { Room } from './rooms.ts';
 import { type Run, release, releaseLane } from './run.ts';
 import type { Settlement } from './settlements.ts';
 
-const NEVER = Number.POSITIVE_INFINITY;
 /** Milliseconds before a failed statement is retried. For claims it doubles with each failure, up to the interval. */
 const RETRY_MS = 500;
 const SETTLE_TRIES_AT_STOP = 3;
@@ -136,7 +135,7 @@ export async function extend(run: Run): Promise<void> {
 }
 
 /**
- * Does a batch of an action on many. Then as long without, so that such actions leave half of the database's time to
+ * Does a batch of a bulk action. Then as long without, so that such actions leave half of the database's time to
  * others.
  */
 export async function advance(run: Run): Promise<void> {
@@ -155,7 +154,7 @@ export async function advance(run: Run): Promise<void> {
     const pauseMs = Math.max(clock.now() - askedAt, hasMoved ? 0 : HELD_UP_MS);
     state.advanceAt = state.mode === 'running' ? clock.now() + pauseMs : 0;
   } catch (error) {
-    log.error('batch of an action failed', { error });
+    log.error('batch of a bulk action failed', { error });
     failures.advance++;
     // The next claim tells again.
     state.jobs = false;

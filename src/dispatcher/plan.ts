@@ -26,7 +26,7 @@ export type State = {
   settleAt: number;
   extendAt: number;
   stalled: boolean;
-  /** Actions on many are running; a batch of one is under way; the earliest time of the next; how many a run may do. */
+  /** Bulk actions are running; a batch of one is under way; the earliest time of the next; how many a run may do. */
   jobs: boolean;
   advancing: boolean;
   advanceAt: number;
@@ -50,7 +50,7 @@ export type Plan = {
 const LINGER_MS = 20;
 /** Subrequests reserved for the last settlement and one retry. */
 const RESERVE = 2;
-const NEVER = Number.POSITIVE_INFINITY;
+export const NEVER = Number.POSITIVE_INFINITY;
 
 export const mayStart = ({ mode, budget }: State) => (mode === 'running' || mode === 'draining') && budget > RESERVE;
 
@@ -93,7 +93,7 @@ function claimNow(state: State, lanes: Lanes, now: number): Room | undefined {
   return limit > 0 ? { ...room, limit } : undefined;
 }
 
-/** Whether a batch of an action on many may be done, apart from the time. Deliveries come first. */
+/** Whether a batch of a bulk action may be done, apart from the time. Deliveries come first. */
 function mayAdvance(state: State, lanes: Lanes): boolean {
   const { jobs, advancing, batches, budget } = state;
   return jobs && !advancing && batches > 0 && mayStart(state) && budget - RESERVE - lanes.waiting - 1 > 0;

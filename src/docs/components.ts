@@ -28,7 +28,8 @@ export const parameters = {
   },
   'X-Request-Id': {
     in: 'header',
-    description: 'The request id, 1 to 255 letters, digits, -, _ and =. Generated if missing or invalid.',
+    description:
+      '1 to 255 letters, digits and - _ = . : characters. Replaced if missing, invalid, or if it looks like a secret.',
     schema: text,
     example: 'order-4711-attempt-1',
   },
@@ -44,7 +45,7 @@ export const parameters = {
 export const headers = {
   ETag: {
     required: true,
-    description: 'The version of the resource, for If-Match and If-None-Match.',
+    description: 'Identifies this state of the resource, for If-None-Match and, where accepted, If-Match.',
     schema: { type: 'string', pattern: '^"[^"]+"$' },
     example: '"1"',
   },
@@ -56,7 +57,8 @@ export const headers = {
   Link: {
     description: 'The next page, if there is one (RFC 8288).',
     schema: text,
-    example: '</api/v1/webhook-endpoints?cursor=AZ0vfjwAfJqfQF0cKzpOX1pTlGcB>; rel="next"',
+    example:
+      '<https://api.example.com/api/v1/webhook-endpoints?cursor=019d2f7e3c007c9a9f405d1c2b3a4e5f0a1b2c3d>; rel="next"',
   },
   Location: {
     required: true,
@@ -70,7 +72,7 @@ export const headers = {
     example: '"default";r=599;t=60',
   },
   'RateLimit-Policy': {
-    description: 'The quota (q) per window (w, in seconds). On every response under /api.',
+    description: 'The quota (q) per window (w, in seconds).',
     schema: { type: 'string', pattern: '^"default";q=[0-9]+;w=[0-9]+$' },
     example: '"default";q=600;w=60',
   },

@@ -234,14 +234,14 @@ function webhooksOf(resource: Resource, schemas: Json): [string, object][] {
       tags: [tagOf(resource).name],
       operationId: `on${id}`,
       summary: type,
-      description: `${description} Sent to every endpoint that subscribes to it, and retried until acknowledged.`,
+      description: `${description} Delivered at least once: a failed attempt is retried, a limited number of times.`,
       security: [],
       parameters: parametersOf({ target: 'query', schema: webhookHeaders }).map((each) => ({ ...each, in: 'header' })),
       requestBody: { required: true, content: json(schemaOf(payload, 'output', schemas)) },
       responses: {
         '2XX': { description: 'Acknowledged' },
         410: { description: 'Gone: the endpoint is disabled' },
-        '4XX': { description: 'Failed: retried later' },
+        default: { description: 'Failed: retried later' },
       },
     };
     return [type, { post }];

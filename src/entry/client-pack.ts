@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 import { clientTypes } from './client-types.ts';
+import { PROJECT } from './generate.ts';
 import { readDocument } from './openapi-document.ts';
 
 const USAGE = 'usage: npm run client:pack -- [<folder> (default: dist)]';
-const ROOT = join(import.meta.dirname, '../..');
 
 /** Creates the package in an empty `folder`: one bundled JavaScript file, its types, and the licenses. */
 async function makePackage(folder: string): Promise<void> {
-  const { name, version, license } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+  const { name, version, license } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
   const manifest = {
     name: `${name}-client`,
     version,
@@ -25,9 +25,9 @@ async function makePackage(folder: string): Promise<void> {
   writeFileSync(join(folder, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   writeFileSync(join(folder, 'README.md'), readme(manifest.name));
   writeFileSync(join(folder, 'index.d.ts'), clientTypes(await readDocument()));
-  copyFileSync(join(ROOT, 'LICENSE'), join(folder, 'LICENSE'));
+  copyFileSync(join(PROJECT, 'LICENSE'), join(folder, 'LICENSE'));
   const { metafile } = await build({
-    absWorkingDir: ROOT,
+    absWorkingDir: PROJECT,
     entryPoints: ['src/client.ts'],
     outfile: join(folder, 'index.js'),
     bundle: true,
@@ -41,7 +41,7 @@ async function makePackage(folder: string): Promise<void> {
     (path) => /^node_modules\/((@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? [],
   );
   for (const each of new Set(packages)) {
-    copyFileSync(join(ROOT, 'node_modules', each, 'LICENSE'), join(folder, `LICENSE-${each.replace('/', '-')}`));
+    copyFileSync(join(PROJECT, 'node_modules', each, 'LICENSE'), join(folder, `LICENSE-${each.replace('/', '-')}`));
   }
 }
 

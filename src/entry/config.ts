@@ -92,7 +92,7 @@ function headerOf(pair: string): { name: string; value: string } | undefined {
 
 /** Every variable by its name; npm run env:example writes their comments and defaults to .env.example. */
 export const variables = {
-  // development, or production: which refuses development secrets and a database that is not named.
+  // development or production. Production refuses development secrets, and requires DATABASE_URL.
   APP_ENV: z._default(oneOf(['development', 'production']), 'development'),
   // The address and port to listen on.
   HOST: z._default(z.string().check(z.minLength(1)), '127.0.0.1'),
@@ -126,7 +126,7 @@ export const variables = {
     ),
     1,
   ),
-  // Connections of clients; more are refused. Node alone.
+  // Maximum number of client connections; further ones are refused. Node only.
   MAX_CONNECTIONS: z._default(whole(1, 1_000_000), 10_000),
   // A proxy that speaks Neon's HTTP protocol, in place of Neon's own.
   DATABASE_FETCH_ENDPOINT: z.optional(url('http:', 'https:')),
@@ -137,7 +137,7 @@ export const variables = {
     z.string().check(z.refine((value) => new TextEncoder().encode(value).length >= 32, 'must have at least 32 bytes')),
   ),
   JWKS_URL: z.optional(url('http:', 'https:')),
-  // Checked where they are set.
+  // Checked only if set.
   JWT_ISSUER: z.optional(z.string()),
   JWT_AUDIENCE: z.optional(z.string()),
   // Milliseconds until a request is answered 504, until its headers and body must have arrived, and until an idle
@@ -158,8 +158,8 @@ export const variables = {
   RATE_LIMIT_STORE: z._default(oneOf(['memory', 'postgres']), 'memory'),
   // Whether this process delivers notifications: true or false.
   DISPATCH_ENABLED: z._default(flag, true),
-  // Milliseconds between looks at the queue that nobody asked for; deliveries per claim; deliveries in flight (16, on
-  // Workers 5), besides twice as many slow ones.
+  // Milliseconds between claims if nothing rings; deliveries per claim; concurrent deliveries (default 16, on Workers
+  // 5), besides twice as many slow ones on Node, Deno and Bun.
   DISPATCH_INTERVAL_MS: z._default(whole(10, HOUR), 5000),
   DISPATCH_BATCH: z._default(whole(1, 10_000), 100),
   DISPATCH_CONCURRENCY: z.optional(whole(1, 1000)),
@@ -205,7 +205,7 @@ export const variables = {
   // The name of the service in traces.
   OTEL_SERVICE_NAME: z._default(z.string().check(z.maxLength(255, 'must have at most 255 characters')), 'keelson'),
   // Which traces are recorded: always_on, always_off or traceidratio, with the ratio from 0 to 1 in _ARG. With
-  // parentbased_ before it, where the caller's traceparent does not say.
+  // the prefix parentbased_, only for requests whose traceparent does not decide.
   OTEL_TRACES_SAMPLER: z._default(oneOf(SAMPLERS), 'parentbased_always_on'),
   OTEL_TRACES_SAMPLER_ARG: z._default(
     z
@@ -264,7 +264,7 @@ const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boo
     'or JWKS_URL must be set',
     (v) => v.JWT_SECRET === undefined && 'JWKS_URL' in v && v.JWKS_URL === undefined,
   ],
-  ['JWT_SECRET', 'and JWKS_URL exclude each other', (v) => v.JWT_SECRET !== undefined && v.JWKS_URL !== undefined],
+  ['JWT_SECRET', 'and JWKS_URL must not both be set', (v) => v.JWT_SECRET !== undefined && v.JWKS_URL !== undefined],
   [
     'JWT_SECRET',
     'is a development secret, which is not allowed in production',
@@ -303,7 +303,7 @@ const DOUBTS: [message: string, applies: (v: Variables) => boolean][] = [
     (v) => isProduction(v) && v.DISPATCH_ENABLED && v.EMAIL_PROVIDER === 'log',
   ],
   [
-    'DISPATCH_LEASE_MS should exceed DELIVERY_TIMEOUT_MS by a second or more: else a slow database holds up deliveries',
+    'DISPATCH_LEASE_MS should exceed DELIVERY_TIMEOUT_MS by a second or more: otherwise a slow database delays deliveries',
     (v) => v.DISPATCH_LEASE_MS < v.DELIVERY_TIMEOUT_MS + LEASE_MARGIN_MS,
   ],
 ];

@@ -3,9 +3,10 @@ import { parseArgs } from 'node:util';
 import { toDbError } from '../db.ts';
 import { migratePostgres } from '../platform/migrate.ts';
 import { allMigrations, type Migration, pendingMigrations } from '../platform/pending-migrations.ts';
+import { PROJECT } from './generate.ts';
 import { progressOf } from './progress.ts';
 import { untilReady } from './until-ready.ts';
-import { QUIET, ROOT, WRANGLER } from './wrangler.ts';
+import { QUIET, WRANGLER } from './wrangler.ts';
 
 const USAGE = 'usage: npm run deploy -- [--dry-run] [--allow-destructive] [--url https://api.example.com]';
 const READY_MS = 60_000;
@@ -42,7 +43,7 @@ async function deploy(): Promise<void> {
 async function migrate(dryRun: boolean, allowDestructive: boolean): Promise<void> {
   // A dry run needs no network, and so cannot know which of them the database has.
   if (dryRun) {
-    for (const migration of allMigrations()) describe('would apply, where missing,', migration);
+    for (const migration of allMigrations()) describe('would apply, if missing,', migration);
     return;
   }
   const url = process.env.DATABASE_URL;
@@ -66,7 +67,7 @@ function describe(verb: string, { file, destroys }: Migration): void {
 async function wrangler(config: string, dryRun: boolean): Promise<string> {
   const args = [WRANGLER, 'deploy', '-c', config, ...(dryRun ? ['--dry-run'] : [])];
   const child = spawn(process.execPath, args, {
-    cwd: ROOT,
+    cwd: PROJECT,
     env: { ...process.env, ...(dryRun && QUIET), WRANGLER_SEND_METRICS: 'false' },
     stdio: ['inherit', 'pipe', 'inherit'],
   });

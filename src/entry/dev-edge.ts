@@ -17,10 +17,11 @@ import { createSecretBox } from '../platform/secret-box.ts';
 import { type Config, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
+import { PROJECT } from './generate.ts';
 import { signToken } from './sign-token.ts';
 import { untilReady } from './until-ready.ts';
 import { printWelcome } from './welcome.ts';
-import { QUIET, ROOT, readWorkerConfig, WRANGLER } from './wrangler.ts';
+import { QUIET, readWorkerConfig, WRANGLER } from './wrangler.ts';
 
 /** Seconds between cron triggers: as in wrangler.toml, unless DEV_CRON_S is set. */
 const CRON_S = Number(process.env.DEV_CRON_S ?? 900);
@@ -29,8 +30,6 @@ const DIRECTORY = join(process.cwd(), '.data/edge');
 const START_MS = 60_000;
 /** Milliseconds after which child processes are killed. */
 const STOP_MS = 5000;
-/** Milliseconds until the console's sign-in link is given up. */
-const SIGN_IN_LINK_MS = 2000;
 
 /** Runs both Workers in workerd, on an embedded database behind Neon's protocol. Needs no account and no network. */
 async function main(): Promise<number> {
@@ -56,7 +55,7 @@ async function main(): Promise<number> {
   let outcome: string = await Promise.race([ready, ended, signaled]);
   if (outcome === 'ready') {
     const signIn = await signInLink(config, url, endpoint.url);
-    await printWelcome(config, url, scopesOf(app.routes), signIn ? { console: signIn } : {});
+    await printWelcome(config, url, scopesOf(app.routes), signIn);
     process.stdout.write(`The cron trigger fires every ${CRON_S} s, and by hand:\n\ncurl '${url}${CRON_PATH}'\n\n`);
     const ticks = setInterval(() => void fetch(url + CRON_PATH).catch(() => {}), CRON_S * 1000);
     outcome = await Promise.race([ended, signaled]);
@@ -72,7 +71,7 @@ async function signInLink({ jwt, ...config }: Config, url: string, fetchEndpoint
   const { db } = openNeon({ url: config.databaseUrl, fetchEndpoint });
   const secrets = createSecretBox(config.secretsKey);
   const developmentToken = jwt.secret ? () => signToken(jwt, 'developer', scopesOf(app.routes)) : undefined;
-  return createSignInLink({ db, secrets, developmentToken }, url, AbortSignal.timeout(SIGN_IN_LINK_MS));
+  return createSignInLink({ db, secrets, developmentToken }, url);
 }
 
 /** On the command line, wrangler takes variables for its first Worker alone: each gets a file. */
@@ -89,8 +88,8 @@ async function workerFiles(config: Config, endpoint: string, own: NodeJS.Dict<st
   const { jwt } = config;
   const api = await readWorkerConfig('wrangler.toml');
   // wrangler bundles the sources itself at each change, for stack traces that name them.
-  Object.assign(api, { main: join(ROOT, 'src/entry/workers.ts'), no_bundle: false, find_additional_modules: false });
-  Object.assign(api, { build: { command: 'npm run --silent build:edge', watch_dir: join(ROOT, 'src') } });
+  Object.assign(api, { main: join(PROJECT, 'src/entry/workers.ts'), no_bundle: false, find_additional_modules: false });
+  Object.assign(api, { build: { command: 'npm run --silent build:edge', watch_dir: join(PROJECT, 'src') } });
   Object.assign(api.vars, shared, jwt.secret ? { JWT_SECRET: jwt.secret } : { JWKS_URL: jwt.jwksUrl });
   const dispatcher = await readWorkerConfig('worker-cron/wrangler.toml');
   Object.assign(dispatcher.vars, shared);
@@ -113,7 +112,7 @@ async function workerFiles(config: Config, endpoint: string, own: NodeJS.Dict<st
 function startWrangler({ host, port }: Config, files: string[], writeLine: (line: string) => void): ChildProcess {
   const where = ['--ip', host, '--port', String(port), '--persist-to', join(DIRECTORY, 'state')];
   const child = spawn(process.execPath, [WRANGLER, 'dev', ...files.flatMap((file) => ['-c', file]), ...where], {
-    cwd: ROOT,
+    cwd: PROJECT,
     env: { ...process.env, ...QUIET, NO_COLOR: '1' },
     stdio: ['ignore', 'pipe', 'inherit'],
     // In a process group of its own, so that Ctrl-C reaches only this process, which then stops the others in order.

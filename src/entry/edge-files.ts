@@ -2,10 +2,10 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { basename, join } from 'node:path';
 import { build } from 'esbuild';
 import { ASSETS } from './assets.ts';
+import { PROJECT } from './generate.ts';
 
-const ROOT = join(import.meta.dirname, '../..');
 /** Where wrangler.toml expects the files. */
-const OUTPUT = join(ROOT, 'dist/edge');
+const OUTPUT = join(PROJECT, 'dist/edge');
 
 type Files = Map<string, Uint8Array>;
 
@@ -24,7 +24,7 @@ async function writeAssets(): Promise<void> {
 /** `worker.js`, and a module for each part that is imported when it is first needed: workerd compiles it only then. */
 async function scriptFiles(): Promise<Files> {
   const { outputFiles } = await build({
-    absWorkingDir: ROOT,
+    absWorkingDir: PROJECT,
     entryPoints: { worker: 'src/entry/workers.ts' },
     outdir: join(OUTPUT, 'script'),
     write: false,

@@ -25,8 +25,6 @@ const forever = new Promise<never>(() => {});
 const TIDY_EVERY_MS = 600_000;
 /** What a stop ends, and what the log says of it then. */
 type Closing = { name: string; close(): Promise<unknown> };
-/** How long the link of the console may delay what is printed at the start. */
-const SIGN_IN_LINK_MS = 2000;
 /** What is left of the time to stop when deliveries are given up on, to settle them. */
 const LAST_WORDS_MS = 1000;
 
@@ -131,13 +129,11 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     if (metricsServer)
       log.info('metrics listening', { url: `${await bound(metricsServer.listen(), 'METRICS_ADDR')}/metrics` });
     const url = await bound(server.listen(), 'HOST or PORT');
-    // A database that cannot be written to is no reason not to start.
-    const signIn = await createSignInLink(deps, url, AbortSignal.timeout(SIGN_IN_LINK_MS)).catch(() => undefined);
-    const links = signIn ? { console: signIn } : {};
+    const signIn = await createSignInLink(deps, url).catch(() => undefined);
     log.info(worker ? 'worker listening' : 'listening', { url });
     const scopes = scopesOf(app.routes);
-    if (worker) worker.listening({ url, scopes, links });
-    else if (!config.production) await printWelcome(config, url, scopes, links);
+    if (worker) worker.listening({ url, scopes, signIn });
+    else if (!config.production) await printWelcome(config, url, scopes, signIn);
 
     // 9 Wait for a signal, a dead server or a dead worker.
     const asked = Promise.race([signaled, worker?.orphaned ?? forever]);

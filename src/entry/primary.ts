@@ -79,9 +79,9 @@ export async function primary(fork: Fork, logAt: LogAt, signals: Signals): Promi
   process.exit(failure || !clean ? 1 : 0);
 }
 
-async function welcome(config: Config, { url, scopes, links }: Listening, count: number, log: Log): Promise<never> {
+async function welcome(config: Config, { url, scopes, signIn }: Listening, count: number, log: Log): Promise<never> {
   log.info('listening', { url, processes: count });
-  if (!config.production) await (await import('./welcome.ts')).printWelcome(config, url, scopes, links);
+  if (!config.production) await (await import('./welcome.ts')).printWelcome(config, url, scopes, signIn);
   return forever;
 }
 

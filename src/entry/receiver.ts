@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import { parseArgs } from 'node:util';
+import { BoundedMap } from '../bounded-map.ts';
 import { createClient } from '../client.ts';
 import { type Verify, verifierOf } from '../dispatcher/channels/verify.ts';
 import { httpUrl, listen } from '../platform/listen.ts';
@@ -66,7 +67,7 @@ function readOptions() {
 /** Prints a line for each webhook. Responds 503 until it has a secret. `enough` resolves after `count` webhooks. */
 function receiver({ status, count }: { status: number | undefined; count: number | undefined }) {
   let verify: Verify | undefined;
-  const ids = new Set<string>();
+  const ids = new BoundedMap<string, true>(MAX_IDS);
   let left = count ?? Number.POSITIVE_INFINITY;
   let end = () => {};
   const enough = new Promise<void>((resolve) => {
@@ -83,10 +84,7 @@ function receiver({ status, count }: { status: number | undefined; count: number
     const id = shown(request.headers['webhook-id']);
     const failure = verify(body, request.headers as Record<string, string>);
     const isNew = !failure && !ids.has(id);
-    if (isNew) {
-      if (ids.size >= MAX_IDS) ids.delete(ids.values().next().value as string);
-      ids.add(id);
-    }
+    if (isNew) ids.set(id, true);
     const verdict = failure ? `NOT VERIFIED: ${failure}` : `verified, ${isNew ? 'new' : 'a repeat'}`;
     say(`${new Date().toISOString()}  ${typeOf(body)}  ${id}  ${verdict}`);
     answer(status ?? (failure ? 401 : 204));

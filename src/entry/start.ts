@@ -27,7 +27,7 @@ export async function start({ createServer, fork, join }: Runtime): Promise<void
   // What the primary read, a worker was given.
   if (!worker) readDotenv();
   const isFirst = !worker && !['', '1'].includes(process.env.PROCESSES ?? '');
-  const stdout = stdoutLines({ shared: worker !== undefined || isFirst });
+  const stdout = stdoutLines(worker !== undefined || isFirst);
   // Before the configuration is checked: what is wrong with that is a line, too.
   const writeLine = await writeFormatted(stdout, process.env.LOG_FORMAT);
   const logAt: LogAt = (level) => createLog(level, writeLine, worker && { pid: process.pid });

@@ -1,20 +1,14 @@
 import type { Config } from './config.ts';
 import { signToken } from './sign-token.ts';
 
-/** Pages of the service besides its documentation, with their URLs. */
-type Links = {
-  /** The sign-in link of the console. */
-  console?: string;
-};
-
 /**
- * In development, prints the service's URL and a request that works as pasted, with a token of these scopes. On a terminal
- * no line is longer than that, as a shell takes a line that the terminal broke for two.
+ * In development, prints the service's URL, the console's sign-in link, and a request that works as pasted, with a token of
+ * these scopes. On a terminal no line is longer than that, as a shell takes a line that the terminal broke for two.
  */
-export async function printWelcome(config: Config, bound: string, scopes: string, links: Links = {}): Promise<void> {
+export async function printWelcome(config: Config, bound: string, scopes: string, signIn?: string): Promise<void> {
   const url = openable(bound);
   const lines = ['', `Keelson is listening on ${url}`, `Documentation: ${url}/docs`];
-  if (links.console) lines.push(`Console: ${openable(links.console)}`);
+  if (signIn) lines.push(`Console: ${openable(signIn)}`);
   if (config.jwt.secret) {
     const authorization = `  -H "Authorization: Bearer ${await signToken(config.jwt, 'developer', scopes)}" \\`;
     // Another user with every start, and pasted again the same answer: it never meets an email that is taken.

@@ -9,7 +9,7 @@ export function workersConfig(env: Record<string, unknown>): Config {
   const variables: Record<string, string> = { ...textOf(env), DISPATCH_ENABLED: 'false' };
   const problems: string[] = [];
   if (env.RATE_LIMITER && !['10', '60'].includes(variables.RATE_LIMIT_WINDOW_S ?? '60')) {
-    problems.push('RATE_LIMIT_WINDOW_S must be the 10 or 60 of the rate-limit binding');
+    problems.push('RATE_LIMIT_WINDOW_S must be 10 or 60, as in the rate-limit binding');
   }
   const config = read(variables, problems);
   const unbound = BINDINGS.filter(([name]) => !env[name]).map(([name, so]) => `${name} is not bound: ${so}`);

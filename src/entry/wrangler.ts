@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { PROJECT } from './generate.ts';
 
 /** Turns off wrangler's telemetry and its prompts. */
 export const QUIET = {
@@ -10,8 +11,6 @@ export const QUIET = {
   CI: '1',
 };
 
-/** The directory of package.json. */
-export const ROOT = join(import.meta.dirname, '../..');
 /** wrangler's command-line script for node, without the launcher in `.bin`. */
 export const WRANGLER = join(dirname(fileURLToPath(import.meta.resolve('wrangler'))), 'cli.js');
 
@@ -23,7 +22,7 @@ export type WorkerConfig = { name: string; compatibility_date: string; vars: Rec
 /** Reads a Worker's configuration, without cron trigger and routes, with absolute paths. */
 export async function readWorkerConfig(path: string): Promise<WorkerConfig> {
   Object.assign(process.env, QUIET);
-  const file = join(ROOT, path);
+  const file = join(PROJECT, path);
   const { unstable_readConfig } = await import('wrangler');
   const read = unstable_readConfig({ config: file }, { hideWarnings: true });
   const { name = '', main, compatibility_date = '', ratelimits, services, durable_objects, migrations, vars } = read;

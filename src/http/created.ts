@@ -1,4 +1,3 @@
-import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { v7 as uuidv7 } from 'uuid';
 import type { Ctx } from './context.ts';
 import { etagOf } from './etag.ts';
@@ -11,9 +10,6 @@ export function newRow<T extends object>(c: Ctx, input: T) {
 }
 
 /** The response of a POST that created `row`: 201 with its path and ETag. */
-export function created<T extends { id: string; version: number }>(
-  c: Ctx,
-  row: T,
-): Answer<T, 201 & ContentfulStatusCode> {
+export function created<T extends { id: string; version: number }>(c: Ctx, row: T): Answer<T, 201> {
   return { status: 201, headers: { Location: `${c.req.path}/${row.id}`, ETag: etagOf(row.version) }, body: row };
 }

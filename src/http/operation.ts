@@ -23,6 +23,9 @@ export type Operation = {
   problems: readonly ErrorCode[];
 };
 
+/** An operation without what follows from its resource. */
+type Base = Omit<Operation, 'resource' | 'scope'>;
+
 /** The texts of an operation, and its problems besides those of its kind. */
 type Own = { summary?: string; description?: string; problems?: readonly ErrorCode[] };
 
@@ -97,29 +100,23 @@ export const operation = {
     }),
 
   /** Any other operation of a resource. */
-  of: (of: Resource, access: keyof Resource['scopes'], own: Omit<Operation, 'resource' | 'scope'>) =>
-    declare(of, access, {}, own),
+  of: (of: Resource, access: keyof Resource['scopes'], own: Base) => declare(of, access, {}, own),
 
   /** POST with an Idempotency-Key that acts on one, or creates one without a version. */
-  idempotent: (of: Resource, own: Omit<Operation, 'resource' | 'scope'>) =>
+  idempotent: (of: Resource, own: Base) =>
     declare(of, 'write', {}, { ...own, headers: ['Idempotency-Key'], problems: [...ofKeys, ...own.problems] }),
 
   /** A route that requires no token. */
-  open: (own: Omit<Operation, 'resource' | 'scope'>) => {
+  open: (own: Base) => {
     const pass: MiddlewareHandler<Env> = (_, next) => next();
-    return Object.assign(pass, { operation: own as Operation });
+    return Object.assign(pass, { operation: own });
   },
 };
 
-function declare(
-  of: Resource,
-  access: keyof Resource['scopes'],
-  own: Own,
-  base: Omit<Operation, 'resource' | 'scope'>,
-) {
+function declare(of: Resource, access: keyof Resource['scopes'], own: Own, base: Base) {
   const needed = of.scopes[access];
   const { summary = base.summary, description = base.description, problems = [] } = own;
-  const whole = {
+  const operation: Operation = {
     ...base,
     summary,
     description,
@@ -127,7 +124,7 @@ function declare(
     resource: of,
     scope: needed,
   };
-  return Object.assign(scope(needed), { operation: whole as Operation });
+  return Object.assign(scope(needed), { operation });
 }
 
 /** The error codes of a write that violates the resource's constraints. */

@@ -75,8 +75,8 @@ export const problemTexts: Record<ErrorCode, Text> = {
     example: { detail: 'The request body exceeds 65536 bytes.' },
   },
   'unsupported-media-type': {
-    meaning: 'The Content-Type of the request is not a JSON type.',
-    remedy: 'Send Content-Type: application/json.',
+    meaning: 'The Content-Type is not a JSON type, or the body has a Content-Encoding.',
+    remedy: 'Send Content-Type: application/json, without Content-Encoding.',
     example: { detail: 'The Content-Type must be application/json.' },
   },
   'validation-failed': {

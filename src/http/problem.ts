@@ -3,7 +3,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { DbError } from '../db.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { body, setHeader } from './answer.ts';
-import type { Ctx } from './context.ts';
+import { type Ctx, urlOf } from './context.ts';
 import { type Constraint, words } from './resource.ts';
 
 /** The status and title of each error code. */
@@ -38,7 +38,7 @@ const NOT_IN_A_URI = /%(?![0-9a-f]{2})|[^\w\-.~!$&'()*+,;=:@/%]/gi;
 /** Responds with the error as `application/problem+json` (RFC 9457). */
 export function problemResponse(c: Ctx, error: AppError): Response {
   const { status, title } = problems[error.code];
-  const { origin, pathname } = new URL(c.req.url);
+  const { origin, pathname } = new URL(urlOf(c));
   const problem = {
     type: `${origin}/problems/${error.code}`,
     title,
@@ -97,9 +97,6 @@ export function toAppError(error: Error, c: Ctx): AppError {
   }
   if (error instanceof HTTPException && error.status === 400) {
     return new AppError('malformed-json', 'The request body is not valid JSON.');
-  }
-  if (error instanceof HTTPException && error.status === 415) {
-    return new AppError('unsupported-media-type', 'The Content-Type must be application/json.');
   }
   c.env.log.error('request failed', { requestId: c.get('requestId'), error });
   return new AppError('internal', 'An internal error occurred.');

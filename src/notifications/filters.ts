@@ -1,7 +1,7 @@
 import { type Placeholder, type SQL, sql } from 'drizzle-orm';
 import { messages } from '../outbox/schema.ts';
 
-/** The filters of a list and of an action on many, besides the status. */
+/** The filters of a list and of a bulk action, besides the status. */
 export const FILTERS = ['type', 'endpointId', 'userId', 'channel', 'createdAfter', 'createdBefore', 'text'] as const;
 
 /** Each filter as SQL: text, or null if it matches everything. */

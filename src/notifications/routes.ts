@@ -67,14 +67,14 @@ const cancel = operation.of(notifications, 'write', {
   answers: { 200: { description: 'The canceled notification', schema: NotificationView } },
   problems: ['outcome-unknown', 'not-found', 'conflict'],
 });
-/** What an action on all that match has in common. */
+/** What bulk actions have in common. */
 const onAll = (name: string, summary: string, description: string) =>
   operation.idempotent(notifications, {
     operationId: name,
     summary,
     description:
-      `${description} Returns how many match. Dispatchers process them in batches. Poll the URL in \`Location\`, and ` +
-      'stop it with `POST /actions/{id}/stop`.',
+      `${description} Returns how many match. Dispatchers process them in batches. Poll the URL in \`Location\`. ` +
+      'To stop the action: `POST /api/v1/actions/{id}/stop`.',
     answers: {
       202: { description: 'The action', schema: ActionView.schema, headers: ['Location', 'Idempotent-Replayed'] },
     },

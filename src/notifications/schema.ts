@@ -51,7 +51,7 @@ const onAll = <S extends 'dead' | 'pending'>(name: string, status: S) =>
     });
   });
 
-/** What an action on all that match takes. `{}` matches every notification of that status. */
+/** What a bulk action takes. `{}` matches every notification of that status. */
 export const RedriveInput = onAll('RedriveInput', 'dead');
 export const CancelInput = onAll('CancelInput', 'pending');
 export type BulkFilter = Omit<Of<typeof RedriveInput>['filter'], 'status'>;

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { ActionView, actions, record } from '../actions/schema.ts';
-import { bind, type Db, type Params, rfc3339, type Statement, statement } from '../db.ts';
+import { bind, type Db, type Joined, oneRow, type Params, rfc3339, type Statement, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import type { Of } from '../fields.ts';
 import { type ReservationRow, type ReservationValues, reserveKey } from '../idempotency/reserve-key.ts';
@@ -172,7 +172,7 @@ export async function listNotifications(
   return { data, next: last?.id ?? null };
 }
 
-/** An action on all that match: dead ones are redriven, pending ones that are not being delivered are canceled. */
+/** A bulk action, on all that match: dead ones are redriven, pending ones that are not being delivered are canceled. */
 export type Bulk = 'redrive' | 'cancel';
 
 const CANDIDATES: Record<Bulk, SQL> = {
@@ -188,10 +188,9 @@ const counts = (bulk: Bulk) =>
   statement<FilterValues, { matching: number }>(`notifications.${bulk}.count`, ($) => counted(bulk, $));
 const COUNTS = { redrive: counts('redrive'), cancel: counts('cancel') };
 
-/** How many notifications an action on all that match would change now. */
+/** How many notifications a bulk action would change now. */
 export async function countMatching(db: Db, bulk: Bulk, filter: BulkFilter, signal: AbortSignal): Promise<number> {
-  const [row] = await db.run(COUNTS[bulk], valuesOf(filter), signal);
-  return row?.matching ?? 0;
+  return (await oneRow(db, COUNTS[bulk], valuesOf(filter), signal)).matching;
 }
 
 type NewBulk = { id: string; filter: BulkFilter };
@@ -223,18 +222,16 @@ const starts = (bulk: Bulk) =>
 const STARTS = { redrive: starts('redrive'), cancel: starts('cancel') };
 
 /**
- * Starts an action on all that match now, which dispatchers do in batches: call `wake` afterwards, and follow the action.
+ * Starts a bulk action, which dispatchers do in batches: call `wake` afterwards, and follow the action.
  */
-export async function startBulk(
+export function startBulk(
   db: Db,
   bulk: Bulk,
   { filter, ...values }: NewBulk & ReservationValues,
   signal: AbortSignal,
 ): Promise<ReservationRow> {
   const all = { ...valuesOf(filter), ...values, filter: JSON.stringify(filter) };
-  const [row] = await db.run(STARTS[bulk], all, signal);
-  if (!row) throw new Error(`notifications.${bulk}.start returned no row`);
-  return row;
+  return oneRow(db, STARTS[bulk], all, signal);
 }
 
 type NewNotification = { id: string; userId: string | null; email: string | null; type: string; data: object };
@@ -275,7 +272,7 @@ export const createNotification = creating('notifications.create', buildCreate, 
 
 /** A notification, and who acts on it. */
 type By = { id: string; sub: string };
-type Changed = { found: boolean } & (Notification | { [K in keyof Notification]: null });
+type Changed = { found: boolean } & Joined<Notification>;
 
 // The returned row is built from the statement's inputs: a statement cannot see its own writes.
 const redrive = statement<By, Changed>(

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { type Db, statement } from '../db.ts';
+import { type Db, oneRow, statement } from '../db.ts';
 import type { SecretBox } from '../deps.ts';
 import { BEFORE_ALL } from '../table-store.ts';
 import { keyIdsOf, livePrevious, type PreviousSecret, webhookEndpoints } from './schema.ts';
@@ -63,10 +63,8 @@ const count = statement<Record<never, never>, { count: number }>(
   () => sql`select count(*)::int as count from ${webhookEndpoints}`,
 );
 
-async function countEndpoints(db: Db, signal: AbortSignal): Promise<number> {
-  const [row] = await db.run(count, {}, signal);
-  return row?.count ?? 0;
-}
+const countEndpoints = async (db: Db, signal: AbortSignal): Promise<number> =>
+  (await oneRow(db, count, {}, signal)).count;
 
 /** An endpoint's secrets as they are stored, and of the previous ones those that still sign. */
 type Sealed = { id: string; secret: string; allPrevious: PreviousSecret[]; livePrevious: PreviousSecret[] };

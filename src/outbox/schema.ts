@@ -7,7 +7,7 @@ export type PreviousSecret = { secret: string; until: string };
 
 /**
  * Webhook endpoints. Secrets are sealed (`SecretBox`); previous ones are in order of rotation. The last five columns
- * belong to the dispatcher.
+ * are its state of delivery, written by settlements and by PUT, pause and enable.
  */
 export const webhookEndpoints = pgTable(
   'webhook_endpoints',

@@ -3,8 +3,8 @@ import { type SessionDb, toDbError, withoutAnswer } from '../db.ts';
 import type { OpenDb } from './open-db.ts';
 import { attempt, CANCEL_GRACE_MS } from './pg-client.ts';
 import { type Connections, cancel, checkOut, closeConnections, openConnections, type PoolOptions } from './pg-pool.ts';
-import { hasSession } from './pooling.ts';
 import { PreparedQuery, type Sent } from './prepared-query.ts';
+import { hasSession } from './session-check.ts';
 import { sharedConnections } from './shared-connections.ts';
 import { ROLLBACK, type Session, transact, type Work } from './transact.ts';
 

@@ -1,4 +1,5 @@
 import type { Limiter, Quota } from '../deps.ts';
+import { fnv1a } from '../fnv1a.ts';
 
 type Window = { count: number; endsAt: number };
 
@@ -74,9 +75,8 @@ type Table = { own: Map<string, Window>; shared: Map<string, Window> };
 
 const createTable = (): Table => ({ own: new Map(), shared: new Map() });
 
-/** FNV-1a, reduced to the number of shared counts. */
+/** Which of the shared counts a key has. */
 function hash(key: string): string {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  const hash = fnv1a(key);
   return String((hash ^ (hash >>> 16)) & (SHARED - 1));
 }

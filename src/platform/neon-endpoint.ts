@@ -52,7 +52,7 @@ class Refusal extends Error {
  * Starts Neon's SQL over HTTP in front of any Postgres, on loopback, for development and tests. As strict as Neon's proxy.
  * `url` is the value for DATABASE_FETCH_ENDPOINT; `requests` counts round trips.
  */
-export async function startNeonEndpoint({ backend, port = 0 }: { backend: NeonBackend; port?: number }) {
+export async function startNeonEndpoint({ backend }: { backend: NeonBackend }) {
   let requests = 0;
   const server = createServer((request, response) => {
     requests++;
@@ -64,7 +64,7 @@ export async function startNeonEndpoint({ backend, port = 0 }: { backend: NeonBa
       (error) => send(response, ...failure(error)),
     );
   });
-  server.listen(port, '127.0.0.1');
+  server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/sql`,

@@ -1,8 +1,9 @@
 import { setImmediate } from 'node:timers';
 import type { Dispatcher } from 'undici/index.js';
+import { BoundedMap } from '../bounded-map.ts';
 import { type Answer, MAX_ANSWER_BYTES, type Send, SendError, toSendError } from '../dispatcher/channels/send.ts';
 import { guardedConnector } from './guarded-connector.ts';
-import { createPools } from './pools.ts';
+import { createPools } from './http-pools.ts';
 
 type Options = {
   allowPrivate: boolean;
@@ -21,12 +22,11 @@ type Target = { origin: string; path: string };
 export function undiciSend(options: Options): { send: Send; close(): Promise<void> } {
   const { allowPrivate, timeoutMs, connectionsPerOrigin } = options;
   const pools = createPools({ connect: guardedConnector(options), connectionsPerOrigin });
-  const targets = new Map<string, Target>();
+  const targets = new BoundedMap<string, Target>(MAX_TARGETS);
 
   function targetOf(url: string): Target {
     let target = targets.get(url);
     if (!target) {
-      if (targets.size >= MAX_TARGETS) targets.clear();
       const { protocol, origin, pathname, search } = new URL(url);
       // Where endpoints may be private, they may do without TLS. One that was made there is not called elsewhere.
       if (!allowPrivate && protocol !== 'https:') throw new SendError('address not allowed');

@@ -5,7 +5,7 @@ const UNDIVIDED = 4096;
  * Writes lines to standard output in batches, one write per turn of the event loop. Nothing is lost at exit. If the output
  * is `shared` with other processes, batches are small enough to be atomic.
  */
-export function stdoutLines({ shared = false } = {}): (line: string) => void {
+export function stdoutLines(shared: boolean): (line: string) => void {
   let buffer = '';
   const flush = () => {
     const lines = buffer;

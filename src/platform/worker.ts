@@ -12,8 +12,8 @@ const SHARE_MS = 10;
 export type ToWorker = { scrape: number; queue: boolean } | { taken: Taken };
 /** A message from a worker. */
 export type FromWorker = { listening: Listening } | { scraped: number; metrics: object[] } | { taken: Taken };
-/** Where a worker listens, every scope that its operations require, and pages for a person to open. */
-export type Listening = { url: string; scopes: string; links: { console?: string } };
+/** Where a worker listens, every scope that its operations require, and the console's sign-in link in development. */
+export type Listening = { url: string; scopes: string; signIn: string | undefined };
 /** How many requests were counted, by key of the rate limit. */
 type Taken = [key: string, times: number][];
 

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { type Db, statement } from '../db.ts';
+import { type Db, oneRow, statement } from '../db.ts';
 import { rateLimits } from './schema.ts';
 
 /** The requests of a key in its window, and the seconds until the window ends. */
@@ -28,10 +28,8 @@ const prune = statement<{ limit: number }, { key: string }>(
 );
 
 /** Counts one request of the key, in a new window if the last one has ended, by the database's clock. */
-export async function takeOne(db: Db, key: string, windowS: number, signal: AbortSignal): Promise<WindowRow> {
-  const [row] = await db.run(take, { key, windowS }, signal);
-  return row as WindowRow;
-}
+export const takeOne = (db: Db, key: string, windowS: number, signal: AbortSignal): Promise<WindowRow> =>
+  oneRow(db, take, { key, windowS }, signal);
 
 /** Deletes at most `limit` windows that have ended. */
 export async function pruneWindows(db: Db, limit: number, signal: AbortSignal): Promise<void> {

@@ -70,11 +70,10 @@ export const StatsView = lazy(() =>
         description: 'Attempts by outcome in each of the last 60 minutes, oldest first. The last one is not over.',
       }),
       latencyMs: documented(z.object({ p50: ms(), p99: ms() }), {
-        description:
-          'From the enqueueing to the delivery, in the last hour. Within 10 percent. Null if nothing was sent.',
+        description: 'From enqueue to delivery, in the last hour. Within 10 percent. Null if nothing was sent.',
       }),
       waitMs: documented(ms(), {
-        description: 'Mean time from the enqueueing to the first attempt, in the last hour.',
+        description: 'Mean time from enqueue to the first attempt, in the last hour.',
       }),
       runMs: documented(ms(), { description: 'Mean duration of an attempt, in the last hour.' }),
       depth: documented(z.object({ pending: counted(), sent: counted(), dead: counted(), canceled: counted() }), {

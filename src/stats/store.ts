@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { type Db, rfc3339, statement } from '../db.ts';
+import { type Db, oneRow, rfc3339, statement } from '../db.ts';
 import { deliveries, EMAIL_LANE, isPaused, laneOf, outcomes, webhookEndpoints } from '../outbox/schema.ts';
 import { deliveryStats, dispatchers, middleOf, type Stats } from './schema.ts';
 
@@ -118,8 +118,4 @@ const stats = statement<Record<never, never>, Stats>(
 );
 
 /** The state of deliveries, at a cost that does not grow with what is finished. */
-export async function readStats(db: Db, signal: AbortSignal): Promise<Stats> {
-  const [row] = await db.run(stats, {}, signal);
-  if (!row) throw new Error('stats.read returned no row');
-  return row;
-}
+export const readStats = (db: Db, signal: AbortSignal): Promise<Stats> => oneRow(db, stats, {}, signal);

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import journal from '../../drizzle/meta/_journal.json' with { type: 'json' };
-import { type Db, DbError, statement } from '../db.ts';
+import { type Db, DbError, oneRow, statement } from '../db.ts';
 import { keyIdsOf, webhookEndpoints } from '../outbox/schema.ts';
 
 const MIGRATIONS = journal.entries.map((entry) => entry.when).join();
@@ -46,9 +46,7 @@ export async function stateOf(
   signal: AbortSignal,
 ): Promise<State> {
   try {
-    const [row] = await db.run(state, { migrations: MIGRATIONS, keyIds: keyIds.join(), oldest, keysOpen }, signal);
-    if (!row) throw new Error('system.state returned no row');
-    return row;
+    return await oneRow(db, state, { migrations: MIGRATIONS, keyIds: keyIds.join(), oldest, keysOpen }, signal);
   } catch (error) {
     if (!(error instanceof DbError && UNDEFINED.includes(error.sqlState ?? ''))) throw error;
     return { schemaIsCurrent: false, writable: true, keysOpen: true, unopened: 0 };

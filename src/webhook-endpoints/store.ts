@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { record } from '../actions/schema.ts';
-import { type Db, type Params, rfc3339, statement } from '../db.ts';
+import { type Db, type Joined, type Params, rfc3339, statement } from '../db.ts';
 import { AppError } from '../errors.ts';
 import { type ReservationRow, type ReservationValues, reserveKey, runReserving } from '../idempotency/reserve-key.ts';
 import { enqueue, queuedAnswer, toEndpoint } from '../outbox/enqueue.ts';
@@ -138,7 +138,7 @@ const OVERLAP_HOURS = 24;
 const MOST_PREVIOUS = 10;
 
 type Rotation = { id: string; secret: string; now: string };
-type Rotated = { found: boolean } & (ReservationRow | { [K in keyof ReservationRow]: null });
+type Rotated = { found: boolean } & Joined<ReservationRow>;
 
 const rotate = statement<Rotation & ReservationValues, Rotated>('webhook_endpoints.rotate', ($) => {
   const precondition = sql`exists (

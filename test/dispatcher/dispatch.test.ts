@@ -10,7 +10,7 @@ import { processLimits } from '../../src/dispatcher/rooms.ts';
 import type { DispatchSettings } from '../../src/dispatcher/run.ts';
 import { onEveryDatabase } from '../support/databases.ts';
 import { recordingLog } from '../support/deps.ts';
-import { endpointState, enqueue, execute, newEndpoint, stateOf } from '../support/notifications.ts';
+import { endpointState, enqueue, execute, newEndpoint, rowsOf, stateOf } from '../support/notifications.ts';
 
 const SENT: Attempt = { ok: true, status: 204 };
 const never = new AbortController().signal;
@@ -262,8 +262,11 @@ onEveryDatabase('dispatcher', (db) => {
     };
     const soon = () => new Promise<Attempt>((resolve) => setTimeout(resolve, 1, SENT));
     const { drain } = dispatcherWith(watched, soon, { concurrency: 1 });
+    const from = performance.now();
     await drain();
-    assert.ok(settlements <= 20, `${settlements} settlements`);
+    // Results wait 20 ms for more, or for ten.
+    const most = 12 + (performance.now() - from) / 20;
+    assert.ok(settlements <= most, `${settlements} settlements of ${most}`);
   });
 
   test('a notification whose attempts always kill the dispatcher ends dead, without another one', async () => {
@@ -274,7 +277,7 @@ onEveryDatabase('dispatcher', (db) => {
     await drain();
     assert.deepEqual(
       [(await stateOf(db, id)).status, (await stateOf(db, id)).lastError],
-      ['dead', 'the last attempts never finished'],
+      ['dead', 'too many attempts were interrupted'],
     );
   });
 
@@ -440,11 +443,14 @@ onEveryDatabase('dispatcher', (db) => {
         return rows;
       },
     };
-    const { run, stop } = dispatcherWith(watched, channel, { leaseMs: 600, deliveryTimeoutMs: 500 });
+    const { run, stop } = dispatcherWith(watched, channel, { leaseMs: 6000, deliveryTimeoutMs: 5000 });
+    const dueAt = async () =>
+      (await rowsOf<{ at: number }>(db, 'select extract(epoch from due_at)::float8 as at from deliveries'))[0]?.at;
     const running = run();
     await untilStarted(1);
+    const before = (await dueAt()) as number;
     await extended.promise;
-    assert.ok(((await stateOf(db, id)).dueInS as number) > 0.3);
+    assert.ok(((await dueAt()) as number) > before + 1, 'a third of the lease later');
     started[0]?.finish(SENT);
     stop(never);
     await running;

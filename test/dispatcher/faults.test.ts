@@ -12,7 +12,7 @@ import { type Sink, startSink } from '../support/sink.ts';
 
 const HOOKS = '/api/v1/webhook-endpoints';
 const NOTIFICATIONS = '/api/v1/notifications';
-const TIMEOUT_MS = 1000;
+const TIMEOUT_MS = 3000;
 const MEGABYTE = 2 ** 20;
 /** Notifications for each endpoint. */
 const EACH = 5;
@@ -86,7 +86,7 @@ const faults: Fault[] = [
     title: 'has a certificate that nobody vouches for',
     url: bad.notTrusted,
     status: null,
-    error: 'certificate not acceptable',
+    error: 'invalid TLS certificate',
     waitsS: SOON,
   },
   {
@@ -163,7 +163,8 @@ test('ten endpoints misbehave: each failure is recorded, and the others hear at 
       const seen = await until(id, ({ json }) => json.attemptLog.length > 0);
       const [attempt] = seen.attemptLog;
       assert.deepEqual([attempt.status, attempt.error], [fault.status, fault.error], fault.title);
-      if (seen.attemptLog.length > 1) continue;
+      // The next attempt counts from its claim.
+      if (seen.attempts > 1) continue;
       assert.deepEqual([seen.status, seen.attempts, seen.lastError], ['pending', 1, fault.error], fault.title);
       const waitsS = (Date.parse(seen.dueAt) - Date.parse(attempt.at) - attempt.durationMs) / 1000;
       const [least, most] = fault.waitsS === SOON ? [SOON * 0.8, SOON * 1.2] : [fault.waitsS, fault.waitsS];

@@ -36,7 +36,7 @@ test('the console is named once it has a link', async (t) => {
   );
   const config = parseConfig({ JWT_SECRET: SECRET, SECRETS_KEY: Buffer.alloc(32).toString('base64') });
   await printWelcome(config, 'http://x', 'users:read');
-  await printWelcome(config, 'http://x', 'users:read', { console: 'http://x/console?once=abc' });
+  await printWelcome(config, 'http://x', 'users:read', 'http://x/console?once=abc');
   const [without, linked] = printed as [string, string];
   assert.doesNotMatch(without, /Console/);
   // Whoever reads it from a file or a pipe has the token whole.

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
-import { QUIET, ROOT, WRANGLER } from '../../src/entry/wrangler.ts';
+import { PROJECT } from '../../src/entry/generate.ts';
+import { QUIET, WRANGLER } from '../../src/entry/wrangler.ts';
 import { SECRET } from './deps.ts';
 
 const workerd = createRequire(createRequire(import.meta.url).resolve('wrangler')).resolve('workerd/bin/workerd');
@@ -15,7 +16,7 @@ const workerd = createRequire(createRequire(import.meta.url).resolve('wrangler')
 export async function bundle(): Promise<Bundle> {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-bundle-'));
   const args = [WRANGLER, 'deploy', '--dry-run', '--outdir', directory];
-  await promisify(execFile)(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...QUIET } });
+  await promisify(execFile)(process.execPath, args, { cwd: PROJECT, env: { ...process.env, ...QUIET } });
   const modules = readdirSync(directory).filter((name) => name.endsWith('.js'));
   return { directory, modules, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { writeEdgeFiles } from '../../src/entry/edge-files.ts';
-import { QUIET, ROOT, readWorkerConfig, type WorkerConfig } from '../../src/entry/wrangler.ts';
+import { PROJECT } from '../../src/entry/generate.ts';
+import { QUIET, readWorkerConfig, type WorkerConfig } from '../../src/entry/wrangler.ts';
 import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
 import { createDatabase } from './databases.ts';
 import { SECRET } from './deps.ts';
@@ -26,12 +27,12 @@ export async function workersHarness(vars: Vars, { api = {}, dispatcher = {}, bi
   first.ratelimits = [{ name: 'RATE_LIMITER', namespace_id: '1', simple }];
   if (binding === 'missing') delete first.services;
   if (binding === 'throwing') first.services = [{ binding: 'DISPATCHER', service: THROWING.name }];
-  return createTestHarness({ root: ROOT, workers: [first, second, THROWING].map((config) => ({ config })) });
+  return createTestHarness({ root: PROJECT, workers: [first, second, THROWING].map((config) => ({ config })) });
 }
 
 const THROWING = {
   name: 'throwing',
-  main: join(ROOT, 'test/support/throwing-worker.ts'),
+  main: join(PROJECT, 'test/support/throwing-worker.ts'),
   compatibility_date: '2026-11-01',
 };
 

@@ -22,13 +22,10 @@ const REASONS: [RegExp, string][] = [
   [/ENOTFOUND|ENODATA|EAI_|dns error/, 'name does not resolve'],
   [/ECONNREFUSED|ConnectionRefused|Connection refused/, 'connection refused'],
   [/ETIMEDOUT|_TIMEOUT|TimeoutError|timed out/, 'timed out'],
-  [/CERT|LEAF_SIGNATURE|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|peer certificate/, 'certificate not acceptable'],
+  [/CERT|LEAF_SIGNATURE|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|peer certificate/, 'invalid TLS certificate'],
   [/EPROTO|ERR_SSL|ERR_TLS|tls handshake/, 'TLS handshake failed'],
   [/ENETUNREACH|EHOSTUNREACH|EADDRNOTAVAIL/, 'address not reachable'],
-  [
-    /HPE_|HTTPParserError|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES_|invalid HTTP|Malformed/,
-    'not an acceptable HTTP answer',
-  ],
+  [/HPE_|HTTPParserError|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES_|invalid HTTP|Malformed/, 'invalid HTTP response'],
   [/ECONNRESET|EPIPE|UND_ERR_SOCKET|ConnectionClosed|connection (closed|lost|reset)/i, 'connection closed'],
 ];
 
