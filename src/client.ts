@@ -19,8 +19,8 @@ type ChangeOptions = CallOptions & {
   /** The expected version; any other throws the Problem `precondition-failed`. Without it, the last write wins. */
   version?: number;
 };
-
-type ActionOptions = CreateOptions & { body?: unknown };
+/** Of an action on one. `version` is for those that take If-Match, such as pausing an endpoint. */
+type ActionOptions = CreateOptions & ChangeOptions;
 
 const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 60_000;
@@ -75,9 +75,9 @@ export function createClient(baseUrl: string, { token, retries = 3, fetch = glob
 function resource(routes: Routes) {
   const at = (path: string) => routes[path] as Routes;
   const one = (id: string) => {
-    // An empty segment would be another path.
-    if (typeof id !== 'string' || id === '') throw new TypeError('an id is needed');
-    return { param: { id } };
+    // Anything else would be another path.
+    if (typeof id !== 'string' || id === '' || id === '.' || id === '..') throw new TypeError('an id is needed');
+    return { param: { id: encodeURIComponent(id) } };
   };
   const operations = {
     ...listing((query, options) => body(routes.$get({ query }, having({}, options)))),
@@ -92,11 +92,13 @@ function resource(routes: Routes) {
   };
   const action =
     (name: string) =>
-    (of: string | ActionOptions, own: ActionOptions = {}) => {
+    (of: string | Acting, own: Acting = {}) => {
       const [on, options] = typeof of === 'object' && of !== null ? [routes, of] : [at(':id'), own];
       const { body: json } = options;
       const request = { ...(on !== routes && one(of as string)), ...(json !== undefined && { json }) };
-      return body((on[kebabCase(name)] as Routes).$post(request, having(keyOf(options), options)));
+      return body(
+        (on[kebabCase(name)] as Routes).$post(request, having({ ...keyOf(options), ...matching(options) }, options)),
+      );
     };
   const part = (name: string) => (id: string, options?: CallOptions) =>
     body((at(':id')[name] as Routes).$get(one(id), having({}, options)));
@@ -118,6 +120,8 @@ function named(member: (name: string) => unknown): unknown {
 }
 
 const kebabCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+type Acting = ActionOptions & { body?: unknown };
 
 /** hc's routes, untyped. */
 type Routes = { [path: string]: Routes } & Record<
@@ -172,8 +176,8 @@ type Parts<I> = {
 type Actions<I> = {
   [K in keyof I & string as I[K] extends { $post: unknown } ? CamelCase<K> : never]: I[K] extends { $post: infer F }
     ? [Json<F>] extends [never]
-      ? (id: string, options?: CreateOptions) => Promise<Shown<F>>
-      : (id: string, options: CreateOptions & { body: Json<F> }) => Promise<Shown<F>>
+      ? (id: string, options?: ActionOptions) => Promise<Shown<F>>
+      : (id: string, options: ActionOptions & { body: Json<F> }) => Promise<Shown<F>>
     : never;
 };
 
@@ -233,6 +237,9 @@ async function gone(answer: Promise<unknown>): Promise<void> {
   });
 }
 
+/** The problems of this service that mean that nothing was written. */
+const WITHOUT_EFFECT: (ErrorCode | undefined)[] = ['unavailable', 'timeout'];
+
 /** Sends a request, and retries it. */
 async function send(get: typeof fetch, retries: number, input: Input, init: RequestInit): Promise<Response> {
   const { method = 'GET', signal } = init;
@@ -247,8 +254,9 @@ async function send(get: typeof fetch, retries: number, input: Input, init: Requ
       const retryAfter = Number(response.headers.get('Retry-After') ?? 0) * 1000;
       const refused = response.status === 429;
       const mayRetry = refused || (harmless && [502, 503, 504].includes(response.status));
-      if (!mayRetry || attempt >= retries || retryAfter > LONGEST_DELAY_MS) throw await problemOf(response, uncertain);
-      uncertain ||= !refused;
+      const problem = await problemOf(response, uncertain);
+      if (!mayRetry || attempt >= retries || retryAfter > LONGEST_DELAY_MS) throw problem;
+      uncertain ||= !refused && !WITHOUT_EFFECT.includes(problem.code);
       if (retryAfter > wait) wait = retryAfter;
     } catch (error) {
       if (error instanceof Problem || signal?.aborted || !harmless || attempt >= retries) throw error;

@@ -241,7 +241,47 @@ describe('the typed client', () => {
     await Promise.resolve(webhookEndpoints);
     assert.throws(() => webhookEndpoints.get(''), TypeError);
     assert.throws(() => webhookEndpoints.rotateSecret(''), TypeError);
+    assert.throws(() => webhookEndpoints.remove('..'), TypeError);
     assert.equal(lossy.seen.length, 0);
+  });
+
+  test('an id is never another path', async () => {
+    const { webhookEndpoints } = client();
+    const { id } = await webhookEndpoints.create(newEndpoint());
+    for (const odd of [`../webhook-endpoints/${id}`, `${id}?x`, `${id}#x`, `x/../${id}`]) {
+      await assert.rejects(webhookEndpoints.get(odd), ({ code }: Problem) => code === 'not-found', odd);
+    }
+    const isRefused = ({ status }: Problem) => status === 404;
+    await assert.rejects(webhookEndpoints.rotateSecret(`${id}/pause?`), isRefused);
+    assert.equal((await webhookEndpoints.get(id)).status, 'enabled');
+  });
+
+  test('an endpoint is paused and enabled at the version that was seen, or not at all', async () => {
+    const { webhookEndpoints } = client();
+    const { id, version } = await webhookEndpoints.create(newEndpoint());
+    const paused = await webhookEndpoints.pause(id, { version });
+    const late = webhookEndpoints.enable(id, { version });
+    await assert.rejects(late, ({ code }: Problem) => code === 'precondition-failed');
+    assert.equal((await webhookEndpoints.enable(id, { version: paused.version })).status, 'enabled');
+  });
+
+  test('a refusal that wrote nothing leaves no doubt about what was there before', async (t) => {
+    const { id } = await client().webhookEndpoints.create(newEndpoint());
+    await client().webhookEndpoints.remove(id);
+    const away = await behind((n) =>
+      n === 1
+        ? (response) =>
+            void response
+              .writeHead(503, { 'Content-Type': 'application/problem+json' })
+              .end('{"type":"https://x.example/problems/unavailable","title":"Away","status":503}')
+        : 'pass',
+    );
+    t.after(away.close);
+    await assert.rejects(away.webhookEndpoints.remove(id), ({ code, uncertain }: Problem) => {
+      assert.deepEqual([code, uncertain], ['not-found', false]);
+      return true;
+    });
+    assert.equal(away.seen.length, 2);
   });
 
   test('a call is given up when its signal says so, between attempts too', async (t) => {
