@@ -25,5 +25,11 @@ export type Ctx = Context<Env>;
 /** Creates the routes of a resource. */
 export const router = () => new Hono<Env>();
 
+/** The URL of the request as its client knows it: a proxy that ends TLS says so. For links, not for decisions. */
+export function urlOf({ req }: Ctx): string {
+  const isUpgraded = req.header('X-Forwarded-Proto') === 'https' && req.url.startsWith('http:');
+  return isUpgraded ? `https${req.url.slice('http'.length)}` : req.url;
+}
+
 /** Who makes the request, for the record of actions. */
 export const actorOf = (c: Ctx): { sub: string } => ({ sub: c.get('principal').sub });

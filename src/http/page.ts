@@ -1,8 +1,9 @@
 import * as z from 'zod/mini';
 import { AppError } from '../errors.ts';
 import { documented, lazy } from '../fields.ts';
+import { fnv1a } from '../fnv1a.ts';
 import { json, setHeader } from './answer.ts';
-import type { Ctx } from './context.ts';
+import { type Ctx, urlOf } from './context.ts';
 
 const LIMIT = 'must be a whole number from 1 to 100';
 const limit = () =>
@@ -68,7 +69,7 @@ export function pageUpTo<T>(c: Ctx, query: Query, { data, next }: { data: T[]; n
   const nextCursor = cursorTo(c, query, next);
   if (nextCursor) {
     const more = new URLSearchParams({ ...(query as object), cursor: nextCursor });
-    setHeader(c, 'Link', `<${c.req.url.split('?', 1)[0]}?${more}>; rel="next"`);
+    setHeader(c, 'Link', `<${urlOf(c).split('?', 1)[0]}?${more}>; rel="next"`);
   }
   return json(c, { data, nextCursor }, 200);
 }
@@ -81,7 +82,7 @@ function scopeOf(c: Ctx, query: Query): string {
 /** The 32 hexadecimal digits of the id, and 8 of the checksum. */
 export function writeCursor(id: string, scope: string): string {
   const hex = id.replaceAll('-', '');
-  const sum = checksum(hex + scope).toString(16);
+  const sum = fnv1a(hex + scope).toString(16);
   return hex + sum.padStart(8, '0');
 }
 
@@ -90,11 +91,4 @@ export function readCursor(cursor: string, scope: string): string | undefined {
   if (!/^[0-9a-f]{40}$/.test(cursor)) return undefined;
   const id = cursor.slice(0, 32).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
   return writeCursor(id, scope) === cursor ? id : undefined;
-}
-
-/** FNV-1a, 32 bits. */
-function checksum(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return hash >>> 0;
 }

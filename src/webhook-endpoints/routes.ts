@@ -40,7 +40,7 @@ const endpoints: Resource = {
   description: 'Subscriptions to events, signed as Standard Webhooks 1.0.0 specifies.',
   scopes: { read: 'webhooks:read', write: 'webhooks:write' },
   view: WebhookEndpointView.schema,
-  events: { 'webhook.test': { description: 'Test event requested through the API.', data: TestData } },
+  events: { 'webhook.test': { description: 'A test event, sent only to the tested endpoint.', data: TestData } },
 };
 
 const create = operation.create(endpoints, {
@@ -151,7 +151,10 @@ export async function changeStatus(
 export async function rotate(c: Ctx, id: string, key?: string) {
   const reservation = reservationOf<WebhookEndpointWithSecret, 200>(c, {}, undefined, key);
   const values = { ...reservation, id, secret: await newSecret(c), now: c.env.now().toISOString() };
-  return { reservation, stored: await rotateSecret(c.env.db, values, c.get('signal')) };
+  const stored = await rotateSecret(c.env.db, values, c.get('signal'));
+  // What waits is signed with both secrets.
+  c.env.wake(id);
+  return { reservation, stored };
 }
 
 /** Queues a test event; `key` is the idempotency key of a form. Throws AppError `not-found`. */

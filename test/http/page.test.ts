@@ -62,8 +62,9 @@ describe('a page', () => {
       return rows.filter(({ id }) => id > after).slice(0, limit) as never[];
     },
   };
-  const get = async (query: string) => {
-    const response = await app.request(`/api/v1/webhook-endpoints${query}`, { headers: headers() }, testDeps({ db }));
+  const get = async (query: string, own: Record<string, string> = {}) => {
+    const init = { headers: { ...headers(), ...own } };
+    const response = await app.request(`/api/v1/webhook-endpoints${query}`, init, testDeps({ db }));
     const body = (await response.json()) as { data: { id: string }[]; nextCursor: string | null };
     return { response, ...body };
   };
@@ -80,6 +81,18 @@ describe('a page', () => {
     assert.deepEqual([second.data.length, typeof second.nextCursor], [2, 'string']);
     const last = await get(`?limit=2&cursor=${second.nextCursor}`);
     assert.deepEqual([last.data.length, last.nextCursor, last.response.headers.get('link')], [1, null, null]);
+  });
+
+  test('is followed by HTTPS where a proxy ends TLS', async () => {
+    const { response } = await get('?limit=2', { 'X-Forwarded-Proto': 'https' });
+    assert.match(
+      response.headers.get('link') ?? '',
+      /^<https:\/\/localhost\/api\/v1\/webhook-endpoints\?limit=2&cursor=/,
+    );
+    const refused = (await get('?limit=x', { 'X-Forwarded-Proto': 'https' })) as unknown as { type: string };
+    assert.equal(refused.type, 'https://localhost/problems/validation-failed');
+    const odd = await get('?limit=2', { 'X-Forwarded-Proto': 'javascript' });
+    assert.match(odd.response.headers.get('link') ?? '', /^<http:\/\/localhost\//);
   });
 
   test('that holds all there is names no next one', async () => {
