@@ -11,7 +11,7 @@ import {
   webhookEndpoints,
 } from '../outbox/schema.ts';
 import { dispatchers } from '../stats/schema.ts';
-import type { ClaimRequest } from './queue.ts';
+import type { Room } from './rooms.ts';
 
 /** A delivery that this dispatcher holds until its lease expires. */
 export type Delivery = {
@@ -53,26 +53,17 @@ export type Claimed = {
   cursor: string;
   /** Milliseconds until the next delivery without a lease is due; null if none is known. */
   nextMs: number | null;
-  /** Whether actions on many are running, for dispatchers to do. */
+  /** Whether bulk actions are running, for dispatchers to do. */
   jobs: boolean;
 };
 
 /** Who claims: a name, and the longest time from one claim to the next, in milliseconds. */
 type Claimant = { name: string; everyMs: number };
 
-type Values = {
-  limit: number;
-  maxBytes: number;
-  rooms: string;
-  slow: number;
-  strangers: number;
-  after: string;
-  until: string;
-  leaseMs: number;
-  lease: string;
-  name: string;
-  everyMs: number;
-};
+/** A claim's request: room, and which lanes it visits, from the one after `after` around to `until`. */
+export type ClaimRequest = Room & { after: string; until: string };
+
+type Values = Omit<ClaimRequest, 'rooms'> & Claimant & { rooms: string; leaseMs: number; lease: string };
 type Summary = Omit<Claimed, 'deliveries'> & { endpoints: Record<string, Endpoint> | null };
 type Row = ({ claim: null } & Omit<Delivery, 'lease' | 'endpoint'>) | { claim: Summary };
 
@@ -163,10 +154,11 @@ const claim = statement<Values, Row>(
                order by look desc limit 1
              ), ending.lane),
              'nextMs', case when not ending.unfinished then extract(epoch from least(
-               (select min(due_at) from visited where due_at > now() and not leased),
+               (select min(due_at) from visited where due_at > now() and not leased and isfinite(due_at)),
                (select min(next.due_at) from visited v cross join lateral (
                  select due_at from ${deliveries} d
-                 where ${laneOf(sql`d`)} = v.lane and d.due_at > now() and d.lease is null order by d.due_at limit 1
+                 where ${laneOf(sql`d`)} = v.lane and d.due_at > now() and d.lease is null and isfinite(d.due_at)
+                 order by d.due_at limit 1
                ) next where v.look > 0 and (v.due_at <= now() or v.leased)),
                (select min(paused_until) from visited where due_at <= now() and isfinite(paused_until))
              ) - now()) * 1000 end,
@@ -227,7 +219,7 @@ export async function claimDeliveries(
       deliveries.push({ id, lease, attempt, type, body, traceparent, channel, recipient, endpointId, endpoint });
     }
   }
-  if (!summary) throw new Error('deliveries.claim returned no row');
+  if (!summary) throw new Error(`${claim.name} returned no row`);
   const { endpoints: _, ...rest } = summary;
   return { ...rest, deliveries };
 }

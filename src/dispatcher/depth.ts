@@ -1,8 +1,11 @@
 import { sql } from 'drizzle-orm';
-import { type Db, statement } from '../db.ts';
+import { type Db, oneRow, statement } from '../db.ts';
 import { deliveries, isPaused, outcomes, webhookEndpoints } from '../outbox/schema.ts';
 
-/** The number of notifications by state, and the age of the oldest due one that is not for a paused endpoint. `sent` is the planner's estimate once there are many: counting millions would cost too much. */
+/**
+ * The number of notifications by state. Beyond 10,000 finished ones, `sent` is the planner's estimate: counting millions
+ * would cost too much. `oldestDueS` ignores paused endpoints.
+ */
 export type QueueDepth = { pending: number; sent: number; dead: number; canceled: number; oldestDueS: number };
 
 /** How many finished notifications are counted. */
@@ -12,7 +15,7 @@ const depth = statement<Record<never, never>, QueueDepth>(
   'deliveries.depth',
   () => sql`
     select queue.pending::float8 as pending, not_sent.dead::float8 as dead, not_sent.canceled::float8 as canceled,
-           greatest(0, case when first.finished < ${COUNTED} then first.finished else estimate.rows end
+           greatest(0, case when first.finished < ${COUNTED} then first.finished else greatest(first.finished, estimate.rows) end
              - not_sent.dead - not_sent.canceled)::float8 as sent,
            coalesce(extract(epoch from now() - queue.oldest), 0)::float8 as "oldestDueS"
     from (
@@ -29,8 +32,4 @@ const depth = statement<Record<never, never>, QueueDepth>(
     ) estimate`,
 );
 
-export async function queueDepth(db: Db, signal: AbortSignal): Promise<QueueDepth> {
-  const [row] = await db.run(depth, {}, signal);
-  if (!row) throw new Error('deliveries.depth returned no row');
-  return row;
-}
+export const queueDepth = (db: Db, signal: AbortSignal): Promise<QueueDepth> => oneRow(db, depth, {}, signal);

@@ -67,9 +67,9 @@ export async function tidy(
 const PRUNE_BATCH = 1000;
 const BATCH = sql.raw(String(PRUNE_BATCH));
 
-/** The first id of this time. */
+/** The first id of this time. Before 1970, no id is older. */
 const idAt = (time: SQL) =>
-  sql`(lpad(to_hex((extract(epoch from ${time}) * 1000)::bigint), 12, '0') || '00000000000000000000')::uuid`;
+  sql`(lpad(to_hex(greatest(0, extract(epoch from ${time}) * 1000)::bigint), 12, '0') || '00000000000000000000')::uuid`;
 
 // Ids are ordered by time, and each batch starts after the one before, so that a row which must stay is read once. A
 // message that may be only partly in the batch is left to the next. Concurrent pruning is safe: only one gets the lock on

@@ -1,11 +1,7 @@
 import type { Db } from '../db.ts';
-import { type Claimed, claimDeliveries, extendLeases, type Lease } from './claims.ts';
+import { type Claimed, type ClaimRequest, claimDeliveries, extendLeases, type Lease } from './claims.ts';
 import { type Advance, advanceJob } from './jobs.ts';
-import type { Room } from './rooms.ts';
 import { type Settled, type Settlement, settleDeliveries } from './settlements.ts';
-
-/** A claim's request: room, and which lanes it visits, from the one after `after` around to `until`. */
-export type ClaimRequest = Room & { after: string; until: string };
 
 /**
  * The queue as the dispatcher sees it. Each call is one statement with a time limit. A call that rejects may have taken
@@ -13,11 +9,11 @@ export type ClaimRequest = Room & { after: string; until: string };
  */
 export type Queue = {
   claim(request: ClaimRequest): Promise<Claimed>;
-  /** Settles results whose leases are still held, and returns how many those were. `now` is the dispatcher's time. */
+  /** Settles results whose leases are still held. `now` is the dispatcher's time. */
   settle(results: Settlement[], now: number): Promise<Settled>;
   /** Extends leases that are still held, and returns their keys (see `keyOf`). */
   extend(held: readonly Lease[]): Promise<ReadonlySet<string>>;
-  /** Does the next batch of a running action on many. Undefined if there is none that nobody else is at. */
+  /** Does the next batch of a running bulk action. Undefined if there is none that nobody else is at. */
   advance(): Promise<Advance | undefined>;
 };
 

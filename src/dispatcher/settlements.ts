@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { type Db, statement } from '../db.ts';
+import { type Db, oneRow, statement } from '../db.ts';
 import { attempts, deliveries, outcomes, webhookEndpoints } from '../outbox/schema.ts';
 import { bucketOf, deliveryStats } from '../stats/schema.ts';
 import { isHeld } from './claims.ts';
@@ -100,7 +100,7 @@ const settle = statement<{ results: string } & Settler, Settled>(
              case when h.ok then null when run.goes_on then coalesce(e.failing_since, now()) else now() end
                as failing_since,
              coalesce(e.paused_until > now(), false) as pausing,
-             greatest(interval '30 seconds', case when run.goes_on then 2 * (e.paused_until - e.last_failed_at) end)
+             greatest(interval '30 seconds', case when run.goes_on then 2 * (nullif(e.paused_until, 'infinity') - e.last_failed_at) end)
                as pause
       from ${webhookEndpoints} e join health h on h.endpoint_id = e.id
       cross join lateral (
@@ -134,13 +134,11 @@ const settle = statement<{ results: string } & Settler, Settled>(
 );
 
 /** Settles a batch in one statement. `settled` is the number of those that were still held. */
-export async function settleDeliveries(
+export function settleDeliveries(
   db: Db,
   results: Settlement[],
   settler: Settler,
   signal: AbortSignal,
 ): Promise<Settled> {
-  const [row] = await db.run(settle, { results: JSON.stringify(results), ...settler }, signal);
-  if (!row) throw new Error('deliveries.settle returned no row');
-  return row;
+  return oneRow(db, settle, { results: JSON.stringify(results), ...settler }, signal);
 }

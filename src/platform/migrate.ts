@@ -5,6 +5,10 @@ import pg from 'pg';
 /** Where drizzle-kit keeps the generated migrations. */
 export const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url));
 
+/** Milliseconds for opening the connection, and for a lock: whoever holds a table must not have all requests queue up. */
+export const CONNECT_MS = 10_000;
+const LOCK_MS = 5000;
+
 /** Names the lock that lets one process migrate at a time; any constant does. */
 const LOCK = 7_260_501;
 
@@ -13,12 +17,17 @@ export type TellStatement = (done: number, total: number) => void;
 
 /** Applies missing migrations in one transaction, over TCP (Neon too), through any pooler, one process at a time. */
 export async function migratePostgres(url: string, directory?: string, tell?: TellStatement): Promise<void> {
-  const client = new pg.Client({ connectionString: url, application_name: 'keelson-migrate' });
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'keelson-migrate',
+    connectionTimeoutMillis: CONNECT_MS,
+  });
   await client.connect();
   try {
     await client.query('begin');
     // A session lock would stay with whichever connection a pooler lent for it.
     await client.query('select pg_advisory_xact_lock($1)', [LOCK]);
+    await client.query(`set local lock_timeout = ${LOCK_MS}`);
     await applyMigrations((text, values) => client.query(text, values), directory, tell);
     await client.query('commit');
   } finally {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
-import { MIGRATIONS } from './migrate.ts';
+import { CONNECT_MS, MIGRATIONS } from './migrate.ts';
 
 export type Migration = { file: string; destroys: string[] };
 
@@ -38,7 +38,11 @@ export function destructiveStatements(sql: string): string[] {
 
 /** Returns the migrations that the database at `url` lacks. If it has none, none of them is destructive. */
 export async function pendingMigrations(url: string, directory = MIGRATIONS): Promise<Migration[]> {
-  const client = new pg.Client({ connectionString: url, application_name: 'keelson-deploy' });
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'keelson-deploy',
+    connectionTimeoutMillis: CONNECT_MS,
+  });
   await client.connect();
   try {
     const { rows } = await client.query(`select to_regclass('drizzle.__drizzle_migrations') is not null as known`);

@@ -3,8 +3,12 @@ import { kill } from 'node:process';
 import type { Log } from '../deps.ts';
 import type { FromWorker, Listening, ToWorker } from './worker.ts';
 
-/** How many replacements in a row may exit before they listen. */
+/** How many workers in a row may fail soon after their start. */
 const FAILURES_MAX = 5;
+/** Milliseconds of listening after which a worker has started for good. */
+const STEADY_MS = 10_000;
+/** Milliseconds without a failure after which earlier ones are forgotten. */
+const FORGET_MS = 60_000;
 /** Milliseconds before a worker is replaced for the second time. It doubles with each further failure. */
 const BACKOFF_MS = 500;
 
@@ -19,11 +23,11 @@ type Options = {
 
 /** What workers reported, by process id, and how many did not answer. */
 export type Scraped = { answers: Map<number, object[]>; silent: number };
-/** `isBehind`: it does not read its messages as fast as they come. */
-type Child = { slot: number; process: ChildProcess; pid: number; up: boolean; isBehind: boolean };
+/** `upAt`: since when it listens. `isBehind`: it does not read its messages as fast as they come. */
+type Child = { slot: number; process: ChildProcess; pid: number; upAt: number | undefined; isBehind: boolean };
 type Question = { awaited: Set<Child>; answers: Map<number, object[]>; done: () => void };
 
-/** Keeps `count` workers alive. Replaces one that dies at once, or, if it died before it listened, after a delay. */
+/** Keeps `count` workers alive. Replaces one that dies at once, or, if it failed soon after its start, after a delay. */
 export function keepProcesses({ count, fork, log, onDeath }: Options) {
   const children = new Map<number, Child>();
   const questions = new Map<number, Question>();
@@ -34,6 +38,7 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
   let stopping = false;
   let clean = true;
   let failures = 0;
+  let failedAt = 0;
   let asked = 0;
   /** The worker that answered the last scrape first: it is known to be responsive. */
   let quickest: number | undefined;
@@ -43,7 +48,7 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
   function start(slot: number): void {
     if (stopping) return;
     const process = fork(slot);
-    const child = { slot, process, pid: process.pid ?? 0, up: false, isBehind: false };
+    const child = { slot, process, pid: process.pid ?? 0, upAt: undefined, isBehind: false };
     children.set(slot, child);
     log.info('worker started', { worker: child.pid });
     process.on('message', (message) => hear(child, message as FromWorker));
@@ -54,9 +59,8 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
 
   function hear(child: Child, message: FromWorker): void {
     if ('listening' in message) {
-      child.up = true;
-      failures = 0;
-      complete ||= children.size === count && [...children.values()].every(({ up }) => up);
+      child.upAt = performance.now();
+      complete ||= children.size === count && [...children.values()].every(isUp);
       if (complete) listening.resolve(message.listening);
     } else if ('scraped' in message) {
       const question = questions.get(message.scraped);
@@ -77,20 +81,23 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
     }
     if (stopping) {
       // A worker that does not handle signals yet is ended by them.
-      clean &&= code === 0 || (!child.up && (signal === 'SIGTERM' || signal === 'SIGINT'));
+      clean &&= code === 0 || (!isUp(child) && (signal === 'SIGTERM' || signal === 'SIGINT'));
       if (children.size === 0) gone.resolve(clean);
       return;
     }
     log.error('worker died', { worker: child.pid, code, signal });
     onDeath(child.pid);
-    if (child.up) start(child.slot);
-    else if (!complete) listening.reject(new Error('a worker exited before it listened'));
+    if (!hasFailed(child, code)) start(child.slot);
+    else if (!complete) listening.reject(new Error('a worker failed at its start'));
     else startLater(child.slot);
   }
 
   function startLater(slot: number): void {
+    if (performance.now() - failedAt > FORGET_MS) failures = 0;
+    failedAt = performance.now();
     failures++;
-    if (failures === FAILURES_MAX) broken.reject(new Error(`${failures} workers in a row exited before they listened`));
+    if (failures === FAILURES_MAX)
+      broken.reject(new Error(`${failures} workers in a row failed soon after their start`));
     else setTimeout(start, BACKOFF_MS * 2 ** (failures - 1), slot);
   }
 
@@ -120,7 +127,7 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
     },
     /** Returns the metrics of each worker that answers within `ms`. Only one reports what is the same in all. */
     scrape: async (ms: number): Promise<Scraped> => {
-      const up = [...children.values()].filter((child) => child.up);
+      const up = [...children.values()].filter(isUp);
       const answers = new Map<number, object[]>();
       const id = asked++;
       const teller = up.find(({ pid }) => pid === quickest) ?? up[0];
@@ -135,6 +142,13 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
       return { answers, silent: up.length - answers.size };
     },
   };
+}
+
+const isUp = ({ upAt }: Child) => upAt !== undefined;
+
+/** Whether it ended by a defect soon after its start. One that was killed from outside may have been well. */
+function hasFailed({ upAt }: Child, code: number | null): boolean {
+  return upAt === undefined || (code !== null && code !== 0 && performance.now() - upAt < STEADY_MS);
 }
 
 /** Signals a child by its process id: on Deno, a child signaled by its own `kill` has no exit code. */

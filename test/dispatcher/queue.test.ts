@@ -302,6 +302,27 @@ onEveryDatabase('queue', (db) => {
     assert.equal((await claim(db)).deliveries.length, 11);
   });
 
+  test('a 410 disables an endpoint that failed before and is paused on request', async () => {
+    const id = await newEndpoint(db);
+    await enqueue(db, 2, id);
+    const [first, second] = (await claim(db)).deliveries as [Delivery, Delivery];
+    const failure = { outcome: 'retry', delayMs: 1000, status: 500, error: 'HTTP 500' } as const;
+    await settle(db, [settlement(first, failure)], 'd');
+    await pauseEndpoint(db, { id, versions: null, now: new Date().toISOString(), sub: 'olga' }, inTime());
+    const gone = settlement(second, { outcome: 'dead', status: 410, error: 'HTTP 410' });
+    assert.deepEqual((await settle(db, [gone], 'd')).changes, [{ id, status: 'disabled' }]);
+  });
+
+  test('what is never due holds nothing up', async () => {
+    const id = await newEndpoint(db);
+    await enqueue(db, 2, id);
+    await execute(db, "update deliveries set due_at = 'infinity'");
+    assert.equal((await claim(db)).nextMs, null);
+    await enqueue(db, 1, id);
+    const { deliveries, nextMs } = await claim(db);
+    assert.deepEqual([deliveries.length, nextMs], [1, null]);
+  });
+
   /** Lets an endpoint have failed so often, since and last so many hours ago. */
   const hasFailed = (id: string, failures: number, since: number, last: number, status = 'enabled') =>
     execute(

@@ -7,7 +7,7 @@ import { PGlite } from '@electric-sql/pglite';
 import { applyMigrations, MIGRATIONS, migratePostgres } from '../../src/platform/migrate.ts';
 import { pendingMigrations } from '../../src/platform/pending-migrations.ts';
 import { stateOf } from '../../src/system/store.ts';
-import { openTestPostgres, ownDatabase } from '../support/databases.ts';
+import { connectTo, openTestPostgres, ownDatabase } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
 
 /** The migrations of a clone that merged one: it is older than the latest, which databases already have. */
@@ -31,6 +31,20 @@ test('a migration that a merge brought is applied, once, though a database has l
   assert.deepEqual(await query(name, 'select * from merged'), []);
   assert.deepEqual(await pendingMigrations(url, directory), []);
   await migratePostgres(url, directory);
+});
+
+test('a migration gives up after five seconds on a table that somebody holds, and changes nothing', async (t) => {
+  const { name, url } = await ownDatabase(t);
+  const directory = merged(t);
+  writeFileSync(join(directory, '9999_merged.sql'), 'create table merged (); alter table deliveries add column x int;');
+  const holder = await connectTo(name);
+  t.after(() => holder.close());
+  await holder.text('begin');
+  await holder.text('select from deliveries');
+  await assert.rejects(migratePostgres(url, directory), ({ code }: { code?: string }) => code === '55P03');
+  await holder.text('commit');
+  await migratePostgres(url, directory);
+  assert.deepEqual(await pendingMigrations(url, directory), []);
 });
 
 test('so it is on the embedded database', async (t) => {

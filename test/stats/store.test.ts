@@ -165,7 +165,7 @@ onEveryDatabase('statistics', (db) => {
       `('${(Date.now() - days * 86_400_000).toString(16).padStart(12, '0')}' || repeat('0', 20))::uuid`;
     await execute(
       db,
-      `insert into delivery_stats select now() - h * interval '1 hour', 'd', 'sent', 1, 1, 1, 1, 1 from generate_series(23, 27) h;`,
+      `insert into delivery_stats select now() - (h + 0.5) * interval '1 hour', 'd', 'sent', 1, 1, 1, 1, 1 from generate_series(23, 27) h;`,
     );
     await execute(
       db,
@@ -176,6 +176,7 @@ onEveryDatabase('statistics', (db) => {
       `insert into actions (id, action, sub, status) values (${old(31)}, 'old', 's', 'finished'),
        (${old(32)}, 'running', 's', 'running'), (${old(29)}, 'new', 's', 'stopped')`,
     );
+    assert.equal(await pruneRecords(db, 36_500, inTime()), 0, 'as good as for ever');
     assert.equal(await pruneRecords(db, 30, inTime()), 1);
     const [left] = await rowsOf(
       db,

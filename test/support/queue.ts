@@ -1,8 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { type Db, statement } from '../../src/db.ts';
-import { claimDeliveries } from '../../src/dispatcher/claims.ts';
+import { type ClaimRequest, claimDeliveries } from '../../src/dispatcher/claims.ts';
 import { EMAIL_LANE, FIRST_LANE } from '../../src/dispatcher/lanes.ts';
-import type { ClaimRequest } from '../../src/dispatcher/queue.ts';
 import { type Settlement, settleDeliveries } from '../../src/dispatcher/settlements.ts';
 import { inTime } from './deps.ts';
 
