@@ -1,7 +1,7 @@
 import { getTableName, type SQL, sql } from 'drizzle-orm';
 import type { PgColumn } from 'drizzle-orm/pg-core';
 import { getTableColumns } from 'drizzle-orm/utils';
-import { type Db, type Params, statement } from './db.ts';
+import { type Db, type Joined, type Params, statement } from './db.ts';
 import { AppError } from './errors.ts';
 import { type ReservationRow, type ReservationValues, runReserving } from './idempotency/reserve-key.ts';
 import type { View } from './view.ts';
@@ -84,9 +84,9 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
       /** Why nothing was changed though the version matches. */
       refused?: string,
     ) {
-      // Locking first tells a missing row from another version in one round trip. Counting forces all locks before the
+      // No field begins with an underscore. Locking first tells a missing row from another version in one round trip. Counting forces all locks before the
       // change, so that two writes that lock each other's rows cannot deadlock.
-      const write = statement<V & Conditions, { found: boolean; matches: boolean } & (R | { [K in keyof R]: null })>(
+      const write = statement<V & Conditions, { _found: boolean; _matches: boolean } & Joined<R>>(
         `${name}.${what}`,
         ($) => sql`
           with locked as materialized (
@@ -98,17 +98,17 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
           ), matching as (
             select id from target where ${$.versions}::text is null or version = any((${$.versions}::text)::int[])
           ), ${change($)}
-          select exists (select from target) as found, exists (select from matching) as matches,
+          select exists (select from target) as _found, exists (select from matching) as _matches,
                  ${view.columns('changed')}
           from (select) one left join changed on true`,
       );
       return async (db: Db, values: V & Conditions, signal: AbortSignal): Promise<R> => {
         const [row] = await db.run(write, values, signal);
-        if (!row?.found) throw noSuch(noun);
-        if (row.id === null && row.matches && refused !== undefined) throw new AppError('conflict', refused);
+        if (!row?._found) throw noSuch(noun);
+        if (row.id === null && row._matches && refused !== undefined) throw new AppError('conflict', refused);
         if (row.id === null)
           throw new AppError('precondition-failed', `The ${noun} has changed since the version in If-Match.`);
-        const { found: _, matches: __, ...shown } = row;
+        const { _found, _matches, ...shown } = row;
         return shown as unknown as R;
       };
     },

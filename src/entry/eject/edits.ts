@@ -282,7 +282,7 @@ select id, 'sent', 1, now(), 1, 'bench' from m;`,
     ['    "eject-example": "node --import ./src/entry/prepare.js src/entry/eject/eject-example.ts",\n', ''],
   ],
   'README.md': [
-    ['send a test. **Users**: what they were told.\n  **Actions**', 'send a test.\n  **Actions**'],
+    ['send a test. **Users**: their notifications.\n  **Actions**', 'send a test.\n  **Actions**'],
     ['users, webhooks and notifications that survive', 'webhooks and notifications that survive'],
     ['--scope "users:write notifications:read"', '--scope "notifications:write notifications:read"'],
     ['--sub me --scope "users:read users:write"', '--sub me --scope "notifications:read notifications:write"'],

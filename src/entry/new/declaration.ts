@@ -40,7 +40,8 @@ export type Declaration = { names: Names; fields: Field[] };
 /** What is wrong with the command line, in words for whoever wrote it. */
 export class DeclarationError extends Error {}
 
-const NAME = /^[a-z][a-z0-9]*(?:-[a-z][a-z0-9]*)*$/;
+/** Without digits: a word with digits in a path may be a secret, which the log redacts. */
+const NAME = /^[a-z]+(?:-[a-z]+)*$/;
 const FIELD = /^[a-z][a-zA-Z0-9]*$/;
 const VALUE = /^[a-z][a-z0-9_-]*$/;
 const KINDS: readonly string[] = ['text', 'integer', 'boolean', 'timestamp', 'uuid', 'json', 'enum'];
@@ -60,14 +61,14 @@ const SQL_WORDS =
 const OTHER_WORDS = wordsOf(`
   arguments await break catch class const continue debugger delete enum eval export extends finally function if
   implements import instanceof interface let new package private protected public return static super switch this throw
-  versions now found own traceparent key keySubject keyRoute keyInput keyHolder keyResponse secret
-  try typeof undefined var void while yield lazy sql text view z id json email instant integer boolean index uuid`);
+  versions now own traceparent key keySubject keyRoute keyInput keyHolder keyResponse secret
+  try typeof undefined var void while yield lazy sql text view z id json instant integer boolean index uuid`);
 
 /** Names that a resource would take from the code around it: locals of its handlers, and types. */
 const TAKEN = new Set(
   `c input row change created reservation query store event operation router validate
   record error promise date map set object array string number boolean symbol function request response resource problem
-  headers page client item`.split(/\s+/),
+  headers page client item health`.split(/\s+/),
 );
 /** CTEs of the statements that change a resource: one hides a table of its name. */
 const CTES = [
@@ -117,7 +118,7 @@ export function parseDeclaration(
   const complain = (what: string) => void wrong.push(what);
   for (const each of [name, plural ?? name]) {
     if (!NAME.test(each))
-      complain(`${each || 'the name'} must be lower-case words joined by hyphens, such as sales-team`);
+      complain(`${each || 'the name'} must be lower-case words without digits, joined by hyphens, such as sales-team`);
     else if (each.length > 30) complain(`${each} is longer than 30 characters`);
   }
   const names = namesOf(name, plural);
@@ -192,4 +193,4 @@ const isReserved = (name: string) =>
   isTaken(name) || SQL_WORDS.has(snakeCase(name)) || OTHER_WORDS.has(snakeCase(name));
 export const capitalized = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
 export const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-const camelCase = (name: string) => name.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+const camelCase = (name: string) => name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());

@@ -90,18 +90,20 @@ ${[
   ['npm run check', 'types, lint'],
   [`npm test -- test/${names.path}/${names.path}.test.ts`, 'on every database'],
   ['npm test', 'everything, on every runtime'],
-  ['npm run dev', `applies the migration and serves /api/v1/${names.path}`],
+  ['npm run dev', `serves /api/v1/${names.path}, with the embedded database`],
 ]
   .map(([command = '', what]) => `  ${command.padEnd(56)} ${what}`)
   .join('\n')}
 A rule of your own belongs in src/${names.path}/routes.ts or, where it depends on the database, in store.ts; its test in
 test/${names.path}/${names.path}.test.ts. To add a field: its column, its input and its example in schema.ts, then
-npm run db:generate.
+npm run db:generate. If the table has rows, the column needs a default, or the field must be optional.
 `);
 }
 
 /** app.ts with one import and one line more. */
 function mounted(app: string, { names }: Declaration): string {
+  if (app.includes(`${names.camels}Routes`))
+    throw new DeclarationError(`src/app.ts has ${names.camels}Routes already: choose another name`);
   const last = app.lastIndexOf("  .route('/api/v1/");
   const end = app.indexOf(';', last);
   if (last < 0 || end < 0)
