@@ -8,14 +8,14 @@ import { listed, render, unlessChanged } from './http.tsx';
 import { may, Page } from './layout.tsx';
 import { Act, Ago, Badge, Empty, Facts, Live, Next, number, Table, Unchanged, When } from './parts.tsx';
 
-/** What people did, and how far actions on many have come. */
+/** What people did, and how far bulk actions have come. */
 export const actionsPages = router()
   .get('/', async (c) => {
     const { data, cursor } = await listed(c, listActions, {});
     return render(
       c,
       <Page c={c} title="Actions">
-        {data.length > 0 ? <List actions={data} now={c.env.now()} /> : <Empty>Nobody has done anything yet.</Empty>}
+        {data.length > 0 ? <List actions={data} now={c.env.now()} /> : <Empty>No actions yet.</Empty>}
         <Next cursor={cursor} />
       </Page>,
     );
@@ -81,9 +81,9 @@ function One({ c, action }: { c: Ctx; action: Action }) {
         of={{
           Status: <Badge status={status} />,
           Who: sub,
-          Begun: <When at={createdAt} />,
+          Started: <When at={createdAt} />,
           Ended: finishedAt === null ? undefined : <When at={finishedAt} />,
-          On: targetId === null ? undefined : <Target c={c} name={name} id={targetId} />,
+          Target: targetId === null ? undefined : <Target c={c} name={name} id={targetId} />,
           ...(action.filter as Record<string, string> | null),
         }}
       />

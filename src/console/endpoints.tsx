@@ -73,7 +73,7 @@ export const endpointsPages = router()
   });
 
 const DONE: Record<string, string> = {
-  paused: 'Paused: what is meant for it waits until you enable it.',
+  paused: 'Paused. Notifications are queued until you enable it.',
   enabled: 'Enabled.',
   tested: 'A test event is queued.',
 };
@@ -122,7 +122,7 @@ function One({ c, endpoint, health, notice }: OneProps) {
     ) : (
       <>
         {isOver ? 'ended' : 'until'} <When at={health.pausedUntil} />
-        {isOver && '; deliveries are tried again'}
+        {isOver && '; deliveries have resumed'}
       </>
     );
   return (
@@ -148,7 +148,7 @@ function One({ c, endpoint, health, notice }: OneProps) {
       <Failures c={c} failures={health.lastFailures} />
       {may(c, 'notifications:read') && (
         <p>
-          <a href={`/console/notifications?endpointId=${id}`}>Its notifications</a>
+          <a href={`/console/notifications?endpointId=${id}`}>Notifications for this endpoint</a>
         </p>
       )}
     </Page>
@@ -156,7 +156,7 @@ function One({ c, endpoint, health, notice }: OneProps) {
 }
 
 /** What becomes of a test. */
-const TESTED = { paused: 'A test waits until the pause ends.', disabled: 'A test is not sent: it is dead at once.' };
+const TESTED = { paused: 'A test waits until the pause ends.', disabled: 'A test is not sent: it fails at once.' };
 
 /** `isOver`: a pause that ends by itself has ended. */
 type ActionsProps = { endpoint: WebhookEndpoint; health: WebhookEndpointHealth; isOver: boolean };

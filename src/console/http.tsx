@@ -117,7 +117,8 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   'insufficient-scope': 'Sign in with a token that has it.',
   timeout: 'The database is slow. Nothing was changed. Try again in a moment.',
   unavailable: 'Nothing was changed. Try again in a moment.',
-  'outcome-unknown': 'It may have happened, or may still. Look again in a minute before you repeat it.',
+  'outcome-unknown':
+    'The change may have taken effect, or may still do so. Check again in a minute before you repeat it.',
   internal: 'The log has the cause, under the request id.',
 };
 
@@ -155,7 +156,7 @@ function problemPage(c: Ctx, { status, title, detail, advice }: Shown) {
         </p>
       </div>
       <p>
-        <a href="/console">To the overview</a>
+        <a href="/console">Go to the overview</a>
       </p>
     </Page>,
     status,

@@ -15,7 +15,7 @@ export function givenFilters(from: Record<string, string | undefined>): Given {
   return Object.fromEntries(entries.filter(([, value]) => value !== ''));
 }
 
-/** The same, of nothing but filters: an action on many must not mean more of them than its URL says. */
+/** The same, of nothing but filters: a bulk action must not mean more of them than its URL says. */
 export function onlyFilters(from: Record<string, string | undefined>): Given {
   if (Object.keys(from).every((name) => NAMES.includes(name))) return givenFilters(from);
   throw new AppError('validation-failed', 'One of the filters does not exist. Nothing was changed.');
@@ -62,7 +62,7 @@ export function FilterForm({ given, problems }: FormProps) {
         <Choice {...field} name="status" label="Status" options={STATUSES} />
         <Text {...field} name="type" label="Type" placeholder="invoice.paid" />
         <Choice {...field} name="channel" label="Channel" options={CHANNELS} />
-        <Text {...field} name="text" label="Text in the payload" />
+        <Text {...field} name="text" label="Text in the payload, as sent" placeholder="INV-7" />
         <Text {...field} name="createdAfter" label="From (UTC)" type="datetime-local" />
         <Text {...field} name="createdBefore" label="To (UTC)" type="datetime-local" />
         <Text {...field} name="endpointId" label="Endpoint id" />

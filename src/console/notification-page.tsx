@@ -142,7 +142,10 @@ function Verify({ id, payload, url }: { id: string; payload: string; url: string
       <h2>Signature</h2>
       <details>
         <summary>Verify it in a shell</summary>
-        <p>With the endpoint's secret and the timestamp that was received, this prints the signature to compare.</p>
+        <p>
+          This prints the signature to compare. Set <code>SECRET</code> to the endpoint's signing secret, and{' '}
+          <code>TIMESTAMP</code> to the webhook-timestamp that was received.
+        </p>
         <pre>
           <code>{sign}</code>
         </pre>

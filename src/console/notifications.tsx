@@ -38,7 +38,7 @@ import { Act, Empty, Facts, Next, Notice, number, queryOf } from './parts.tsx';
 const AT = '/console/notifications';
 const BULKS: readonly Bulk[] = ['redrive', 'cancel'];
 const TITLES = { redrive: 'Redrive', cancel: 'Cancel' };
-/** The status that an action on several is about. */
+/** The status that a bulk action is about. */
 const ABOUT = { redrive: 'dead', cancel: 'pending' } as const;
 
 /** Notifications: found, looked at, redriven and canceled, one or many. */
@@ -88,14 +88,15 @@ export const notificationsPages = router()
     const form = formOf(c);
     const bulk = bulkOf(form.bulk);
     const given = givenFilters(form);
-    if (ids.length === 0) return seeOther(c, `${AT}${queryOf({ ...given, changed: 'none' })}`);
-    return render(c, <ConfirmChosen c={c} bulk={bulk} given={given} ids={ids} />);
+    if (ids.length === 0) return seeOther(c, `${AT}${queryOf({ ...given, ...pageIn(form), changed: 'none' })}`);
+    return render(c, <ConfirmChosen c={c} bulk={bulk} given={{ ...given, ...pageIn(form) }} ids={ids} />);
   })
   .post('/chosen/:bulk', scope('notifications:write'), async (c) => {
     const change = { ids: idsOf(c), ...actorOf(c) };
     const changed = await changeNotifications(c.env.db, bulkOf(c.req.param('bulk')), change, c.get('signal'));
     c.env.wake();
-    return seeOther(c, `${AT}${queryOf({ ...givenFilters(formOf(c)), changed: String(changed) })}`);
+    const form = formOf(c);
+    return seeOther(c, `${AT}${queryOf({ ...givenFilters(form), ...pageIn(form), changed: String(changed) })}`);
   })
   .get('/:id', byId, async (c) => {
     const notification = await findWholeNotification(c.env.db, c.req.valid('param').id, c.get('signal'));
@@ -119,6 +120,9 @@ export const notificationsPages = router()
       unchanged: 'not-canceled',
     });
   });
+
+/** The page of the list that a form is on, besides its filters. */
+const pageIn = ({ cursor }: Record<string, string | undefined>): Given => (cursor ? { cursor } : {});
 
 /** The ids that were chosen on a page of the list. */
 const idsOf = (c: Ctx): string[] =>
@@ -156,7 +160,7 @@ function Results({ c, given, found: { data, next } }: ResultsProps) {
       )}
       {isActive && (data.length > 0 || next !== null) && (
         <div class="actions">
-          {data.length > 0 && <ActOnChosen given={given} bulks={bulks} />}
+          {data.length > 0 && <ActOnChosen given={{ ...given, ...pageIn(c.req.query()) }} bulks={bulks} />}
           {bulks.map((bulk) => (
             <a href={`${AT}/all/${bulk}${queryOf({ ...given, status: undefined })}`}>{TITLES[bulk]} all that match…</a>
           ))}
@@ -246,7 +250,7 @@ function Confirm({ to, bulk, fields = {}, ids = [], count, back }: ConfirmProps)
           {TITLES[bulk]} {number(count)}
         </Act>
       )}
-      <a href={back}>Back, and change nothing</a>
+      <a href={back}>Go back without changes</a>
     </div>
   );
 }

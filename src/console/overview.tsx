@@ -6,7 +6,7 @@ import { readStats } from '../stats/store.ts';
 import { render, seeOther } from './http.tsx';
 import { firstSection, may, Page } from './layout.tsx';
 import { Ago, duration, Live, number, When } from './parts.tsx';
-import { MinutesPlot, SharesPlot, shortDuration } from './plots.tsx';
+import { MinutesPlot, SharesPlot } from './plots.tsx';
 
 const REFRESH_S = 5;
 
@@ -35,13 +35,13 @@ function Overview({ c, stats }: { c: Ctx; stats: Stats }) {
     <>
       <Dispatchers dispatchers={stats.dispatchers} now={c.env.now()} />
       <Figures stats={stats} />
-      <h2>Deliveries a minute</h2>
+      <h2>Deliveries per minute</h2>
       <MinutesPlot minutes={stats.minutes} />
       <div class="columns">
         <section>
           <h2>Wait and run</h2>
           <SharesPlot
-            title={`On average ${shortDuration(stats.waitMs)} of waiting and ${shortDuration(stats.runMs)} of running`}
+            title={`On average ${durationOrDash(stats.waitMs)} of waiting and ${durationOrDash(stats.runMs)} of running`}
             parts={[
               {
                 name: 'waiting for the first attempt',
@@ -97,6 +97,8 @@ function Dispatchers({ dispatchers, now }: { dispatchers: Stats['dispatchers']; 
 
 type Count = Stats['depth']['pending'];
 
+const durationOrDash = (ms: number | null): string => (ms === null ? '–' : duration(ms));
+
 const counted = ({ count, estimated }: Count) => `${estimated ? 'about ' : ''}${number(count)}`;
 
 function Figures({ stats: { latencyMs, depth, oldestDueS } }: { stats: Stats }) {
@@ -105,8 +107,8 @@ function Figures({ stats: { latencyMs, depth, oldestDueS } }: { stats: Stats }) 
     { name: 'pending', value: counted(depth.pending), href: list('pending') },
     { name: 'age of the oldest due', value: oldestDueS === null ? '–' : duration(oldestDueS * 1000) },
     { name: 'dead', value: counted(depth.dead), href: list('dead'), kind: depth.dead.count > 0 && 'bad' },
-    { name: 'p50, commit to delivery', value: shortDuration(latencyMs.p50) },
-    { name: 'p99, commit to delivery', value: shortDuration(latencyMs.p99) },
+    { name: 'p50, commit to delivery', value: durationOrDash(latencyMs.p50) },
+    { name: 'p99, commit to delivery', value: durationOrDash(latencyMs.p99) },
     { name: 'sent', value: counted(depth.sent), href: list('sent') },
   ];
   return (

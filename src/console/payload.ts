@@ -47,13 +47,13 @@ function quoted(text: string): string {
 
 /**
  * A shell script that computes a webhook's signature as Standard Webhooks 1.0.0 has it, from the secret that its reader
- * has, and sends the same webhook with it. Needs openssl and curl.
+ * has, and sends the same webhook with it. Needs openssl and curl. Without comments, which zsh runs as commands.
  */
 export function verification({ id, payload, url }: { id: string; payload: string; url: string }) {
   return {
-    sign: `SECRET='whsec_…'           # the endpoint's signing secret
+    sign: `SECRET='whsec_…'
 ID=${quoted(id)}
-TIMESTAMP=$(date +%s)      # or the webhook-timestamp that was received
+TIMESTAMP=$(date +%s)
 BODY=${quoted(payload)}
 KEY=$(printf %s "\${SECRET#whsec_}" | openssl base64 -d -A | od -An -v -tx1 | tr -d ' \\n')
 SIGNATURE=v1,$(printf %s "$ID.$TIMESTAMP.$BODY" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$KEY" -binary | openssl base64 -A)

@@ -1,10 +1,10 @@
 /** @jsxImportSource hono/jsx */
-import { duration, number } from './parts.tsx';
+import { number } from './parts.tsx';
 
 type Minute = { at: string; sent: number; retry: number; dead: number };
 
 const OUTCOMES = ['sent', 'retry', 'dead'] as const;
-const NAMES = { sent: 'sent', retry: 'failed, to be tried again', dead: 'dead' };
+const NAMES = { sent: 'sent', retry: 'failed, will be retried', dead: 'dead' };
 
 const WIDTH = 720;
 const HEIGHT = 150;
@@ -12,7 +12,7 @@ const HEIGHT = 150;
 const LEFT = 40;
 const BELOW = 20;
 
-/** Attempts a minute by outcome, as stacked bars, and the same as a table. */
+/** Attempts per minute by outcome, as stacked bars, and the same as a table. */
 export function MinutesPlot({ minutes }: { minutes: Minute[] }) {
   const totalOf = (minute: Minute) => minute.sent + minute.retry + minute.dead;
   const top = niceTop(Math.max(...minutes.map(totalOf), 1));
@@ -136,8 +136,6 @@ export function SharesPlot({ title, parts }: { title: string; parts: Part[] }) {
     </figure>
   );
 }
-
-export const shortDuration = (ms: number | null): string => (ms === null ? '–' : duration(ms));
 
 /** The least of 2, 4, 10, 20, 40, 100 … that is no less than `value`. */
 function niceTop(value: number): number {

@@ -7,7 +7,7 @@ import { limitedBody } from '../http/limited-body.ts';
 import { rateLimit } from '../http/rate-limit.ts';
 import { actionsPages } from './actions.tsx';
 import { endpointsPages } from './endpoints.tsx';
-import { errorPage, notFoundPage, ownForms, pageHeaders } from './http.tsx';
+import { errorPage, notFoundPage, ownForms, pageHeaders, seeOther } from './http.tsx';
 import { inboxPages } from './inbox/pages.tsx';
 import { limitedByAddress, receive } from './inbox/receive.ts';
 import { notificationsPages } from './notifications.tsx';
@@ -35,6 +35,7 @@ pages.use(async (c, next) => {
 });
 pages.use(pageHeaders);
 pages.use('/console/inbox/*', (c, next) => (c.env.settings.production ? notFoundPage(c as unknown as Ctx) : next()));
+pages.get('/console/', (c) => seeOther(c as unknown as Ctx, '/console'));
 pages.use(knownMethods(pages), knownRoutes);
 // Whoever sends a webhook has neither a session nor a form.
 pages.post('/console/inbox/:name', limitedByAddress, limitedBody, receive);

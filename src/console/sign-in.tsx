@@ -113,7 +113,7 @@ function signInPage(c: Ctx, { next, problem, status = 200 }: SignIn) {
           aria-describedby={problem ? 'problem hint' : 'hint'}
         />
         <p id="hint" class="quiet">
-          What you see and may do follows from its scopes. In development, <code>npm run token</code> makes one.
+          Its scopes determine what you can see and do. In development, <code>npm run token</code> creates a token.
         </p>
         <button type="submit" class="primary">
           Sign in

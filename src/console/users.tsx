@@ -1,6 +1,5 @@
 /** @jsxImportSource hono/jsx */
-import type { Ctx } from '../http/context.ts';
-import { router } from '../http/context.ts';
+import { type Ctx, router } from '../http/context.ts';
 import { byId } from '../http/validate.ts';
 import { listNotifications, type NotificationPage } from '../notifications/store.ts';
 import { type User, UserQuery } from '../users/schema.ts';
@@ -100,15 +99,15 @@ type ToldProps = { c: Ctx; id: string; told: NotificationPage };
 function Told({ c, id, told: { data, next } }: ToldProps) {
   return (
     <>
-      <h2>What they were told</h2>
+      <h2>Notifications</h2>
       {data.length > 0 ? (
         <NotificationList notifications={data} now={c.env.now()} />
       ) : (
-        <Empty>Nothing in the time that notifications are kept.</Empty>
+        <Empty>No notifications within the retention period.</Empty>
       )}
       {next !== null && (
         <p>
-          <a href={`/console/notifications?userId=${id}`}>All of them</a>
+          <a href={`/console/notifications?userId=${id}`}>All notifications</a>
         </p>
       )}
     </>

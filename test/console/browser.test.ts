@@ -148,12 +148,13 @@ describe('the console, in Chromium', () => {
 
   test('a notification is found by its text, opened and canceled, another one redriven', async () => {
     await go('/notifications');
-    await page.getByLabel('Text in the payload').fill('needle');
+    await page.getByLabel('Text in the payload, as sent').fill('needle');
     await page.getByLabel('Channel').selectOption('webhook');
     await page.getByLabel('From (UTC)').fill('2026-01-01T00:00');
     await click('button', 'Filter');
+    await page.waitForLoadState();
     assert.equal(await page.getByRole('row').count(), 2);
-    assert.equal(await page.getByLabel('Text in the payload').inputValue(), 'needle');
+    assert.equal(await page.getByLabel('Text in the payload, as sent').inputValue(), 'needle');
     await click('link', 'order.sent');
     await page.getByText('bytes', { exact: false }).click();
     assert.match((await page.locator('pre').first().textContent()) ?? '', /"data": \{\n {4}"needle": true\n/);

@@ -155,6 +155,12 @@ describe('pages', () => {
     }
   });
 
+  test('are found with a slash too many at the front page', async () => {
+    const { open } = consoleOn(db);
+    const { status, location } = await open('/', {});
+    assert.deepEqual([status, location], [303, '/console']);
+  });
+
   test('go back to what was filtered after some were chosen, or none', async () => {
     const { open, signIn } = consoleOn(db);
     const cookie = await signIn();
@@ -166,7 +172,7 @@ describe('pages', () => {
     assert.equal(none.location, '/console/notifications?status=pending&text=e&changed=none');
     assert.match((await open('/notifications?changed=none', { cookie })).text, /Nothing was chosen\./);
     const chosen = await open('/notifications/chosen', { cookie, form: { ...form, id } });
-    assert.match(chosen.text, /<a href="\/console\/notifications\?status=pending&amp;text=e">Back/);
+    assert.match(chosen.text, /<a href="\/console\/notifications\?status=pending&amp;text=e">Go back/);
     assert.match(chosen.text, /<input type="hidden" name="text" value="e"/);
     const { location } = await open('/notifications/chosen/cancel', { cookie, form: { ...form, id } });
     assert.equal(location, '/console/notifications?status=pending&text=e&changed=1');
@@ -237,7 +243,7 @@ describe('pages', () => {
     const failing = await shown('paused', "now() + interval '1 hour'");
     assert.match(failing, /<dt>Paused<\/dt><dd>until <time.*>Enable<.*>Pause<.*A test waits until the pause ends\./);
     const ended = await shown('paused', "now() - interval '1 hour'");
-    assert.match(ended, /<dt>Paused<\/dt><dd>ended <time[^>]*>[^<]*<\/time>; deliveries are tried again</);
+    assert.match(ended, /<dt>Paused<\/dt><dd>ended <time[^>]*>[^<]*<\/time>; deliveries have resumed</);
     assert.match(ended, />Pause</);
     assert.doesNotMatch(ended, /A test waits/);
     assert.match(await shown('disabled'), /A test is not sent/);
@@ -316,6 +322,11 @@ describe('a payload', () => {
       '{\n  "a": [\n    1.0,\n    12345678901234567890,\n    {},\n    []\n  ],\n  "b\\"{,": "x: {\\\\",\n  "c": {\n    "d": null\n  }\n}',
     );
     assert.deepEqual(JSON.parse(pretty(text)), JSON.parse(text));
+  });
+
+  test('is verified by scripts without comments, which an interactive zsh takes for commands', () => {
+    const { sign, send } = verification({ id: 'msg_1', payload: '{}', url: 'https://example.com/' });
+    assert.doesNotMatch(sign + send, /(?:^|\s)#/);
   });
 
   test('is signed by the shell script as the reference library has it, whatever it contains', () => {

@@ -43,9 +43,8 @@ export const inboxPages = router()
       c,
       <Page c={c} title="Inbox">
         <p>
-          What this service sends while you develop shows up here, and nowhere in production. Emails do by themselves;
-          <br />
-          for webhooks, create an endpoint that points here: they are kept, checked and answered as you choose.
+          In development, what this service sends appears here. Emails appear automatically. For webhooks, create an
+          endpoint that points here: they are stored, verified, and answered as you choose.
         </p>
         {may(c, 'webhooks:write') && <NewEndpoint />}
         <h2>Webhooks</h2>
@@ -67,13 +66,14 @@ export const inboxPages = router()
     const { name = '' } = formOf(c);
     if (!isName(name)) throw new AppError('validation-failed', 'A name has 1 to 40 of a-z, 0-9 and hyphens.');
     const { endpoints } = await aboutName(c.env.db, name, c.get('signal'));
-    if (endpoints.length === 0) {
+    const isNew = endpoints.length === 0;
+    if (isNew) {
       const input = { url: urlOf(c, name), events: ['*'], description: 'The local inbox' };
       const errors = await refusedUrl(c, input);
       if (errors[0]) throw new AppError('validation-failed', `The URL ${errors[0].detail}.`);
       await newEndpoint(c, input, keyOf(c));
     }
-    return seeOther(c, `${AT}/${name}?done=created`);
+    return seeOther(c, `${AT}/${name}${isNew ? '?done=created' : ''}`);
   })
   .use('/:name/*', scope('webhooks:read'))
   .get('/:name', async (c) => {
@@ -92,9 +92,9 @@ export const inboxPages = router()
   .post('/:name/test', scope('webhooks:write'), async (c) => {
     const name = nameOf(c);
     const { endpoints } = await aboutName(c.env.db, name, c.get('signal'));
-    if (!endpoints[0]) throw notFound();
-    await sendTest(c, endpoints[0].id, keyOf(c));
-    return seeOther(c, `${AT}/${name}?done=tested`);
+    const endpoint = ['enabled', 'paused'].flatMap((each) => endpoints.filter(({ status }) => status === each))[0];
+    if (endpoint) await sendTest(c, endpoint.id, keyOf(c));
+    return seeOther(c, `${AT}/${name}?done=${endpoint ? 'tested' : 'not-tested'}`);
   })
   .get('/:name/received/:id', byId, async (c) => {
     const name = nameOf(c);
@@ -120,7 +120,8 @@ function choiceOf({ answer = '', retryAfter = '' }: Record<string, string | unde
 const DONE: Record<string, string> = {
   created: 'An endpoint for all events points here.',
   chosen: 'The next webhook is answered that way.',
-  tested: 'A test event is on its way.',
+  tested: 'A test event is queued.',
+  'not-tested': 'Enable the endpoint first.',
 };
 
 function NewEndpoint() {

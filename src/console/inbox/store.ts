@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { type Db, rfc3339, statement } from '../../db.ts';
 import { idempotencyKeys } from '../../idempotency/schema.ts';
 import { messages, notifications, outcomes, webhookEndpoints } from '../../outbox/schema.ts';
-import { BEFORE_ALL } from '../../table-store.ts';
+import { AFTER_ALL } from '../../table-store.ts';
 
 // What arrived is a row of idempotency_keys, as a sign-in link is, under a route that no request has: all processes and
 // isolates show the same, without a table more, and it is pruned with the others. `response` is a line of JSON that lists
@@ -160,8 +160,6 @@ const emails = statement<{ before: string; limit: number }, Email>(
   ($) => sql`${EMAILS} and n.id < ${$.before}::uuid order by n.id desc limit ${$.limit}::int`,
   'reads',
 );
-
-const AFTER_ALL = BEFORE_ALL.replaceAll('0', 'f');
 
 /** Emails, the newest first, before the id `after`: one more than `limit` if there are more. */
 export function listEmails(
