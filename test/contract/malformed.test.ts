@@ -6,7 +6,7 @@ import { createDatabase } from '../support/databases.ts';
 import { malformed, type Reaction, randomlyMalformed, reactionTo } from '../support/malformed.ts';
 import { randomFrom } from '../support/random.ts';
 import { COMMANDS } from '../support/runtimes.ts';
-import { type Service, startService } from '../support/service.ts';
+import { type Service, startService, untilReady } from '../support/service.ts';
 import { token } from '../support/tokens.ts';
 
 const AUTHORIZATION = `Authorization: Bearer ${token()}`;
@@ -87,6 +87,7 @@ for (const runtime of Object.keys(COMMANDS) as (keyof typeof COMMANDS)[]) {
     });
 
     test('a load balancer asks without a Host, in HTTP/1.0', async () => {
+      await untilReady(service.url);
       for (const path of ['/health', '/ready']) {
         assert.equal(await reactionTo(service.url, `GET ${path} HTTP/1.0\r\n\r\n`), 200, path);
       }

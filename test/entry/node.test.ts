@@ -352,6 +352,7 @@ describe('stopping', () => {
     const service = await start(t, { DATABASE_URL: database.url, SHUTDOWN_DELAY_MS: '400' });
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     t.after(() => agent.destroy());
+    await untilReady(service.url);
     const before = await get(agent, `${service.url}/ready`);
     assert.equal(before.status, 200);
     assert.notEqual(before.headers.connection, 'close');
@@ -434,7 +435,7 @@ describe('stopping', () => {
 });
 
 describe('the deadline', () => {
-  const REQUEST_TIMEOUT_MS = '1000';
+  const REQUEST_TIMEOUT_MS = '3000';
 
   async function timed(request: Promise<Response>): Promise<{ status: number; ms: number }> {
     const start = performance.now();

@@ -202,7 +202,7 @@ describe('several processes', { concurrency: 2 }, () => {
   });
 
   test('one that hangs is left out of /metrics, and killed when the time to stop has passed', async (t) => {
-    const stopping = { SHUTDOWN_TIMEOUT_MS: '1500', REQUEST_TIMEOUT_MS: '1000' };
+    const stopping = { SHUTDOWN_TIMEOUT_MS: '4000', REQUEST_TIMEOUT_MS: '3000' };
     const service = await start(t, { ...stopping, DISPATCH_ENABLED: 'false' });
     for (let i = 0; i < 3; i++) assert.equal((await post(service)).status, 202);
     // Of the database, and so not added up.

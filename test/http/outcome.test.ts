@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, type TestContext, test } from 'node:test';
-import { DbError } from '../../src/db.ts';
+import { type Db, DbError } from '../../src/db.ts';
 import { openNeon } from '../../src/platform/db-neon.ts';
 import { openPglite } from '../../src/platform/db-pglite.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
@@ -18,6 +18,8 @@ import { noPgbouncer, startPgbouncer } from '../support/pgbouncer.ts';
 import { freePort, query, startPostgres } from '../support/postgres-server.ts';
 
 const TIMEOUT_MS = 400;
+/** Where something has to happen first: reaching the database may take long on a busy machine. */
+const PATIENT_MS = 3000;
 const HOOKS = '/webhook-endpoints';
 const KEY = 'the-key';
 
@@ -104,12 +106,16 @@ async function findsOut(name: string, method: Method, { ask, effect }: Asked, fi
   assert.equal(await effect(), 1);
 }
 
-async function onProxied(t: TestContext, method: Method) {
+/** Connections are there then, and their statements prepared. */
+async function warmUp(db: Db): Promise<void> {
+  assert.equal((await apiOn(db, 30_000)('POST', HOOKS, { body: newEndpoint() })).status, 201);
+}
+
+async function onProxied(t: TestContext, method: Method, timeoutMs = TIMEOUT_MS) {
   const proxied = await openProxied(t);
   const { name } = proxied.database;
-  const api = apiOn(proxied.db, TIMEOUT_MS);
-  // Connections are there, and their statements prepared.
-  await api('POST', HOOKS, { body: newEndpoint() });
+  const api = apiOn(proxied.db, timeoutMs);
+  await warmUp(proxied.db);
   return { ...proxied, name, api, what: await asked(name, api, method) };
 }
 
@@ -148,7 +154,7 @@ for (const method of METHODS) {
     });
 
     test('and that cannot be canceled is not said to be', async (t) => {
-      const { name, what, proxy } = await onProxied(t, method);
+      const { name, what, proxy } = await onProxied(t, method, PATIENT_MS);
       const release = await what.block(t);
       const answer = what.ask();
       await untilWaiting(name);
@@ -169,7 +175,7 @@ for (const method of METHODS) {
     });
 
     test('while a slow network has not brought the answer back is unknown, and was done', async (t) => {
-      const { name, what, proxy } = await onProxied(t, method);
+      const { name, what, proxy } = await onProxied(t, method, PATIENT_MS);
       proxy.holdBack('server');
       const first = await what.ask();
       assert.equal(await what.effect(), 1);
@@ -180,7 +186,7 @@ for (const method of METHODS) {
 
   describe(`a ${method} whose connection ends`, { timeout: 60_000 }, () => {
     test('by the server’s word is unavailable, and was not done', async (t) => {
-      const { name, what } = await onProxied(t, method);
+      const { name, what } = await onProxied(t, method, PATIENT_MS);
       const release = await what.block(t);
       const answer = what.ask();
       await query(name, `select pg_terminate_backend(${await untilWaiting(name)})`);
@@ -191,7 +197,7 @@ for (const method of METHODS) {
     });
 
     test('without a word is unknown', async (t) => {
-      const { name, what, proxy } = await onProxied(t, method);
+      const { name, what, proxy } = await onProxied(t, method, PATIENT_MS);
       const release = await what.block(t);
       const answer = what.ask();
       await untilWaiting(name);
@@ -291,7 +297,7 @@ async function onNeon(t: TestContext) {
   const { db } = openNeon({ url, fetchEndpoint });
   return {
     name,
-    api: apiOn(db, TIMEOUT_MS),
+    api: apiOn(db, PATIENT_MS),
     faulty: { with: (fault: Fault | undefined) => void Object.assign(state, { fault }) },
   };
 }
@@ -308,18 +314,17 @@ describe('a whole server', { timeout: 120_000, skip: process.platform !== 'linux
     process.env.TEST_POSTGRES_URL = usual;
   });
 
-  async function setUp(t: TestContext, method: Method) {
+  async function setUp(t: TestContext, method: Method, timeoutMs = TIMEOUT_MS) {
     const { name, url } = await createDatabase();
     const { db, close } = openPostgres({ url, poolMax: 5, statementTimeoutMs: 20_000, log: silent });
     t.after(close);
-    const api = apiOn(db, TIMEOUT_MS);
-    return { name, api, what: await asked(name, api, method) };
+    return { name, db, what: await asked(name, apiOn(db, timeoutMs), method) };
   }
 
   for (const method of METHODS) {
     test(`that is frozen leaves a ${method} unknown, and it is done once when it goes on`, async (t) => {
-      const { name, api, what } = await setUp(t, method);
-      await api('POST', HOOKS, { body: newEndpoint() });
+      const { name, db, what } = await setUp(t, method);
+      await warmUp(db);
       server.freeze();
       const first = await what.ask();
       server.thaw();
@@ -336,7 +341,7 @@ describe('a whole server', { timeout: 120_000, skip: process.platform !== 'linux
     });
 
     test(`that crashes leaves a ${method} unknown`, async (t) => {
-      const { name, what } = await setUp(t, method);
+      const { name, what } = await setUp(t, method, 3 * PATIENT_MS);
       await what.block(t);
       const answer = what.ask();
       await untilWaiting(name);

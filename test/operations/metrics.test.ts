@@ -99,12 +99,13 @@ describe('the metrics that the dashboard and the alerts name', () => {
   before(async () => {
     database = await createDatabase();
     sink = await startSink();
-    service = await startService({ DATABASE_URL: database.url, PROCESSES: '2', REQUEST_TIMEOUT_MS: '1000' });
+    service = await startService({ DATABASE_URL: database.url, PROCESSES: '2', REQUEST_TIMEOUT_MS: '3000' });
     // Attempts of every outcome but those that only a stop makes.
     for (const [path, status] of [['/fails', 500] as const, ['/gone', 410] as const]) {
       sink.reply(path, status);
-      await post('webhook-endpoints', { ...newEndpoint(), url: sink.url(path), events: [path.slice(1)] });
-      await post('notifications', { ...newNotice(), type: path.slice(1) });
+      const hook = { ...newEndpoint(), url: sink.url(path), events: [path.slice(1)] };
+      assert.equal((await post('webhook-endpoints', hook)).status, 201);
+      assert.equal((await post('notifications', { ...newNotice(), type: path.slice(1) })).status, 202);
     }
     for (const outcome of ['sent', 'retry', 'dead']) await service.line(({ msg }) => msg === `notification ${outcome}`);
     // A request that the database keeps waiting.

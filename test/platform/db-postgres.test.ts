@@ -122,6 +122,14 @@ describe('connections that die without a word', { timeout: 60_000 }, () => {
 describe('canceling', { timeout: 60_000 }, () => {
   const canceled = (run: Promise<unknown>) =>
     assert.rejects(run, (error) => error instanceof DbError && error.sqlState === '57014');
+  /** Aborts a statement once it waits for the lock. */
+  const aborted = async (db: Db, database: string) => {
+    const controller = new AbortController();
+    const run = canceled(db.run(locked, {}, controller.signal));
+    await blocked(database, 1);
+    controller.abort();
+    await run;
+  };
 
   test('the statement is canceled on the server, its connection goes, and others are kept', async (t) => {
     const { db, proxy, database, log } = await setUp(t);
@@ -141,17 +149,17 @@ describe('canceling', { timeout: 60_000 }, () => {
   test('goes on working after connections died', async (t) => {
     const { db, proxy, database } = await setUp(t);
     await holdLock(t, database.url, LOCK);
-    await canceled(db.run(locked, {}, after(500)));
+    await aborted(db, database.name);
     await fill(db, 1);
     proxy.goDead();
     await silent(db);
-    await canceled(db.run(locked, {}, after(500)));
+    await aborted(db, database.name);
   });
 
   test('is encrypted where the connection is', async (t) => {
     const { db, proxy, database } = await setUp(t, { tls: true });
     await holdLock(t, database.url, LOCK);
-    await canceled(db.run(locked, {}, after(500)));
+    await aborted(db, database.name);
     await fill(db, 2);
     proxy.goDead();
     await silent(db);
@@ -162,10 +170,12 @@ describe('canceling', { timeout: 60_000 }, () => {
   test('gets no answer for ever: the statement settles, and both connections go', async (t) => {
     const { db, proxy, database } = await setUp(t);
     await holdLock(t, database.url, LOCK);
-    const run = db.run(locked, {}, after(500));
+    const controller = new AbortController();
+    const run = assert.rejects(db.run(locked, {}, controller.signal), DbError);
     await blocked(database.name, 1);
     proxy.blackHole(true);
-    await assert.rejects(run, DbError);
+    controller.abort();
+    await run;
     assert.equal(proxy.accepted(), 2);
     await proxy.until(() => proxy.open() === 0);
   });
@@ -250,7 +260,11 @@ test('every connection has the kernel ask whether the other side lives', { timeo
   const keepAlive = t.mock.method(Socket.prototype, 'setKeepAlive');
   const { db, proxy, database } = await setUp(t);
   await holdLock(t, database.url, LOCK);
-  await assert.rejects(db.run(locked, {}, after(500)), DbError);
+  const controller = new AbortController();
+  const run = assert.rejects(db.run(locked, {}, controller.signal), DbError);
+  await blocked(database.name, 1);
+  controller.abort();
+  await run;
   assert.equal(proxy.accepted(), 2, 'one, and one to cancel');
   assert.deepEqual(
     keepAlive.mock.calls.map((call) => call.arguments),

@@ -1,5 +1,7 @@
 // Between the service and its database.
+import { randomUUID } from 'node:crypto';
 import { setTimeout as pass } from 'node:timers/promises';
+import { headers } from '../../support/tokens.ts';
 import type { Fault } from '../fault.ts';
 
 const kind = 'network';
@@ -53,7 +55,16 @@ export const networkFaults: Fault[] = [
     kind,
     ready: 'any',
     short: true,
-    async strike({ proxy }) {
+    async strike({ proxy, url }) {
+      // More connections than the dispatcher and /ready use at a time: clients meet the dead ones, too.
+      proxy.delay(50);
+      const path = `${url}/api/v1/webhook-endpoints/${randomUUID()}`;
+      await Promise.all(
+        Array.from({ length: 8 }, async () =>
+          (await fetch(path, { method: 'DELETE', headers: headers() })).arrayBuffer(),
+        ),
+      );
+      proxy.delay(0);
       proxy.goDead();
     },
   },
