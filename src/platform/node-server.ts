@@ -14,6 +14,9 @@ const LINGER_MS = 250;
 const WATCH_MS = 1000;
 /** Pipelined requests that may wait in total, at about 3 KB each. */
 const WAITING_MAX = 4_000;
+/** How many of them may come in one turn of the event loop, before connections are read by turns, so many at once. */
+const WAITING_IN_TURN = 1_000;
+const READ_IN_TURN = 4;
 /** Milliseconds between two log lines about the same kind of refusal. */
 const TELL_REFUSED_MS = 10_000;
 
@@ -29,8 +32,13 @@ type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => unknown
 
 type State = {
   connections: Map<Socket, Connection>;
-  /** Requests that wait behind others of their connections, in all. */
+  /** Requests that wait behind others of their connections, in all, and those that came in this turn. */
   waiting: number;
+  cameInTurn: number;
+  /** Connections that are not read until it is their turn. */
+  held: Set<Socket>;
+  /** Whether the end of the turn is awaited. */
+  turning: boolean;
   draining: boolean;
   tellRefused(code: ErrorCode): void;
 };
@@ -41,6 +49,9 @@ export const createNodeServer: CreateServer = (options) => {
   const state: State = {
     connections: new Map(),
     waiting: 0,
+    cameInTurn: 0,
+    held: new Set(),
+    turning: false,
     draining: false,
     tellRefused: teller((count, code) => log.warn('requests refused', { code, count })),
   };
@@ -135,8 +146,8 @@ function inTurn(state: State, listener: Listener, incoming: IncomingMessage, out
   connection.newest = outgoing;
   // Without a socket it is queued behind another answer.
   if (outgoing.socket) return void listener(incoming, outgoing);
-  state.waiting++;
   connection.waiting++;
+  noteWaiting(state);
   if (state.waiting > WAITING_MAX) cutGreediest(state);
   before?.once('finish', () => {
     if (!connections.has(incoming.socket)) return;
@@ -148,6 +159,35 @@ function inTurn(state: State, listener: Listener, incoming: IncomingMessage, out
     outgoing.socket.setTimeout(0);
     listener(incoming, outgoing);
   });
+}
+
+/**
+ * Counts a request that waits. Connections are read by turns once many came in one turn of the event loop: as many as send
+ * hundreds of requests in one packet would else hold up every other for seconds.
+ */
+function noteWaiting(state: State): void {
+  state.waiting++;
+  if (!state.turning) setImmediate(endTurn, state);
+  state.turning = true;
+  if (++state.cameInTurn !== WAITING_IN_TURN) return;
+  for (const socket of state.connections.keys()) {
+    if (state.held.has(socket)) continue;
+    state.held.add(socket);
+    socket.pause();
+  }
+}
+
+/** Lets the next few connections be read in the next turn. */
+function endTurn(state: State): void {
+  state.cameInTurn = 0;
+  let left = READ_IN_TURN;
+  for (const socket of state.held) {
+    if (left-- === 0) break;
+    state.held.delete(socket);
+    if (state.connections.has(socket)) socket.resume();
+  }
+  state.turning = state.held.size > 0;
+  if (state.turning) setImmediate(endTurn, state);
 }
 
 /** Whose requests wait most; of many such, who came last. */

@@ -7,6 +7,8 @@ type Options = {
   port: number;
   readTimeoutMs: number;
   idleTimeoutMs: number;
+  /** The deadline of a request, for a server that would take its connection for idle. */
+  requestTimeoutMs: number;
   /** How many connections may be open. Only Node can refuse further ones. */
   maxConnections: number;
   /** Whether other processes listen on the port, too. Not used on Node, where cluster shares it. */

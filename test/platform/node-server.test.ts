@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
+import { Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { describe, type TestContext, test } from 'node:test';
@@ -25,6 +26,7 @@ async function start(t: TestContext, { idleTimeoutMs = 60_000, readTimeoutMs = 6
     port: 0,
     readTimeoutMs,
     idleTimeoutMs,
+    requestTimeoutMs: 60_000,
     maxConnections: 100,
     reusePort: false,
     log,
@@ -89,6 +91,30 @@ describe('an HTTP server on Node', () => {
       // Who does not read hears of a reset by writing; an empty line is no request.
       greedy.write('\r\n');
     }
+  });
+
+  test('reads connections by turns, once many send hundreds of requests in one packet, and answers them all', async (t) => {
+    const { open } = await start(t);
+    let [inTurn, most, over] = [0, 0, false];
+    const emit = EventEmitter.prototype.emit;
+    t.mock.method(Server.prototype, 'emit', function (this: Server, name: string, ...of: unknown[]) {
+      if (name === 'request') inTurn++;
+      return emit.call(this, name, ...of);
+    });
+    const endTurn = () => {
+      most = Math.max(most, inTurn);
+      inTurn = 0;
+      if (!over) setImmediate(endTurn);
+    };
+    endTurn();
+    const sockets = Array.from({ length: 50 }, () => open());
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+    for (const socket of sockets) socket.write(get('/').repeat(99) + get('/', 'Connection: close'));
+    for (const answers of await Promise.all(sockets.map(text))) {
+      assert.deepEqual(statusesIn(answers), Array(100).fill(200));
+    }
+    over = true;
+    assert.ok(most < 1_300, `${most} in one turn`);
   });
 
   test('answers what is under way before it says that the next request took too long to arrive', async (t) => {
