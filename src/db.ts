@@ -8,9 +8,10 @@ type Value = string | number | boolean | null;
 /**
  * Statements that may share a pipelined connection with others of their kind, if the driver supports it. Share only a
  * statement that finds few rows by an index and waits for no lock that a client could hold: it hardly delays those
- * behind it. `reads` write nothing. Any other statement has a connection of its own.
+ * behind it. `reads` write nothing. Any other statement has a connection of its own; those whose cost a client decides are
+ * `searches`, which together have at most half of the connections.
  */
-export type Sharing = 'reads' | 'inserts';
+export type Sharing = 'reads' | 'inserts' | 'searches';
 
 /** SQL with named parameters and typed rows. */
 export type Statement<V, R> = {
@@ -214,7 +215,7 @@ function failureOf(sqlState: string, severity: unknown): DbFailure {
 /** A system error's code, or its name: a driver's message may contain the connection string. */
 export function systemCode(error: unknown): string {
   for (let e = error as Record<string, unknown> | undefined; e; e = (e.cause ?? e.sourceError) as typeof e) {
-    if (typeof e.code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(e.code)) return e.code;
+    if (typeof e.code === 'string' && /^[A-Z][A-Za-z0-9_]+$/.test(e.code)) return e.code;
     const first = Array.isArray(e.errors) ? e.errors[0] : undefined;
     if (first) return systemCode(first);
   }

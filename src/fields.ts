@@ -89,15 +89,18 @@ function isWithin(value: unknown, depth: number): boolean {
  * What would not arrive as it was sent: members named `__proto__`, which many JSON parsers drop or misinterpret, and
  * numbers that are too large for a double, which would be written as null.
  */
-function lostIn(value: unknown, path: string[] = []): { path: string[]; message: string }[] {
-  if (typeof value === 'number' && !Number.isFinite(value))
-    return [{ path, message: 'must be a number below 1.8e308' }];
-  if (typeof value !== 'object' || value === null) return [];
-  return Object.entries(value).flatMap(([name, inner]) => {
+function* lostIn(value: unknown, path: string[] = []): Generator<{ path: string[]; message: string }> {
+  if (typeof value === 'number' && !Number.isFinite(value)) yield { path, message: 'must be a number below 1.8e308' };
+  if (typeof value !== 'object' || value === null) return;
+  for (const [name, inner] of Object.entries(value)) {
     const at = [...path, name];
-    return name === '__proto__' ? [{ path: at, message: 'must not be named __proto__' }] : lostIn(inner, at);
-  });
+    if (name === '__proto__') yield { path: at, message: 'must not be named __proto__' };
+    else yield* lostIn(inner, at);
+  }
 }
+
+/** The length of the paths that are told of, in all. Each value has the names of all that it is in: one may be long. */
+const MAX_PATHS = 10_000;
 
 export const isObject = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -111,7 +114,12 @@ export const json = (max: number) =>
         abort: true,
       }),
       z.superRefine((value, { addIssue }) => {
-        for (const lost of lostIn(value)) addIssue({ code: 'custom', ...lost });
+        let left = MAX_PATHS;
+        for (const lost of lostIn(value)) {
+          addIssue({ code: 'custom', ...lost });
+          left -= lost.path.join('').length + 100;
+          if (left < 0) return;
+        }
       }),
       z.refine(
         (value) => new TextEncoder().encode(JSON.stringify(value)).length <= max,

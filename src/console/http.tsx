@@ -9,7 +9,7 @@ import { AppError, type ErrorCode } from '../errors.ts';
 import { body, empty, setHeader } from '../http/answer.ts';
 import type { Ctx, Env } from '../http/context.ts';
 import { cursorTo, pageOfQuery, pageOfRows } from '../http/page.ts';
-import { notFound, problems, toAppError } from '../http/problem.ts';
+import { mayWrite, notFound, problems, toAppError } from '../http/problem.ts';
 import { Page } from './layout.tsx';
 import type { UNCHANGED } from './parts.tsx';
 
@@ -45,6 +45,24 @@ export const ownForms = createMiddleware<Env>(async (c, next) => {
     c.set('form', new URLSearchParams(await c.req.text()));
     await next();
   });
+});
+
+/** How many forms may be on their way that need no session: their senders decide how long that takes. */
+const MOST_WITHOUT_SESSION = 200;
+let withoutSession = 0;
+
+/** Refuses a form if too many are on their way. */
+export const fewAtOnce = createMiddleware<Env>(async (c, next) => {
+  if (!mayWrite(c)) return next();
+  if (withoutSession >= MOST_WITHOUT_SESSION) {
+    throw new AppError('unavailable', 'Too many forms are on their way.', { headers: { 'Retry-After': '1' } });
+  }
+  withoutSession++;
+  try {
+    await next();
+  } finally {
+    withoutSession--;
+  }
 });
 
 /** The fields of the form that was sent. Of several with one name, the last. */

@@ -156,7 +156,7 @@ function Results({ c, given, found: { data, next } }: ResultsProps) {
       {data.length > 0 ? (
         <NotificationList notifications={data} now={c.env.now()} choose={isActive ? 'chosen' : undefined} />
       ) : (
-        <Empty>{noneFound(given, next !== null)}</Empty>
+        <Empty>{noneFound(given, next !== null, c.req.query('cursor'))}</Empty>
       )}
       {isActive && (data.length > 0 || next !== null) && (
         <div class="actions">
@@ -185,7 +185,14 @@ function ActOnChosen({ given, bulks }: { given: Given; bulks: Bulk[] }) {
   );
 }
 
-function noneFound(given: Given, isMore: boolean): string {
+function noneFound(given: Given, isMore: boolean, cursor?: string) {
+  if (cursor && !isMore) {
+    return (
+      <>
+        None on this page. <a href={`${AT}${queryOf(given)}`}>Go to the first page</a>
+      </>
+    );
+  }
   if (isMore) return 'None among the 10,000 that this page looked at. There are more.';
   return Object.keys(given).length > 0 ? 'No notification matches.' : 'No notification yet.';
 }

@@ -7,7 +7,7 @@ import { limitedBody } from '../http/limited-body.ts';
 import { rateLimit } from '../http/rate-limit.ts';
 import { actionsPages } from './actions.tsx';
 import { endpointsPages } from './endpoints.tsx';
-import { errorPage, notFoundPage, ownForms, pageHeaders, seeOther } from './http.tsx';
+import { errorPage, fewAtOnce, notFoundPage, ownForms, pageHeaders, seeOther } from './http.tsx';
 import { inboxPages } from './inbox/pages.tsx';
 import { limitedByAddress, receive } from './inbox/receive.ts';
 import { notificationsPages } from './notifications.tsx';
@@ -39,9 +39,10 @@ pages.get('/console/', (c) => seeOther(c as unknown as Ctx, '/console'));
 pages.use(knownMethods(pages), knownRoutes);
 // Whoever sends a webhook has neither a session nor a form.
 pages.post('/console/inbox/:name', limitedByAddress, limitedBody, receive);
-pages.use(limitedBody, ownForms);
+for (const path of ['/console/sign-in/*', '/console/sign-out']) pages.use(path, fewAtOnce, limitedBody, ownForms);
 pages.route('/console', signInPages);
-pages.use(session(askToSignIn), rateLimit);
+// A body is read of whoever has a session and a quota.
+pages.use(session(askToSignIn), rateLimit, limitedBody, ownForms);
 pages.use('/console/endpoints/*', scope('webhooks:read'));
 pages.use('/console/notifications/*', scope('notifications:read'));
 pages.use('/console/actions/*', scope('notifications:read'));

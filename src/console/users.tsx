@@ -12,7 +12,7 @@ import { Empty, Facts, Next, Table, When } from './parts.tsx';
 /** How many of the notifications to a user are shown. */
 const TOLD = 20;
 
-/** Users, and what they were told. */
+/** Users, and their notifications. */
 export const usersPages = router()
   .get('/', async (c) => {
     const given = c.req.query('email')?.trim() ?? '';

@@ -33,15 +33,21 @@ export const limitedBody = createMiddleware<Env>(async (c, next) => {
 const PATIENCE = 32;
 
 async function readBytes(body: ReadableStream<Uint8Array>, limit: number): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(limit);
+  const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of body) {
-    if (size + chunk.byteLength <= limit) bytes.set(chunk, size);
     size += chunk.byteLength;
+    if (size <= limit) chunks.push(chunk);
     if (size > limit * PATIENCE) break;
   }
   if (size > limit) throw tooLarge(limit);
-  return bytes.subarray(0, size);
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return bytes;
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });

@@ -29,7 +29,7 @@ export function validate<T extends Target, S extends z.core.$ZodType>(target: T,
   const middleware: MiddlewareHandler<Env, string, Validated<T, S>> = async (c, next) => {
     if (target === 'json') await mustBeJson(c);
     validator ??= zValidator(target, schema(), async (result, of) => {
-      const errors = result.success ? [] : result.error.issues.flatMap((issue) => fieldErrors(issue, target));
+      const errors = result.success ? [] : errorsOf(result.error, target);
       const c = of as unknown as Ctx;
       for (const error of (await also?.(c, result.data)) ?? []) {
         if (!errors.some((each) => whereOf(each) === whereOf(error))) errors.push(error);
@@ -65,6 +65,16 @@ async function mustBeJson(c: Ctx): Promise<void> {
     throw new AppError('unsupported-media-type', 'The body must have no Content-Encoding.', { headers });
   }
   await c.req.text();
+}
+
+/** How many errors a response names. */
+const MAX_ERRORS = 100;
+
+function errorsOf({ issues }: z.core.$ZodError, target: Target): FieldError[] {
+  return issues
+    .slice(0, MAX_ERRORS)
+    .flatMap((issue) => fieldErrors(issue, target))
+    .slice(0, MAX_ERRORS);
 }
 
 function fieldErrors(issue: z.core.$ZodIssue, target: Target): FieldError[] {

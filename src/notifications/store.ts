@@ -33,15 +33,18 @@ const lastAttempt = sql`
 /** `leased`: it is being delivered. `finishedAt`: null while it is pending. Neither is in the API. */
 export type WholeNotification = Of<typeof NotificationWithAttempts> & { leased: boolean; finishedAt: string | null };
 
+/** How many attempts are shown besides the last one: one that is redriven again and again has more. */
+const MOST_SHOWN = sql.raw('100');
+
 const find = statement<{ id: string }, WholeNotification>(
-  'notifications.findWhole',
+  'notifications.findWhole2',
   ($) => sql`
     select ${fields}, m.body as payload, (
       select coalesce(json_agg(json_build_object(
         'at', ${rfc3339(sql`a.at`)}, 'durationMs', a.duration_ms, 'status', a.status, 'error', a.error
       ) order by a.at), '[]')
       from (
-        select at, duration_ms, status, error from ${attempts} where notification_id = n.id
+        (select at, duration_ms, status, error from ${attempts} where notification_id = n.id order by at desc limit ${MOST_SHOWN})
         union all ${lastAttempt} where notification_id = n.id and duration_ms is not null
       ) a
     ) as "attemptLog", coalesce(d.lease is not null and d.due_at > now(), false) as leased,
@@ -131,6 +134,7 @@ function listOn(walk: keyof typeof WALKS): Statement<ListValues, Listed> {
       ${progress}
       where chosen.matches or walk.nth = ${most}
       order by walk.id desc limit ${$.limit}::int`,
+    'searches',
   );
   lists.set(walk, made);
   return made;
@@ -185,7 +189,7 @@ const counted = (bulk: Bulk, $: Params<FilterValues>) => sql`
   from (${CANDIDATES[bulk]}) q join ${notifications} n on n.id = q.notification_id where ${matches($)}`;
 
 const counts = (bulk: Bulk) =>
-  statement<FilterValues, { matching: number }>(`notifications.${bulk}.count`, ($) => counted(bulk, $));
+  statement<FilterValues, { matching: number }>(`notifications.${bulk}.count`, ($) => counted(bulk, $), 'searches');
 const COUNTS = { redrive: counts('redrive'), cancel: counts('cancel') };
 
 /** How many notifications a bulk action would change now. */
@@ -195,7 +199,7 @@ export async function countMatching(db: Db, bulk: Bulk, filter: BulkFilter, sign
 
 type NewBulk = { id: string; filter: BulkFilter };
 
-// Not shared with other statements: counting may take a while. With nothing to do it is finished at once.
+// Counting may take a while. With nothing to do it is finished at once.
 const starts = (bulk: Bulk) =>
   statement<FilterValues & { id: string; filter: string } & ReservationValues, ReservationRow>(
     `notifications.${bulk}.start`,
@@ -218,6 +222,7 @@ const starts = (bulk: Bulk) =>
         )
         select fresh, same, response from reservation`;
     },
+    'searches',
   );
 const STARTS = { redrive: starts('redrive'), cancel: starts('cancel') };
 

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { type SessionDb, toDbError, withoutAnswer } from '../db.ts';
+import { inTurns } from './in-turns.ts';
 import type { OpenDb } from './open-db.ts';
 import { attempt, CANCEL_GRACE_MS } from './pg-client.ts';
 import { type Connections, cancel, checkOut, closeConnections, openConnections, type PoolOptions } from './pg-pool.ts';
@@ -40,10 +41,12 @@ function dbOn(connections: Connections): SessionDb {
     reads: sharedConnections({ depth: 64, connections: 2, writes: false }, host),
     inserts: sharedConnections({ depth: 4, connections: Math.max(1, poolMax - 2), writes: true }, host),
   };
+  const alone = async (sent: Sent, signal: AbortSignal) => (await runAlone(connections, [sent], signal))[0] ?? [];
+  const half = inTurns(Math.max(1, Math.floor(poolMax / 2)));
+  const ways = { ...shared, searches: (sent: Sent, signal: AbortSignal) => half(() => alone(sent, signal), signal) };
   return {
     async run({ name, text, params, shares }, values, signal) {
-      const sent = { name, text, params: params(values) };
-      const rows = shares ? await shared[shares](sent, signal) : (await runAlone(connections, [sent], signal))[0];
+      const rows = await (shares ? ways[shares] : alone)({ name, text, params: params(values) }, signal);
       // biome-ignore lint/suspicious/noExplicitAny: the statement's type vouches for its rows
       return rows as any[];
     },

@@ -3,6 +3,7 @@ import { BoundedMap } from '../bounded-map.ts';
 import type { Db } from '../db.ts';
 import type { Limiter, Log, Quota } from '../deps.ts';
 import { pruneWindows, takeOne, type WindowRow } from '../rate-limits/store.ts';
+import { memoryLimiter } from './limiter-memory.ts';
 
 type Options = { db: Db; log: Log; limit: number; windowS: number; now?: () => number };
 
@@ -16,10 +17,11 @@ const MAX_REFUSED = 10_000;
 
 /**
  * Limits by fixed windows in the database, shared by all processes, at the cost of a round trip. A refused key costs none
- * until its window ends: the process remembers it. Admits all requests while the database is unavailable.
+ * until its window ends: the process remembers it. While the database does not answer, the process counts by itself.
  */
 export function postgresLimiter({ db, log, limit, windowS, now = () => performance.now() }: Options): Limiter {
   const refused = new BoundedMap<string, number>(MAX_REFUSED);
+  const alone = memoryLimiter(limit, windowS);
   let takes = 0;
 
   function refusal(key: string): Quota | undefined {
@@ -53,7 +55,7 @@ export function postgresLimiter({ db, log, limit, windowS, now = () => performan
       if (known) return known;
       if (takes++ % PRUNE_EVERY === 0) void orPass((signal) => pruneWindows(db, PRUNE_AT_MOST, signal));
       const row = await orPass((signal) => takeOne(db, key, windowS, signal));
-      if (!row) return { allowed: true };
+      if (!row) return alone.take(key);
       if (row.count > limit) return refuse(key, row);
       return { allowed: true, remaining: limit - row.count, resetS: row.resetS };
     },

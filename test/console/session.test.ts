@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { app } from '../../src/app.ts';
 import { createSignInLink } from '../../src/console/sign-in-link.ts';
 import type { Db, SessionDb } from '../../src/db.ts';
 import { memoryLimiter } from '../../src/platform/limiter-memory.ts';
@@ -185,6 +186,13 @@ describe('a session', () => {
     assert.equal(await actions(), before);
     const { status, text: none } = await open('', { cookie: await signIn({ scope: '' }) });
     assert.deepEqual([status, /notifications:read/.test(none)], [403, true]);
+  });
+
+  test('reads no body of whoever has none', async () => {
+    const headers = { 'Content-Type': 'application/x-www-form-urlencoded', 'Sec-Fetch-Site': 'same-origin' };
+    const endless = { method: 'POST', headers, body: new ReadableStream(), duplex: 'half' } as RequestInit;
+    const { status } = await app.request('/console/endpoints/x/pause', endless, testDeps({ db }));
+    assert.equal(status, 401);
   });
 
   test('takes no form that another site sent, and nothing that is no form', async () => {

@@ -92,6 +92,7 @@ export const inboxPages = router()
   .post('/:name/test', scope('webhooks:write'), async (c) => {
     const name = nameOf(c);
     const { endpoints } = await aboutName(c.env.db, name, c.get('signal'));
+    if (endpoints.length === 0) throw notFound();
     const endpoint = ['enabled', 'paused'].flatMap((each) => endpoints.filter(({ status }) => status === each))[0];
     if (endpoint) await sendTest(c, endpoint.id, keyOf(c));
     return seeOther(c, `${AT}/${name}?done=${endpoint ? 'tested' : 'not-tested'}`);
@@ -214,7 +215,7 @@ function NamePage({ c, name, about: { choice = DEFAULT, endpoints }, received }:
   const mayWrite = may(c, 'webhooks:write');
   return (
     <Page c={c} title={`Inbox ${name}`}>
-      {notice && <Notice>{notice}</Notice>}
+      {notice && <Notice kind={c.req.query('done') === 'not-tested' ? 'neutral' : 'good'}>{notice}</Notice>}
       <Facts
         of={{
           URL: <span class="long">{urlOf(c, name)}</span>,

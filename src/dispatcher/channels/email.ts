@@ -7,13 +7,14 @@ type Mail = { subject: string; text: string };
 export function mailFor(body: string): Mail {
   const { type, data } = JSON.parse(body) as { type: string; data: Record<string, unknown> };
   if (type === 'user.created') {
-    return { subject: 'Welcome', text: `Hello ${data.name},\n\nyour account has been created.\n` };
+    const name = data.name === undefined ? '' : ` ${shown(data.name)}`;
+    return { subject: 'Welcome', text: `Hello${name},\n\nyour account has been created.\n` };
   }
-  const lines = Object.entries(data).map(
-    ([key, value]) => `${key}: ${typeof value === 'string' ? value : JSON.stringify(value)}`,
-  );
+  const lines = Object.entries(data).map(([key, value]) => `${key}: ${shown(value)}`);
   return { subject: type, text: `${lines.join('\n')}\n` };
 }
+
+const shown = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
 /** Logs a line, without the address, in place of sending an email. */
 export function logEmail(log: Log): Channel {
