@@ -4,7 +4,7 @@ import { webCryptoSign } from '../src/dispatcher/channels/sign.ts';
 import { webhookChannel } from '../src/dispatcher/channels/webhook.ts';
 import { systemClock } from '../src/dispatcher/clock.ts';
 import { createDispatcher, type Drained } from '../src/dispatcher/dispatch.ts';
-import { databaseQueue } from '../src/dispatcher/queue.ts';
+import { databaseQueue, STATEMENT_MS } from '../src/dispatcher/queue.ts';
 import { type Config, NO_KEY_OPENS } from '../src/entry/config.ts';
 import { emailChannel } from '../src/entry/email-channel.ts';
 import { MAX_WAITING_SPANS, type OpenTracing } from '../src/platform/open-tracing.ts';
@@ -113,7 +113,7 @@ export type Drain = {
   wake(changedEndpointId?: string): void;
 };
 
-/** Limits the database to one connection. */
+/** Limits the database to one connection. A statement's time begins with its turn. */
 function oneAtATime(db: Db): Db {
   let last: Promise<unknown> = Promise.resolve();
   function inTurn<T>(request: () => Promise<T>): Promise<T> {
@@ -122,7 +122,7 @@ function oneAtATime(db: Db): Db {
     return result;
   }
   return {
-    run: (statement, values, signal) => inTurn(() => db.run(statement, values, signal)),
-    batch: (statements, signal) => inTurn(() => db.batch(statements, signal)),
+    run: (statement, values) => inTurn(() => db.run(statement, values, AbortSignal.timeout(STATEMENT_MS))),
+    batch: (statements) => inTurn(() => db.batch(statements, AbortSignal.timeout(STATEMENT_MS))),
   };
 }

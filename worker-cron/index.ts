@@ -8,7 +8,7 @@ import { createDrain, longestRunMs, nextAlarmMs } from './drain.ts';
 
 type Bindings = { DISPATCHER: DurableObjectNamespace<Dispatcher> };
 
-/** The key in the object's storage which marks a run that has not ended successfully. */
+/** The key in the object's storage with the number of the last runs that have not ended successfully. */
 const UNFINISHED = 'unfinished';
 
 // At module scope, so that an invalid configuration fails the deployment.
@@ -30,7 +30,6 @@ const { db } = openNeon({
  */
 export class Dispatcher extends DurableObject {
   readonly #drain = createDrain(config, db, log, `worker:${this.ctx.id.toString().slice(0, 8)}`, tracing);
-  #failures = 0;
 
   /** Rings the current run and sets the next to now: something may be due, or the endpoint was changed or deleted. */
   async ring(changedEndpointId?: string): Promise<void> {
@@ -42,21 +41,24 @@ export class Dispatcher extends DurableObject {
   override async alarm(): Promise<void> {
     const { storage } = this.ctx;
     const guard = Date.now() + longestRunMs(config.dispatch) + config.dispatch.leaseMs;
-    const unfinished = (await storage.get(UNFINISHED)) === true;
-    await storage.put(UNFINISHED, true);
+    // An earlier version stored true.
+    const before = Number((await storage.get<number | boolean>(UNFINISHED)) ?? 0);
+    await storage.put(UNFINISHED, before + 1);
     await storage.setAlarm(guard);
 
     const { nextMs, failed } = await this.#drain.drain();
-    this.#failures = failed ? this.#failures + 1 : 0;
     if (!failed) await storage.delete(UNFINISHED);
 
     // A ring arrived during the run: keep its alarm.
     if (((await storage.getAlarm()) ?? guard) < guard) {
       // The next run waits for those leases.
-      if (unfinished) await storage.put(UNFINISHED, true);
+      if (!failed && before > 0) await storage.put(UNFINISHED, before);
       return;
     }
-    const waitMs = nextAlarmMs({ nextMs, failures: this.#failures, unfinished }, config.dispatch.leaseMs);
+    const waitMs = nextAlarmMs(
+      { nextMs, failures: failed ? before + 1 : 0, unfinished: before > 0 },
+      config.dispatch.leaseMs,
+    );
     if (waitMs === null) await storage.deleteAlarm();
     else await storage.setAlarm(Date.now() + waitMs);
   }

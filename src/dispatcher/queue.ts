@@ -18,7 +18,7 @@ export type Queue = {
 };
 
 /** Milliseconds that a statement may take. */
-const STATEMENT_MS = 3000;
+export const STATEMENT_MS = 3000;
 
 type Named = { name: string; leaseMs: number; everyMs: number };
 

@@ -1,12 +1,14 @@
 import { type Config, ConfigError, parseConfig } from './config.ts';
 
+/** A Worker is never stopped: no other variable has to fit these. */
+const ENDLESS = { SHUTDOWN_TIMEOUT_MS: '3600000', SHUTDOWN_DELAY_MS: '0' };
 /** Workers allow six connections at a time. One of them is for the database. */
 const MOST_AT_ONCE = 5;
 
 /** Parses a Worker's configuration from its bindings: those that are text are variables. */
 export function workersConfig(env: Record<string, unknown>): Config {
   // The dispatcher is another Worker, with a configuration of its own.
-  const variables: Record<string, string> = { ...textOf(env), DISPATCH_ENABLED: 'false' };
+  const variables: Record<string, string> = { ...textOf(env), ...ENDLESS, DISPATCH_ENABLED: 'false' };
   const problems: string[] = [];
   if (env.RATE_LIMITER && !['10', '60'].includes(variables.RATE_LIMIT_WINDOW_S ?? '60')) {
     problems.push('RATE_LIMIT_WINDOW_S must be 10 or 60, as in the rate-limit binding');
@@ -28,12 +30,14 @@ const BINDINGS = [
 export function dispatcherConfig(env: Record<string, unknown>): Config {
   // It checks no tokens, so that it has no key for them.
   const unused = { JWT_SECRET: undefined, JWKS_URL: 'https://unused.invalid/', JWT_AUDIENCE: 'unused' };
-  const variables = { DISPATCH_CONCURRENCY: String(MOST_AT_ONCE), ...textOf(env), ...unused };
+  const variables = { DISPATCH_CONCURRENCY: String(MOST_AT_ONCE), ...textOf(env), ...ENDLESS, ...unused };
   const problems: string[] = [];
   if (Number(variables.DISPATCH_CONCURRENCY) > MOST_AT_ONCE) {
     problems.push(`DISPATCH_CONCURRENCY must be at most ${MOST_AT_ONCE} on Workers`);
   }
-  return read(variables, problems);
+  const config = read(variables, problems);
+  if (config.dispatchers < config.subrequests) return config;
+  throw new ConfigError(['DISPATCHERS must be less than DISPATCH_SUBREQUESTS: the cron trigger rings each of them']);
 }
 
 function textOf(env: Record<string, unknown>): Record<string, string> {

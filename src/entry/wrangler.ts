@@ -26,7 +26,7 @@ export async function readWorkerConfig(path: string): Promise<WorkerConfig> {
   const { unstable_readConfig } = await import('wrangler');
   const read = unstable_readConfig({ config: file }, { hideWarnings: true });
   const { name = '', main, compatibility_date = '', ratelimits, services, durable_objects, migrations, vars } = read;
-  const { no_bundle, find_additional_modules, rules } = read;
+  const { no_bundle, find_additional_modules, rules, compatibility_flags } = read;
   const assets = read.assets && { ...read.assets, directory: join(dirname(file), read.assets.directory ?? '') };
   const bundling = { no_bundle, find_additional_modules, rules };
   return {
@@ -35,6 +35,7 @@ export async function readWorkerConfig(path: string): Promise<WorkerConfig> {
     ...bundling,
     assets,
     compatibility_date,
+    compatibility_flags,
     ratelimits,
     services,
     durable_objects,

@@ -5,8 +5,12 @@ import type { Ctx } from './context.ts';
 /** The strong entity tag of a resource's version. */
 export const etagOf = (version: number): string => `"${version}"`;
 
+// Who compresses a response makes its ETag a weak one, which If-Match does not take: Cloudflare does unless it may not.
+const REVALIDATED = 'private, no-cache, no-transform';
+
 /** Responds 200 with the resource and its ETag. */
 export function withEtag<T extends { version: number }>(c: Ctx, row: T) {
+  setHeader(c, 'Cache-Control', 'no-store, no-transform');
   setHeader(c, 'ETag', etagOf(row.version));
   return json(c, row, 200);
 }
@@ -14,7 +18,7 @@ export function withEtag<T extends { version: number }>(c: Ctx, row: T) {
 /** Responds 200 with the resource, or 304 if If-None-Match has its ETag (weak comparison, RFC 9110 §13.1.2). */
 export function conditional<T extends { version: number }>(c: Ctx, row: T) {
   const etag = etagOf(row.version);
-  setHeader(c, 'Cache-Control', 'private, no-cache');
+  setHeader(c, 'Cache-Control', REVALIDATED);
   setHeader(c, 'ETag', etag);
   return hasCurrent(c, etag) ? empty(c, 304) : json(c, row, 200);
 }
@@ -24,7 +28,7 @@ export async function conditionalOnContent<T extends object>(c: Ctx, row: T) {
   const text = JSON.stringify(row);
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
   const etag = `"${btoa(String.fromCharCode(...hash.subarray(0, 15)))}"`;
-  setHeader(c, 'Cache-Control', 'private, no-cache');
+  setHeader(c, 'Cache-Control', REVALIDATED);
   setHeader(c, 'ETag', etag);
   return hasCurrent(c, etag) ? empty(c, 304) : jsonText<T, 200>(c, text, 200);
 }

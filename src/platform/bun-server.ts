@@ -8,6 +8,7 @@ declare const Bun: {
     port: number;
     reusePort: boolean;
     idleTimeout: number;
+    maxRequestBodySize: number;
     error(error: unknown): Response;
     fetch(request: Request, server: BunServer): Response | Promise<Response>;
   }): BunServer;
@@ -20,9 +21,14 @@ type BunServer = {
 
 /** The maximum of Bun's idle time-out, in seconds. */
 const MAX_IDLE_S = 255;
+/** Milliseconds after the deadline in which a request is answered for certain. */
+const ANSWER_MS = 2500;
 
 /** Creates Bun's HTTP server for a fetch handler, with an orderly stop. Its only time-out is that for idle connections. */
-export const createBunServer: CreateServer = ({ fetch, host, port, idleTimeoutMs, reusePort, log }) => {
+export const createBunServer: CreateServer = (options) => {
+  const { fetch, host, port, idleTimeoutMs, requestTimeoutMs, reusePort, log } = options;
+  // Bun takes a connection whose answer is being made for idle, too.
+  const idleMs = Math.max(idleTimeoutMs, requestTimeoutMs + ANSWER_MS);
   let server: BunServer | undefined;
   let draining = false;
 
@@ -32,7 +38,9 @@ export const createBunServer: CreateServer = ({ fetch, host, port, idleTimeoutMs
         hostname: host,
         port,
         reusePort,
-        idleTimeout: Math.min(MAX_IDLE_S, Math.ceil(idleTimeoutMs / 1000)),
+        idleTimeout: Math.min(MAX_IDLE_S, Math.ceil(idleMs / 1000)),
+        // The app has a limit, and a problem for it.
+        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
         fetch: async (asked, server) => {
           const request = withUrl(asked);
           if (!request) return malformedRequest();

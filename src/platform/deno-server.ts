@@ -13,7 +13,8 @@ declare const Deno: {
     handler(request: Request, info: { remoteAddr: Address }): Response | Promise<Response>;
   }): DenoServer;
 };
-type Address = { hostname: string; port: number };
+/** A Unix socket, which Deno can be told to listen on, has neither. */
+type Address = { hostname?: string; port?: number };
 type DenoServer = { finished: Promise<void>; shutdown(): Promise<void> };
 
 /** Creates Deno's HTTP server for a fetch handler, with an orderly stop. It has no time-outs and no limits. */
@@ -27,7 +28,7 @@ export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, l
     const coding = request.headers.get('Transfer-Encoding') ?? 'chunked';
     // Deno's parser accepts both.
     if (!URL.canParse(request.url) || coding.toLowerCase() !== 'chunked') return malformedRequest();
-    const response = await fetch(request, remoteAddr.hostname);
+    const response = await fetch(request, remoteAddr.hostname ?? 'unknown');
     if (draining) response.headers.set('Connection', 'close');
     return response;
   }
@@ -40,7 +41,7 @@ export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, l
         port,
         reusePort,
         handler,
-        onListen: (at) => listening.resolve(httpUrl(at.hostname, at.port)),
+        onListen: (at) => listening.resolve(httpUrl(at.hostname ?? host, at.port ?? port)),
         onError: (error) => {
           log.error('request failed outside the app', { error });
           return internalError();

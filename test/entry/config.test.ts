@@ -302,6 +302,8 @@ describe('what is allowed and probably not meant is told', () => {
       'RATE_LIMIT_STORE has no effect on Workers',
     ]);
     assert.match(String(dispatcherConfig(production).doubts), /^EMAIL_PROVIDER=log/);
+    const many = { ...production, DISPATCHERS: '50', DISPATCH_SUBREQUESTS: '50' };
+    assert.throws(() => dispatcherConfig(many), /DISPATCHERS must be less than DISPATCH_SUBREQUESTS/);
   });
 });
 

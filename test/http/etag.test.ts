@@ -23,7 +23,7 @@ describe('If-None-Match', () => {
       assert.equal(response.status, 304, tags);
       assert.equal(await response.text(), '');
       assert.equal(response.headers.get('etag'), etagOf(7));
-      assert.equal(response.headers.get('cache-control'), 'private, no-cache');
+      assert.equal(response.headers.get('cache-control'), 'private, no-cache, no-transform');
     }
   });
 
