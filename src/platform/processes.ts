@@ -9,7 +9,7 @@ const FAILURES_MAX = 5;
 const STEADY_MS = 10_000;
 /** Milliseconds without a failure after which earlier ones are forgotten. */
 const FORGET_MS = 60_000;
-/** Milliseconds before a worker is replaced for the second time. It doubles with each further failure. */
+/** Milliseconds before a worker is replaced for the second time. It doubles with each further failure, up to eight times. */
 const BACKOFF_MS = 500;
 
 type Options = {
@@ -87,8 +87,10 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
     }
     log.error('worker died', { worker: child.pid, code, signal });
     onDeath(child.pid);
-    if (!hasFailed(child, code)) start(child.slot);
-    else if (!complete) listening.reject(new Error('a worker failed at its start'));
+    if (!hasFailed(child, code, signal)) {
+      failures = 0;
+      start(child.slot);
+    } else if (!complete) listening.reject(new Error('a worker failed at its start'));
     else startLater(child.slot);
   }
 
@@ -96,9 +98,10 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
     if (performance.now() - failedAt > FORGET_MS) failures = 0;
     failedAt = performance.now();
     failures++;
-    if (failures === FAILURES_MAX)
+    // All may fail at once, and once more.
+    if (failures === Math.max(FAILURES_MAX, 2 * count)) {
       broken.reject(new Error(`${failures} workers in a row failed soon after their start`));
-    else setTimeout(start, BACKOFF_MS * 2 ** (failures - 1), slot);
+    } else setTimeout(start, BACKOFF_MS * 2 ** Math.min(failures - 1, 3), slot);
   }
 
   function settle(child: Child, question: Question | undefined): void {
@@ -109,9 +112,9 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
     start: () => {
       for (let slot = 0; slot < count; slot++) start(slot);
     },
-    /** Resolves with the URL once all workers listen. Rejects if one exits before. */
+    /** Resolves with the URL once all workers listen. Rejects if one fails before. */
     listening: listening.promise,
-    /** Rejects once too many replacements have failed. */
+    /** Rejects once too many workers have failed. */
     broken: broken.promise,
     /** Stops all workers in order. Resolves when all have exited, with whether each exited cleanly. */
     stop: (): Promise<boolean> => {
@@ -146,9 +149,14 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
 
 const isUp = ({ upAt }: Child) => upAt !== undefined;
 
-/** Whether it ended by a defect soon after its start. One that was killed from outside may have been well. */
-function hasFailed({ upAt }: Child, code: number | null): boolean {
-  return upAt === undefined || (code !== null && code !== 0 && performance.now() - upAt < STEADY_MS);
+/** What ends a worker from outside, which may have been well. Deno may report it as an exit code above 128. */
+const FROM_OUTSIDE = ['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP'];
+
+/** Whether it ended by a defect soon after its start. */
+function hasFailed({ upAt }: Child, code: number | null, signal: string | null): boolean {
+  if (upAt === undefined) return true;
+  const isDefect = signal === null ? code !== 0 && (code ?? 0) < 128 : !FROM_OUTSIDE.includes(signal);
+  return isDefect && performance.now() - upAt < STEADY_MS;
 }
 
 /** Signals a child by its process id: on Deno, a child signaled by its own `kill` has no exit code. */
