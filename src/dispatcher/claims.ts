@@ -1,6 +1,6 @@
 import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import { actions } from '../actions/schema.ts';
-import { type Db, statement } from '../db.ts';
+import { type Db, type Params, statement } from '../db.ts';
 import {
   deliveries,
   EMAIL_LANE,
@@ -73,42 +73,77 @@ const LOOKS = 1000;
 const REPORT_S = 10;
 const FIRST_LANE = sql`'00000000-0000-0000-0000-000000000000'::uuid`;
 
+/** The rows of `visited`: a look at each lane, with the sums of those before. */
+const walk = ($: Params<Values>) => sql`
+  select 0 as look, 0 as lap, ${$.after}::uuid as lane, null::timestamptz as due_at, false as leased, 0 as room,
+         false as named, null::timestamptz as paused_until, 0 as open, 0 as strangers, 0 as slow
+  union all
+  select v.look + 1, next.lap, next.lane, next.due_at, next.leased, here.room, here.named, e.paused_until,
+         v.open + (here.open and here.room > 0)::int, v.strangers + (here.open and not here.named)::int,
+         v.slow + (here.open and here.shared)::int
+  from visited v
+  cross join lateral (
+    ${step(sql`v.lap`, sql`v.lane`, sql`case when ${wraps($)} then ${EMAIL_LANE} else ${$.until}::uuid end`, sql`true`)}
+    union all
+    ${step(sql`1`, FIRST_LANE, sql`${$.until}::uuid`, wraps($))}
+    limit 1
+  ) next
+  left join ${webhookEndpoints} e on e.id = next.lane and ${isPaused(sql`e`)}
+  cross join lateral (
+    select known is not null as named,
+           next.due_at <= now() and e.id is null as open,
+           coalesce(known < 0, false) as shared,
+           case when known is null then (v.strangers < ${$.strangers}::int)::int
+                when known < 0 then (v.slow < ${$.slow}::int)::int
+                else known end as room
+    from (select ((select rooms from given) ->> next.lane::text)::int as known) rooms
+  ) here
+  where v.look < ${sql.raw(String(LOOKS))} and v.open < ${$.limit}::int`;
+
+/** What describes a claim as a whole. */
+const SUMMARY = sql`json_build_object(
+  'more', coalesce((select json_agg(distinct lane) from left_over where named), '[]'),
+  'strangers', exists (select from left_over where not named),
+  'unfinished', ending.unfinished,
+  'unvisited', not ending.unfinished and ending.look >= ${sql.raw(String(LOOKS))},
+  'cursor', coalesce((
+    select lane from chosen where fits and exists (select from chosen where nth = 1 and roomy and not fits)
+    order by look desc limit 1
+  ), ending.lane),
+  'nextMs', case when not ending.unfinished then extract(epoch from least(
+    (select min(due_at) from visited where due_at > now() and not leased and due_at < 'infinity'),
+    (select min(next.due_at) from visited v cross join lateral (
+      select due_at from ${deliveries} d
+      where ${laneOf(sql`d`)} = v.lane and d.due_at > now() and d.due_at < 'infinity' and d.lease is null
+      order by d.due_at limit 1
+    ) next where v.look > 0 and (v.due_at <= now() or v.leased) and v.lane not in (select lane from left_over)),
+    (select min(paused_until) from visited where due_at <= now() and isfinite(paused_until))
+  ) - now()) * 1000 end,
+  'jobs', exists (select from ${actions} where status = 'running'),
+  'endpoints', (
+    select json_object_agg(id, json_build_object(
+      'url', url, 'status', status, 'secrets', jsonb_build_array(secret) || (
+        select coalesce(jsonb_agg(p.entry -> 'secret' order by p.nth desc), '[]')
+        from jsonb_array_elements(previous_secrets) with ordinality p (entry, nth)
+        where (p.entry ->> 'until')::timestamptz > now()
+      )
+    ))
+    from ${webhookEndpoints} where id in (select endpoint_id from claimed)
+  )
+)`;
+
 // `visited` walks the index (lane, due_at) around, from `after` to `until`, or until it has found enough lanes with room. A
 // lane that is full, paused or not due costs one look-up, whatever its backlog. `due` locks the oldest rows of each lane, one
 // more than its room, to learn whether there are more. If not everything fits, `chosen` lets lanes take turns, and the
 // next claim starts with those that got nothing. The first row describes the claim as a whole, so that what deliveries
-// share is sent once. `nextMs` is of the lanes visited, and computed only if it does not take all that it may.
+// share is sent once. `nextMs` is of the lanes visited of which nothing is left over, and computed only if it does not take
+// all that it may: behind what is due come all the rows that are held.
 const claim = statement<Values, Row>(
-  'deliveries.claim4',
+  'deliveries.claim5',
   ($) => sql`
     with recursive given as materialized (
       select (${$.rooms}::text)::jsonb as rooms
-    ), visited as (
-      select 0 as look, 0 as lap, ${$.after}::uuid as lane, null::timestamptz as due_at, false as leased, 0 as room,
-             false as named, null::timestamptz as paused_until, 0 as open, 0 as strangers, 0 as slow
-      union all
-      select v.look + 1, next.lap, next.lane, next.due_at, next.leased, here.room, here.named, e.paused_until,
-             v.open + (here.open and here.room > 0)::int, v.strangers + (here.open and not here.named)::int,
-             v.slow + (here.open and here.shared)::int
-      from visited v
-      cross join lateral (
-        ${step(sql`v.lap`, sql`v.lane`, sql`case when ${wraps($)} then ${EMAIL_LANE} else ${$.until}::uuid end`, sql`true`)}
-        union all
-        ${step(sql`1`, FIRST_LANE, sql`${$.until}::uuid`, wraps($))}
-        limit 1
-      ) next
-      left join ${webhookEndpoints} e on e.id = next.lane and ${isPaused(sql`e`)}
-      cross join lateral (
-        select known is not null as named,
-               next.due_at <= now() and e.id is null as open,
-               coalesce(known < 0, false) as shared,
-               case when known is null then (v.strangers < ${$.strangers}::int)::int
-                    when known < 0 then (v.slow < ${$.slow}::int)::int
-                    else known end as room
-        from (select ((select rooms from given) ->> next.lane::text)::int as known) rooms
-      ) here
-      where v.look < ${sql.raw(String(LOOKS))} and v.open < ${$.limit}::int
-    ), open as (
+    ), visited as (${walk($)}), open as (
       select lane, room, named, look from visited where look > 0 and due_at <= now() and paused_until is null
     ), due as materialized (
       select open.lane, open.named, open.look, locked.row, locked.bytes, locked.nth, locked.nth <= open.room as roomy
@@ -144,36 +179,7 @@ const claim = statement<Values, Row>(
       select look, lane, open >= ${$.limit}::int as unfinished
       from visited order by look desc limit 1
     )
-    select json_build_object(
-             'more', coalesce((select json_agg(distinct lane) from left_over where named), '[]'),
-             'strangers', exists (select from left_over where not named),
-             'unfinished', ending.unfinished,
-             'unvisited', not ending.unfinished and ending.look >= ${sql.raw(String(LOOKS))},
-             'cursor', coalesce((
-               select lane from chosen where fits and exists (select from chosen where nth = 1 and roomy and not fits)
-               order by look desc limit 1
-             ), ending.lane),
-             'nextMs', case when not ending.unfinished then extract(epoch from least(
-               (select min(due_at) from visited where due_at > now() and not leased and isfinite(due_at)),
-               (select min(next.due_at) from visited v cross join lateral (
-                 select due_at from ${deliveries} d
-                 where ${laneOf(sql`d`)} = v.lane and d.due_at > now() and d.lease is null and isfinite(d.due_at)
-                 order by d.due_at limit 1
-               ) next where v.look > 0 and (v.due_at <= now() or v.leased)),
-               (select min(paused_until) from visited where due_at <= now() and isfinite(paused_until))
-             ) - now()) * 1000 end,
-             'jobs', exists (select from ${actions} where status = 'running'),
-             'endpoints', (
-               select json_object_agg(id, json_build_object(
-                 'url', url, 'status', status, 'secrets', jsonb_build_array(secret) || (
-                   select coalesce(jsonb_agg(p.entry -> 'secret' order by p.nth desc), '[]')
-                   from jsonb_array_elements(previous_secrets) with ordinality p (entry, nth)
-                   where (p.entry ->> 'until')::timestamptz > now()
-                 )
-               ))
-               from ${webhookEndpoints} where id in (select endpoint_id from claimed)
-             )
-           ) as claim,
+    select ${SUMMARY} as claim,
            null as id, null as attempt, null as "endpointId", null as type, null as body, null as channel,
            null as recipient, null as traceparent
     from ending

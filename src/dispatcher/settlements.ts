@@ -37,11 +37,52 @@ const DISABLE_AFTER_DAYS = 5;
 /** Days without a failure after which a run of failures ends. */
 const RUN_ENDS_AFTER_DAYS = 2;
 
-// Checks the lease token of every row: what another dispatcher has claimed since stays as it is, its attempts included.
-// What is counted for statistics is exactly what took effect.
 // Locks endpoints in order of ids, and only those whose health changes; one that was paused on request, until infinity,
 // stays so. A pause starts at 30 s and doubles with every round of failures, up to an hour: `last_failed_at` is when it
 // began. What was under way then and fails later does not prolong it. A new status is a new version.
+const HEALTH = sql`health as (
+  select endpoint_id, bool_or(outcome = 'sent') as ok, bool_or(coalesce(status = 410, false)) as unwanted,
+         count(*) filter (where outcome <> 'sent') as failed
+  from settled
+  where endpoint_id is not null and outcome in ('sent', 'retry', 'dead') and blameless is not true
+  group by endpoint_id
+), touched as materialized (
+  select e.id, e.status, h.ok, h.unwanted,
+         case when h.ok then 0 when run.goes_on then e.failures + h.failed else h.failed end as failures,
+         case when h.ok then null when run.goes_on then coalesce(e.failing_since, now()) else now() end
+           as failing_since,
+         coalesce(e.paused_until > now(), false) as pausing,
+         greatest(interval '30 seconds',
+                  case when run.goes_on then 2 * (nullif(e.paused_until, 'infinity') - e.last_failed_at) end)
+           as pause
+  from ${webhookEndpoints} e join health h on h.endpoint_id = e.id
+  cross join lateral (
+    select e.last_failed_at > now() - interval '${sql.raw(String(RUN_ENDS_AFTER_DAYS))} days' as goes_on
+  ) run
+  where e.status <> 'disabled' and (e.paused_until is distinct from 'infinity' or h.unwanted)
+    and (h.failed > 0 or e.failures > 0)
+  order by e.id for update of e
+), judged as (
+  select *, case
+      when unwanted then 'disabled'
+      when failures < ${sql.raw(String(PAUSE_AFTER))} then 'enabled'
+      when failing_since <= now() - interval '${sql.raw(String(DISABLE_AFTER_DAYS))} days' then 'disabled'
+      else 'paused'
+    end as verdict
+  from touched
+), marked as (
+  update ${webhookEndpoints} e
+  set status = j.verdict, failures = j.failures, failing_since = j.failing_since,
+      last_failed_at = case when j.failing_since is null then null when j.pausing then e.last_failed_at else now() end,
+      paused_until = case when j.verdict <> 'paused' then null when j.pausing then e.paused_until
+                          else now() + least(interval '1 hour', j.pause) end,
+      version = e.version + (j.verdict <> e.status)::int,
+      updated_at = case when j.verdict <> e.status then now() else e.updated_at end
+  from judged j where e.id = j.id
+)`;
+
+// Checks the lease token of every row: what another dispatcher has claimed since stays as it is, its attempts included.
+// What is counted for statistics is exactly what took effect.
 const settle = statement<{ results: string } & Settler, Settled>(
   'deliveries.settle',
   ($) => sql`
@@ -88,45 +129,7 @@ const settle = statement<{ results: string } & Settler, Settled>(
       on conflict (minute, dispatcher, outcome, bucket) do update set
         count = ${deliveryStats}.count + excluded.count, firsts = ${deliveryStats}.firsts + excluded.firsts,
         wait_ms = ${deliveryStats}.wait_ms + excluded.wait_ms, run_ms = ${deliveryStats}.run_ms + excluded.run_ms
-    ), health as (
-      select endpoint_id, bool_or(outcome = 'sent') as ok, bool_or(coalesce(status = 410, false)) as unwanted,
-             count(*) filter (where outcome <> 'sent') as failed
-      from settled
-      where endpoint_id is not null and outcome in ('sent', 'retry', 'dead') and blameless is not true
-      group by endpoint_id
-    ), touched as materialized (
-      select e.id, e.status, h.ok, h.unwanted,
-             case when h.ok then 0 when run.goes_on then e.failures + h.failed else h.failed end as failures,
-             case when h.ok then null when run.goes_on then coalesce(e.failing_since, now()) else now() end
-               as failing_since,
-             coalesce(e.paused_until > now(), false) as pausing,
-             greatest(interval '30 seconds', case when run.goes_on then 2 * (nullif(e.paused_until, 'infinity') - e.last_failed_at) end)
-               as pause
-      from ${webhookEndpoints} e join health h on h.endpoint_id = e.id
-      cross join lateral (
-        select e.last_failed_at > now() - interval '${sql.raw(String(RUN_ENDS_AFTER_DAYS))} days' as goes_on
-      ) run
-      where e.status <> 'disabled' and (e.paused_until is distinct from 'infinity' or h.unwanted)
-        and (h.failed > 0 or e.failures > 0)
-      order by e.id for update of e
-    ), judged as (
-      select *, case
-          when unwanted then 'disabled'
-          when failures < ${sql.raw(String(PAUSE_AFTER))} then 'enabled'
-          when failing_since <= now() - interval '${sql.raw(String(DISABLE_AFTER_DAYS))} days' then 'disabled'
-          else 'paused'
-        end as verdict
-      from touched
-    ), marked as (
-      update ${webhookEndpoints} e
-      set status = j.verdict, failures = j.failures, failing_since = j.failing_since,
-          last_failed_at = case when j.failing_since is null then null when j.pausing then e.last_failed_at else now() end,
-          paused_until = case when j.verdict <> 'paused' then null when j.pausing then e.paused_until
-                              else now() + least(interval '1 hour', j.pause) end,
-          version = e.version + (j.verdict <> e.status)::int,
-          updated_at = case when j.verdict <> e.status then now() else e.updated_at end
-      from judged j where e.id = j.id
-    )
+    ), ${HEALTH}
     select (select count(*) from settled)::int as settled, coalesce((
       select json_agg(json_build_object('id', id, 'status', verdict)) from judged
       where verdict <> status or (verdict = 'paused' and not pausing)

@@ -41,6 +41,13 @@ export function postgresDoorbell(url: string, log: Log, onRing?: (changedEndpoin
     return client;
   }
 
+  /** A ring is a hint that a crash may lose: it does not wait for the disk. */
+  async function connectRinger(): Promise<pg.Client> {
+    const client = await connect();
+    await attempt(client, ANSWER_MS, client.query('set synchronous_commit = off'));
+    return client;
+  }
+
   const notifyHealth = outageLog(log, 'NOTIFY');
   const rings = new Set<string>();
   let ringer: Promise<pg.Client> | undefined;
@@ -60,12 +67,12 @@ export function postgresDoorbell(url: string, log: Log, onRing?: (changedEndpoin
   }
 
   async function notify(ids: string[]): Promise<void> {
-    ringer ??= connect();
+    ringer ??= connectRinger();
     let client: pg.Client | undefined;
     try {
       client = await ringer;
       const text = `select pg_notify('${CHANNEL}', id) from unnest($1::text[]) id`;
-      await attempt(client, ANSWER_MS, client.query(text, [ids]));
+      await attempt(client, ANSWER_MS, client.query({ name: 'ring', text, values: [ids] }));
     } catch (error) {
       ringer = undefined;
       void client?.end();

@@ -2,12 +2,14 @@ import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import type { Db } from '../../src/db.ts';
 import type { Attempt, Channel } from '../../src/dispatcher/channels/channel.ts';
-import type { Delivery } from '../../src/dispatcher/claims.ts';
+import type { Claimed, Delivery } from '../../src/dispatcher/claims.ts';
 import { systemClock } from '../../src/dispatcher/clock.ts';
 import { createDispatcher } from '../../src/dispatcher/dispatch.ts';
+import { FIRST_LANE } from '../../src/dispatcher/lanes.ts';
 import { databaseQueue } from '../../src/dispatcher/queue.ts';
 import { processLimits } from '../../src/dispatcher/rooms.ts';
 import type { DispatchSettings } from '../../src/dispatcher/run.ts';
+import { virtualTime } from '../simulation/time.ts';
 import { onEveryDatabase } from '../support/databases.ts';
 import { recordingLog } from '../support/deps.ts';
 import { endpointState, enqueue, execute, newEndpoint, rowsOf, stateOf } from '../support/notifications.ts';
@@ -208,6 +210,8 @@ onEveryDatabase('dispatcher', (db) => {
         batch: 100,
       });
       await drain();
+      // The last settlement may be the one that stopped it.
+      await new Promise(setImmediate);
       assert.deepEqual([stopped, after], [true, 0]);
     });
   }
@@ -498,4 +502,45 @@ onEveryDatabase('dispatcher', (db) => {
     assert.deepEqual([(await stateOf(db, id)).status, attempts], ['sent', 1]);
     assert.ok(log.lines.some(({ msg }) => msg === 'settlement failed'));
   });
+});
+
+test('a dispatcher whose queue does not answer says once that it is stalled, since when, and that it is over', async () => {
+  const time = virtualTime();
+  const log = recordingLog();
+  const nothing = { deliveries: [], more: [], strangers: false, unfinished: false, unvisited: false };
+  const claimed: Claimed = { ...nothing, cursor: FIRST_LANE, nextMs: null, jobs: false };
+  let away = true;
+  let answer = (_: Claimed) => {};
+  const unused = () => assert.fail('must not be called');
+  const dispatcher = createDispatcher({
+    queue: {
+      claim: () =>
+        new Promise((resolve) => {
+          if (away) answer = resolve;
+          else resolve(claimed);
+        }),
+      settle: unused,
+      extend: unused,
+      advance: unused,
+    },
+    channels: { email: unused, webhook: unused },
+    clock: time,
+    log,
+    metrics: { delivery() {}, dispatcherTick() {} },
+    random: () => 0.5,
+    settings: { ...settings, intervalMs: 5000 },
+  });
+  const running = dispatcher.run();
+  await time.run(600_000, () => false);
+  const said = () => log.lines.map(({ level, msg }) => `${level} ${msg}`);
+  assert.deepEqual(said(), ['error dispatcher stalled: no successful claim']);
+  assert.equal(log.lines[0]?.fields.seconds, 30);
+  assert.ok(dispatcher.lastClaimAgeMs() >= 30_000, 'which is a metric');
+  away = false;
+  answer(claimed);
+  await new Promise(setImmediate);
+  assert.deepEqual(said().slice(1), ['info dispatcher recovered']);
+  assert.equal(dispatcher.lastClaimAgeMs(), 0);
+  dispatcher.stop(never);
+  await running;
 });

@@ -143,6 +143,21 @@ for (const binding of ['missing', 'throwing'] as const) {
   });
 }
 
+it('of several dispatchers, one is rung for what was enqueued, and all by the cron trigger', async (t) => {
+  const workers = await startWorkers({ DISPATCHERS: '3' });
+  t.after(() => workers.close());
+  const call = caller(() => workers);
+  const names = async () => (await query(workers.database.name, 'select id from dispatchers')).map(({ id }) => id);
+  const hook = await endpoint(call);
+  // A new endpoint rings nobody: nothing is queued for it.
+  assert.deepEqual(await names(), []);
+  await testHook(call, hook.id);
+  await sink.received(hook.path);
+  assert.equal((await names()).length, 1);
+  await workers.cron();
+  await until(async () => (await names()).length === 3);
+});
+
 it('makes up for a run that was killed half-way, once its leases end', async (t) => {
   const times = { DISPATCH_LEASE_MS: '1500', DELIVERY_TIMEOUT_MS: '1400' };
   const workers = await startWorkers(times);

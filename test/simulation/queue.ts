@@ -4,7 +4,14 @@ import { EMAIL_LANE } from '../../src/dispatcher/lanes.ts';
 import { SHARED } from '../../src/dispatcher/rooms.ts';
 import type { Settled, Settlement } from '../../src/dispatcher/settlements.ts';
 
-export type Row = { id: string; endpointId: string | null; dueAt: number; lease: string | null; attempt: number };
+export type Row = {
+  id: string;
+  endpointId: string | null;
+  dueAt: number;
+  lease: string | null;
+  claimedAt: number;
+  attempt: number;
+};
 type Outcome = { status: 'sent' | 'dead'; attempts: number };
 type Endpoint = { failures: number; pausedUntil: number };
 
@@ -60,7 +67,7 @@ export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
       nextMs: null,
       jobs: false,
     };
-    const times: number[] = [];
+    const times: { lane: string; at: number }[] = [];
     const found: { row: Row; nth: number; look: number; room: number; named: boolean }[] = [];
     let open = 0;
     let unnamed = 0;
@@ -70,10 +77,11 @@ export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
       result.cursor = lane;
       const all = (byLane.get(lane) as Row[]).sort((a, b) => a.dueAt - b.dueAt);
       const due = all.filter(({ dueAt }) => dueAt <= now());
-      times.push(...all.filter(({ dueAt, lease }) => dueAt > now() && lease === null).map(({ dueAt }) => dueAt));
+      const later = all.filter(({ dueAt, lease }) => dueAt > now() && lease === null);
+      times.push(...later.map(({ dueAt }) => ({ lane, at: dueAt })));
       if (due.length === 0) continue;
       if (isPaused(lane)) {
-        times.push(endpoints.get(lane)?.pausedUntil as number);
+        times.push({ lane, at: endpoints.get(lane)?.pausedUntil as number });
         continue;
       }
       const known = rooms[lane];
@@ -86,6 +94,7 @@ export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
     }
     found.sort((a, b) => a.nth - b.nth || a.look - b.look);
     const left = new Set<string>();
+    const leftOver = new Set<string>();
     let bytes = 0;
     let served: { look: number; row: Row } | undefined;
     let unserved = false;
@@ -97,11 +106,13 @@ export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
         if (!served || look > served.look) served = { look, row };
       } else {
         unserved ||= nth === 1 && room > 0;
+        leftOver.add(laneOf(row));
         if (named) left.add(laneOf(row));
         else result.strangers = true;
         continue;
       }
       row.lease = lease;
+      row.claimedAt = now();
       row.dueAt = now() + leaseMs;
       row.attempt++;
       result.deliveries.push(deliveryOf(row, lease));
@@ -110,7 +121,8 @@ export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
     result.more = [...left];
     result.unfinished = open >= limit;
     result.unvisited = !result.unfinished && visited.length >= looks;
-    if (!result.unfinished && times.length > 0) result.nextMs = Math.min(...times) - now();
+    const next = times.filter(({ lane }) => !leftOver.has(lane)).map(({ at }) => at);
+    if (!result.unfinished && next.length > 0) result.nextMs = Math.min(...next) - now();
     return result;
   }
 
@@ -154,7 +166,8 @@ export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
     rows,
     outcomes,
     endpoints,
-    enqueue: (id, endpointId) => void rows.set(id, { id, endpointId, dueAt: now(), lease: null, attempt: 0 }),
+    enqueue: (id, endpointId) =>
+      void rows.set(id, { id, endpointId, dueAt: now(), lease: null, claimedAt: 0, attempt: 0 }),
     claim,
     settle,
     extend,
