@@ -5,6 +5,8 @@ import { NAME } from './measured.ts';
 import { micros, whole } from './tables.ts';
 
 const OURS = 'keelson';
+/** The same with PROCESSES=auto. */
+const ALL_CORES = 'keelson-all-cores';
 
 type Common = {
   at: string;
@@ -43,6 +45,15 @@ export function httpSection(peers: PeersHttp): Section {
       ]),
     ]);
   const head = (unit: string) => ['', ...routes.flatMap((route) => [`${title(route)} ${unit}`, 'ours ÷ it'])];
+  const allCores = markdownTable(
+    ['', ...routes.map(title)],
+    names
+      .filter((name) => name !== ALL_CORES)
+      .map((name) => [
+        name,
+        ...routes.map((route) => timesAs(rounds(ALL_CORES, route), rounds(name, route), ({ rps }) => rps)),
+      ]),
+  );
   const memory = names.map((name) => [
     name,
     ...routes.map((route) => middle(name, route, ({ p99 }) => p99).toFixed(1)),
@@ -56,6 +67,7 @@ export function httpSection(peers: PeersHttp): Section {
       head('req/s'),
       columns(({ rps }) => rps, whole),
     ),
+    ...(results[ALL_CORES] ? ['Requests per second of `keelson-all-cores` ÷ it:', allCores] : []),
     'CPU for a request in µs, the service and Postgres together. Below 1, this service uses less:',
     markdownTable(head('µs'), columns(cpu, micros)),
     '![CPU for a request, by service](docs/performance/peers.svg)',
