@@ -19,7 +19,7 @@ type ChangeOptions = CallOptions & {
   /** The expected version; any other throws the Problem `precondition-failed`. Without it, the last write wins. */
   version?: number;
 };
-/** Of an action on one. `version` is for those that take If-Match, such as pausing an endpoint. */
+/** `version` is for actions that take If-Match, such as pausing an endpoint; others ignore it. */
 type ActionOptions = CreateOptions & ChangeOptions;
 
 const FIRST_DELAY_MS = 200;

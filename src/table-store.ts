@@ -84,8 +84,8 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
       /** Why nothing was changed though the version matches. */
       refused?: string,
     ) {
-      // No field begins with an underscore. Locking first tells a missing row from another version in one round trip. Counting forces all locks before the
-      // change, so that two writes that lock each other's rows cannot deadlock.
+      // Locking first tells a missing row from another version in one round trip. Counting forces all locks before the
+      // change, so that two writes that lock each other's rows cannot deadlock. No field begins with an underscore.
       const write = statement<V & Conditions, { _found: boolean; _matches: boolean } & Joined<R>>(
         `${name}.${what}`,
         ($) => sql`

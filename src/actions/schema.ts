@@ -6,8 +6,8 @@ import { view } from '../view.ts';
 const uuidv7 = sql`uuid_v7()`;
 
 /**
- * What people did: a row per action, written by the statement that acts. A bulk action, on all
- * notifications that match a filter, is a job, which dispatchers do in batches: `done` counts what it changed, and it has come to `cursor`.
+ * What people did: a row per action, written by the statement that acts. A bulk action, on all notifications that match
+ * a filter, is a job, which dispatchers do in batches: `done` counts what it changed, and it has come to `cursor`.
  */
 export const actions = pgTable(
   'actions',

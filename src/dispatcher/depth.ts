@@ -15,8 +15,8 @@ const depth = statement<Record<never, never>, QueueDepth>(
   'deliveries.depth',
   () => sql`
     select queue.pending::float8 as pending, not_sent.dead::float8 as dead, not_sent.canceled::float8 as canceled,
-           greatest(0, case when first.finished < ${COUNTED} then first.finished else greatest(first.finished, estimate.rows) end
-             - not_sent.dead - not_sent.canceled)::float8 as sent,
+           greatest(0, case when first.finished < ${COUNTED} then first.finished
+             else greatest(first.finished, estimate.rows) end - not_sent.dead - not_sent.canceled)::float8 as sent,
            coalesce(extract(epoch from now() - queue.oldest), 0)::float8 as "oldestDueS"
     from (
       select count(*) as pending, min(d.due_at) filter (where d.due_at <= now() and e.id is null) as oldest

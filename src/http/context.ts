@@ -27,8 +27,9 @@ export const router = () => new Hono<Env>();
 
 /** The URL of the request as its client knows it: a proxy that ends TLS says so. For links, not for decisions. */
 export function urlOf({ req }: Ctx): string {
-  const isUpgraded = req.header('X-Forwarded-Proto') === 'https' && req.url.startsWith('http:');
-  return isUpgraded ? `https${req.url.slice('http'.length)}` : req.url;
+  // The first of several is the client's.
+  const scheme = req.header('X-Forwarded-Proto')?.split(',', 1)[0]?.trim().toLowerCase();
+  return scheme === 'https' && req.url.startsWith('http:') ? `https${req.url.slice('http'.length)}` : req.url;
 }
 
 /** Who makes the request, for the record of actions. */

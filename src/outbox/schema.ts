@@ -92,7 +92,7 @@ export const notifications = pgTable(
 /**
  * The queue: one narrow row per unfinished notification, deleted when it is finished. `dueAt` is schedule, back-off
  * and lease at once: a claim moves it to the lease's end, so that an expired lease is simply due again. `bytes` is the
- * size of the message's body, `queuedAt` the time of the enqueueing or of the redrive.
+ * size of the message's body, `queuedAt` the time of the enqueue or of the redrive.
  */
 export const deliveries = pgTable(
   'deliveries',

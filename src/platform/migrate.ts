@@ -5,7 +5,7 @@ import pg from 'pg';
 /** Where drizzle-kit keeps the generated migrations. */
 export const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url));
 
-/** Milliseconds for opening the connection, and for a lock: whoever holds a table must not have all requests queue up. */
+/** Milliseconds for opening the connection, and for a lock: else requests queue behind the migration. */
 export const CONNECT_MS = 10_000;
 const LOCK_MS = 5000;
 

@@ -6,8 +6,8 @@ import { time as aTime, documented, lazy, type Of } from '../fields.ts';
 
 /**
  * Attempts, counted by the statement that settles them: per minute and dispatcher, so that no two dispatchers write to
- * one row. `bucket` is that of the time from the enqueueing to the delivery (see `bucketOf`), 0 unless sent. `waitMs` is the
- * sum over the `firsts`, first attempts, of the time from the enqueueing to their start; `runMs` that of all durations.
+ * one row. `bucket` is that of the time from enqueue to delivery (see `bucketOf`), 0 unless sent. `waitMs` is the
+ * sum over the `firsts`, first attempts, of the time from enqueue to their start; `runMs` that of all durations.
  */
 export const deliveryStats = pgTable(
   'delivery_stats',

@@ -152,7 +152,7 @@ describe('the console, in Chromium', () => {
     await page.getByLabel('Channel').selectOption('webhook');
     await page.getByLabel('From (UTC)').fill('2026-01-01T00:00');
     await click('button', 'Filter');
-    await page.waitForLoadState();
+    await page.waitForURL(/text=needle/);
     assert.equal(await page.getByRole('row').count(), 2);
     assert.equal(await page.getByLabel('Text in the payload, as sent').inputValue(), 'needle');
     await click('link', 'order.sent');
@@ -238,7 +238,7 @@ describe('the console, in Chromium', () => {
     await page.locator('.timeline .badge', { hasText: 'canceled' }).waitFor();
   });
 
-  test('a user is found by email, with what they were told', async () => {
+  test('a user is found by email, with their notifications', async () => {
     await go('/users');
     await page.getByLabel('Email').fill('ADA@example.com');
     await page.keyboard.press('Enter');

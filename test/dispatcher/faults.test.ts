@@ -158,7 +158,7 @@ test('ten endpoints misbehave: each failure is recorded, and the others hear at 
   const took = (arrived.at(-1)?.at ?? 0) - asked;
   t.diagnostic(`100 good deliveries beside ${faults.length * EACH} bad ones: ${Math.round(took)} ms`);
 
-  for (const { fault, ids } of queued) {
+  const look = async ({ fault, ids }: (typeof queued)[number]) => {
     for (const id of ids) {
       const seen = await until(id, ({ json }) => json.attemptLog.length > 0);
       const [attempt] = seen.attemptLog;
@@ -170,7 +170,8 @@ test('ten endpoints misbehave: each failure is recorded, and the others hear at 
       const [least, most] = fault.waitsS === SOON ? [SOON * 0.8, SOON * 1.2] : [fault.waitsS, fault.waitsS];
       assert.ok(waitsS > least - 0.5 && waitsS < most + 0.5, `${fault.title}: due in ${waitsS} s`);
     }
-  }
+  };
+  await Promise.all(queued.map(look));
   if (!existsSync(PROC)) return t.diagnostic('memory is measured on Linux alone');
   const grown = memory().most - before;
   t.diagnostic(`memory grew by ${(grown / MEGABYTE).toFixed(0)} MB from ${(before / MEGABYTE).toFixed(0)} MB`);

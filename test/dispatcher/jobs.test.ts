@@ -55,7 +55,8 @@ test('a redrive of all whose process is killed goes on in another: each once, an
   const counts = async () => {
     const [row] = await query(
       database.name,
-      `select (select done from actions where action = 'notifications.redrive') as done, (select count(*) from deliveries)::int as queued, (select count(*) from outcomes)::int as dead,
+      `select (select done from actions where action = 'notifications.redrive') as done,
+              (select count(*) from deliveries)::int as queued, (select count(*) from outcomes)::int as dead,
               (select count(*) from attempts)::int as kept,
               (select count(distinct notification_id) from attempts)::int as distinct`,
     );

@@ -59,6 +59,8 @@ describe('npm run new', () => {
     [['team-page', 'name:text'], /TeamPage is a schema/],
     [['reservation', 'name:text'], /a name that the code/],
     [['area-51', 'name:text'], /lower-case words/],
+    [['area51', 'name:text'], /without digits/],
+    [['health', 'name:text'], /a name that the code/],
     [['person', 'constructor:text'], /constructor is a reserved word/],
     [['person', 'secret:text'], /secret is a reserved word/],
     [['person', 'home:.id'], /there is no resource/],

@@ -89,7 +89,7 @@ test('a running service whose keys open nothing any more is not ready', async (t
      values (uuid_v7(), 'https://example.com/', '{a.b}', $1, now(), now())`,
     [secret],
   );
-  // Of what else it may be for a moment, none lasts.
+  // It may say something else for a moment.
   let detail = '';
   for (let left = 50; left > 0 && !/keys/.test(detail); left--) {
     const answer = await fetch(`${service.url}/ready`);

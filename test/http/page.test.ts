@@ -91,6 +91,8 @@ describe('a page', () => {
     );
     const refused = (await get('?limit=x', { 'X-Forwarded-Proto': 'https' })) as unknown as { type: string };
     assert.equal(refused.type, 'https://localhost/problems/validation-failed');
+    const chain = await get('?limit=2', { 'X-Forwarded-Proto': 'HTTPS, http' });
+    assert.match(chain.response.headers.get('link') ?? '', /^<https:/);
     const odd = await get('?limit=2', { 'X-Forwarded-Proto': 'javascript' });
     assert.match(odd.response.headers.get('link') ?? '', /^<http:\/\/localhost\//);
   });

@@ -10,7 +10,16 @@ import { freshTree } from './fresh-tree.ts';
 export function everyKind(prefix: string): string[][] {
   const [team, person] = [`${prefix}-team`, `${prefix}-person`];
   return [
-    [team, 'name:text', 'slug:text:unique', 'size:integer', 'active:boolean?', 'plan:enum:free,pro', 'settings:json'],
+    [
+      team,
+      'name:text',
+      'slug:text:unique',
+      'size:integer',
+      'active:boolean?',
+      'matches:boolean',
+      'plan:enum:free,pro',
+      'settings:json',
+    ],
     [
       ...[person, '--plural', `${prefix}-people`, `team:${team}.id`, `mentor:${team}.id?`, 'badge:integer:unique'],
       ...['startsAt:timestamp', 'leftAt:timestamp?', 'ref:uuid?', 'token:uuid:unique', 'note:text?', 'extra:json?'],

@@ -32,7 +32,7 @@ export async function everyOperation(call: Call, database: string, around: Aroun
   };
 
   for (const operation of DATALESS) await ask(operation, operation.split(' ')[1] as string);
-  // The first statement may take longer than it waits.
+  // The first statement may take longer than /ready waits.
   for (let left = 50; left > 0 && (await call('GET', '/ready')).status !== 200; left--);
   await ask('GET /ready', '/ready');
   const key = { 'Idempotency-Key': unique() };

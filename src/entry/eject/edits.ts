@@ -43,7 +43,8 @@ export const EDITS: Record<string, Edit[]> = {
   'src/dispatcher/channels/email.ts': [
     [
       `  if (type === 'user.created') {
-    return { subject: 'Welcome', text: \`Hello \${data.name},\\n\\nyour account has been created.\\n\` };
+    const name = data.name === undefined ? '' : \` \${shown(data.name)}\`;
+    return { subject: 'Welcome', text: \`Hello\${name},\\n\\nyour account has been created.\\n\` };
   }
 `,
       '',
@@ -160,7 +161,7 @@ export function eitherRecipient(_: unknown, given: unknown): FieldError[] {
     ['  let user: { id: string };\n', ''],
     ["    user = await post('/users', { email: 'ada@example.com', name: 'Ada Lovelace' });\n", ''],
     [
-      `  test('a user is found by email, with what they were told', async () => {
+      `  test('a user is found by email, with their notifications', async () => {
     await go('/users');
     await page.getByLabel('Email').fill('ADA@example.com');
     await page.keyboard.press('Enter');

@@ -90,7 +90,7 @@ ${[
   ['npm run check', 'types, lint'],
   [`npm test -- test/${names.path}/${names.path}.test.ts`, 'on every database'],
   ['npm test', 'everything, on every runtime'],
-  ['npm run dev', `serves /api/v1/${names.path}, with the embedded database`],
+  ['npm run dev', `serves /api/v1/${names.path}; migrates the embedded database`],
 ]
   .map(([command = '', what]) => `  ${command.padEnd(56)} ${what}`)
   .join('\n')}
