@@ -34,9 +34,9 @@ export function writeReliability(run: Run): void {
   writeFileSync(PAGE, reliabilityOf(run));
 }
 
-/** A run with the rows of `some` in place of its own. */
+/** A run with the rows of `some` in place of its own, and marked. */
 export function withRows(run: Run, some: Row[]): Run {
-  const anew = new Map(some.map((row) => [titleOf(row), row]));
+  const anew = new Map(some.map((row) => [titleOf(row), { ...row, again: true }]));
   return { ...run, rows: run.rows.map((row) => anew.get(titleOf(row)) ?? row) };
 }
 
@@ -51,6 +51,7 @@ export function reliabilityOf(run: Run): string {
     hold: String(run.holdMs / 1000),
     perSecond: String(PER_SECOND),
     table: tableOf(run.rows),
+    again: run.rows.some(({ again }) => again) ? '¹ Struck once more by itself, since the run.' : '',
     skipped: run.skipped.map(({ title, why }) => `Not tried on this machine: ${title} (${why}).`).join('\n\n'),
   };
   const text = readFileSync(TEMPLATE, 'utf8').replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => texts[name] as string);
@@ -76,7 +77,7 @@ function tableOf(rows: Row[]): string {
   ];
   const cells = rows.map((row) => [
     row.kind,
-    row.name,
+    row.again ? `${row.name} ¹` : row.name,
     ...[row.times, row.accepted, row.refused, row.lost.length, row.repeated, row.untrue.length],
     ...[seconds(median(row.recoveries)), seconds(worst(row)), `${Math.round(row.healthP99Ms)} ms`],
     row.memoryMib.map(Math.round).join(' → '),

@@ -25,6 +25,8 @@ export type Row = {
   recoveries: number[];
   /** Milliseconds that the slowest 1 % of /health took during strikes. */
   healthP99Ms: number;
+  /** Whether it was struck by itself, since the run of all. */
+  again?: boolean;
   /** After it all, beside before: MiB in RAM, and open sockets. */
   memoryMib: [before: number, after: number];
   sockets: [before: number, after: number];

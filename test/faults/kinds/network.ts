@@ -1,8 +1,7 @@
 // Between the service and its database.
-import { randomUUID } from 'node:crypto';
 import { setTimeout as pass } from 'node:timers/promises';
-import { headers } from '../../support/tokens.ts';
 import type { Fault } from '../fault.ts';
+import { fillPool } from '../world.ts';
 
 const kind = 'network';
 
@@ -56,15 +55,8 @@ export const networkFaults: Fault[] = [
     ready: 'any',
     short: true,
     async strike({ proxy, url }) {
-      // More connections than the dispatcher and /ready use at a time: clients meet the dead ones, too.
-      proxy.delay(50);
-      const path = `${url}/api/v1/webhook-endpoints/${randomUUID()}`;
-      await Promise.all(
-        Array.from({ length: 8 }, async () =>
-          (await fetch(path, { method: 'DELETE', headers: headers() })).arrayBuffer(),
-        ),
-      );
-      proxy.delay(0);
+      // Else the dispatcher and /ready alone might meet the dead ones.
+      await fillPool({ proxy, url });
       proxy.goDead();
     },
   },
