@@ -213,11 +213,12 @@ function abort(state: State, item: Item): void {
     settle(item, canceled());
     return;
   }
+  shared.retired = true;
+  // First, so that a connection that stays silent is known to be dead before its client hears of it, and asks again.
+  if (shared.underWay[0] === item) cancelHead(state, shared, item);
   // A read has no outcome to wait for.
   if (!writes) settle(item, canceled());
   else item.late = setTimeout(settle, CANCEL_GRACE_MS, item, new DbError('unknown', 'canceled, and no answer in time'));
-  shared.retired = true;
-  if (shared.underWay[0] === item) cancelHead(state, shared, item);
 }
 
 /** Asks the server to cancel the current statement. Without an answer, destroys the connection. */

@@ -145,7 +145,7 @@ const isAlive = ({ state }: Process) => state === 'running' || state === 'stoppi
 function queueOf(world: World, process: Process): Queue {
   const { store, time, random } = world;
   const { leaseMs } = process.settings;
-  const call = <T>(effect: (isLost: boolean) => T): Promise<T> =>
+  const call = <T>(effect: () => T): Promise<T> =>
     new Promise((resolve, reject) => {
       const { fault } = world;
       const later = (ms: number, what: () => void) => void time.after(ms, () => isAlive(process) && what());
@@ -155,20 +155,14 @@ function queueOf(world: World, process: Process): Queue {
       const ms = between(random, 1, fault === 'late' ? LATE_MS : ANSWER_MS);
       // What was sent has its effect, whatever becomes of whoever sent it.
       time.after(ms / 2, () => {
-        const result = effect(fault === 'loses answers');
+        const result = effect();
         if (fault === 'loses answers') later(STATEMENT_MS, () => reject(new Error(fault)));
         else later(ms / 2, () => resolve(result));
       });
     });
   return {
     claim: async (request) => {
-      const claimed = await call((isLost) => {
-        const made = store.claim({ ...request, leaseMs });
-        // Nobody knows that it has them, until their lease ends.
-        if (isLost)
-          for (const { id } of made.deliveries) (store.rows.get(id) as Row).claimedAt = Number.POSITIVE_INFINITY;
-        return made;
-      });
+      const claimed = await call(() => store.claim({ ...request, leaseMs }));
       checkFruit(world, process, claimed.deliveries.length);
       return claimed;
     },
@@ -266,7 +260,7 @@ function watchIdleness(world: World): void {
     if (isUnderWay(world, lane)) continue;
     const { pausedUntil = 0 } = store.endpoints.get(lane) ?? {};
     const free = Math.max(world.clearSince, idleSince.get(lane) ?? 0, pausedUntil);
-    for (const row of rows) checkPrompt(row, Math.max(free, dueSince(row, now)), now - patience);
+    for (const row of rows) checkPrompt(row, Math.max(free, dueSince(world, row)), now - patience);
   }
 
   function checkPrompt({ id, lease }: Row, since: number, latest: number): void {
@@ -276,9 +270,9 @@ function watchIdleness(world: World): void {
   }
 }
 
-/** When a row became due, or, if a dispatcher holds it, was claimed. */
-function dueSince({ dueAt, lease, claimedAt }: Row, now: number): number {
-  return lease === null || dueAt <= now ? dueAt : claimedAt;
+/** When a row became due; one that is leased to a dispatcher that lives was due when it was claimed. */
+function dueSince({ time }: World, { dueAt, lease }: Row): number {
+  return lease === null ? dueAt : Math.min(dueAt, time.now());
 }
 
 function scheduleArrivals(world: World, endpointIds: (string | null)[]): void {

@@ -9,7 +9,6 @@ export type Row = {
   endpointId: string | null;
   dueAt: number;
   lease: string | null;
-  claimedAt: number;
   attempt: number;
 };
 type Outcome = { status: 'sent' | 'dead'; attempts: number };
@@ -112,7 +111,6 @@ export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
         continue;
       }
       row.lease = lease;
-      row.claimedAt = now();
       row.dueAt = now() + leaseMs;
       row.attempt++;
       result.deliveries.push(deliveryOf(row, lease));
@@ -166,8 +164,7 @@ export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
     rows,
     outcomes,
     endpoints,
-    enqueue: (id, endpointId) =>
-      void rows.set(id, { id, endpointId, dueAt: now(), lease: null, claimedAt: 0, attempt: 0 }),
+    enqueue: (id, endpointId) => void rows.set(id, { id, endpointId, dueAt: now(), lease: null, attempt: 0 }),
     claim,
     settle,
     extend,
