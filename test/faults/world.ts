@@ -67,8 +67,9 @@ const ENV = {
   RATE_LIMIT_MAX: '1000000',
   REQUEST_TIMEOUT_MS: '2000',
   DISPATCH_INTERVAL_MS: '500',
-  DISPATCH_LEASE_MS: '4000',
-  DELIVERY_TIMEOUT_MS: '1500',
+  // A machine that stands still for two seconds is no fault of a receiver.
+  DISPATCH_LEASE_MS: '6000',
+  DELIVERY_TIMEOUT_MS: '3000',
 };
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
