@@ -1,6 +1,9 @@
 type Pace = { withinMs: number; everyMs: number };
 
-/** Polls /ready `everyMs`, for `withinMs`. Returns undefined once it is 200, else what it said last: its reason, or why it was not reached. */
+/**
+ * Polls /ready `everyMs`, for `withinMs`. Returns undefined once it is 200, else what it said last: its reason, or why it
+ * was not reached.
+ */
 export async function untilReady(url: string, { withinMs, everyMs }: Pace): Promise<string | undefined> {
   let last = 'nothing yet';
   for (const end = Date.now() + withinMs; Date.now() < end; ) {

@@ -71,10 +71,7 @@ async function mustBeJson(c: Ctx): Promise<void> {
 const MAX_ERRORS = 100;
 
 function errorsOf({ issues }: z.core.$ZodError, target: Target): FieldError[] {
-  return issues
-    .slice(0, MAX_ERRORS)
-    .flatMap((issue) => fieldErrors(issue, target))
-    .slice(0, MAX_ERRORS);
+  return issues.flatMap((issue) => fieldErrors(issue, target)).slice(0, MAX_ERRORS);
 }
 
 function fieldErrors(issue: z.core.$ZodIssue, target: Target): FieldError[] {

@@ -33,9 +33,7 @@ const lastAttempt = sql`
 /** `leased`: it is being delivered. `finishedAt`: null while it is pending. Neither is in the API. */
 export type WholeNotification = Of<typeof NotificationWithAttempts> & { leased: boolean; finishedAt: string | null };
 
-/** How many attempts are shown besides the last one: one that is redriven again and again has more. */
-const MOST_SHOWN = sql.raw('100');
-
+// One that is redriven again and again has attempts without end: so many are shown, besides the last one.
 const find = statement<{ id: string }, WholeNotification>(
   'notifications.findWhole2',
   ($) => sql`
@@ -44,7 +42,7 @@ const find = statement<{ id: string }, WholeNotification>(
         'at', ${rfc3339(sql`a.at`)}, 'durationMs', a.duration_ms, 'status', a.status, 'error', a.error
       ) order by a.at), '[]')
       from (
-        (select at, duration_ms, status, error from ${attempts} where notification_id = n.id order by at desc limit ${MOST_SHOWN})
+        (select at, duration_ms, status, error from ${attempts} where notification_id = n.id order by at desc limit 100)
         union all ${lastAttempt} where notification_id = n.id and duration_ms is not null
       ) a
     ) as "attemptLog", coalesce(d.lease is not null and d.due_at > now(), false) as leased,

@@ -9,7 +9,7 @@ const FAILURES_MAX = 5;
 const STEADY_MS = 10_000;
 /** Milliseconds without a failure after which earlier ones are forgotten. */
 const FORGET_MS = 60_000;
-/** Milliseconds before a worker is replaced for the second time. It doubles with each further failure, up to eight times. */
+/** Milliseconds before a worker that failed is replaced. It doubles with each further failure, three times at most. */
 const BACKOFF_MS = 500;
 
 type Options = {

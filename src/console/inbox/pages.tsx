@@ -93,7 +93,8 @@ export const inboxPages = router()
     const name = nameOf(c);
     const { endpoints } = await aboutName(c.env.db, name, c.get('signal'));
     if (endpoints.length === 0) throw notFound();
-    const endpoint = ['enabled', 'paused'].flatMap((each) => endpoints.filter(({ status }) => status === each))[0];
+    const first = (wanted: string) => endpoints.find(({ status }) => status === wanted);
+    const endpoint = first('enabled') ?? first('paused');
     if (endpoint) await sendTest(c, endpoint.id, keyOf(c));
     return seeOther(c, `${AT}/${name}?done=${endpoint ? 'tested' : 'not-tested'}`);
   })
