@@ -7,8 +7,8 @@ import { deadlineExceeded, mayWrite, outcomeUnknown, problemResponse } from './p
 const GRACE_MS = 1500;
 /** The maximum number of concurrent requests in a process. More would only wait for the same database. */
 const UNDER_WAY_MAX = 5000;
-/** Probes of supervisors and load balancers are exempt from the maximum. */
-const PROBES = new Set(['/health', '/ready']);
+/** Probes of supervisors and load balancers are exempt from the maximum, and wait for nobody. */
+export const PROBES = new Set(['/health', '/ready']);
 
 /**
  * Refuses requests over the maximum, and aborts the request's signal after `requestTimeoutMs`. The running statement is

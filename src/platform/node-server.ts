@@ -3,6 +3,8 @@ import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener, RequestError } from '@hono/node-server';
 import type { ErrorCode } from '../errors.ts';
+import { PROBES } from '../http/deadline.ts';
+import { createAdmission } from './admission.ts';
 import { brokenServer, listen } from './listen.ts';
 import { internalError, malformedRequest, type Refusal, refusal } from './refusal.ts';
 import type { CreateServer } from './server.ts';
@@ -102,10 +104,13 @@ export const createNodeServer: CreateServer = (options) => {
 
 /** The app, behind Hono's adapter. */
 function listenerOf({ fetch, log }: Parameters<CreateServer>[0], state: State): Listener {
+  const admit = createAdmission();
   return getRequestListener(
     async (request, { incoming, outgoing }) => {
       if (isMalformed(incoming)) return refuseMalformed(state);
-      const response = await fetch(request, incoming.socket.remoteAddress ?? 'unknown');
+      const peer = incoming.socket.remoteAddress ?? 'unknown';
+      const answer = () => fetch(request, peer);
+      const response = await (PROBES.has(incoming.url ?? '') ? answer() : admit(answer));
       if (state.draining) outgoing.setHeader('Connection', 'close');
       return response;
     },

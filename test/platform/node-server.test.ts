@@ -19,7 +19,7 @@ async function start(t: TestContext, { idleTimeoutMs = 60_000, readTimeoutMs = 6
   const server = createNodeServer({
     fetch: async (request) => {
       const { pathname } = new URL(request.url);
-      if (pathname === '/slow') await delay(slowMs);
+      if (pathname === '/slow') await delay(slowMs, undefined, { ref: false });
       return new Response(pathname === '/big' ? BIG : pathname);
     },
     host: '127.0.0.1',
@@ -115,6 +115,16 @@ describe('an HTTP server on Node', () => {
     }
     over = true;
     assert.ok(most < 1_300, `${most} in one turn`);
+  });
+
+  test('nobody waits for requests that take long, however many there are', async (t) => {
+    const { open } = await start(t, { slowMs: 600_000 });
+    const slow = Array.from({ length: 90 }, () => open(get('/slow')));
+    for (const socket of slow) socket.once('data', () => assert.fail('one that takes long was answered'));
+    await Promise.all(slow.map((socket) => once(socket, 'connect')));
+    for (const path of ['/', '/health', '/ready']) {
+      assert.deepEqual(statusesIn(await text(open(get(path, 'Connection: close')))), [200], path);
+    }
   });
 
   test('answers what is under way before it says that the next request took too long to arrive', async (t) => {
