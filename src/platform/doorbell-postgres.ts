@@ -24,6 +24,9 @@ type Bell = {
   close(): Promise<void>;
 };
 
+/** Opens a connection. Rejects once the doorbell is closed. */
+type Connect = () => Promise<pg.Client>;
+
 /**
  * Lets processes on one Postgres ring each other's dispatchers, by NOTIFY. `ring` notifies after the commit, so that
  * writers do not queue for NOTIFY's lock. Rings in quick succession are combined. With `onRing` it listens, on its own
@@ -32,25 +35,30 @@ type Bell = {
 export function postgresDoorbell(url: string, log: Log, onRing?: (changedEndpointId?: string) => void): Bell {
   const { Client, destroyAll } = pgClients(url, 'keelson-doorbell');
   const closing = new AbortController();
-  const closed = closing.signal;
-
-  async function connect(): Promise<pg.Client> {
-    closed.throwIfAborted();
+  const connect: Connect = async () => {
+    closing.signal.throwIfAborted();
     const client = new Client();
     await client.connect();
     return client;
-  }
+  };
+  const ringer = createRinger(connect, closing.signal, log);
+  const listening = onRing && keepListening(connect, closing.signal, log, onRing);
+  return {
+    ring: ringer.ring,
+    async close() {
+      await settlesWithin(ringer.done(), CLOSE_MS);
+      closing.abort();
+      destroyAll();
+      await Promise.all([ringer.done(), listening]);
+    },
+  };
+}
 
-  /** A ring is a hint that a crash may lose: it does not wait for the disk. */
-  async function connectRinger(): Promise<pg.Client> {
-    const client = await connect();
-    await attempt(client, ANSWER_MS, client.query('set synchronous_commit = off'));
-    return client;
-  }
-
-  const notifyHealth = outageLog(log, 'NOTIFY');
+/** Sends rings one NOTIFY after the other. `done` resolves when none is left. */
+function createRinger(connect: Connect, closed: AbortSignal, log: Log) {
+  const health = outageLog(log, 'NOTIFY');
   const rings = new Set<string>();
-  let ringer: Promise<pg.Client> | undefined;
+  let client: Promise<pg.Client> | undefined;
   let ringing: Promise<void> | undefined;
 
   async function sendRings(): Promise<void> {
@@ -60,72 +68,84 @@ export function postgresDoorbell(url: string, log: Log, onRing?: (changedEndpoin
       // Retry on a new connection: the old one may have died long ago.
       const sent = notify(ids)
         .catch(() => notify(ids))
-        .then(notifyHealth.back, notifyHealth.lost);
+        .then(health.back, health.lost);
       await Promise.all([sent, delay(RING_EVERY_MS)]);
     }
     ringing = undefined;
   }
 
   async function notify(ids: string[]): Promise<void> {
-    ringer ??= connectRinger();
-    let client: pg.Client | undefined;
+    client ??= connectRinger(connect);
+    let open: pg.Client | undefined;
     try {
-      client = await ringer;
+      open = await client;
       const text = `select pg_notify('${CHANNEL}', id) from unnest($1::text[]) id`;
-      await attempt(client, ANSWER_MS, client.query({ name: 'ring', text, values: [ids] }));
+      await attempt(open, ANSWER_MS, open.query({ name: 'ring', text, values: [ids] }));
     } catch (error) {
-      ringer = undefined;
-      void client?.end();
+      client = undefined;
+      void open?.end();
       throw error;
     }
   }
 
-  const listenHealth = outageLog(log, 'LISTEN');
-  let failures = 0;
-
-  async function keepListening(hear: (changedEndpointId?: string) => void): Promise<void> {
-    while (!closed.aborted) {
-      try {
-        await listen(hear);
-      } catch (error) {
-        if (closed.aborted) return;
-        listenHealth.lost(error);
-        const wait = Math.min(RECONNECT_MAX_MS, RECONNECT_MS * 2 ** failures++);
-        await delay(wait, undefined, { signal: closed }).catch(() => {});
-      }
-    }
-  }
-
-  /** Listens until the connection breaks or stays silent. */
-  async function listen(hear: (changedEndpointId?: string) => void): Promise<void> {
-    const client = await connect();
-    const ask = (text: string) => attempt(client, ANSWER_MS, client.query(text));
-    let asking: ReturnType<typeof setInterval> | undefined;
-    try {
-      client.on('notification', ({ payload }) => hear(payload || undefined));
-      await ask(`listen ${CHANNEL}`);
-      failures = 0;
-      listenHealth.back();
-      hear();
-      asking = setInterval(() => ask('select 1').catch(() => {}), ASK_EVERY_MS);
-      await once(client, 'end');
-    } finally {
-      clearInterval(asking);
-      void client.end();
-    }
-  }
-
-  const listening = onRing && keepListening(onRing);
   return {
     ring(changedEndpointId = '') {
       rings.add(changedEndpointId);
       ringing ??= sendRings();
     },
-    async close() {
-      if (ringing) await settlesWithin(ringing, CLOSE_MS);
-      closing.abort();
-      destroyAll();
-      await Promise.all([ringing, listening]);
-    },
+    done: async () => ringing,
   };
+}
+
+/** A ring is a hint that a crash may lose: it does not wait for the disk. */
+async function connectRinger(connect: Connect): Promise<pg.Client> {
+  const client = await connect();
+  await attempt(client, ANSWER_MS, client.query('set synchronous_commit = off'));
+  return client;
+}
+
+/** Listens until the doorbell is closed, on a new connection whenever one is lost. */
+async function keepListening(
+  connect: Connect,
+  closed: AbortSignal,
+  log: Log,
+  onRing: (changedEndpointId?: string) => void,
+): Promise<void> {
+  const health = outageLog(log, 'LISTEN');
+  let failures = 0;
+  while (!closed.aborted) {
+    try {
+      await listen(await connect(), onRing, () => {
+        failures = 0;
+        health.back();
+      });
+    } catch (error) {
+      if (closed.aborted) return;
+      health.lost(error);
+      const wait = Math.min(RECONNECT_MAX_MS, RECONNECT_MS * 2 ** failures++);
+      await delay(wait, undefined, { signal: closed }).catch(() => {});
+    }
+  }
+}
+
+/** Listens until the connection breaks or stays silent. */
+async function listen(
+  client: pg.Client,
+  onRing: (changedEndpointId?: string) => void,
+  onListening: () => void,
+): Promise<void> {
+  const ask = (text: string) => attempt(client, ANSWER_MS, client.query(text));
+  let asking: ReturnType<typeof setInterval> | undefined;
+  try {
+    client.on('notification', ({ payload }) => onRing(payload || undefined));
+    await ask(`listen ${CHANNEL}`);
+    onListening();
+    // For what was rung before.
+    onRing();
+    asking = setInterval(() => ask('select 1').catch(() => {}), ASK_EVERY_MS);
+    await once(client, 'end');
+  } finally {
+    clearInterval(asking);
+    void client.end();
+  }
 }
