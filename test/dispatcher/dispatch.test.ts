@@ -172,7 +172,7 @@ onEveryDatabase('dispatcher', (db) => {
       },
     };
     const soon = () => new Promise<Attempt>((resolve) => setTimeout(resolve, 3, SENT));
-    for (let backlog = 50; backlog <= 100; backlog += 2) {
+    for (let backlog = 50; backlog <= 100; backlog += 5) {
       const ids = await enqueue(db, backlog, endpoint);
       assert.equal(await dispatcherWith(slow, soon, { batch: 50, concurrency: 40 }).drain(), null);
       const states = await Promise.all([ids[0], ids.at(-1)].map((id) => stateOf(db, id as string)));

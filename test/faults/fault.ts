@@ -12,6 +12,9 @@ export type Strike = {
   lifts(): void;
 };
 
+/** By what memory may grow: to so many times what it was, and MiB more. */
+export type Growth = { factor: number; mib: number };
+
 export type Fault = {
   name: string;
   kind: 'processes' | 'Postgres' | 'network' | 'Neon' | 'receivers' | 'clients';
@@ -25,6 +28,8 @@ export type Fault = {
   /** Whether no client need notice; otherwise a strike after which nothing was refused has shown nothing. */
   harmless?: boolean;
   world?: WorldOptions;
+  /** What memory may have grown to, if less than after any other fault. */
+  mayGrow?: Growth;
   /** Milliseconds that a strike lasts at least, where the run's own are too few. */
   holdMs?: number;
   /** In the short form too, which runs with the suite. */

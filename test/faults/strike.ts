@@ -98,8 +98,9 @@ export async function strike(
     await load.stop();
     await untilSettled(world);
     await probe.stop();
-    const after = await footprint(world, measured ? SHRINKS_WITHIN_MS : 0, before);
-    if (measured) untrue.push(...grown(before, after));
+    const grew = (seen: typeof before) => grown(before, seen, fault.mayGrow);
+    const after = await footprint(world, measured ? SHRINKS_WITHIN_MS : 0, (seen) => grew(seen).length === 0);
+    if (measured) untrue.push(...grew(after));
     const exits = await world.stopServices();
     if (exits.some((code) => code !== 0)) untrue.push(`stopped with ${exits.join(' and ')}`);
     const wishes = [...warmUp.wishes, ...load.wishes];

@@ -301,9 +301,11 @@ describe('the service', { timeout: 60_000, concurrency: true }, () => {
         );
       }
       proxy.goDead();
-      // 503 where it met a connection that was still being opened: nothing was sent.
-      assert.match(String((await post(service.url)).status), /^50[34]$/, service.output());
-      assert.equal((await post(service.url)).status, 201);
+      const statuses: number[] = [];
+      while (statuses.at(-1) !== 201 && statuses.length < 3) statuses.push((await post(service.url)).status);
+      // 503 where one met a connection that was still being opened: nothing was sent, and of the others nothing is known.
+      assert.match(statuses.join(), /^(503,)?(504,)?201$/, service.output());
+      assert.ok(statuses.length > 1, 'none met a dead connection');
       await untilReady(service.url);
       assert.equal(await service.stop(), 0, service.output());
     });

@@ -106,12 +106,18 @@ async function sing({ url, services }: World): Promise<string[]> {
 }
 
 /** Many connections that never come to an end, and must be brought to one. */
-const endless = (what: string, first: string, options: Parameters<typeof untilCut>[2]): Fault => ({
+const endless = (
+  what: string,
+  first: string,
+  options: Parameters<typeof untilCut>[2],
+  own: Partial<Fault> = {},
+): Fault => ({
   name: `${MANY} that ${what}`,
   kind,
   ready: 'stays',
   harmless: true,
   world: { env: SOON },
+  ...own,
   async strike(world, { untrue }) {
     const left = await untilCut(world, first, options);
     if (left > 0) untrue(`${left} of ${MANY} were not cut`);
@@ -130,7 +136,12 @@ const HALF_A_POST = [
 export const clientFaults: Fault[] = [
   endless('send headers a byte at a time', 'GET /health HTTP/1.1\r\nX-Slow: ', { drip: 'x' }),
   endless('send bodies a byte at a time', HALF_A_POST, { drip: ' ' }),
-  endless('ask for much and read nothing', get('/openapi.json').repeat(200), { reads: false }),
+  endless(
+    'ask for much and read nothing',
+    get('/openapi.json').repeat(200),
+    { reads: false },
+    { mayGrow: { factor: 1.1, mib: 0 } },
+  ),
   {
     name: 'more connections than MAX_CONNECTIONS',
     kind,
