@@ -1,4 +1,3 @@
-// npm run bench:drains: what four dispatchers on Workers deliver, as a multiple of what one does.
 import { setTimeout as pass } from 'node:timers/promises';
 import { dispatcherConfig } from '../../src/entry/workers-config.ts';
 import { openNeon } from '../../src/platform/db-neon.ts';
@@ -8,23 +7,23 @@ import { createDrain } from '../../worker-cron/drain.ts';
 import { createDatabase } from '../support/databases.ts';
 import { silent } from '../support/deps.ts';
 import { enqueue, newEndpoint } from '../support/notifications.ts';
-import { startPostgres } from '../support/postgres-server.ts';
 import { startSink } from '../support/sink.ts';
+import { round } from './figures.ts';
+import type { Promised } from './isolation-section.ts';
 
 const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
 const ENDPOINTS = 20;
 const EACH = 50;
 const ANSWER_MS = 100;
 
-const postgres = await startPostgres({ durable: true });
-const rows = [];
-try {
-  for (const objects of [1, 4]) rows.push({ objects, 'deliveries/s': Math.round(await perSecond(objects)) });
-  const [one, four] = rows.map((row) => row['deliveries/s']) as [number, number];
-  console.table(rows);
-  console.log(`four deliver ${(four / one).toFixed(2)} times what one does`);
-} finally {
-  await postgres.stop();
+/** What one and four Durable Objects deliver to receivers that take 100 ms. */
+export async function measureDrains(): Promise<Promised[]> {
+  const [one, four] = [await perSecond(1), await perSecond(4)];
+  const beside = `receivers that take ${ANSWER_MS} ms`;
+  return [
+    { beside, figure: 'one Durable Object, deliveries/s', value: Math.round(one) },
+    { beside, figure: 'four of them, times as many', value: round(four / one, 2), atLeast: 3 },
+  ];
 }
 
 async function perSecond(objects: number): Promise<number> {

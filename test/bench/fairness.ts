@@ -1,35 +1,40 @@
-// npm run bench:fairness [-- <rounds>]: what nine endpoints get while a tenth hangs, as a share of what they get without it.
 import { createDatabase } from '../support/databases.ts';
-import { query, startPostgres } from '../support/postgres-server.ts';
+import { query } from '../support/postgres-server.ts';
 import { startService } from '../support/service.ts';
 import { median } from './figures.ts';
+import type { Promised } from './isolation-section.ts';
 import { epochMs, type Receivers, startReceivers } from './receivers.ts';
 import { queueDue, register } from './seed.ts';
 
-const ROUNDS = Number(process.argv[2] ?? 5);
+const ROUNDS = 5;
 const GOOD = 9;
 const EACH = 500;
 const HANGING = 200;
 const WARM_UP = 100;
+/** What the nine must get beside one that hangs, as a share of what they get without it. */
+const SHARE = 0.9;
 
-const postgres = await startPostgres({ durable: true });
-const receivers = await startReceivers({ count: GOOD + 1, hanging: 1 });
-try {
-  const rows: { without: number; with: number }[] = [];
-  for (let i = 0; i < ROUNDS; i++) {
-    // Either goes first in turn, so that a machine that gets busier favours neither.
-    const first = await round(receivers, i % 2 === 1);
-    const second = await round(receivers, i % 2 === 0);
-    rows.push(i % 2 === 0 ? { without: first, with: second } : { without: second, with: first });
+/** What nine endpoints get while a tenth hangs, and what without it. */
+export async function measureFairness(): Promise<Promised[]> {
+  const receivers = await startReceivers({ count: GOOD + 1, hanging: 1 });
+  try {
+    const rows: { without: number; with: number }[] = [];
+    for (let i = 0; i < ROUNDS; i++) {
+      // Either goes first in turn, so that a machine that gets busier favours neither.
+      const first = await round(receivers, i % 2 === 1);
+      const second = await round(receivers, i % 2 === 0);
+      rows.push(i % 2 === 0 ? { without: first, with: second } : { without: second, with: first });
+    }
+    const without = median(rows.map((row) => row.without));
+    const beside = median(rows.map((row) => row.with));
+    const figure = `${GOOD} endpoints, deliveries/s`;
+    return [
+      { beside: 'nothing', figure, value: without },
+      { beside: 'an endpoint that never answers', figure, value: beside, atLeast: Math.round(SHARE * without) },
+    ];
+  } finally {
+    receivers.stop();
   }
-  console.table(rows);
-  const rates = { without: median(rows.map((row) => row.without)), with: median(rows.map((row) => row.with)) };
-  const share = `${((100 * rates.with) / rates.without).toFixed(1)} %`;
-  console.log(`Deliveries/s to nine endpoints, medians of ${ROUNDS}; the tenth hangs, or has nothing to be told:`);
-  console.table({ ...rates, share });
-} finally {
-  receivers.stop();
-  await postgres.stop();
 }
 
 /** Deliveries a second to the nine, by a service with default settings on a database of its own. */

@@ -1,6 +1,5 @@
 // npm run bench:growth [-- <part>…]: how cost grows with what there is; writes growth.json beside this file. Parts that
 // are named are measured anew, the others are kept.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FIRST_LANE } from '../../src/dispatcher/lanes.ts';
 import { databaseQueue } from '../../src/dispatcher/queue.ts';
@@ -8,13 +7,12 @@ import type { Settlement } from '../../src/dispatcher/settlements.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import { createDatabase } from '../support/databases.ts';
 import { silent } from '../support/deps.ts';
-import { startPostgres } from '../support/postgres-server.ts';
 import { cpuMs } from '../support/processes.ts';
 import { measureDrain, WIDE } from './drain.ts';
-import { conditions, median, round } from './figures.ts';
+import { median, round } from './figures.ts';
 import { type Ask, type Load, load } from './load.ts';
 import { CREATE, EVENT, LIST, NAME, READ } from './measured.ts';
-import { type Part, runParts } from './parts.ts';
+import { measureInto } from './parts.ts';
 import { HTTP_ONLY, listPages, pagePaths, post, readRows } from './routes.ts';
 import { historyBytes, queueDue, seedEndpoints, seedFinished, seedRows, settleDown } from './seed.ts';
 import { type Server, startServer } from './server.ts';
@@ -219,19 +217,4 @@ async function claimAndSettle(database: Database, postgres: Postgres, outcome: '
   }
 }
 
-const asked = process.argv.slice(2);
-const unknown = asked.filter((name) => !(name in measures));
-if (unknown.length > 0)
-  throw new Error(`no such part: ${unknown.join(', ')}; there are ${Object.keys(measures).join(', ')}`);
-const kept: Record<string, Part> =
-  asked.length > 0 && existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')).parts : {};
-const chosen = Object.entries(measures).filter(([name]) => asked.length === 0 || asked.includes(name));
-
-const postgres = await startPostgres({ durable: true });
-try {
-  const parts = { ...kept, ...(await runParts(Object.fromEntries(chosen), postgres)) };
-  writeFileSync(FILE, `${JSON.stringify({ kind: 'growth', ...(await conditions()), load: how, parts }, null, 1)}\n`);
-  console.log(`\nwritten: ${FILE}`);
-} finally {
-  await postgres.stop();
-}
+await measureInto(FILE, 'growth', measures, { load: how });

@@ -1,4 +1,7 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { progressOf } from '../../src/entry/progress.ts';
+import { startPostgres } from '../support/postgres-server.ts';
+import { conditions } from './figures.ts';
 
 export type Part = { at: string; seconds: number } & ({ data: unknown } | { error: string });
 type Work = (postgres: { pid: number }) => Promise<unknown>;
@@ -28,4 +31,31 @@ export async function runParts(parts: Record<string, Work>, postgres: { pid: num
   progress.tell(names.length, names.length);
   progress.end();
   return done;
+}
+
+/**
+ * Runs the parts that the command line names, or all of them, beside a Postgres of their own, and writes `file`. It keeps
+ * those that were not asked for.
+ */
+export async function measureInto(
+  file: string,
+  kind: string,
+  measures: Record<string, Work>,
+  more: object = {},
+): Promise<Record<string, Part>> {
+  const asked = process.argv.slice(2);
+  const unknown = asked.filter((name) => !(name in measures));
+  if (unknown.length > 0)
+    throw new Error(`no such part: ${unknown.join(', ')}; there are ${Object.keys(measures).join(', ')}`);
+  const kept = asked.length > 0 && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).parts : {};
+  const chosen = Object.entries(measures).filter(([name]) => asked.length === 0 || asked.includes(name));
+  const postgres = await startPostgres({ durable: true });
+  try {
+    const parts = { ...kept, ...(await runParts(Object.fromEntries(chosen), postgres)) };
+    writeFileSync(file, `${JSON.stringify({ kind, ...(await conditions()), ...more, parts }, null, 1)}\n`);
+    console.log(`\nwritten: ${file}`);
+    return parts;
+  } finally {
+    await postgres.stop();
+  }
 }

@@ -1,4 +1,4 @@
-// npm run bench:report [-- --http F --dispatch F --bench F --growth F]: PERFORMANCE.md and its charts. What is given is
+// npm run bench:report [-- --http F --dispatch F --bench F --growth F --isolation F]: PERFORMANCE.md and its charts. What is given is
 // copied to docs/performance/ first; what is not is taken from there.
 import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { svgOf } from './charts.ts';
 import type { Conditions } from './figures.ts';
 import { type GrowthData, growthSection } from './growth-section.ts';
+import { type IsolationData, isolationTable } from './isolation-section.ts';
 import { type Chart, formatMarkdown, markdownTable } from './markdown.ts';
 import type { Part } from './parts.ts';
 import { pastOneMachine } from './past-one-machine.ts';
@@ -15,10 +16,10 @@ import { type BenchData, benchTables, dataOf } from './tables.ts';
 const ROOT = join(import.meta.dirname, '../..');
 const FOLDER = join(ROOT, 'docs/performance');
 const TEMPLATE = join(import.meta.dirname, 'performance.md');
-const SOURCES = ['http', 'dispatch', 'bench', 'growth'] as const;
+const SOURCES = ['http', 'dispatch', 'bench', 'growth', 'isolation'] as const;
 
 type Source = (typeof SOURCES)[number];
-type Ours = Conditions & { load: { connections: number }; parts: Record<string, Part> };
+type Ours = Conditions & { load?: { connections: number }; parts: Record<string, Part> };
 type Section = { markdown: string; charts: Record<string, Chart> };
 
 /** The page and its charts by name, from what lies in docs/performance/. */
@@ -27,6 +28,7 @@ export async function report(): Promise<{ markdown: string; svgs: Record<string,
   const dispatch = read<PeersDispatch>('dispatch');
   const bench = read<Ours>('bench');
   const growth = read<Ours>('growth');
+  const isolation = read<Ours>('isolation');
   const benchData = bench && dataOf<BenchData>(bench.parts);
   const growthData = growth && dataOf<GrowthData>(growth.parts);
   const sections: Record<string, Section> = {
@@ -34,11 +36,15 @@ export async function report(): Promise<{ markdown: string; svgs: Record<string,
     dispatch: dispatch ? dispatchSection(dispatch) : missing('the harness of the peers'),
     bench: benchData ? { markdown: benchMarkdown(benchData), charts: {} } : missing('npm run bench'),
     growth: growthData ? growthSection(growthData) : missing('npm run bench:growth'),
+    isolation: isolation
+      ? { markdown: isolationTable(dataOf<IsolationData>(isolation.parts)), charts: {} }
+      : missing('npm run bench:isolation'),
   };
   const texts: Record<string, string> = {
     ...Object.fromEntries(Object.entries(sections).map(([name, { markdown }]) => [name, markdown])),
     benchConditions: bench ? conditionsOf(bench) : 'not measured',
     growthConditions: growth ? conditionsOf(growth) : 'not measured',
+    isolationConditions: isolation ? conditionsOf(isolation) : 'not measured',
     ...pastOneMachine(bench?.cores ?? Number.NaN, benchData ?? {}, growthData ?? {}),
   };
   const markdown = readFileSync(TEMPLATE, 'utf8').replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => {
@@ -60,10 +66,12 @@ function benchMarkdown(data: BenchData): string {
 
 const missing = (by: string): Section => ({ markdown: `Not measured yet, by ${by}.`, charts: {} });
 
-function conditionsOf({ cores, cpu, memoryGib, node, postgres, at, load }: Ours): string {
+function conditionsOf({ cores, cpu, memoryGib, node, postgres, load, parts }: Ours): string {
   const machine = `${cores} cores (${cpu}, ${memoryGib} GiB) that the service, Postgres, clients and receivers share`;
-  const clients = `${load.connections} connections where it does not say otherwise`;
-  return `${machine}; ${clients}; Node ${node.slice(1)}, PostgreSQL ${postgres} that syncs to disk; ${at.slice(0, 10)}`;
+  const clients = load ? `; ${load.connections} connections where it does not say otherwise` : '';
+  // A part may have been measured again since.
+  const days = [...new Set(Object.values(parts).map(({ at }) => at.slice(0, 10)))].toSorted().join(' and ');
+  return `${machine}${clients}; Node ${node.slice(1)}, PostgreSQL ${postgres} that syncs to disk; ${days}`;
 }
 
 const pathOf = (source: Source) => join(FOLDER, `${source}.json`);
@@ -74,10 +82,10 @@ function read<T>(source: Source): T | undefined {
 
 if (import.meta.main) {
   const option = { type: 'string' } as const;
-  const { values } = parseArgs({ options: { http: option, dispatch: option, bench: option, growth: option } });
+  const { values } = parseArgs({ options: Object.fromEntries(SOURCES.map((source) => [source, option])) });
   mkdirSync(FOLDER, { recursive: true });
   for (const source of SOURCES) {
-    const { [source]: given } = values;
+    const given = values[source];
     if (given) writeFileSync(pathOf(source), `${JSON.stringify(JSON.parse(readFileSync(given, 'utf8')), null, 1)}\n`);
   }
   const { markdown, svgs } = await report();

@@ -29,7 +29,7 @@ after(async () => {
   await database.drop();
 });
 
-// How fast is measured by npm run bench:fairness.
+// How fast is measured by npm run bench:isolation.
 test('one endpoint of ten never answers, with its backlog first in line: the other nine get all of theirs', async () => {
   const call = caller(() => service);
   const register = async (path: string): Promise<string> => {
