@@ -3,12 +3,16 @@ import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { median } from '../bench/figures.ts';
 import { formatMarkdown, markdownTable } from '../bench/markdown.ts';
+import type { Fault } from './fault.ts';
+import { FAULTS } from './faults.ts';
 import { PER_SECOND, type Row, worst } from './strike.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const PAGE = join(ROOT, 'RELIABILITY.md');
 const DATA = join(ROOT, 'docs/reliability.json');
 const TEMPLATE = join(import.meta.dirname, 'reliability.md');
+
+const READY: Record<Fault['ready'], string> = { stays: '200', turns: '503', any: 'either' };
 
 /** Faults that cannot be tried on this machine. */
 export type Skipped = { title: string; why: string };
@@ -71,13 +75,15 @@ function summaryOf({ rows, minutes }: Run): string {
 }
 
 function tableOf(rows: Row[]): string {
+  const readyOf = new Map(FAULTS.map((fault) => [titleOf(fault), READY[fault.ready]]));
   const head = [
-    ...['', 'fault', 'times', 'accepted', 'refused', 'lost', 'repeated', 'untrue'],
+    ...['', 'fault', '`/ready`', 'times', 'accepted', 'refused', 'lost', 'repeated', 'untrue'],
     ...['recovery p50', 'worst', '`/health` p99', 'memory, MiB'],
   ];
   const cells = rows.map((row) => [
     row.kind,
     row.again ? `${row.name} ¹` : row.name,
+    readyOf.get(titleOf(row)) ?? '',
     ...[row.times, row.accepted, row.refused, row.lost.length, row.repeated, row.untrue.length],
     ...[seconds(median(row.recoveries)), seconds(worst(row)), `${Math.round(row.healthP99Ms)} ms`],
     row.memoryMib.map(Math.round).join(' → '),
