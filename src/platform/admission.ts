@@ -1,49 +1,61 @@
-/** How many requests may be under way that began less than `YOUNG_MS` ago. */
-const AT_ONCE = 64;
-/** Milliseconds after which a request is not counted any more: others must not wait for what it waits for. */
-const YOUNG_MS = 20;
+import { utilizations } from './utilization.ts';
 
-/** Requests that began in the same `YOUNG_MS`. */
-type Cohort = { running: number };
+/** How many requests are under way at least before others wait. */
+const LEAST = 64;
+/** Milliseconds between two looks at how busy the process is, while requests wait. */
+const LOOK_MS = 5;
+/** The utilization from which fewer requests at a time are better, and that below which twice as many may be. */
+const BUSY = 0.95;
+const IDLE = 0.5;
+/** By how much their number changes with a look. */
+const FEWER = 0.9;
+const MORE = 1.1;
 
 /**
- * Returns a function that begins requests a few at a time, in order. With hundreds of clients, each request that is half
- * done is copied by several garbage collections; one that has not begun costs a tenth of that.
+ * Returns a function that begins requests in order, and few at a time while the process is busy. With hundreds of clients,
+ * each request that is half done is copied by several garbage collections; one that has not begun costs a tenth of that.
+ * While the process has time left more begin with each look, so that nobody waits long for what waits for something else.
  */
-export function createAdmission({ atOnce = AT_ONCE, youngMs = YOUNG_MS } = {}) {
-  const waiting: ((cohort: Cohort) => void)[] = [];
-  let cohort: Cohort = { running: 0 };
-  let renewing = false;
+export function createAdmission(utilization = utilizations()) {
+  const waiting: (() => void)[] = [];
+  let most = LEAST;
+  let running = 0;
+  let looking = false;
 
-  function begin(): Cohort {
-    cohort.running++;
-    return cohort;
-  }
-
-  function beginWaiting(): void {
-    while (waiting.length > 0 && cohort.running < atOnce) waiting.shift()?.(begin());
-  }
-
-  function turn(): Promise<Cohort> {
-    if (!renewing) setTimeout(renew, youngMs);
-    renewing = true;
+  function turn(): Promise<void> {
+    if (!looking) {
+      looking = true;
+      // What was before nobody waited tells nothing.
+      utilization();
+      setTimeout(look, LOOK_MS);
+    }
     return new Promise((resolve) => waiting.push(resolve));
   }
 
-  function renew(): void {
-    cohort = { running: 0 };
+  function look(): void {
+    const busy = utilization();
+    if (busy > BUSY) most = Math.max(LEAST, most * FEWER);
+    else most *= busy < IDLE ? 2 : MORE;
     beginWaiting();
-    renewing = waiting.length > 0;
-    if (renewing) setTimeout(renew, youngMs);
+    looking = waiting.length > 0;
+    if (looking) setTimeout(look, LOOK_MS);
+  }
+
+  function beginWaiting(): void {
+    while (waiting.length > 0 && running < most) {
+      running++;
+      waiting.shift()?.();
+    }
   }
 
   return async <T>(work: () => Promise<T> | T): Promise<T> => {
-    const own = waiting.length === 0 && cohort.running < atOnce ? begin() : await turn();
+    if (waiting.length === 0 && running < most) running++;
+    else await turn();
     try {
       return await work();
     } finally {
-      own.running--;
-      if (own === cohort) beginWaiting();
+      running--;
+      beginWaiting();
     }
   };
 }

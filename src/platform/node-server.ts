@@ -109,8 +109,10 @@ function listenerOf({ fetch, log }: Parameters<CreateServer>[0], state: State): 
     async (request, { incoming, outgoing }) => {
       if (isMalformed(incoming)) return refuseMalformed(state);
       const peer = incoming.socket.remoteAddress ?? 'unknown';
-      const answer = () => fetch(request, peer);
-      const response = await (PROBES.has(incoming.url ?? '') ? answer() : admit(answer));
+      // Whoever left while it waited gets nothing, and nothing is begun for it.
+      const answer = () => (outgoing.destroyed ? new Response(null, { status: 499 }) : fetch(request, peer));
+      const [path = ''] = (incoming.url ?? '').split('?', 1);
+      const response = await (PROBES.has(path) ? answer() : admit(answer));
       if (state.draining) outgoing.setHeader('Connection', 'close');
       return response;
     },

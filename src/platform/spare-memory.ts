@@ -1,6 +1,6 @@
-import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { utilizations } from './utilization.ts';
 
 const EVERY_MS = 10_000;
 /** How many checks to skip after a collection: five minutes. */
@@ -38,17 +38,6 @@ export function giveBackSpareMemory({ unusedBytes, utilization, collect } = v8):
 function unusedBytes(): number {
   const { rss, heapTotal, external } = process.memoryUsage();
   return rss - heapTotal - external;
-}
-
-/** Returns a function that returns the utilization since its last call, from 0 to 1. */
-function utilizations(): () => number {
-  let before = performance.eventLoopUtilization();
-  return () => {
-    const now = performance.eventLoopUtilization();
-    const { utilization } = performance.eventLoopUtilization(now, before);
-    before = now;
-    return utilization;
-  };
 }
 
 /** Collects garbage as V8 does before it runs out of memory. */

@@ -30,27 +30,30 @@ async function perSecond(objects: number): Promise<number> {
   const database = await createDatabase();
   const neon = await startNeonEndpoint({ backend: postgresBackend(database.url) });
   const sink = await startSink();
-  const { db } = openNeon({ url: database.url, fetchEndpoint: neon.url });
-  const secret = await createSecretBox(SECRETS_KEY).seal(`whsec_${Buffer.alloc(32, 1).toString('base64')}`);
-  for (let i = 0; i < ENDPOINTS; i++) {
-    sink.reply(`/${i}`, async (_, response) => {
-      await pass(ANSWER_MS);
-      response.writeHead(204).end();
-    });
-    await enqueue(db, EACH, await newEndpoint(db, sink.url(`/${i}`), secret));
+  try {
+    const { db } = openNeon({ url: database.url, fetchEndpoint: neon.url });
+    const secret = await createSecretBox(SECRETS_KEY).seal(`whsec_${Buffer.alloc(32, 1).toString('base64')}`);
+    for (let i = 0; i < ENDPOINTS; i++) {
+      sink.reply(`/${i}`, async (_, response) => {
+        await pass(ANSWER_MS);
+        response.writeHead(204).end();
+      });
+      await enqueue(db, EACH, await newEndpoint(db, sink.url(`/${i}`), secret));
+    }
+    const config = dispatcherConfig({ DATABASE_URL: database.url, SECRETS_KEY, DISPATCH_SUBREQUESTS: 1000 });
+    const start = performance.now();
+    const object = async () => {
+      const { drain } = createDrain(config, db, silent);
+      while ((await drain()).nextMs === 0);
+    };
+    await Promise.all(Array.from({ length: objects }, object));
+    const seconds = (performance.now() - start) / 1000;
+    const delivered = sink.hooks.length;
+    if (delivered !== ENDPOINTS * EACH) throw new Error(`${delivered} deliveries`);
+    return delivered / seconds;
+  } finally {
+    await sink.close();
+    await neon.close();
+    await database.drop();
   }
-  const config = dispatcherConfig({ DATABASE_URL: database.url, SECRETS_KEY, DISPATCH_SUBREQUESTS: 1000 });
-  const start = performance.now();
-  const object = async () => {
-    const { drain } = createDrain(config, db, silent);
-    while ((await drain()).nextMs === 0);
-  };
-  await Promise.all(Array.from({ length: objects }, object));
-  const seconds = (performance.now() - start) / 1000;
-  const delivered = sink.hooks.length;
-  if (delivered !== ENDPOINTS * EACH) throw new Error(`${delivered} deliveries`);
-  await sink.close();
-  await neon.close();
-  await database.drop();
-  return delivered / seconds;
 }

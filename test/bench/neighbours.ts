@@ -125,18 +125,12 @@ export async function besideSilentNames(): Promise<Promised[]> {
   });
   const secrets = createSecretBox(SECRETS_KEY);
   const webhook = webhookChannel({ send: sender.send, secrets, now: () => new Date(), sign: nodeSign() });
-  let failed = 0;
   const dispatcher = createDispatcher({
     queue: databaseQueue(db, { name: 'bench', leaseMs: settings.leaseMs, everyMs: settings.intervalMs }),
     channels: { webhook, email: webhook },
     clock: systemClock,
     log: silent,
-    metrics: {
-      delivery(_, outcome) {
-        if (outcome !== 'sent') failed++;
-      },
-      dispatcherTick() {},
-    },
+    metrics: { delivery() {}, dispatcherTick() {} },
     random: Math.random,
     settings,
   });
@@ -160,15 +154,21 @@ export async function besideSilentNames(): Promise<Promised[]> {
       const arrived = new Map(sink.hooks.map(({ headers, at }) => [String(headers['webhook-id']), at]));
       return spread(asked.map(([id, since]) => (arrived.get(id) as number) - since));
     };
+    // What runs for the first time takes longer.
+    await waits();
     const alone = await waits();
-    const failedAlone = failed;
     await enqueue(db, BACKLOG, await at('silent'));
     const { p99 } = await waits();
+    const failed = await query(
+      database.name,
+      `select a.at from attempts a join notifications n on n.id = a.notification_id where n.endpoint_id = any($1)`,
+      [good],
+    );
     const beside = 'an endpoint whose name server is silent';
     return [
       { beside: 'nothing', figure: `${NAMES} endpoints with names, p99, ms`, value: alone.p99 },
-      { beside: 'nothing', figure: 'failed deliveries', value: failedAlone, atMost: 0 },
       { beside, figure: `${NAMES} endpoints with names, p99, ms`, value: p99, atMost: round(2 * alone.p99, 1) },
+      { beside, figure: 'their failed deliveries', value: failed.length, atMost: 0 },
     ];
   } finally {
     dispatcher.stop(AbortSignal.abort());

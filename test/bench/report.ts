@@ -1,5 +1,5 @@
-// npm run bench:report [-- --http F --dispatch F --bench F --growth F --isolation F]: PERFORMANCE.md and its charts. What is given is
-// copied to docs/performance/ first; what is not is taken from there.
+// npm run bench:report [-- --http F --dispatch F --bench F --growth F --isolation F]: PERFORMANCE.md and its charts. What is
+// given is copied to docs/performance/ first; what is not is taken from there.
 import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -1,69 +1,90 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { createAdmission } from '../../src/platform/admission.ts';
 
-/** Asks for `count` works at once, each of which ends when it is told to. */
-function asking(admit: ReturnType<typeof createAdmission>) {
-  const begun: number[] = [];
-  const ends = new Map<number, () => void>();
-  let asked = 0;
-  const ask = () => {
-    const n = asked++;
-    return admit(() => {
-      begun.push(n);
-      return new Promise<void>((resolve) => ends.set(n, resolve));
-    });
-  };
-  return {
-    begun,
-    ask: (count: number) => Array.from({ length: count }, ask),
-    async end(n: number) {
-      ends.get(n)?.();
-      await turn();
-    },
-  };
-}
+const LEAST = 64;
 
 describe('admission', () => {
-  test('requests begin a few at a time, in the order in which they came', async () => {
-    const { begun, ask, end } = asking(createAdmission({ atOnce: 2, youngMs: 60_000 }));
-    ask(5);
-    assert.deepEqual(begun, [0, 1]);
-    await end(1);
-    assert.deepEqual(begun, [0, 1, 2]);
-    await end(0);
+  beforeEach(() => mock.timers.enable({ apis: ['setTimeout'] }));
+  afterEach(() => mock.timers.reset());
+
+  /** Works that end when they are told to, admitted by a process that is as busy as `set` says. */
+  function working() {
+    let busy = 1;
+    const admit = createAdmission(() => busy);
+    const begun: number[] = [];
+    const ends: (() => void)[] = [];
+    let asked = 0;
+    return {
+      begun,
+      set(utilization: number) {
+        busy = utilization;
+      },
+      ask(count: number) {
+        for (let i = 0; i < count; i++) {
+          const n = asked++;
+          void admit(() => {
+            begun.push(n);
+            return new Promise<void>((resolve) => ends.push(resolve));
+          });
+        }
+      },
+      async end(count: number) {
+        for (const resolve of ends.splice(0, count)) resolve();
+        await turn();
+      },
+      async look(times = 1) {
+        for (let i = 0; i < times; i++) {
+          mock.timers.tick(5);
+          await turn();
+        }
+      },
+    };
+  }
+
+  const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+  test('while the process is busy requests begin few at a time, in the order in which they came', async () => {
+    const { begun, ask, end, look } = working();
+    ask(LEAST + 5);
+    await look(3);
+    assert.deepEqual(begun, upTo(LEAST));
     await end(2);
-    assert.deepEqual(begun, [0, 1, 2, 3, 4]);
-    await end(3);
-    ask(2);
-    assert.deepEqual(begun, [0, 1, 2, 3, 4, 5]);
+    assert.deepEqual(begun, upTo(LEAST + 2));
+    ask(1);
+    assert.deepEqual(begun, upTo(LEAST + 2), 'it came last');
+    await end(10);
+    assert.deepEqual(begun, upTo(LEAST + 6));
   });
 
-  test('what takes long holds up the others only for a moment, and does not count when it ends', async (t) => {
-    t.mock.timers.enable({ apis: ['setTimeout'] });
-    const { begun, ask, end } = asking(createAdmission({ atOnce: 2, youngMs: 20 }));
-    ask(7);
-    t.mock.timers.tick(19);
-    await turn();
-    assert.deepEqual(begun, [0, 1]);
-    t.mock.timers.tick(1);
-    await turn();
-    assert.deepEqual(begun, [0, 1, 2, 3]);
-    await end(0);
-    assert.deepEqual(begun, [0, 1, 2, 3], 'the two of this moment are under way');
-    await end(2);
-    assert.deepEqual(begun, [0, 1, 2, 3, 4]);
-    t.mock.timers.tick(20);
-    await turn();
-    assert.deepEqual(begun, [0, 1, 2, 3, 4, 5, 6]);
+  test('while it has time, nobody waits long for those that take long', async () => {
+    const { begun, ask, set, look } = working();
+    set(0);
+    ask(5000);
+    await look(7);
+    assert.deepEqual(begun, upTo(5000));
+  });
+
+  test('once it is busy again, few begin again', async () => {
+    const { begun, ask, set, end, look } = working();
+    set(0.1);
+    ask(1000);
+    await look(2);
+    assert.equal(begun.length, 4 * LEAST);
+    set(1);
+    await look(20);
+    await end(3 * LEAST);
+    assert.equal(begun.length, 4 * LEAST);
+    await end(1);
+    assert.equal(begun.length, 4 * LEAST + 1);
   });
 
   test('one that fails gives its place to the next, and its error to whoever asked', async () => {
-    const admit = createAdmission({ atOnce: 1, youngMs: 60_000 });
-    const first = admit(() => Promise.reject(new Error('no')));
-    const second = admit(async () => 'yes');
-    await assert.rejects(first, /^Error: no$/);
-    assert.equal(await second, 'yes');
+    const admit = createAdmission(() => 1);
+    const failing = Array.from({ length: LEAST }, () => admit(() => Promise.reject(new Error('no'))));
+    const last = admit(async () => 'yes');
+    for (const each of failing) await assert.rejects(each, /^Error: no$/);
+    assert.equal(await last, 'yes');
   });
 });

@@ -289,7 +289,7 @@ describe('the service', { timeout: 60_000, concurrency: true }, () => {
   }
 
   for (const [runtime, command] of Object.entries(COMMANDS)) {
-    test(`of requests on dead connections one fails, and it is ready for the next (${runtime})`, async (t) => {
+    test(`dead connections leave one request at most without an outcome, and the next succeeds (${runtime})`, async (t) => {
       const { proxy } = await setUp(t);
       const service = await start(t, proxy, command);
       // Twice, so that no connection is still being opened.
@@ -302,9 +302,9 @@ describe('the service', { timeout: 60_000, concurrency: true }, () => {
       }
       proxy.goDead();
       const statuses: number[] = [];
-      while (statuses.at(-1) !== 201 && statuses.length < 3) statuses.push((await post(service.url)).status);
+      while (statuses.at(-1) !== 201 && statuses.length < 6) statuses.push((await post(service.url)).status);
       // 503 where one met a connection that was still being opened: nothing was sent, and of the others nothing is known.
-      assert.match(statuses.join(), /^(503,)?(504,)?201$/, service.output());
+      assert.match(statuses.join(), /^(503,)*(504,)?201$/, service.output());
       assert.ok(statuses.length > 1, 'none met a dead connection');
       await untilReady(service.url);
       assert.equal(await service.stop(), 0, service.output());

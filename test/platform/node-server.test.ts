@@ -4,7 +4,7 @@ import { Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { describe, type TestContext, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import type { Log } from '../../src/deps.ts';
 import { createNodeServer } from '../../src/platform/node-server.ts';
 
@@ -15,11 +15,13 @@ const get = (path: string, ...headers: string[]) =>
 /** A server of `/big`, an answer that no network takes at once, and `/slow`, one that takes `slowMs` to make. */
 async function start(t: TestContext, { idleTimeoutMs = 60_000, readTimeoutMs = 60_000, slowMs = 0 } = {}) {
   const warnings: Record<string, unknown>[] = [];
+  const begun: string[] = [];
   const log = { warn: (msg: string, more: object) => warnings.push({ msg, ...more }) } as unknown as Log;
   const server = createNodeServer({
     fetch: async (request) => {
       const { pathname } = new URL(request.url);
-      if (pathname === '/slow') await delay(slowMs, undefined, { ref: false });
+      begun.push(pathname);
+      if (pathname === '/slow') await delay(slowMs);
       return new Response(pathname === '/big' ? BIG : pathname);
     },
     host: '127.0.0.1',
@@ -43,7 +45,7 @@ async function start(t: TestContext, { idleTimeoutMs = 60_000, readTimeoutMs = 6
     socket.write(said);
     return socket;
   };
-  return { server, open, warnings };
+  return { server, open, warnings, begun };
 }
 
 function assertProblem(answer: string, code: string): void {
@@ -117,14 +119,24 @@ describe('an HTTP server on Node', () => {
     assert.ok(most < 1_300, `${most} in one turn`);
   });
 
-  test('nobody waits for requests that take long, however many there are', async (t) => {
-    const { open } = await start(t, { slowMs: 600_000 });
+  test('begins requests few at a time, probes at once, and none for who has left', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const { open, begun } = await start(t, { slowMs: 1000 });
+    const isSlow = (path: string) => path === '/slow';
+    const ask = (path: string) => text(open(get(path, 'Connection: close'))).then(statusesIn);
     const slow = Array.from({ length: 90 }, () => open(get('/slow')));
-    for (const socket of slow) socket.once('data', () => assert.fail('one that takes long was answered'));
-    await Promise.all(slow.map((socket) => once(socket, 'connect')));
-    for (const path of ['/', '/health', '/ready']) {
-      assert.deepEqual(statusesIn(await text(open(get(path, 'Connection: close')))), [200], path);
+    while (begun.length < 64) await turn();
+    assert.deepEqual([await ask('/health'), await ask('/ready?now')], [[200], [200]]);
+    assert.equal(begun.filter(isSlow).length, 64);
+    for (const socket of slow) socket.resetAndDestroy();
+    assert.deepEqual(await ask('/health'), [200], 'after which it knows who has left');
+    const last = ask('/');
+    while (!begun.includes('/')) {
+      t.mock.timers.tick(5);
+      await turn();
     }
+    assert.deepEqual(await last, [200]);
+    assert.equal(begun.filter(isSlow).length, 64);
   });
 
   test('answers what is under way before it says that the next request took too long to arrive', async (t) => {
