@@ -4,6 +4,7 @@ import { globSync } from 'node:fs';
 import { join } from 'node:path';
 import { check } from './check.ts';
 import { installTestDependencies } from './install.ts';
+import { makePgliteTemplate } from './support/pglite-template.ts';
 import { startPostgres } from './support/postgres-server.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -26,7 +27,7 @@ async function migrationsMatchTheSchema(): Promise<void> {
 }
 
 async function runTests(): Promise<void> {
-  const postgres = await startPostgres();
+  const [postgres, removeTemplate] = await Promise.all([startPostgres(), makePgliteTemplate()]);
   try {
     const files =
       asked.length > 0
@@ -39,6 +40,7 @@ async function runTests(): Promise<void> {
     await step('tests', process.execPath, ...flags, ...files.sort());
   } finally {
     await postgres.stop();
+    await removeTemplate();
   }
 }
 

@@ -10,24 +10,25 @@ import type { Sent } from './prepared-query.ts';
 import { ROLLBACK, type Session, transact } from './transact.ts';
 
 /** Postgres inside this process, as openPgliteClient opens it; one statement at a time. */
-export async function openPglite(dir: string, tell?: TellStatement): Promise<OpenDb<SessionDb>> {
-  const { client, close } = await openPgliteClient(dir, tell);
+export async function openPglite(dir: string, tell?: TellStatement, copyOf?: Blob): Promise<OpenDb<SessionDb>> {
+  const { client, close } = await openPgliteClient(dir, tell, copyOf);
   return { db: dbOf(client), close, stats: () => ({ total: 0, idle: 0, waiting: 0 }) };
 }
 
 /**
- * Opens the database in `dir`, or in memory for `memory://`, and migrates it, as no other process can. Throws if another
- * process has opened the directory.
+ * Opens the database in `dir`, or in memory for `memory://`, and migrates it, as no other process can. A new one is a copy of
+ * `copyOf`, a dump by PGlite, if there is one. Throws if another process has opened the directory.
  */
 export async function openPgliteClient(
   dir: string,
   tell?: TellStatement,
+  copyOf?: Blob,
 ): Promise<{ client: PGlite; close(): Promise<void> }> {
   const inMemory = dir.startsWith('memory://');
   if (!inMemory) mkdirSync(dir, { recursive: true });
   const unlock = inMemory ? () => {} : lockDirectory(resolve(dir));
   try {
-    const client = await PGlite.create(dir);
+    const client = await PGlite.create(dir, copyOf && { loadDataDir: copyOf });
     await client.transaction((transaction) => applyMigrations(transaction.query.bind(transaction), undefined, tell));
     return { client, close: () => client.close().finally(unlock) };
   } catch (error) {

@@ -7,7 +7,6 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { type Db, DbError } from '../../src/db.ts';
 import { openNeon } from '../../src/platform/db-neon.ts';
-import { openPglite } from '../../src/platform/db-pglite.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
 import { newEndpoint, newNotice } from '../conformance/target.ts';
@@ -15,6 +14,7 @@ import { apiOn } from '../support/api.ts';
 import { connectTo, createDatabase, openProxied, ownDatabase } from '../support/databases.ts';
 import { noDb, silent } from '../support/deps.ts';
 import { noPgbouncer, startPgbouncer } from '../support/pgbouncer.ts';
+import { openTestPglite } from '../support/pglite-template.ts';
 import { freePort, query, startPostgres } from '../support/postgres-server.ts';
 
 const TIMEOUT_MS = 400;
@@ -371,7 +371,7 @@ for (const [what, run] of Object.entries({
 }
 
 test('in this process a deadline that passes while others are at work is told as it is', async (t) => {
-  const { db, close } = await openPglite('memory://');
+  const { db, close } = await openTestPglite();
   t.after(close);
   const api = apiOn(db, 1);
   const answers = await Promise.all(Array.from({ length: 50 }, () => api('POST', HOOKS, { body: newEndpoint() })));

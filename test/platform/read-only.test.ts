@@ -4,13 +4,13 @@ import { describe, type TestContext, test } from 'node:test';
 import { app } from '../../src/app.ts';
 import type { Db } from '../../src/db.ts';
 import { openNeon } from '../../src/platform/db-neon.ts';
-import { openPglite } from '../../src/platform/db-pglite.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
 import { assertProblem, caller, newEndpoint, newNotice } from '../conformance/target.ts';
 import { apiOn } from '../support/api.ts';
 import { createDatabase, openProxied, ownDatabase } from '../support/databases.ts';
 import { silent, testDeps } from '../support/deps.ts';
+import { openTestPglite } from '../support/pglite-template.ts';
 import { query, startPostgres } from '../support/postgres-server.ts';
 import { type LogLine, startService } from '../support/service.ts';
 import { startSink } from '../support/sink.ts';
@@ -118,7 +118,7 @@ describe('a database that is read-only', { timeout: 60_000 }, () => {
   });
 
   test('is no different in this process', async (t) => {
-    const { db, close } = await openPglite('memory://');
+    const { db, close } = await openTestPglite();
     t.after(close);
     const { api, refusesWrites, takesWrites, untilReady } = serviceOn(db);
     const hook = (await api('POST', HOOKS, { body: newEndpoint() })).json;

@@ -5,12 +5,12 @@ import { PGlite } from '@electric-sql/pglite';
 import { sql } from 'drizzle-orm';
 import { bind, type Db, DbError, type SessionDb, statement } from '../../src/db.ts';
 import { openNeon } from '../../src/platform/db-neon.ts';
-import { openPglite } from '../../src/platform/db-pglite.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
 import { startCountingProxy } from '../support/counting-proxy.ts';
 import { holdLock, onEveryDatabase, onEverySession, openProxied, ownDatabase } from '../support/databases.ts';
 import { inTime, silent } from '../support/deps.ts';
+import { openTestPglite } from '../support/pglite-template.ts';
 import { query } from '../support/postgres-server.ts';
 import { startProxy } from '../support/proxy.ts';
 
@@ -316,7 +316,7 @@ describe('the connection is lost', { timeout: 60_000 }, () => {
   });
 
   test('a commit that PGlite could not put on disk: nobody knows what became of it', async (t) => {
-    const { db, close } = await openPglite('memory://');
+    const { db, close } = await openTestPglite();
     t.after(close);
     await makeTables(db);
     const original = PGlite.prototype.query;
@@ -330,7 +330,7 @@ describe('the connection is lost', { timeout: 60_000 }, () => {
 });
 
 test('on PGlite a statement that waits behind a transaction steps back when its time is over', async (t) => {
-  const { db, close } = await openPglite('memory://');
+  const { db, close } = await openTestPglite();
   t.after(close);
   await makeTables(db);
   const waits = new AbortController();

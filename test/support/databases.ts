@@ -3,11 +3,11 @@ import { after, describe, type TestContext } from 'node:test';
 import pg from 'pg';
 import { type Db, type SessionDb, toDbError } from '../../src/db.ts';
 import { openNeon } from '../../src/platform/db-neon.ts';
-import { openPglite } from '../../src/platform/db-pglite.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import { postgresBackend, startNeonEndpoint } from '../../src/platform/neon-endpoint.ts';
 import type { OpenDb } from '../../src/platform/open-db.ts';
 import { noDb, recordingLog, silent } from './deps.ts';
+import { openTestPglite } from './pglite-template.ts';
 import { databaseUrl, query, TEMPLATE } from './postgres-server.ts';
 import { startProxy } from './proxy.ts';
 import { selfSigned } from './self-signed.ts';
@@ -122,7 +122,7 @@ async function openTestNeon(): Promise<OpenDb> {
   return { ...open, close: () => endpoint.close().then(drop) };
 }
 
-const withSessions = { pglite: () => openPglite('memory://'), postgres: () => openTestPostgres() };
+const withSessions = { pglite: openTestPglite, postgres: () => openTestPostgres() };
 
 /** Runs one suite against every driver, each on a migrated database of its own. */
 export const onEveryDatabase = suiteOn<Db>({ ...withSessions, neon: openTestNeon });

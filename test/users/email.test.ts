@@ -1,13 +1,13 @@
 // Emails are unique without regard to case, and found so, whatever the database's language.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { openPglite } from '../../src/platform/db-pglite.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import { migratePostgres } from '../../src/platform/migrate.ts';
 import type { OpenDb } from '../../src/platform/open-db.ts';
 import { apiOn } from '../support/api.ts';
 import { createDatabase, openTestPostgres } from '../support/databases.ts';
 import { silent } from '../support/deps.ts';
+import { openTestPglite } from '../support/pglite-template.ts';
 import { TURKISH } from './turkish.ts';
 
 async function openTurkish(): Promise<OpenDb> {
@@ -22,7 +22,7 @@ async function openTurkish(): Promise<OpenDb> {
 }
 
 const databases = {
-  PGlite: () => openPglite('memory://'),
+  PGlite: openTestPglite,
   Postgres: () => openTestPostgres(),
   'Postgres in Turkish': openTurkish,
 };
