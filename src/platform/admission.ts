@@ -2,7 +2,7 @@ import { utilizations } from './utilization.ts';
 
 /** How many requests are under way at least before others wait. */
 const LEAST = 64;
-/** Milliseconds between two looks at how busy the process is, while requests wait. */
+/** Milliseconds between two looks at how busy the process is, while requests wait or more are under way than that. */
 const LOOK_MS = 5;
 /** The utilization from which fewer requests at a time are better, and that below which twice as many may be. */
 const BUSY = 0.95;
@@ -22,22 +22,20 @@ export function createAdmission(utilization = utilizations()) {
   let running = 0;
   let looking = false;
 
-  function turn(): Promise<void> {
-    if (!looking) {
-      looking = true;
-      // What was before nobody waited tells nothing.
-      utilization();
-      setTimeout(look, LOOK_MS);
-    }
-    return new Promise((resolve) => waiting.push(resolve));
+  function startLooking(): void {
+    if (looking) return;
+    looking = true;
+    // What was before tells nothing.
+    utilization();
+    setTimeout(look, LOOK_MS);
   }
 
   function look(): void {
     const busy = utilization();
     if (busy > BUSY) most = Math.max(LEAST, most * FEWER);
-    else most *= busy < IDLE ? 2 : MORE;
+    else if (waiting.length > 0) most *= busy < IDLE ? 2 : MORE;
     beginWaiting();
-    looking = waiting.length > 0;
+    looking = waiting.length > 0 || running > LEAST;
     if (looking) setTimeout(look, LOOK_MS);
   }
 
@@ -49,8 +47,9 @@ export function createAdmission(utilization = utilizations()) {
   }
 
   return async <T>(work: () => Promise<T> | T): Promise<T> => {
+    if (running >= LEAST) startLooking();
     if (waiting.length === 0 && running < most) running++;
-    else await turn();
+    else await new Promise<void>((resolve) => waiting.push(resolve));
     try {
       return await work();
     } finally {

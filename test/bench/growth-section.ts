@@ -72,7 +72,7 @@ const GROWTHS: Growth[] = [
     part: 'connections',
     title: 'Connections',
     x: 'connections',
-    text: 'Each client asks again as soon as it has its answer. Measured before a process began few requests at a time: since then 512 clients cost 0.7 times the CPU (DECISIONS.md).',
+    text: 'Each client asks again as soon as it has its answer. Measured before a process began few requests at a time: since then 512 clients cost two thirds of the CPU (DECISIONS.md).',
     figures: {
       connections: perSecond,
       'connections-p99': { y: 'p99, ms', of: ({ p99 }) => Number(p99), logY: true },

@@ -80,6 +80,20 @@ describe('admission', () => {
     assert.equal(begun.length, 4 * LEAST + 1);
   });
 
+  test('few begin again though nobody had to wait meanwhile', async () => {
+    const { begun, ask, set, end, look } = working();
+    set(0);
+    ask(4 * LEAST);
+    await look(2);
+    assert.equal(begun.length, 4 * LEAST);
+    set(1);
+    await look(20);
+    ask(1);
+    assert.equal(begun.length, 4 * LEAST);
+    await end(3 * LEAST + 1);
+    assert.equal(begun.length, 4 * LEAST + 1);
+  });
+
   test('one that fails gives its place to the next, and its error to whoever asked', async () => {
     const admit = createAdmission(() => 1);
     const failing = Array.from({ length: LEAST }, () => admit(() => Promise.reject(new Error('no'))));
