@@ -71,7 +71,11 @@ async function mustBeJson(c: Ctx): Promise<void> {
 const MAX_ERRORS = 100;
 
 function errorsOf({ issues }: z.core.$ZodError, target: Target): FieldError[] {
-  return issues.flatMap((issue) => fieldErrors(issue, target)).slice(0, MAX_ERRORS);
+  // Cut before as well: a body of 64 KB may have thousands of issues, each with a long pointer to be made.
+  return issues
+    .slice(0, MAX_ERRORS)
+    .flatMap((issue) => fieldErrors(issue, target))
+    .slice(0, MAX_ERRORS);
 }
 
 function fieldErrors(issue: z.core.$ZodIssue, target: Target): FieldError[] {
