@@ -1,6 +1,5 @@
 // What a fault strikes: the service as processes, its database, and receivers; addresses outlive what stands behind them.
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -181,14 +180,6 @@ async function supervised(start: () => Promise<Service>): Promise<Service> {
       if (attempt === 3) throw error;
     }
   }
-}
-
-/** Lets the service open more connections than it needs at a time. */
-export async function fillPool({ proxy, url }: Pick<World, 'proxy' | 'url'>): Promise<void> {
-  const ask = () => fetch(`${url}/api/v1/webhook-endpoints/${randomUUID()}`, { method: 'DELETE', headers: headers() });
-  proxy.delay(50);
-  await Promise.all(Array.from({ length: 8 }, async () => (await ask()).arrayBuffer()));
-  proxy.delay(0);
 }
 
 /** Registers a webhook endpoint and returns its id. */

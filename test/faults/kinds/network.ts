@@ -1,9 +1,19 @@
 // Between the service and its database.
+import { randomUUID } from 'node:crypto';
 import { setTimeout as pass } from 'node:timers/promises';
+import { headers } from '../../support/tokens.ts';
 import type { Fault } from '../fault.ts';
-import { fillPool } from '../world.ts';
+import type { World } from '../world.ts';
 
 const kind = 'network';
+
+/** Lets the service open more connections than it needs at a time. */
+async function fillPool({ proxy, url }: Pick<World, 'proxy' | 'url'>): Promise<void> {
+  const ask = () => fetch(`${url}/api/v1/webhook-endpoints/${randomUUID()}`, { method: 'DELETE', headers: headers() });
+  proxy.delay(50);
+  await Promise.all(Array.from({ length: 8 }, async () => (await ask()).arrayBuffer()));
+  proxy.delay(0);
+}
 
 export const networkFaults: Fault[] = [
   {
