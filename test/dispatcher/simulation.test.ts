@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { simulate } from '../simulation/history.ts';
 import { startCommand } from '../support/command.ts';
+import { scriptOn } from '../support/runtimes.ts';
 
 const HISTORIES = 10_000;
-const RUN = join(import.meta.dirname, '../simulation/run.ts');
 /** Seeds that once broke a promise, and what was wrong; each still does where that is wrong again. */
 const ONCE_BROKEN: Record<string, number[]> = {
   'a slow delivery whose channel never settled was never given up on': [1, 53, 56],
@@ -20,7 +19,7 @@ test(`${HISTORIES} histories keep every promise`, async (t) => {
     ended,
     output,
     errors,
-  } = startCommand([process.execPath, RUN, '--count', String(HISTORIES)], {
+  } = startCommand([...scriptOn('node', 'test/simulation/run.ts'), '--count', String(HISTORIES)], {
     cwd: import.meta.dirname,
   });
   t.after(() => child.kill('SIGKILL'));

@@ -8,12 +8,11 @@ import { MIGRATIONS } from '../../src/platform/migrate.ts';
 import { destructiveStatements, pendingMigrations } from '../../src/platform/pending-migrations.ts';
 import { createDatabase } from '../support/databases.ts';
 import { databaseUrl } from '../support/postgres-server.ts';
-
-const entry = join(import.meta.dirname, '../../src/entry/deploy.ts');
+import { scriptOn } from '../support/runtimes.ts';
 
 function deploy(args: string[], env: Record<string, string> = {}) {
   const offline = spawnSync('unshare', ['-rn', 'true']).status === 0 ? ['unshare', '-rn'] : [];
-  const [command, ...rest] = [...offline, process.execPath, entry, ...args];
+  const [command, ...rest] = [...offline, ...scriptOn('node', 'src/entry/deploy.ts'), ...args];
   const { PATH = '', HOME = '' } = process.env;
   return spawnSync(command as string, rest, { encoding: 'utf8', env: { PATH, HOME, ...env } });
 }

@@ -8,10 +8,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { newNotice } from '../conformance/target.ts';
 import { freePort } from '../support/postgres-server.ts';
+import { scriptOn } from '../support/runtimes.ts';
 import { tokenIn } from '../support/service.ts';
 import { startSink } from '../support/sink.ts';
 
-const entry = join(import.meta.dirname, '../../src/entry/dev-edge.ts');
+const [node, ...args] = scriptOn('node', 'src/entry/dev-edge.ts');
 
 test('dev:edge serves, delivers within a second, fires its cron trigger, and leaves nothing behind', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-edge-'));
@@ -20,7 +21,7 @@ test('dev:edge serves, delivers within a second, fires its cron trigger, and lea
   writeFileSync(join(directory, '.env'), 'LOG_LEVEL=error\n');
   const port = await freePort();
   const sink = await startSink();
-  const child = spawn(process.execPath, [entry], {
+  const child = spawn(node, args, {
     cwd: directory,
     env: { PATH: process.env.PATH, HOME: directory, PORT: String(port), DEV_CRON_S: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -11,6 +11,7 @@ import { createSecretBox } from '../../src/platform/secret-box.ts';
 import { connectTo, ownDatabase } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
 import { startProxy } from '../support/proxy.ts';
+import { scriptOn } from '../support/runtimes.ts';
 import { type Service, spawnService, startService } from '../support/service.ts';
 import { type Sink, startSink } from '../support/sink.ts';
 import { headers, token } from '../support/tokens.ts';
@@ -442,9 +443,8 @@ function outputOf(t: TestContext, command: string, env: Env): Promise<string> {
   const cwd = mkdtempSync(join(tmpdir(), 'keelson-canaries-'));
   t.after(() => rmSync(cwd, { recursive: true, force: true }));
   const options = { cwd, env: { PATH: process.env.PATH, ...env } };
+  const [node, ...args] = scriptOn('node', `src/entry/${command}.ts`);
   return new Promise((resolve) => {
-    execFile(process.execPath, [join(entries, `${command}.ts`)], options, (_, stdout, stderr) =>
-      resolve(stdout + stderr),
-    );
+    execFile(node, args, options, (_, stdout, stderr) => resolve(stdout + stderr));
   });
 }

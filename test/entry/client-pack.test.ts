@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { clientTypes, typeOf } from '../../src/entry/client-types.ts';
 import { readDocument } from '../../src/entry/openapi-document.ts';
 import { createDatabase } from '../support/databases.ts';
+import { scriptOn } from '../support/runtimes.ts';
 import { type Service, startService } from '../support/service.ts';
 import { token } from '../support/tokens.ts';
 
@@ -109,7 +110,7 @@ describe('npm run client:pack', () => {
   before(async () => {
     database = await createDatabase();
     service = await startService({ DATABASE_URL: database.url });
-    const packed = run(process.execPath, join(root, 'src/entry/client-pack.ts'), 'packed').trim();
+    const packed = run(...scriptOn('node', 'src/entry/client-pack.ts'), 'packed').trim();
     assert.match(packed, /^packed\/keelson-client-\d+\.\d+\.\d+\.tgz$/);
     writeFileSync(join(project, 'package.json'), '{"type":"module"}');
     writeFileSync(join(project, 'program.ts'), PROGRAM);

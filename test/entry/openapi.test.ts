@@ -6,13 +6,13 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { app } from '../../src/app.ts';
 import { testDeps } from '../support/deps.ts';
+import { scriptOn } from '../support/runtimes.ts';
 
-const entry = join(import.meta.dirname, '../../src/entry/openapi.ts');
+const [node, ...script] = scriptOn('node', 'src/entry/openapi.ts');
 const cwd = mkdtempSync(join(tmpdir(), 'keelson-openapi-'));
 after(() => rmSync(cwd, { recursive: true }));
 
-const openapi = (...args: string[]) =>
-  spawnSync(process.execPath, [entry, ...args], { cwd, encoding: 'utf8', env: {} });
+const openapi = (...args: string[]) => spawnSync(node, [...script, ...args], { cwd, encoding: 'utf8', env: {} });
 
 test('npm run openapi writes what the service answers, without a database or a configuration', async () => {
   const served = await (await app.request('/openapi.json', {}, testDeps())).json();

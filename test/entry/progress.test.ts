@@ -1,14 +1,12 @@
 // What long commands show of how far they are.
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { progressLine } from '../../src/entry/progress.ts';
 import { startCommand } from '../support/command.ts';
 import { createDatabase } from '../support/databases.ts';
 import { ownDirectory } from '../support/directories.ts';
+import { scriptOn } from '../support/runtimes.ts';
 import { inTerminal } from '../support/terminal.ts';
-
-const entry = join(import.meta.dirname, '../../src/entry');
 
 test('progress says how much is done, how fast, how long it will take, and what is under way', () => {
   const cases: [state: Parameters<typeof progressLine>[1], line: string][] = [
@@ -25,7 +23,7 @@ test('a migration shows its progress on a terminal, and elsewhere what it did', 
   const database = await createDatabase('template template0');
   t.after(() => database.drop());
   const env = { DATABASE_URL: database.url };
-  const command = [process.execPath, join(entry, 'migrate.ts')];
+  const command = scriptOn('node', 'src/entry/migrate.ts');
   const terminal = inTerminal(t, command, env);
   await terminal?.ended;
   if (terminal) {

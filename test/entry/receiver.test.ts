@@ -11,10 +11,10 @@ import { startCommand } from '../support/command.ts';
 import { ownDatabase } from '../support/databases.ts';
 import { SECRET } from '../support/deps.ts';
 import { query } from '../support/postgres-server.ts';
+import { scriptOn } from '../support/runtimes.ts';
 import { startService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
 
-const entry = join(import.meta.dirname, '../../src/entry/receiver.ts');
 const newSecret = () => `whsec_${randomBytes(24).toString('base64')}`;
 const ID = '01900000-0000-7000-8000-000000000001';
 const BODY = '{"type":"invoice.paid","timestamp":"2026-11-26T10:00:00.000Z","data":{"name":"Zoë"}}';
@@ -23,7 +23,7 @@ const BODY = '{"type":"invoice.paid","timestamp":"2026-11-26T10:00:00.000Z","dat
 function start(t: TestContext, args: string[], env: Record<string, string> = {}, dotenv = '') {
   const cwd = mkdtempSync(join(tmpdir(), 'keelson-receiver-'));
   writeFileSync(join(cwd, '.env'), dotenv);
-  const receiver = startCommand([process.execPath, entry, '--port', '0', ...args], { cwd, env });
+  const receiver = startCommand([...scriptOn('node', 'src/entry/receiver.ts'), '--port', '0', ...args], { cwd, env });
   t.after(async () => {
     receiver.process.kill('SIGKILL');
     await receiver.ended;

@@ -13,9 +13,11 @@ import { createSecretBox } from '../../src/platform/secret-box.ts';
 import { connectTo, ownDatabase } from '../support/databases.ts';
 import { newEndpoint, rowsOf } from '../support/notifications.ts';
 import { query } from '../support/postgres-server.ts';
+import { scriptOn } from '../support/runtimes.ts';
 import { inTerminal } from '../support/terminal.ts';
 
-const entry = join(import.meta.dirname, '../../src/entry/reseal-secrets.ts');
+const COMMAND = scriptOn('node', 'src/entry/reseal-secrets.ts');
+const [node, ...args] = COMMAND;
 const newKey = () => randomBytes(32).toString('base64');
 const [OLD, NEW] = [newKey(), newKey()];
 const KEYS = { SECRETS_KEY: NEW, SECRETS_KEYS_OLD: OLD };
@@ -35,7 +37,7 @@ function ownDirectory(t: TestContext): string {
 function reseal(t: TestContext, env: Record<string, string>): Promise<Output> {
   const options = { cwd: ownDirectory(t), env: { PATH: process.env.PATH, ...env } };
   return new Promise((resolve) => {
-    execFile(process.execPath, [entry], options, (error, stdout, stderr) =>
+    execFile(node, args, options, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
     );
   });
@@ -73,7 +75,7 @@ test('killed half-way and run again, it does what is left', async (t) => {
   await holder.text(`begin; select from webhook_endpoints where id = '${nth}' for update`);
 
   const options = { cwd: ownDirectory(t), env: { PATH: process.env.PATH, DATABASE_URL: database.url, ...KEYS } };
-  const first = spawn(process.execPath, [entry], { ...options, stdio: 'ignore' });
+  const first = spawn(node, args, { ...options, stdio: 'ignore' });
   t.after(() => first.kill('SIGKILL'));
   const blocked = () =>
     query(
@@ -99,7 +101,7 @@ test('killed half-way and run again, it does what is left', async (t) => {
 
 test('on a terminal it shows how far it is, how fast, and how long it will take', async (t) => {
   const database = await databaseOf(t, MANY);
-  const terminal = inTerminal(t, [process.execPath, entry], { DATABASE_URL: database.url, ...KEYS });
+  const terminal = inTerminal(t, COMMAND, { DATABASE_URL: database.url, ...KEYS });
   if (!terminal) return;
   await terminal.ended;
   const shown = terminal.screen().split('\r\x1b[K').slice(1);

@@ -10,12 +10,11 @@ import { ownDatabase } from '../support/databases.ts';
 import { inTime } from '../support/deps.ts';
 import { ownDirectory } from '../support/directories.ts';
 import { query } from '../support/postgres-server.ts';
+import { scriptOn } from '../support/runtimes.ts';
 import { COLUMNS, inTerminal } from '../support/terminal.ts';
 
-const entries = join(import.meta.dirname, '../../src/entry');
-
 const start = (t: TestContext, entry: string, args: string[], env: Record<string, string>, cwd = ownDirectory(t)) =>
-  startCommand([process.execPath, join(entries, entry), ...args], { cwd, env });
+  startCommand([...scriptOn('node', `src/entry/${entry}`), ...args], { cwd, env });
 
 /** Runs a command to its end. */
 async function run(t: TestContext, entry: string, args: string[], env: Record<string, string>) {
@@ -117,7 +116,7 @@ test('the seed says how it is used, and where the database cannot be reached', a
 
 test('on a terminal the seed shows its progress in one line, and what it did below', async (t) => {
   const { url } = await ownDatabase(t);
-  const terminal = inTerminal(t, [process.execPath, join(entries, 'seed.ts'), '--users', '400'], { DATABASE_URL: url });
+  const terminal = inTerminal(t, [...scriptOn('node', 'src/entry/seed.ts'), '--users', '400'], { DATABASE_URL: url });
   if (!terminal) return;
   await terminal.ended;
   const shown = terminal.screen().split('\r\x1b[K');

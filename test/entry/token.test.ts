@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { secretVerifier } from '../../src/platform/verify-jwt.ts';
 import { SECRET } from '../support/deps.ts';
+import { scriptOn } from '../support/runtimes.ts';
 
-const entry = join(import.meta.dirname, '../../src/entry/token.ts');
+const [node, ...script] = scriptOn('node', 'src/entry/token.ts');
 
 type Output = { code: number; stdout: string; stderr: string; cwd: string };
 
@@ -17,7 +18,7 @@ function tokenCommand(t: TestContext, args: string[], env: Record<string, string
   t.after(() => rmSync(cwd, { recursive: true, force: true }));
   const options = { cwd, env: { PATH: process.env.PATH, ...env } };
   return new Promise((resolve) => {
-    execFile(process.execPath, [entry, ...args], options, (error, stdout, stderr) =>
+    execFile(node, [...script, ...args], options, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr, cwd }),
     );
   });

@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { lockDirectory } from '../../src/platform/lock-directory.ts';
 import { ownDirectory } from '../support/directories.ts';
+import { COMMANDS } from '../support/runtimes.ts';
 
+const [node, ...options] = COMMANDS.node.slice(0, -1) as [string, ...string[]];
 const module = join(import.meta.dirname, '../../src/platform/lock-directory.ts');
 
 /** Another process that tries to take the lock, says how it went and, where it did, holds it until it is killed. */
@@ -15,7 +17,7 @@ async function other(t: TestContext, dir: string): Promise<{ child: ChildProcess
     import { lockDirectory } from ${JSON.stringify(module)};
     try { lockDirectory(${JSON.stringify(dir)}); console.log('taken'); setInterval(() => {}, 1000); }
     catch (error) { console.log(error.message); }`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+  const child = spawn(node, [...options, '--input-type=module', '-e', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   t.after(() => void child.kill('SIGKILL'));

@@ -19,7 +19,7 @@ export const COMMANDS = {
 };
 
 /** How a script is run on each runtime. */
-export const scriptOn = (runtime: keyof typeof COMMANDS, path: string): string[] => [
-  ...COMMANDS[runtime].slice(0, -1),
-  join(root, path),
-];
+export const scriptOn = (runtime: keyof typeof COMMANDS, path: string): [command: string, ...args: string[]] => {
+  const [command, ...args] = COMMANDS[runtime] as [string, ...string[]];
+  return [command, ...args.slice(0, -1), join(root, path)];
+};
