@@ -1,9 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { namesOf, parseDeclaration } from '../../src/entry/new/declaration.ts';
-import { everyKind, treeWithTests } from '../support/clones.ts';
 
 const team = { name: namesOf('team'), table: 'teams' };
 const parse = (...words: string[]) =>
@@ -86,27 +83,4 @@ describe('npm run new', () => {
       assert.throws(() => parse(...words), why);
     });
   }
-
-  test('writes a resource with every kind of field, whose checks and tests pass, and none where one is already', (t) => {
-    const { tree, attempt, run } = treeWithTests(t);
-    // The others are npm run test:clones'.
-    for (const command of everyKind('trial').slice(0, 2)) assert.match(run('new', ...command), /^Created src\//m);
-    run('lint');
-    run('typecheck');
-    const made = ['teams', 'people'].map((name) => `trial-${name}/trial-${name}`);
-    const tests = [...made, 'house', 'openapi/document', 'conformance/node'];
-    const stdout = run('test', ...tests.map((name) => `test/${name}.test.ts`));
-    // From the generated tests, and from the suite that a resource inherits.
-    assert.match(stdout, /✔ a trial team is created with its event, found, listed, replaced and deleted/);
-    assert.match(stdout, /▶ \/api\/v1\/trial-people/);
-
-    const before = readFileSync(join(tree, 'src/app.ts'), 'utf8');
-    const again = attempt('new', 'trial-team', 'name:text');
-    assert.equal(again.status, 1);
-    assert.match(again.stderr, /^trial-teams is there already in src\/ or test\/$/m);
-    assert.equal(readFileSync(join(tree, 'src/app.ts'), 'utf8'), before);
-    const misspelled = attempt('new', 'thing', 'name:txt');
-    assert.equal(misspelled.status, 1);
-    assert.ok(!existsSync(join(tree, 'src/things')));
-  });
 });
