@@ -116,7 +116,7 @@ export type Drain = {
 
 /** Limits the database to one connection. A statement's time begins with its turn. */
 function oneAtATime(db: Db): Db {
-  const inTurn = inTurns(1);
+  const { run: inTurn } = inTurns(() => 1);
   return {
     run: (statement, values) => inTurn(() => db.run(statement, values, AbortSignal.timeout(STATEMENT_MS))),
     batch: (statements) => inTurn(() => db.batch(statements, AbortSignal.timeout(STATEMENT_MS))),

@@ -1,3 +1,4 @@
+import { inTurns } from './in-turns.ts';
 import { utilizations } from './utilization.ts';
 
 /** How many requests are under way at least before others wait. */
@@ -17,10 +18,9 @@ const MORE = 1.1;
  * While the process has time left more begin with each look, so that nobody waits long for what waits for something else.
  */
 export function createAdmission(utilization = utilizations()) {
-  const waiting: (() => void)[] = [];
   let most = LEAST;
-  let running = 0;
   let looking = false;
+  const turns = inTurns(() => most);
 
   function startLooking(): void {
     if (looking) return;
@@ -33,28 +33,14 @@ export function createAdmission(utilization = utilizations()) {
   function look(): void {
     const busy = utilization();
     if (busy > BUSY) most = Math.max(LEAST, most * FEWER);
-    else if (waiting.length > 0) most *= busy < IDLE ? 2 : MORE;
-    beginWaiting();
-    looking = waiting.length > 0 || running > LEAST;
+    else if (turns.waiting() > 0) most *= busy < IDLE ? 2 : MORE;
+    turns.beginWaiting();
+    looking = turns.waiting() > 0 || turns.running() > LEAST;
     if (looking) setTimeout(look, LOOK_MS);
   }
 
-  function beginWaiting(): void {
-    while (waiting.length > 0 && running < most) {
-      running++;
-      waiting.shift()?.();
-    }
-  }
-
-  return async <T>(work: () => Promise<T> | T): Promise<T> => {
-    if (running >= LEAST) startLooking();
-    if (waiting.length === 0 && running < most) running++;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      running--;
-      beginWaiting();
-    }
+  return <T>(work: () => Promise<T> | T): Promise<T> => {
+    if (turns.running() >= LEAST) startLooking();
+    return turns.run(work);
   };
 }

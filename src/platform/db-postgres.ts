@@ -42,7 +42,7 @@ function dbOn(connections: Connections): SessionDb {
     inserts: sharedConnections({ depth: 4, connections: Math.max(1, poolMax - 2), writes: true }, host),
   };
   const alone = async (sent: Sent, signal: AbortSignal) => (await runAlone(connections, [sent], signal))[0] ?? [];
-  const half = inTurns(Math.max(1, Math.floor(poolMax / 2)));
+  const { run: half } = inTurns(() => Math.max(1, Math.floor(poolMax / 2)));
   const ways = { ...shared, searches: (sent: Sent, signal: AbortSignal) => half(() => alone(sent, signal), signal) };
   return {
     async run({ name, text, params, shares }, values, signal) {

@@ -1,12 +1,22 @@
 import { canceled } from '../db.ts';
 
 /**
- * Runs at most `limit` works at a time. Others wait for their turn, in order, and reject as a canceled statement if a
+ * Runs at most `limit()` works at a time. Others wait for their turn, in order, and reject as a canceled statement if a
  * signal of theirs aborts before.
  */
-export function inTurns(limit: number) {
+export function inTurns(limit: () => number) {
   let running = 0;
   const waiting = new Set<() => void>();
+
+  /** Begins those that wait, as far as there is room; to be called when the limit has grown. */
+  function beginWaiting(): void {
+    for (const begin of waiting) {
+      if (running >= limit()) return;
+      waiting.delete(begin);
+      running++;
+      begin();
+    }
+  }
 
   function turn(signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -24,18 +34,16 @@ export function inTurns(limit: number) {
     });
   }
 
-  return async <T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> => {
-    if (running < limit) running++;
+  async function run<T>(work: () => Promise<T> | T, signal?: AbortSignal): Promise<T> {
+    if (waiting.size === 0 && running < limit()) running++;
     else await turn(signal);
     try {
       return await work();
     } finally {
-      // Whoever waits longest takes the place.
-      const [next] = waiting;
-      if (next) {
-        waiting.delete(next);
-        next();
-      } else running--;
+      running--;
+      if (waiting.size > 0) beginWaiting();
     }
-  };
+  }
+
+  return { run, beginWaiting, running: () => running, waiting: () => waiting.size };
 }

@@ -6,11 +6,11 @@ import { inTurns } from '../../src/platform/in-turns.ts';
 const never = new AbortController().signal;
 
 test('so many works run at a time, and the others in their order, whatever becomes of those before', async () => {
-  const turns = inTurns(2);
+  const { run } = inTurns(() => 2);
   const begun: number[] = [];
   const ends: (() => void)[] = [];
   const works = [0, 1, 2, 3, 4].map((n) =>
-    turns(() => {
+    run(() => {
       begun.push(n);
       return new Promise<number>((resolve, reject) => {
         ends[n] = () => (n === 1 ? reject(new Error('failed')) : resolve(n));
@@ -30,20 +30,20 @@ test('so many works run at a time, and the others in their order, whatever becom
   ends[3]?.();
   ends[4]?.();
   assert.deepEqual(await Promise.all(works), [0, -1, 2, 3, 4]);
-  assert.equal(await turns(async () => 5, never), 5);
+  assert.equal(await run(async () => 5, never), 5);
 });
 
 test('whoever waits no longer is canceled, and takes no place', async () => {
-  const turns = inTurns(1);
+  const { run } = inTurns(() => 1);
   const first = Promise.withResolvers<void>();
-  const running = turns(() => first.promise, never);
+  const running = run(() => first.promise, never);
   const controller = new AbortController();
-  const waiting = turns(() => assert.fail('must not run'), controller.signal);
-  const last = turns(async () => 'last', never);
+  const waiting = run(() => assert.fail('must not run'), controller.signal);
+  const last = run(async () => 'last', never);
   controller.abort();
   await assert.rejects(waiting, (error) => error instanceof DbError && error.failure === 'canceled');
   await assert.rejects(
-    turns(() => assert.fail('must not run'), AbortSignal.abort()),
+    run(() => assert.fail('must not run'), AbortSignal.abort()),
     DbError,
   );
   first.resolve();
