@@ -36,7 +36,7 @@ async function runTests(): Promise<void> {
     // Compiled code is kept from file to file, which halves what it costs to start one.
     const prepared = ['--import', './src/entry/prepare.js'];
     // One more than there are cores here: tests wait, too.
-    const flags = [...prepared, '--test', '--test-concurrency=3', '--test-timeout=120000'];
+    const flags = [...prepared, '--test', '--test-concurrency=3', '--test-timeout=240000'];
     await step('tests', process.execPath, ...flags, ...files.sort());
   } finally {
     await postgres.stop();
