@@ -8,7 +8,7 @@ type Measured = { durationMs: number; maxAttempts: number; random: number };
 
 /** Turns an attempt into a settlement: sent, due again on schedule, or dead. */
 export function settlementOf(
-  { id, lease, attempt: number }: Delivery,
+  { id, lease, attempt: number, endpoint }: Delivery,
   attempt: Attempt,
   { durationMs, maxAttempts, random }: Measured,
 ): Settlement {
@@ -16,7 +16,8 @@ export function settlementOf(
   if (attempt.ok) return { id, lease, outcome: 'sent', durationMs, status };
   const { error, blameless = false } = attempt;
   const delay = attempt.final ? 'dead' : retryDelay(number, maxAttempts, attempt.retryAfterMs, random);
-  const failure = { id, lease, durationMs, status, error, ...(blameless && { blameless: true as const }) };
+  const counts = blameless ? { blameless: true as const } : { url: endpoint?.url };
+  const failure = { id, lease, durationMs, status, error, ...counts };
   return delay === 'dead' ? { ...failure, outcome: 'dead' } : { ...failure, outcome: 'retry', delayMs: delay };
 }
 

@@ -18,6 +18,8 @@ export type Settlement = {
   status?: number | null;
   error?: string | null;
   blameless?: true;
+  /** Where a failure came from: it does not count against an endpoint that has another URL by now. */
+  url?: string | undefined;
   /** When it ended, in milliseconds of the dispatcher's clock. */
   endedAt?: number;
 };
@@ -45,6 +47,7 @@ const HEALTH = sql`health as (
          count(*) filter (where outcome <> 'sent') as failed
   from settled
   where endpoint_id is not null and outcome in ('sent', 'retry', 'dead') and blameless is not true
+    and (url is null or not exists (select from ${webhookEndpoints} e where e.id = endpoint_id and e.url <> settled.url))
   group by endpoint_id
 ), touched as materialized (
   select e.id, e.status, h.ok, h.unwanted,
@@ -89,7 +92,7 @@ const settle = statement<{ results: string } & Settler, Settled>(
     with r as materialized (
       select * from json_to_recordset((${$.results}::text)::json)
         as r (id uuid, lease uuid, outcome text, "delayMs" float8, "durationMs" int, status int, error text,
-              blameless boolean, "endedAt" float8)
+              blameless boolean, url text, "endedAt" float8)
     ), gone as (
       delete from ${deliveries} d using r
       where ${isHeld(sql`d`)} and r.outcome in ('sent', 'dead')

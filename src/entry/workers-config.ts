@@ -40,9 +40,10 @@ export function dispatcherConfig(env: Record<string, unknown>): Config {
   throw new ConfigError(['DISPATCHERS must be less than DISPATCH_SUBREQUESTS: the cron trigger rings each of them']);
 }
 
+/** Its variables; one that is empty is not set. */
 function textOf(env: Record<string, unknown>): Record<string, string> {
   const text = Object.entries(env)
-    .filter(([, value]) => ['string', 'number', 'boolean'].includes(typeof value))
+    .filter(([, value]) => value !== '' && ['string', 'number', 'boolean'].includes(typeof value))
     .map(([name, value]) => [name, String(value)]);
   return Object.fromEntries(text) as Record<string, string>;
 }

@@ -6,7 +6,7 @@ import { abortable } from '../http/abortable.ts';
 import { html, json, setHeader } from '../http/answer.ts';
 import { router } from '../http/context.ts';
 import { operation } from '../http/operation.ts';
-import { notFound } from '../http/problem.ts';
+import { notFound, toAppError } from '../http/problem.ts';
 import { validate } from '../http/validate.ts';
 import { stateOf } from './store.ts';
 
@@ -53,9 +53,9 @@ export const systemRoutes = router()
     // Do not wait for the outcome of a canceled statement.
     const state = abortable(stateOf(c.env.db, { keyIds, keysOpen: opening.has(c.env.secrets) }, signal), signal);
     const { schemaIsCurrent, keysOpen, writable } = await state.catch((cause) => {
-      // Any other error, such as a missing privilege or a bug, is logged and reported as it is.
-      if (!signal.aborted) throw cause;
-      throw new AppError('unavailable', 'The database does not respond.', { ...retryLater, cause });
+      // A missing privilege or a bug, too, means that it is not ready, and is logged for what it is.
+      if (!signal.aborted) toAppError(cause, c);
+      throw new AppError('unavailable', 'The database is unavailable.', retryLater);
     });
     if (!schemaIsCurrent) throw new AppError('unavailable', 'The database schema is not current.', retryLater);
     if (!keysOpen)

@@ -159,7 +159,7 @@ test('what becomes of an attempt: sent, due again on schedule, or dead', () => {
     durationMs: 7,
     status: 204,
   });
-  const rest = { ...held, durationMs: 7, status: 500, error: 'HTTP 500' };
+  const rest = { ...held, durationMs: 7, status: 500, error: 'HTTP 500', url: delivery.endpoint?.url };
   assert.deepEqual(settlementOf(delivery, failed, measured), { ...rest, outcome: 'retry', delayMs: 5000 });
   assert.deepEqual(settlementOf({ ...delivery, attempt: 3 }, failed, measured), { ...rest, outcome: 'dead' });
   assert.deepEqual(settlementOf(delivery, { ...failed, final: true }, measured), { ...rest, outcome: 'dead' });

@@ -387,6 +387,25 @@ onEveryDatabase('queue', (db) => {
     assert.equal(row?.status, 'disabled');
   });
 
+  test('what came from the URL that an endpoint had before does not count against it', async () => {
+    const id = await newEndpoint(db);
+    await enqueue(db, 11, id);
+    const { deliveries } = await claim(db);
+    const url = deliveries[0]?.endpoint?.url;
+    await execute(db, `update webhook_endpoints set url = url || 'new' where id = '${id}'`);
+    const failures = deliveries.map((each, i) => {
+      const failure = { outcome: 'retry', delayMs: 0, status: 500, error: 'HTTP 500', url } as const;
+      return settlement(each, i === 0 ? { ...failure, outcome: 'dead', status: 410 } : failure);
+    });
+    assert.deepEqual(await settle(db, failures, 'd'), { settled: 11, changes: [] });
+    // From where it is now they do.
+    const again = (await claim(db)).deliveries;
+    const counted = again.map((each) =>
+      settlement(each, { outcome: 'retry', delayMs: 0, status: 500, url: each.endpoint?.url }),
+    );
+    assert.deepEqual((await settle(db, counted, 'd')).changes, [{ id, status: 'paused' }]);
+  });
+
   test('what is no fault of the endpoint counts neither for it nor against it', async () => {
     const id = await newEndpoint(db);
     for (const outcome of ['retry', 'dead'] as const) {

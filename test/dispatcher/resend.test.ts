@@ -136,7 +136,8 @@ test('what an answer means', async () => {
   const final = { final: true };
   const table: [status: number, headers: Record<string, string>, name: string, result: unknown][] = [
     [201, {}, '', { ok: true, status: 201 }],
-    [302, { location: '/elsewhere' }, '', { ok: false, status: 302, error: 'redirect refused' }],
+    [302, { location: '/elsewhere' }, '', { ...fails(302, { retryAfterMs: undefined }), error: 'redirect refused' }],
+    [307, { 'retry-after': '5' }, '', { ...fails(307, { retryAfterMs: 5000 }), error: 'redirect refused' }],
     [400, {}, 'validation_error', fails(400, final)],
     [404, { 'retry-after': '9' }, 'not_found', fails(404, final)],
     [409, {}, 'concurrent_idempotent_requests', fails(409, { retryAfterMs: undefined })],

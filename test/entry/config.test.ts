@@ -293,6 +293,11 @@ describe('what is allowed and probably not meant is told', () => {
     assert.deepEqual(parse({ JWT_SECRET: '', JWKS_URL: 'http://127.0.0.1:1/keys' }).doubts, []);
   });
 
+  test('on Workers an empty variable is not set, either', () => {
+    assert.equal(dispatcherConfig({ ...production, DISPATCH_CONCURRENCY: '' }).dispatch.concurrency, 5);
+    assert.equal(workersConfig({ ...production, ...bindings, RATE_LIMIT_WINDOW_S: '' }).rateLimit.windowS, 60);
+  });
+
   test('on Workers, what wrangler.toml should bind, and a store that does not exist there', () => {
     assert.deepEqual(workersConfig({ ...production, ...bindings }).doubts, []);
     assert.deepEqual(workersConfig({ ...production, RATE_LIMIT_STORE: 'postgres' }).doubts, [

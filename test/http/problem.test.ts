@@ -57,17 +57,21 @@ describe('a failure', () => {
     assert.equal(response.status, 503);
   });
 
-  test('of the question whether it is ready is logged, and a 500 where it is no outage', async () => {
-    for (const [error, status] of [
-      [new DbError('failed', 'permission denied for table webhook_endpoints', { sqlState: '42501' }), 500],
-      [new DbError('unavailable', 'ECONNREFUSED'), 503],
-    ] as const) {
+  test('of the question whether it is ready is a 503, whatever it is, and logged where it is one', async () => {
+    const errors: [error: Error, logged: boolean][] = [
+      [new DbError('failed', 'permission denied for table webhook_endpoints', { sqlState: '42501' }), true],
+      [new DbError('canceled', 'canceling statement due to user request', { sqlState: '57014' }), false],
+      [new DbError('unavailable', 'ECONNREFUSED'), true],
+      [new TypeError('a bug'), true],
+    ];
+    for (const [error, logged] of errors) {
       const log = recordingLog();
       const response = await app.request('/ready', {}, testDeps({ db: failing(error), log }));
-      assert.equal(response.status, status);
+      assert.equal(response.status, 503);
+      assert.match(response.headers.get('retry-after') ?? '', /^[1-9]\d*$/);
       assert.deepEqual(
         log.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields.error),
-        [error],
+        logged ? [error] : [],
       );
     }
   });

@@ -39,9 +39,9 @@ export function resendEmail({ apiKey, url, from, fetch: request = fetch, timeout
 
 function attemptOf({ status, headers }: Response, answer: string): Attempt {
   if (status >= 200 && status < 300) return { ok: true, status };
-  if (status >= 300 && status < 400) return { ok: false, status, error: 'redirect refused' };
-  const error = `HTTP ${status}`;
-  const again = status >= 500 || WORTH_A_RETRY.has(status) || (status === 409 && isStillUnderWay(answer));
+  const isRedirect = status >= 300 && status < 400;
+  const error = isRedirect ? 'redirect refused' : `HTTP ${status}`;
+  const again = isRedirect || status >= 500 || WORTH_A_RETRY.has(status) || (status === 409 && isStillUnderWay(answer));
   if (!again) return { ok: false, status, error, final: true };
   return { ok: false, status, error, retryAfterMs: retryAfterMs(headers.get('retry-after'), Date.now()) };
 }

@@ -58,8 +58,7 @@ export function webhookChannel({ send, secrets, now, sign }: WebhookDeps): Chann
 
 function attemptOf({ status, retryAfter }: Answer, now: () => Date): Attempt {
   if (status >= 200 && status < 300) return { ok: true, status };
-  if (status >= 300 && status < 400) return { ok: false, status, error: 'redirect refused' };
-  const error = `HTTP ${status}`;
+  const error = status >= 300 && status < 400 ? 'redirect refused' : `HTTP ${status}`;
   // 410 Gone: the receiver has unsubscribed.
   if (status === 410) return { ok: false, status, error, final: true };
   return { ok: false, status, error, retryAfterMs: retryAfterMs(retryAfter, now().getTime()) };
