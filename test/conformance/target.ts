@@ -8,7 +8,7 @@ export type Target = { url: string };
 
 /** The environment that every runtime's starter gives the service under test, so that limits can be reached soon. */
 export const TARGET_ENV = {
-  REQUEST_TIMEOUT_MS: '2000',
+  REQUEST_TIMEOUT_MS: '4000',
   RATE_LIMIT_MAX: '100',
   RATE_LIMIT_WINDOW_S: '60',
   LOG_LEVEL: 'info',

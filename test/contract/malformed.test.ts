@@ -39,7 +39,7 @@ for (const runtime of Object.keys(COMMANDS) as (keyof typeof COMMANDS)[]) {
 
     before(async () => {
       database = await createDatabase();
-      const limits = { RATE_LIMIT_MAX: '1000000', READ_TIMEOUT_MS: '500', REQUEST_TIMEOUT_MS: '2000' };
+      const limits = { RATE_LIMIT_MAX: '1000000', READ_TIMEOUT_MS: '500', REQUEST_TIMEOUT_MS: '10000' };
       service = await startService({ DATABASE_URL: database.url, ...limits }, COMMANDS[runtime]);
     });
     after(async () => {

@@ -334,7 +334,7 @@ describe('stopping', () => {
 
       const { 200: answered = 0, ECONNREFUSED: notAccepted = 0, ...failed } = statuses;
       assert.deepEqual(failed, {});
-      assert.ok(answered > 40, `${answered} answered`);
+      assert.ok(answered > 20, `${answered} answered`);
       assert.ok(notAccepted > 0, 'it went on accepting');
       assert.ok(slowest > 1400, `the slowest took ${slowest} ms`);
       assert.equal(code, 0);
@@ -349,7 +349,7 @@ describe('stopping', () => {
 
   test('says that it is not ready, closes kept connections with their next answer, and logs each step', async (t) => {
     const database = await ownDatabase(t);
-    const service = await start(t, { DATABASE_URL: database.url, SHUTDOWN_DELAY_MS: '400' });
+    const service = await start(t, { DATABASE_URL: database.url, SHUTDOWN_DELAY_MS: '3000' });
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     t.after(() => agent.destroy());
     await untilReady(service.url);

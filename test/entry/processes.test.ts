@@ -115,7 +115,7 @@ async function stuckRequest(t: TestContext, service: Service & { database: strin
 
 describe('several processes', { concurrency: 2 }, () => {
   test('answer on one port, say once that they listen, and stop as one', async (t) => {
-    const service = await start(t, { SHUTDOWN_DELAY_MS: '1500', JWT_SECRET: '', SECRETS_KEY: '' });
+    const service = await start(t, { SHUTDOWN_DELAY_MS: '3000', JWT_SECRET: '', SECRETS_KEY: '' });
     while (!PRINTED_CURL.test(service.output())) {
       await new Promise((resolve) => service.process.stdout?.once('data', resolve));
     }

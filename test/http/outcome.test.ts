@@ -144,10 +144,10 @@ for (const method of METHODS) {
     });
 
     test('is canceled though the connection that canceled before is dead', async (t) => {
-      const { name, what, api, proxy } = await onProxied(t, method);
+      const { name, what, api, proxy, db } = await onProxied(t, method);
       const before = await asked(name, api, 'PUT');
       await isCanceled(t, name, before);
-      assert.equal((await api('GET', HOOKS)).status, 200);
+      assert.equal((await apiOn(db, PATIENT_MS)('GET', HOOKS)).status, 200);
       proxy.goDead();
       assert.equal((await api('GET', HOOKS)).status, 504);
       await isCanceled(t, name, what);
@@ -260,7 +260,7 @@ for (const method of METHODS) {
     test('that nobody takes is unavailable', async (t) => {
       const { name, url } = await ownDatabase(t);
       const { db } = openNeon({ url, fetchEndpoint: `http://127.0.0.1:${await freePort()}/sql` });
-      const what = await asked(name, apiOn(db, TIMEOUT_MS), method);
+      const what = await asked(name, apiOn(db, PATIENT_MS), method);
       assert.equal(said(await what.ask()), '503 unavailable');
     });
   });

@@ -20,7 +20,7 @@ type Row = { id: string; channel: string; status: string; attempts: number; body
 
 const PROCESSES = 3;
 const ENDPOINTS = 5;
-const LEASE_MS = 3000;
+const LEASE_MS = 6000;
 const BATCH = 100;
 /** Milliseconds after the end of a process within which the sink has read what it sent, and that it is gone. */
 const TOLD_MS = 100;
@@ -48,7 +48,7 @@ export async function killRounds({ rounds, perRound, seed, tell }: Options): Pro
     DISPATCH_BATCH: String(BATCH),
     DISPATCH_INTERVAL_MS: '250',
     DISPATCH_LEASE_MS: String(LEASE_MS),
-    DELIVERY_TIMEOUT_MS: '2000',
+    DELIVERY_TIMEOUT_MS: '5000',
   };
   const services = await Promise.all(Array.from({ length: PROCESSES }, () => startService(env)));
   const anyone = () => services[Math.floor(random() * services.length)] as Service;
