@@ -65,7 +65,7 @@ onEveryDatabase('statistics', (db) => {
     );
     assert.ok((stats.latencyMs.p50 as number) > 8000 && (stats.latencyMs.p99 as number) < 11_000, `${stats.latencyMs}`);
     // Of the six, the one that was interrupted is not a first attempt yet.
-    assert.ok(Math.abs((stats.waitMs as number) - 8000) < 2000, `${stats.waitMs}`);
+    assert.ok(Math.abs((stats.waitMs as number) - 8000) < 900, `${stats.waitMs}`);
     assert.equal(stats.runMs, 1000);
     assert.deepEqual(stats.depth, {
       pending: exactly(4),

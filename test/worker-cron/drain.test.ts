@@ -102,7 +102,7 @@ test('runs keep to six connections and their subrequests, and time out no delive
   }
   seen.most = 0;
   const runs = await drainAll();
-  assert.equal(new Set(sink.hooks.map(({ headers }) => headers['webhook-id'])).size, 30);
+  assert.equal(sink.hooks.length, 30, 'each was delivered once, so that none timed out');
   assert.ok(runs.length > 1, 'one run does no more than its subrequests allow');
   assert.ok(Math.max(...runs) <= SUBREQUESTS, `${runs} subrequests`);
   assert.equal(seen.refused, 0);
