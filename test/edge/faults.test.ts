@@ -24,6 +24,9 @@ describe('the API on Workers while Neon is ill', () => {
     harness = await workersHarness({ DATABASE_URL, DATABASE_FETCH_ENDPOINT: endpoint, REQUEST_TIMEOUT_MS: '1000' });
     const { url } = await harness.listen();
     call = caller(() => ({ url: url.href }));
+    // The first statement of a Worker takes longer than others.
+    answer = (_, response) => void response.writeHead(500).end();
+    await call('GET', '/ready');
   });
   after(async () => {
     await harness.close();

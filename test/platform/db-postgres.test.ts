@@ -201,12 +201,14 @@ describe('closing', { timeout: 60_000 }, () => {
     const ended: string[] = [];
     const note = (name: string) => () => void ended.push(name);
     const silent = db.run(locked, {}, after(300_000)).catch(note('silent'));
-    const slow = [1, 2.5].map((seconds) => db.run(sleep, { seconds }, after(300_000)).then(note(`${seconds} s`)));
+    const slow = [0.5, 1.5, 2.5, 3.5].map((seconds) =>
+      db.run(sleep, { seconds }, after(300_000)).then(note(`${seconds} s`)),
+    );
     await blocked(database.name, 1);
     await close().then(note('closed'));
     await Promise.all([silent, ...slow]);
-    assert.deepEqual(ended.slice(0, 2), ['1 s', '2.5 s']);
-    assert.equal(ended.length, 4);
+    assert.deepEqual(ended.slice(0, 4), ['0.5 s', '1.5 s', '2.5 s', '3.5 s']);
+    assert.equal(ended.length, 6);
   });
 
   test('is done at once where nothing is under way', async (t) => {

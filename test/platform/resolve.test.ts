@@ -17,11 +17,13 @@ after(() => {
 
 type Options = Partial<Parameters<typeof createResolver>[0]>;
 
+const AMPLE_MS = 10_000;
+
 /** A resolver that asks a name server of its own. */
 async function resolving(answer: Answering, options: Options = {}) {
   const { address, asked, close } = await startNameServer(answer);
   closing.push(close);
-  const resolve = createResolver({ allowPrivate: true, limitMs: 300, servers: [address], ...options });
+  const resolve = createResolver({ allowPrivate: true, limitMs: AMPLE_MS, servers: [address], ...options });
   return { resolve, asked };
 }
 
@@ -97,7 +99,7 @@ test('a bounded number of look-ups is under way, and the others have their turn'
       order.push(name);
       return name.startsWith('silent') ? 'silence' : ['192.0.2.1'];
     },
-    { mostUnderWay: 2 },
+    { mostUnderWay: 2, limitMs: 1000 },
   );
   const silent = ['silent-1.example', 'silent-2.example'].map((name) =>
     fails(resolve(name), 'name does not resolve').then(() => order.push('one has ended')),
@@ -117,7 +119,9 @@ test('a question or an answer that is lost is asked for again', async () => {
 
 test('a name server that is silent about one family, or fails, does not hide the other', async () => {
   for (const bad of ['silence', 'SERVFAIL', 'NXDOMAIN'] as const) {
-    const { resolve } = await resolving((_, type) => (type === 'A' ? ['192.0.2.1'] : bad));
+    const { resolve } = await resolving((_, type) => (type === 'A' ? ['192.0.2.1'] : bad), {
+      limitMs: 1000,
+    });
     assert.deepEqual(await addresses(resolve('a.example')), ['192.0.2.1']);
   }
 });
@@ -164,7 +168,7 @@ test('names of the hosts file are known, also when it has changed, and are check
   assert.deepEqual(await addresses(resolve('receiver')), ['10.0.0.7', 'fd00::7']);
   assert.deepEqual(await addresses(resolve('receiver.internal')), ['10.0.0.7']);
   assert.equal(asked.get('receiver A'), 1);
-  const careful = createResolver({ allowPrivate: false, limitMs: 300, hosts });
+  const careful = createResolver({ allowPrivate: false, limitMs: AMPLE_MS, hosts });
   await fails(careful('receiver'), 'address not allowed');
   writeFileSync(path, '10.0.0.9 receiver\nnonsense other');
   utimesSync(path, 1, 1);
