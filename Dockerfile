@@ -6,11 +6,13 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev --ignore-scripts
 
 FROM node:24.21.0-slim
-# Docker kills after ten seconds unless told otherwise: what is under way then is given up in order before that.
+# Docker kills after ten seconds unless told otherwise: what is under way then is given up in order before that, and a
+# request that does not arrive is refused before it is given up.
 ENV NODE_ENV=production \
     APP_ENV=production \
     HOST=0.0.0.0 \
     PORT=8787 \
+    READ_TIMEOUT_MS=7000 \
     SHUTDOWN_TIMEOUT_MS=9000
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
