@@ -25,7 +25,7 @@ type ActionOptions = CreateOptions & ChangeOptions;
 const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 60_000;
 
-/** Any response but a success (RFC 9457). */
+/** Any response that is not a success (RFC 9457). */
 export class Problem extends Error {
   readonly type: string;
   readonly title: string;
@@ -34,8 +34,8 @@ export class Problem extends Error {
   readonly requestId: string | undefined;
   readonly errors: FieldError[];
   /**
-   * Whether an earlier attempt got no response, and may have taken effect: then a `precondition-failed` or a
-   * `conflict` can be due to your own change.
+   * Whether an earlier attempt may have taken effect, because its outcome is unknown: then a `precondition-failed` or
+   * a `conflict` can be due to your own change.
    */
   readonly uncertain: boolean;
 
@@ -75,7 +75,7 @@ export function createClient(baseUrl: string, { token, retries = 3, fetch = glob
 function resource(routes: Routes) {
   const at = (path: string) => routes[path] as Routes;
   const one = (id: string) => {
-    // Anything else would be another path.
+    // Any other value would address another path.
     if (typeof id !== 'string' || id === '' || id === '.' || id === '..') throw new TypeError('an id is needed');
     return { param: { id: encodeURIComponent(id) } };
   };
@@ -109,7 +109,7 @@ function resource(routes: Routes) {
   });
 }
 
-/** Members that others look for in any object: `await`, JSON.stringify, loggers and assertions. */
+/** Members that `await`, JSON.stringify, loggers and assertions look up on any object. */
 const NOT_OURS = ['then', 'toJSON', 'inspect', 'asymmetricMatch', 'constructor', 'prototype', 'nodeType'];
 
 /** An object whose members are created on access. */
@@ -138,9 +138,9 @@ export type Item<K extends keyof Client> = Client[K] extends { get(id: string): 
 
 type Listed<R> = R extends { $get: infer F }
   ? [Member<F>] extends [never]
-    ? { /** Gets the only one. */ read(options?: CallOptions): Promise<Shown<F>> }
+    ? { /** Gets the singleton. */ read(options?: CallOptions): Promise<Shown<F>> }
     : {
-        /** Walks over every item, requesting pages as it goes. */
+        /** Iterates over every item, requesting pages as needed. */
         list(asked?: Asked<F>, options?: CallOptions): AsyncGenerator<Member<F>, void, undefined>;
         /** Gets one page. */
         page(asked?: Asked<F>, options?: CallOptions): Promise<Page<Member<F>>>;
@@ -165,7 +165,7 @@ type Replaced<I> = I extends { $put: infer F }
 type Removed<I> = I extends { $delete: unknown }
   ? { remove(id: string, options?: ChangeOptions): Promise<void> }
   : unknown;
-/** What belongs to one: `client.webhookEndpoints.getHealth(id)`. */
+/** The sub-resources of a resource: `client.webhookEndpoints.getHealth(id)`. */
 type Parts<I> = {
   [K in keyof I & string as I[K] extends { $get: unknown } ? `get${Capitalize<CamelCase<K>>}` : never]: I[K] extends {
     $get: infer F;
@@ -191,7 +191,7 @@ type Query<F> = InferRequestType<F> extends { query: infer Q } ? Q : never;
 type Asked<F> = Omit<Query<F>, 'limit' | 'cursor'> & { limit?: number; cursor?: string };
 type Page<T> = { data: T[]; nextCursor: string | null };
 type Member<F> = Shown<F> extends Page<infer T> ? T : never;
-// Nothing here asks for a 304.
+// No request here asks for a 304.
 type Shown<F> = F extends (...args: never) => Promise<infer R>
   ? R extends ClientResponse<infer T, infer S, string>
     ? 304 extends S
@@ -230,7 +230,7 @@ async function body(answer: Promise<ClientResponse<unknown>>): Promise<unknown> 
   return (await answer).json();
 }
 
-// A 404 on a retry: an earlier attempt, whose response was lost, deleted it.
+// A 404 on a retry means that an earlier attempt, whose response was lost, deleted it.
 async function gone(answer: Promise<unknown>): Promise<void> {
   await answer.catch((error) => {
     if (!(error instanceof Problem && error.status === 404 && error.uncertain)) throw error;
@@ -266,7 +266,7 @@ async function send(get: typeof fetch, retries: number, input: Input, init: Requ
   }
 }
 
-// An incomplete response counts as none.
+// An incomplete response counts as no response.
 async function whole(response: Response): Promise<Response> {
   const bytes = await response.arrayBuffer();
   return new Response(bytes.byteLength > 0 ? bytes : null, response);

@@ -6,10 +6,10 @@ import { timestamp } from 'drizzle-orm/pg-core';
 type Value = string | number | boolean | null;
 
 /**
- * Statements that may share a pipelined connection with others of their kind, if the driver supports it. Share only a
- * statement that finds few rows by an index and waits for no lock that a client could hold: it hardly delays those
- * behind it. `reads` write nothing. Any other statement has a connection of its own; those whose cost a client decides are
- * `searches`, which together have at most half of the connections.
+ * `reads` and `inserts` may share a pipelined connection with others of their kind, if the driver supports it. Share
+ * only a statement that finds few rows by an index and waits for no lock that a client could hold, so that it hardly
+ * delays the statements queued behind it. `reads` write nothing. Any other statement gets its own connection. Those
+ * whose cost a client controls are `searches`, which together get at most half of the connections.
  */
 export type Sharing = 'reads' | 'inserts' | 'searches';
 
@@ -52,7 +52,7 @@ type RowsOf<B> = { -readonly [K in keyof B]: B[K] extends Bound<infer R> ? R[] :
 /**
  * The database as stores use it: one call is one round trip and one transaction, read committed.
  *
- * Always rejects with a DbError. `signal` limits how long the caller waits: when it aborts, the statement is canceled
+ * Every rejection is a DbError. `signal` limits how long the caller waits: when it aborts, the statement is canceled
  * on the server, and the promise settles as soon as the outcome is known, or after a second.
  */
 export type Db = {
@@ -88,7 +88,7 @@ const postgres = {
 
 /**
  * Declares SQL whose parameters are `$.name`. It is compiled on first use, because a cold start needs few statements.
- * `name` is the name of the prepared statement: unique, and changed with the meaning of the text.
+ * `name` names the prepared statement. It must be unique, and must change when the meaning of the text changes.
  */
 export function statement<V extends object, R>(
   name: string,
@@ -118,7 +118,7 @@ function compileSql<V>(query: SQL) {
   return { text, readers };
 }
 
-// A list or an object is bound as JSON text, and what is missing as null.
+// Binds a list or an object as JSON text, and a missing value as null.
 function asValue(value: unknown): Value {
   return typeof value === 'object' && value !== null ? JSON.stringify(value) : ((value ?? null) as Value);
 }
@@ -149,8 +149,8 @@ export function timestamptz(text: string): string {
 export const TIMESTAMPTZ = 1184;
 
 /**
- * Why a statement failed. Nothing was written, and nothing will be, except if it is `unknown`: then the statement was
- * sent, but no response came.
+ * Why a statement failed. Nothing was written, and nothing will be, unless it is `unknown`: then the statement was
+ * sent, but got no response.
  */
 type DbFailure = 'unavailable' | 'canceled' | 'failed' | 'unknown';
 
@@ -180,8 +180,8 @@ const SQLSTATE = /^(?:\d[0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
 // Not the client's fault, and nothing was written: the database is read-only, refuses connections, lacks resources,
 // shuts down or cannot read its disk; a lock was not available; a rollback that a retry resolves.
 const UNAVAILABLE = /^(?:25006|25P03|28|3D000|40|53|55P03|57P|58)/;
-// A full or broken disk. If it ends more than the statement (PANIC at a failed WAL write), the commit may already be in
-// the log, and recovery replays it.
+// A full or broken disk. If it terminates more than the statement (PANIC at a failed WAL write), the commit may already
+// be in the log, and recovery replays it.
 const DISK = /^(?:53100|58)/;
 // A pooler whose connection broke, a commit whose response was lost, a server that crashed.
 const UNKNOWN = /^(?:08|40003|57P02)/;
@@ -205,14 +205,14 @@ export function toDbError(error: unknown): DbError {
   return new DbError('unavailable', `cannot reach the database: ${systemCode(error)}`);
 }
 
-// The severity may be translated. Anything but ERROR is then `unknown`, which is always safe.
+// The severity may be translated. Anything other than ERROR is then `unknown`, which is always safe.
 function failureOf(sqlState: string, severity: unknown): DbFailure {
   if (CANCELED.test(sqlState)) return 'canceled';
   if (UNKNOWN.test(sqlState) || (DISK.test(sqlState) && severity !== 'ERROR')) return 'unknown';
   return UNAVAILABLE.test(sqlState) ? 'unavailable' : 'failed';
 }
 
-/** A system error's code, or its name: a driver's message may contain the connection string. */
+/** Returns a system error's code, or its name: a driver's message may contain the connection string. */
 export function systemCode(error: unknown): string {
   for (let e = error as Record<string, unknown> | undefined; e; e = (e.cause ?? e.sourceError) as typeof e) {
     if (typeof e.code === 'string' && /^[A-Z][A-Za-z0-9_]+$/.test(e.code)) return e.code;

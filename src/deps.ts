@@ -44,7 +44,7 @@ export type SecretBox = {
   keyIds(): Promise<readonly string[]>;
 };
 
-/** A static file. `etag` is its entity tag, as the header has it. */
+/** A static file. `etag` is its entity tag, as written in the header. */
 export type Asset = { body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>; etag: string };
 
 /** Gets one of the service's static files (the list is in `entry/assets.ts`). Undefined for any other name. */
@@ -77,15 +77,15 @@ export type Deps = {
   readonly limiter: Limiter;
   readonly verifier: Verifier;
   readonly secrets: SecretBox;
-  /** Why webhooks may not be sent to this URL, as a message for the client. Undefined if they may. */
+  /** Returns why webhooks may not be sent to this URL, as a message for the client, or undefined if they may. */
   readonly refuseWebhookUrl: (url: string) => Promise<string | undefined>;
   /**
-   * Rings the dispatchers after a commit: a hint that may be lost, never awaited. With the id of an endpoint that was
-   * changed or deleted, they release its deliveries that have not started, and claim them again.
+   * Rings the dispatchers after a commit. This is a hint: it may be lost, and is never awaited. Given the id of an
+   * endpoint that was changed or deleted, they release its deliveries that have not started, and claim them again.
    */
   readonly wake: (changedEndpointId?: string) => void;
   readonly assets: Assets;
-  /** Makes the token that `/docs` fills in, and that a sign-in link stands for, in development. Undefined in production. */
+  /** In development, creates the token that `/docs` fills in and a sign-in link grants. Undefined in production. */
   readonly developmentToken?: (() => Promise<string>) | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -93,8 +93,8 @@ export type Deps = {
   readonly tracing?: Tracing | undefined;
   /** Requests in progress in this process. */
   readonly underWay: { count: number };
-  /** True as soon as a stop was requested. */
+  /** Returns true once a stop has been requested. */
   readonly draining: () => boolean;
-  /** The client's network address, or what a trusted proxy states, unparsed. */
+  /** The client's network address, or the one that a trusted proxy reports, unparsed. */
   readonly clientAddress: string;
 };

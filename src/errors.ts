@@ -1,6 +1,6 @@
 /**
- * The errors that a client can get. `http/problem.ts` has their status and texts, and maps what is not an AppError: to
- * `internal` without details, unless the database is the cause.
+ * The errors that a client can get. `http/problem.ts` has their statuses and titles, and maps any error that is not an
+ * AppError: to `internal` without details, unless it knows the cause, such as the database.
  */
 export type ErrorCode =
   | 'malformed-request'

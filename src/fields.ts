@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import en from 'zod/v4/locales/en.js';
 
-// zod/mini has no messages of its own: clients read these for a missing member or one of another type.
+// zod/mini has no messages of its own. Clients get these for a missing member or one of the wrong type.
 z.config(en());
 
 /** Creates a value on first use. Schemas are lazy, so that a cold start creates only those that its request needs. */
@@ -16,7 +16,7 @@ export function lazy<T>(make: () => T): () => T {
 /** The parsed value of a lazy schema. */
 export type Of<S extends () => z.core.$ZodType> = z.output<ReturnType<S>>;
 
-/** A copy of the schema with what the OpenAPI document says about it besides. */
+/** Returns a copy of the schema with additional information for the OpenAPI document. */
 export function documented<S extends z.ZodMiniType>(schema: S, about: z.core.GlobalMeta): S {
   const copy = schema.clone();
   z.globalRegistry.add(copy, about);
@@ -38,7 +38,7 @@ export const text = (min: number, max: number) =>
     { minLength: min, maxLength: max, pattern: '^[^\\u0000]*$' },
   );
 
-// In code points, as JSON Schema and Postgres count. Obviously long text is not counted.
+// Counts code points, as JSON Schema and Postgres do. Text that is obviously too long is not counted.
 function lengthOf(value: string, max: number): number {
   return value.length > 2 * max ? value.length : [...value].length;
 }
@@ -86,8 +86,8 @@ function isWithin(value: unknown, depth: number): boolean {
 }
 
 /**
- * What would not arrive as it was sent: members named `__proto__`, which many JSON parsers drop or misinterpret, and
- * numbers that are too large for a double, which would be written as null.
+ * Yields what would not arrive as it was sent: members named `__proto__`, which many JSON parsers drop or misinterpret,
+ * and numbers that are too large for a double, which would be written as null.
  */
 function* lostIn(value: unknown, path: string[] = []): Generator<{ path: string[]; message: string }> {
   if (typeof value === 'number' && !Number.isFinite(value)) yield { path, message: 'must be a number below 1.8e308' };
@@ -99,7 +99,7 @@ function* lostIn(value: unknown, path: string[] = []): Generator<{ path: string[
   }
 }
 
-/** The length of the paths that are told of, in all. Each value has the names of all that it is in: one may be long. */
+/** Limits the total length of reported paths. Each has the names of all enclosing members, and a name may be long. */
 const MAX_PATHS = 10_000;
 
 export const isObject = (value: unknown): boolean =>

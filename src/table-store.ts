@@ -81,7 +81,7 @@ export function tableStore<R extends { id: string }>(view: View<R>, noun: string
       what: string,
       change: ($: Params<V & Conditions>) => SQL,
       alsoLock?: ($: Params<V & Conditions>) => SQL,
-      /** Why nothing was changed though the version matches. */
+      /** The message if nothing was changed although the version matches. */
       refused?: string,
     ) {
       // Locking first tells a missing row from another version in one round trip. Counting forces all locks before the

@@ -3,7 +3,7 @@ import type { Db, Statement } from './db.ts';
 /** A place in a trace (W3C Trace Context): a span, and whether it is sampled. */
 export type TraceParent = { traceId: string; spanId: string; sampled: boolean };
 
-// Version, trace id, parent id, flags. What a later version appends is ignored.
+// Version, trace id, parent id, flags. Anything that a later version appends is ignored.
 const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])/;
 
 /** Parses a `traceparent`. Returns undefined if it is missing or invalid. */

@@ -15,8 +15,8 @@ import type { Db, DbError } from './db.ts';
 import { type Around, carrying, formatTraceparent, parseTraceparent, type TraceParent } from './trace-context.ts';
 
 /**
- * The spans of the service, by OpenTelemetry's semantic conventions. Nothing of what a client or a receiver wrote is in
- * them, except what the log has: names, ids and paths that cannot be a secret.
+ * The spans of the service, which follow OpenTelemetry's semantic conventions. They contain nothing that a client or a
+ * receiver wrote, except what is also logged (names, ids and paths that cannot be secrets) and a client's `tracestate`.
  */
 export type Tracing = ReturnType<typeof createTracing>;
 
@@ -47,11 +47,11 @@ type Attempted = {
 
 type Failure = { status?: number | null | undefined; error?: string | null | undefined };
 
-/** Creates spans with `tracer`. It is loaded only if traces are recorded. */
+/** Creates spans with `tracer`. This module is loaded only if traces are recorded. */
 export function createTracing(tracer: Tracer) {
-  /** The span of a request, and of the round trips to the database that it causes. */
+  /** The span of a request, with spans for the round trips to the database that it causes. */
   function request({ method, path, scheme, requestId, parent, tracestate }: Request) {
-    // Deno makes the span of a request itself if OTEL_DENO=true. It ends it, too.
+    // If OTEL_DENO=true, Deno itself starts and ends the span of a request.
     const given = trace.getActiveSpan();
     const name = method === '_OTHER' ? 'HTTP' : method;
     const attributes = { 'http.request.method': method, 'url.path': path, 'url.scheme': scheme };
@@ -117,7 +117,7 @@ export function createTracing(tracer: Tracer) {
   return { request, attempt };
 }
 
-/** A span for each round trip, by the names of its statements. Neither their text nor values are recorded. */
+/** Creates a span for each round trip, named after its statements. Neither their text nor values are recorded. */
 function statements(tracer: Tracer, parent: Span): Around {
   const context = within(parent);
   return async (names, roundTrip) => {
@@ -133,7 +133,7 @@ function statements(tracer: Tracer, parent: Span): Around {
     try {
       return await roundTrip();
     } catch (error) {
-      // A statement always rejects with one.
+      // A statement always rejects with a DbError.
       const { sqlState, failure } = error as DbError;
       if (sqlState) span.setAttribute('db.response.status_code', sqlState);
       fail(span, { error: sqlState ?? failure });
@@ -144,7 +144,7 @@ function statements(tracer: Tracer, parent: Span): Around {
   };
 }
 
-// Without a message: `error.type` is one of a few.
+// Sets no status message: `error.type` has one of a few values.
 function fail(span: Span, { status, error }: Failure): void {
   span.setAttribute('error.type', status ? String(status) : (error ?? '_OTHER'));
   span.setStatus({ code: SpanStatusCode.ERROR });

@@ -24,7 +24,7 @@ type Options<K> = {
   only?: readonly K[];
   /** Example values of the columns, except for those that every resource has. */
   example: Record<string, unknown>;
-  /** Override the schemas that follow from the types of columns. */
+  /** Overrides of the schemas that are derived from the column types. */
   schemas?: Record<string, () => z.core.$ZodType>;
 };
 

@@ -1,4 +1,4 @@
-// Everything CI checks, in order of cost; or, given test files, those alone: npm test -- test/client.test.ts
+// Everything CI checks, in order of cost, or only the given test files: npm test -- test/client.test.ts
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { join } from 'node:path';
@@ -33,9 +33,9 @@ async function runTests(): Promise<void> {
       asked.length > 0
         ? asked
         : globSync('test/**/*.test.ts', { cwd: root, exclude: ['**/node_modules/**', 'test/upgrade/teams/**'] });
-    // Compiled code is kept from file to file, which halves what it costs to start one.
+    // Compiled code is reused from file to file, which halves the cost of starting one.
     const prepared = ['--import', './src/entry/prepare.js'];
-    // One more than there are cores here: tests wait, too.
+    // One more than the number of cores here: tests wait, too.
     const flags = [...prepared, '--test', '--test-concurrency=3', '--test-timeout=240000'];
     await step('tests', process.execPath, ...flags, ...files.sort());
   } finally {

@@ -1,4 +1,4 @@
-// What needs nothing to run: npm run check, or one kind of it (npm run lint, npm run typecheck), and first in npm test.
+// Static checks: npm run check, or one kind of them (npm run lint, npm run typecheck). npm test runs them first.
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { installTestDependencies } from './install.ts';
@@ -16,7 +16,7 @@ const KINDS: Record<string, Step[]> = {
   unused: [{ title: 'unused code', command: 'knip' }],
 };
 
-/** What TypeScript found out is kept: the next time takes a fifth. */
+/** Keeps TypeScript's results: the next run takes a fifth of the time. */
 function kept(name: string): string {
   return `--noEmit --incremental --tsBuildInfoFile node_modules/.cache/tsc/${name}.tsbuildinfo`;
 }
@@ -25,7 +25,7 @@ function kept(name: string): string {
 export async function check(kind?: string): Promise<boolean> {
   const steps = kind === undefined ? Object.values(KINDS).flat() : KINDS[kind];
   if (!steps) throw new Error(`there is no such kind of check: ${Object.keys(KINDS).join(', ')}`);
-  // Tests are not understood without the packages that they alone need; lint asks nobody.
+  // Tests cannot be checked without the packages that only they need; lint needs none of them.
   if (kind !== 'lint') installTestDependencies();
   const failed: string[] = [];
   await Promise.all(

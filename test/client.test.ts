@@ -12,10 +12,10 @@ import { token } from './support/tokens.ts';
 
 const SOME_ID = '01900000-0000-7000-8000-000000000000';
 
-/** What becomes of one request on its way: sent on as it is, its answer lost after it was made, or answered instead. */
+/** What happens to one request: forwarded as it is, its response lost after it was made, or answered instead. */
 type Fate = 'pass' | 'drop' | 'cut' | ((response: ServerResponse) => void);
 
-/** A proxy before the service that treats each request as `fate` says. */
+/** Starts a proxy in front of the service that treats each request as `fate` says. */
 async function startProxy(to: string, fate: (count: number, request: IncomingMessage) => Fate) {
   const seen: IncomingMessage[] = [];
   const server = createServer((incoming, outgoing) => {
@@ -66,7 +66,7 @@ describe('the typed client', () => {
   const told = async (email: string) =>
     (await query(database.name, 'select count(*)::int as n from notifications where recipient = $1', [email]))[0]?.n;
 
-  /** A client behind a proxy that does `fate` to each request. */
+  /** Creates a client behind a proxy that applies `fate` to each request. */
   async function behind(fate: (count: number, request: IncomingMessage) => Fate, options = {}) {
     const proxy = await startProxy(service.url, fate);
     const { webhookEndpoints, notifications } = createClient(proxy.url, { token: token(), ...options });
@@ -302,7 +302,7 @@ describe('the typed client', () => {
     t.after(lossy.close);
     const { signal } = new AbortController();
     await lossy.webhookEndpoints.page({}, { signal });
-    // Node's fetch leaves one each, until it is collected.
+    // Node's fetch leaves one per request, until it is collected.
     assert.ok(getEventListeners(signal, 'abort').length <= lossy.seen.length);
   });
 

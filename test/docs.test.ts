@@ -8,7 +8,7 @@ import { createDatabase } from './support/databases.ts';
 import { type Service, startService } from './support/service.ts';
 import { token } from './support/tokens.ts';
 
-// The package's own list turns off what is to be tested, such as the web's security.
+// The package's own list turns off what is to be tested, such as web security.
 const ARGS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -17,7 +17,7 @@ const ARGS = [
   '--disable-sync',
   '--no-first-run',
 ];
-/** Where to leave pictures of the page, for whoever wants to look at it. */
+/** Where to save screenshots of the page, for anyone who wants to look at it. */
 const { DOCS_SCREENSHOTS } = process.env;
 const root = join(import.meta.dirname, '..');
 
@@ -42,7 +42,7 @@ describe('the page at /docs, in Chromium', () => {
     await database?.drop();
   });
 
-  /** A page that remembers whatever went wrong in it, a broken Content-Security-Policy included. */
+  /** Opens a page that records everything that goes wrong in it, including Content-Security-Policy violations. */
   async function open(path: string, { proxied = false } = {}) {
     const page = await browser.newPage({
       colorScheme: proxied ? 'dark' : 'light',
@@ -108,7 +108,7 @@ describe('the page at /docs, in Chromium', () => {
     const { status, body } = await execute(page, 'listWebhookEndpoints');
     await picture(page, 'dark');
     assert.equal(status, 200, body);
-    // Chromium itself writes a line for every answer of 400 and more.
+    // Chromium itself logs a line for every response of 400 and above.
     const others = complaints.filter((text) => !/^Failed to load resource: .* 401/.test(text));
     assert.deepEqual(others, []);
     await page.close();

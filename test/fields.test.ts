@@ -21,7 +21,7 @@ test('a time is taken with any offset, and becomes UTC to the millisecond', () =
   assert.equal(time.parse('2026-11-22T11:00:00+01:00'), '2026-11-22T10:00:00.000Z');
   assert.equal(time.parse('2026-11-22T10:00:00.123456Z'), '2026-11-22T10:00:00.123Z');
   assert.equal(time.parse('0001-01-01T00:00:00Z'), '0001-01-01T00:00:00.000Z');
-  // What Postgres does not have, or RFC 3339 cannot write once it is UTC.
+  // Times that Postgres does not have, or that RFC 3339 cannot express in UTC.
   const never = ['0000-06-01T00:00:00Z', '0001-01-01T00:00:00+01:00', '9999-12-31T23:59:59-01:00'];
   for (const other of [...never, '2026-02-30T00:00:00Z', '2026-11-22T10:00:00', '2026-11-22', '', 7, null]) {
     assert.ok(!time.safeParse(other).success, String(other));

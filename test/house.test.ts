@@ -1,4 +1,4 @@
-// The rules of the house, for every import in src/ and worker-cron/. Add a folder to FLOORS when you add one to src/.
+// The house rules for every import in src/ and worker-cron/. Add a folder to FLOORS when you add one to src/.
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -6,7 +6,7 @@ import { test } from 'node:test';
 
 const root = join(import.meta.dirname, '..');
 
-/** From the ground up. An import goes down this list, or stays in its folder. */
+/** Floors, from the ground up. An import goes to a lower floor, or stays in its folder. */
 const FLOORS = [
   ['errors.ts', 'db.ts', 'fields.ts', 'bounded-map.ts', 'fnv1a.ts'],
   ['view.ts', 'trace-context.ts'],
@@ -65,7 +65,7 @@ function floorOf(path: string): number {
 
 const areResources = (...paths: string[]) => paths.every((path) => RESOURCES.includes(folderOf(path)));
 
-/** Whether `to` leads back to `from`, from one resource to the next. */
+/** Whether imports lead from `to` back to `from`, from one resource to the next. */
 function isCircular(from: string, to: string, files: Record<string, string>): boolean {
   const reached = new Set([folderOf(to)]);
   for (const folder of reached) {
@@ -74,7 +74,7 @@ function isCircular(from: string, to: string, files: Record<string, string>): bo
   return reached.has(folderOf(from));
 }
 
-/** What breaks the rules, in words. */
+/** Describes what breaks the rules. */
 function violations(files: Record<string, string>): string[] {
   const found: string[] = [];
   for (const { from, to } of importsOf(files)) {
@@ -109,7 +109,7 @@ test('the first of several processes loads none of the app and no database drive
   const reached = new Set(['entry/primary.ts']);
   const packages = new Set<string>();
   for (const path of reached) {
-    // What is imported for its types alone is not loaded.
+    // Type-only imports are not loaded.
     const text = readFileSync(join(root, 'src', path), 'utf8').replace(/^import type [^;]*;/gm, '');
     for (const { to } of importsOf({ [path]: text })) (to.endsWith('.ts') ? reached : packages).add(to);
   }

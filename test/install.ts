@@ -1,4 +1,4 @@
-// What only tests and benchmarks need, and is heavy: installed when its lock file has changed.
+// Heavy packages that only tests and benchmarks need: installed when their lock file has changed.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
 
-/** Runs npm ci in test/, unless what is there is what the lock file says. */
+/** Runs npm ci in test/, unless the installed packages match the lock file. */
 export function installTestDependencies(): void {
   const stamp = join(root, 'test/node_modules/.installed');
   const lock = createHash('sha256')

@@ -18,7 +18,7 @@ import { claim, settle as settleHeld } from './support/queue.ts';
 const slow = slowDatabase();
 const { watched, assertNone } = slow;
 
-/** `work` in as many workers at once, each so many rounds. What is refused for a reason of its own is no matter. */
+/** Runs `work` in WORKERS workers at once, ROUNDS rounds each. Requests refused for other reasons do not matter. */
 async function stress(work: (pick: (below: number) => number) => Promise<unknown>): Promise<void> {
   const worker = async (_: unknown, n: number) => {
     const pick = chance(n + 1);
@@ -49,7 +49,7 @@ test('changes of endpoints, deliveries, redrives, cancellations and prunings do 
     });
     results.sort(() => pick(3) - 1);
     const held = deliveries.slice(pick(5));
-    // As a dispatcher does: never both at a time.
+    // Like a dispatcher: never both at the same time.
     await extendLeases(watched, held, 60_000, inTime());
     settled += (await settleHeld(watched, results, 'd')).settled;
   };

@@ -1,4 +1,4 @@
-// No pattern takes more steps than in proportion to what it is given: what a client sends must not hold up the others.
+// The steps of every pattern are at most proportional to its input: what a client sends must not hold up the others.
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,10 +11,10 @@ import { operationsOf } from '../src/http/operation.ts';
 
 const root = join(import.meta.dirname, '..');
 
-/** Commands of the operator's, which meet nobody else's words. */
+/** The operator's commands, which process nobody else's input. */
 const COMMANDS = ['src/entry/deploy.ts', 'src/platform/pending-migrations.ts'];
 
-/** The patterns in a file, and what makes some that nobody can look at. */
+/** The patterns in a file, and the code of those that cannot be inspected. */
 function patternsIn(text: string, file = 'file.ts'): { patterns: RegExp[]; unseen: string[] } {
   const patterns: RegExp[] = [];
   const unseen: string[] = [];
@@ -32,7 +32,7 @@ function patternsIn(text: string, file = 'file.ts'): { patterns: RegExp[]; unsee
   return { patterns, unseen };
 }
 
-/** Every pattern that schemas hold, at any depth: a schema's definition is plain data, its checks are like schemas. */
+/** Returns the patterns in schemas, at any depth: a schema's definition is plain data, its checks are like schemas. */
 function patternsHeldBy(value: unknown, seen = new Set<unknown>()): RegExp[] {
   if (typeof value !== 'object' || value === null || seen.has(value)) return [];
   seen.add(value);
@@ -43,10 +43,10 @@ function patternsHeldBy(value: unknown, seen = new Set<unknown>()): RegExp[] {
   return held.flatMap((each) => patternsHeldBy(each, seen));
 }
 
-/** By steps alone: by the clock, a busy machine makes any pattern slow. */
+/** Counts steps only: by the clock, a busy machine makes any pattern slow. */
 const UNTIMED = { timeout: null, attackTimeout: null, incubationTimeout: null, seedingTimeout: null };
 
-/** What takes more than linear time, in words. */
+/** Describes what takes more than linear time. */
 async function slowOnes(patterns: RegExp[]): Promise<string[]> {
   const found: string[] = [];
   for (const [source, { flags }] of new Map(patterns.map((pattern) => [pattern.source, pattern]))) {

@@ -17,7 +17,7 @@ function sessionCommands(): string {
   return Array.from(section.matchAll(/^```sh\n([\s\S]*?)^```$/gm), ([, commands]) => commands).join('');
 }
 
-/** The same, on other ports than those that it names. */
+/** The same commands, on other ports than they name. */
 function onPorts(commands: string, { service, receiver }: { service: number; receiver: number }): string {
   const changes = [
     ['http://127.0.0.1:8787/', `http://127.0.0.1:${service}/`],
@@ -30,7 +30,7 @@ function onPorts(commands: string, { service, receiver }: { service: number; rec
   }, commands);
 }
 
-/** A folder that is a clone for npm: the same commands, and no data yet. */
+/** Creates a folder that is a clone to npm: the same commands, and no data yet. */
 function freshClone(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-readme-'));
   t.after(() => rmSync(directory, { recursive: true, force: true }));
@@ -54,7 +54,7 @@ test("the README's session ends in a verified webhook, again and again, beside t
 
   writeFileSync(join(cwd, 'session'), onPorts(sessionCommands(), ports));
   writeFileSync(join(cwd, 'printed'), curl);
-  // On stdin, as when pasted: what reads it would swallow the rest.
+  // On stdin, as when pasted: a command that reads it would consume the rest.
   async function paste(file: string): Promise<string> {
     const shell = startCommand(['bash', '-c', `exec bash < ${file}`], { cwd, env });
     assert.equal(await shell.ended, 0, shell.output() + shell.errors());

@@ -11,7 +11,7 @@ import { headers } from './support/tokens.ts';
 
 const FOLDER = join(import.meta.dirname, '../docs/screenshots');
 
-// A wave with a failure in it, which any run draws the same.
+// A wave with a failure in it, drawn the same in every run.
 const HOUR = `
   insert into delivery_stats (minute, dispatcher, outcome, bucket, count, firsts, wait_ms, run_ms)
   select date_trunc('minute', now()) - n * interval '1 minute', 'example', o.outcome,

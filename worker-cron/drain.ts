@@ -27,9 +27,9 @@ const DELIVERIES_PER_EXPORT = MAX_WAITING_SPANS / 2;
 export const longestRunMs = ({ deliveryTimeoutMs }: Config['dispatch']) => MAX_RUN_MS + 2 * deliveryTimeoutMs;
 
 /**
- * Returns the function that delivers what is due, with at most `config.subrequests` subrequests: claims, deliveries,
+ * Creates the part that delivers what is due, with at most `config.subrequests` subrequests: claims, deliveries,
  * settlements, extensions and batches of actions. It starts nothing that it could not settle. Never rejects. `name` is the
- * dispatcher's.
+ * dispatcher's name.
  */
 export function createDrain(config: Config, database: Db, log: Log, name = 'worker', tracing?: OpenTracing): Drain {
   const { deliveryTimeoutMs, concurrency: connections, leaseMs } = config.dispatch;
@@ -55,7 +55,7 @@ export function createDrain(config: Config, database: Db, log: Log, name = 'work
     settings: { ...config.dispatch, ...workerLimits(connections), maxWaitingBytes: MAX_WAITING_BYTES },
   });
 
-  // What is left for deliveries: a run exports its spans at its end, and each time that as many wait as may.
+  // What is left for deliveries: a run exports its spans at its end, and each time the maximum number of them waits.
   const subrequests = config.subrequests - (tracing ? Math.ceil(config.subrequests / DELIVERIES_PER_EXPORT) : 0);
 
   // Checked before the first run: with wrong keys, each delivery would fail and use up an attempt.
@@ -96,13 +96,13 @@ const RETRY_MS = 2000;
 const MAX_RETRY_MS = 300_000;
 
 /**
- * Returns the time in milliseconds until the next run, or null if none is needed. `failures` counts the last runs, in a row;
- * `unfinished` is whether the run before was killed.
+ * Returns the time in milliseconds until the next run, or null if none is needed. `failures` is the number of
+ * unsuccessful runs in a row, up to the last; `unfinished` is whether the run before them was killed or failed.
  */
 export function nextAlarmMs({ nextMs, failures, unfinished }: Ended, leaseMs: number): number | null {
-  // However much is due: the database gets a rest.
+  // The database gets a rest, however much is due.
   if (failures > 0) return Math.max(nextMs ?? 0, Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** (failures - 1)));
-  // A killed run no longer extends its leases: all of them have expired by then.
+  // Such a run no longer extends its leases: after `leaseMs`, all of them have expired.
   return unfinished ? Math.min(nextMs ?? leaseMs, leaseMs) : nextMs;
 }
 
@@ -114,7 +114,7 @@ export type Drain = {
   wake(changedEndpointId?: string): void;
 };
 
-/** Limits the database to one connection. A statement's time begins with its turn. */
+/** Limits the database to one connection. A statement's time limit starts with its turn. */
 function oneAtATime(db: Db): Db {
   const { run: inTurn } = inTurns(() => 1);
   return {

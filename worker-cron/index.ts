@@ -8,14 +8,14 @@ import { createDrain, longestRunMs, nextAlarmMs } from './drain.ts';
 
 type Bindings = { DISPATCHER: DurableObjectNamespace<Dispatcher> };
 
-/** The key in the object's storage with the number of the last runs that have not ended successfully. */
+/** The key in the object's storage for the number of runs in a row that have not ended successfully. */
 const UNFINISHED = 'unfinished';
 
 // At module scope, so that an invalid configuration fails the deployment.
 const config = dispatcherConfig(env as Record<string, unknown>);
 const log = createLog(config.logLevel, (line) => console.log(line.trimEnd()));
 warn(config, log);
-// Evaluated only if it is configured.
+// Evaluated only if traces are configured.
 const tracing =
   config.traces && (await import('../src/platform/tracing-otlp.ts')).otlpTracing(config.traces, log, { timer: false });
 const { db } = openNeon({
@@ -51,7 +51,7 @@ export class Dispatcher extends DurableObject {
 
     // A ring arrived during the run: keep its alarm.
     if (((await storage.getAlarm()) ?? guard) < guard) {
-      // The next run waits for those leases.
+      // The next run waits for leases of runs that did not end successfully.
       if (!failed && before > 0) await storage.put(UNFINISHED, before);
       return;
     }

@@ -7,7 +7,7 @@ const uuidv7 = sql`uuid_v7()`;
 
 /**
  * What people did: a row per action, written by the statement that acts. A bulk action, on all notifications that match
- * a filter, is a job, which dispatchers do in batches: `done` counts what it changed, and it has come to `cursor`.
+ * a filter, is a job, which dispatchers do in batches: `done` counts its changes, and `cursor` is how far it has come.
  */
 export const actions = pgTable(
   'actions',
@@ -29,7 +29,7 @@ export const actions = pgTable(
   (t) => [index('actions_running').on(t.id).where(sql`${t.status} = 'running'`)],
 );
 
-/** What the API shows. Of what was acted on it has ids and filters alone: neither addresses nor URLs. */
+/** What the API shows. It identifies targets by ids and filters only: neither addresses nor URLs. */
 export const ActionView = view('Action', actions, {
   only: ['id', 'action', 'sub', 'targetId', 'filter', 'status', 'matching', 'done', 'createdAt', 'finishedAt'],
   example: {
@@ -46,8 +46,8 @@ export const ActionView = view('Action', actions, {
 export type Action = NonNullable<typeof ActionView.row>;
 
 /**
- * The CTE `recorded`, for the statement that acts: an action of `sub` for each row of the CTE `on`, by its id. The name of
- * the action says what was acted on and what was done, such as `webhook_endpoint.replace`.
+ * The CTE `recorded`, for the statement that acts: an action by `sub` for each row of the CTE `on`, whose id is its
+ * target. The name of the action says what was acted on and what was done, such as `webhook_endpoint.replace`.
  */
 export function record(action: string, sub: Placeholder, on: SQL): SQL {
   return sql`recorded as (

@@ -13,7 +13,7 @@ const list = statement<{ before: string; limit: number }, Action>(
   'reads',
 );
 
-/** Newest first, before the id `after`; one more than `limit` where there are more. */
+/** Returns actions before the id `after`, newest first; one more than `limit` if there are more. */
 export function listActions(
   db: Db,
   { after, limit }: { after: string | null; limit: number },
@@ -34,7 +34,7 @@ const stop = statement<{ id: string; sub: string }, { found: boolean } & Joined<
     from (select) one left join stopped on true`,
 );
 
-/** Stops a running action. What it has done stays done. Throws AppError `not-found`, `conflict`. */
+/** Stops a running action. Its completed changes are kept. Throws AppError `not-found`, `conflict`. */
 export async function stopAction(db: Db, by: { id: string; sub: string }, signal: AbortSignal): Promise<Action> {
   const [row] = await db.run(stop, by, signal);
   if (!row?.found) throw noSuch('action');

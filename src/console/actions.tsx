@@ -8,7 +8,7 @@ import { listed, render, unlessChanged } from './http.tsx';
 import { may, Page } from './layout.tsx';
 import { Act, Ago, Badge, Empty, Facts, Live, Next, number, Table, Unchanged, When } from './parts.tsx';
 
-/** What people did, and how far bulk actions have come. */
+/** What people did, and the progress of bulk actions. */
 export const actionsPages = router()
   .get('/', async (c) => {
     const { data, cursor } = await listed(c, listActions, {});
@@ -105,7 +105,7 @@ const PAGES: Record<string, { page: string; scope: string }> = {
   action: { page: 'actions', scope: 'notifications:read' },
 };
 
-/** A link, for whoever may go there, unless the action deleted it. */
+/** A link, if the operator may open it and the action did not delete its target. */
 function Target({ c, name, id }: { c: Ctx; name: string; id: string }) {
   const [kind = '', done] = name.split('.');
   const { page, scope } = PAGES[kind] ?? {};

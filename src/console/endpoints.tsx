@@ -18,7 +18,7 @@ import { keyOf, listed, render, seeOther, unlessChanged, versionOf } from './htt
 import { may, Page } from './layout.tsx';
 import { Act, Ago, Badge, Empty, Facts, Next, Notice, number, Table, textOf, Unchanged, When } from './parts.tsx';
 
-/** Webhook endpoints: how they are, and what can be done about it. */
+/** Webhook endpoints: their health, and the actions on them. */
 export const endpointsPages = router()
   .get('/', async (c) => {
     const { data, cursor } = await listed(c, listEndpoints, {});
@@ -60,7 +60,7 @@ export const endpointsPages = router()
   .post('/:id/rotate', scope('webhooks:write'), byId, async (c) => {
     const { id } = c.req.valid('param');
     const { stored } = await rotate(c, id, keyOf(c));
-    // Sent twice, the form has the answer of the first time: the secret is shown here, and kept nowhere.
+    // A form that is sent twice gets the first response. The secret is shown here, and stored only sealed.
     const { body } = storedAnswer<WebhookEndpointWithSecret, 200>(stored);
     return render(c, <NewSecret c={c} id={id} secret={await c.env.secrets.open(body.secret)} />);
   })
@@ -106,7 +106,7 @@ function List({ endpoints, health }: ListProps) {
   );
 }
 
-/** Of those of the last 100 notifications that have an outcome. */
+/** The success rate of the sent and dead among the last 100 notifications. */
 function successOf({ sent, dead }: WebhookEndpointHealth): string {
   return sent + dead === 0 ? '–' : `${number((100 * sent) / (sent + dead))} %`;
 }
@@ -155,10 +155,10 @@ function One({ c, endpoint, health, notice }: OneProps) {
   );
 }
 
-/** What becomes of a test. */
+/** What happens to a test event. */
 const TESTED = { paused: 'A test waits until the pause ends.', disabled: 'A test is not sent: it fails at once.' };
 
-/** `isOver`: a pause that ends by itself has ended. */
+/** `isOver`: an automatic pause has ended. */
 type ActionsProps = { endpoint: WebhookEndpoint; health: WebhookEndpointHealth; isOver: boolean };
 
 function Actions({ endpoint: { id, status, version }, health, isOver }: ActionsProps) {

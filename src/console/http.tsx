@@ -13,7 +13,7 @@ import { mayWrite, notFound, problems, toAppError } from '../http/problem.ts';
 import { Page } from './layout.tsx';
 import type { UNCHANGED } from './parts.tsx';
 
-/** Scripts, styles, requests and forms of this origin only, and none inline. */
+/** Permits scripts, styles, requests and forms of this origin only, and none inline. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -35,7 +35,7 @@ export const pageHeaders = createMiddleware<Env>(async (c, next) => {
 const FORM = 'application/x-www-form-urlencoded';
 const sameOrigin = csrf();
 
-/** Refuses a form that another site sent, by Sec-Fetch-Site or Origin, and a POST that is no form. */
+/** Refuses forms that another site sent, by Sec-Fetch-Site or Origin, and POSTs that are not forms. */
 export const ownForms = createMiddleware<Env>(async (c, next) => {
   if (c.req.method !== 'POST') return next();
   if (c.req.header('Content-Type')?.split(';', 1)[0]?.trim().toLowerCase() !== FORM) {
@@ -47,11 +47,11 @@ export const ownForms = createMiddleware<Env>(async (c, next) => {
   });
 });
 
-/** How many forms may be on their way that need no session: their senders decide how long that takes. */
+/** The maximum number of forms in progress that need no session: their senders decide how long each takes. */
 const MOST_WITHOUT_SESSION = 200;
 let withoutSession = 0;
 
-/** Refuses a form if too many are on their way. */
+/** Refuses a form if too many are in progress. */
 export const fewAtOnce = createMiddleware<Env>(async (c, next) => {
   if (!mayWrite(c)) return next();
   if (withoutSession >= MOST_WITHOUT_SESSION) {
@@ -65,15 +65,15 @@ export const fewAtOnce = createMiddleware<Env>(async (c, next) => {
   }
 });
 
-/** The fields of the form that was sent. Of several with one name, the last. */
+/** The fields of the form that was sent. If a name repeats, the last value counts. */
 export function formOf(c: Ctx): Record<string, string | undefined> {
   return Object.fromEntries(c.get('form') ?? []);
 }
 
-/** The version of what a form's page showed. Of a form without one, 0, which nothing has. */
+/** The version that the form's page showed. If the form has none: 0, which no resource has. */
 export const versionOf = (c: Ctx): number => Number(/^[1-9]\d{0,8}$/.exec(formOf(c).version ?? '') ?? 0);
 
-/** The idempotency key of the form that was sent: of one without, another each time. */
+/** The idempotency key of the form that was sent. If the form has none: a new one each time. */
 export const keyOf = (c: Ctx): string => formOf(c).key ?? crypto.randomUUID();
 
 /** Responds with a page. */
@@ -90,7 +90,7 @@ type ListRows<Row, Filters> = (
   signal: AbortSignal,
 ) => Promise<Row[]>;
 
-/** The page of a list that the address asks for, and the cursor of the next one. Throws AppError `invalid-cursor`. */
+/** Returns the page of a list that the URL requests, and the next cursor. Throws AppError `invalid-cursor`. */
 export async function listed<Row extends { id: string }, Filters extends object>(
   c: Ctx,
   list: ListRows<Row, Filters>,
@@ -102,18 +102,18 @@ export async function listed<Row extends { id: string }, Filters extends object>
   return { data, cursor: cursorTo(c, query, next) };
 }
 
-/** Responds 303: what was asked for is done, and reloading the page does not do it again. */
+/** Responds 303: the requested action is done, and reloading the page does not repeat it. */
 export function seeOther(c: Ctx, path: string): Response {
   setHeader(c, 'Location', path);
   return empty(c, 303);
 }
 
-/** The names of the notices to show then. */
+/** The names of the notices to show afterwards. */
 type Then = { done?: string; unchanged?: keyof typeof UNCHANGED };
 
 /**
- * Does what a form asks for, and goes on to the page of what it is about; there too if that had changed, as with a second
- * click.
+ * Performs a form's action, and redirects to the page of its subject, even if the subject had already changed, as after
+ * a second click.
  */
 export async function unlessChanged(
   c: Ctx,
@@ -130,7 +130,7 @@ export async function unlessChanged(
   }
 }
 
-/** What an operator can do about it; otherwise the page has the error's own words. */
+/** What an operator can do about an error. Without advice, the page has only the error's own message. */
 const ADVICE: Partial<Record<ErrorCode, string>> = {
   'insufficient-scope': 'Sign in with a token that has it.',
   timeout: 'The database is slow. Nothing was changed. Try again in a moment.',
@@ -153,7 +153,7 @@ export function errorPage(error: Error, c: Ctx): Promise<Response> {
 
 const FORGED = 'Another site sent this form, or your browser does not say which one did. Nothing was changed.';
 
-/** For what a page shows beside its subject: undefined if it is gone. Throws any other error. */
+/** For what a page shows besides its subject: returns undefined if it is gone. Rethrows any other error. */
 export function unlessGone(error: unknown): undefined {
   if (!(error instanceof AppError && error.code === 'not-found')) throw error;
 }

@@ -4,7 +4,7 @@ import type { Ctx } from '../http/context.ts';
 
 type Section = { path: string; name: string; scope: string; inDevelopment?: boolean };
 
-/** The sections of the console, and the scope that shows each. */
+/** The sections of the console, and the scope that each requires. */
 const SECTIONS: Section[] = [
   { path: '/console', name: 'Overview', scope: 'notifications:read' },
   { path: '/console/notifications', name: 'Notifications', scope: 'notifications:read' },
@@ -14,7 +14,7 @@ const SECTIONS: Section[] = [
   { path: '/console/inbox', name: 'Inbox', scope: 'notifications:read', inDevelopment: true },
 ];
 
-/** The first section that the token's scopes show. */
+/** The first section that the token's scopes permit. */
 export const firstSection = (c: Ctx) => SECTIONS.find(({ scope }) => may(c, scope));
 
 /** Whether the signed-in token has a scope. */
@@ -22,7 +22,7 @@ export const may = (c: Ctx, scope: string): boolean => c.get('principal')?.scope
 
 type PageProps = { c?: Ctx; title: string; goTo?: string };
 
-/** A whole page. Without `c`, or without a session, it has no navigation. With `goTo`, it goes on to that path at once. */
+/** A whole page. Without `c`, or without a session, it has no navigation. With `goTo`, it redirects there at once. */
 export function Page({ c, title, goTo, children }: PropsWithChildren<PageProps>) {
   const signedIn = c !== undefined && c.get('principal') !== undefined;
   return (

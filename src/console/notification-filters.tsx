@@ -4,7 +4,7 @@ import { AppError } from '../errors.ts';
 import { FILTERS } from '../notifications/filters.ts';
 import { CHANNELS, STATUSES } from '../notifications/schema.ts';
 
-/** The filters of notifications as they are in a URL or a form. Those that are empty are left out. */
+/** The filters of notifications, as in a URL or a form. Empty filters are left out. */
 export type Given = Record<string, string>;
 
 const NAMES: string[] = ['status', ...FILTERS];
@@ -15,13 +15,13 @@ export function givenFilters(from: Record<string, string | undefined>): Given {
   return Object.fromEntries(entries.filter(([, value]) => value !== ''));
 }
 
-/** The same, of nothing but filters: a bulk action must not mean more of them than its URL says. */
+/** The same, but refuses any other name: a bulk action must not match more than its URL says. */
 export function onlyFilters(from: Record<string, string | undefined>): Given {
   if (Object.keys(from).every((name) => NAMES.includes(name))) return givenFilters(from);
   throw new AppError('validation-failed', 'One of the filters does not exist. Nothing was changed.');
 }
 
-/** A time of a datetime-local field, which has no zone: it is in UTC. */
+/** The time of a datetime-local field, which has no time zone and is taken as UTC. */
 function instantOf(value: string): string {
   if (/^\d{4}-\d\d-\d\dT\d\d:\d\d$/.test(value)) return `${value}:00Z`;
   return /Z$|[+-]\d\d:\d\d$/.test(value) ? value : `${value}Z`;

@@ -4,7 +4,7 @@ import { Ago, Badge, Table } from './parts.tsx';
 
 type Props = { notifications: Notification[]; now: Date; choose?: string | undefined };
 
-/** Notifications as a table. With `choose`, each has a checkbox of the form with that id. */
+/** Notifications as a table. With `choose`, each has a checkbox that belongs to the form with that id. */
 export function NotificationList({ notifications, now, choose }: Props) {
   return (
     <Table

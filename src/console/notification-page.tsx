@@ -9,7 +9,7 @@ import { verification } from './payload.ts';
 
 type Props = { c: Ctx; notification: WholeNotification; endpoint: WebhookEndpoint | undefined };
 
-/** One notification: its life, its payload, and what can be done about it. */
+/** One notification: its history, its payload, and the actions on it. */
 export function NotificationPage({ c, notification, endpoint }: Props) {
   const { id, type, status, channel, userId, endpointId } = notification;
   const life = (
@@ -51,8 +51,8 @@ export function NotificationPage({ c, notification, endpoint }: Props) {
 }
 
 /**
- * Seconds until the page is fetched again: half of those to the next attempt, or since it was due, of 2 to 30; 2 during an
- * attempt, when `dueAt` is the end of its lease.
+ * Returns the seconds until the next refresh: half the time to the next attempt, or since it was due, within 2 to 30; 2
+ * during an attempt, when `dueAt` is the end of its lease.
  */
 function refreshS({ dueAt, leased }: WholeNotification, now: Date): number {
   const awayS = dueAt === null || leased ? 0 : Math.abs(Date.parse(dueAt) - now.getTime()) / 1000;
@@ -69,7 +69,7 @@ function Sent({ notification: { id, channel, payload }, url }: { notification: W
   );
 }
 
-/** A link, for whoever may go there. */
+/** A link, if the operator may open it. */
 function Link({ to, children }: PropsWithChildren<{ to: string | false }>) {
   if (to === false) return <span class="long">{children}</span>;
   return (

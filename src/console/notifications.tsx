@@ -38,10 +38,10 @@ import { Act, Empty, Facts, Next, Notice, number, queryOf } from './parts.tsx';
 const AT = '/console/notifications';
 const BULKS: readonly Bulk[] = ['redrive', 'cancel'];
 const TITLES = { redrive: 'Redrive', cancel: 'Cancel' };
-/** The status that a bulk action is about. */
+/** The status that a bulk action applies to. */
 const ABOUT = { redrive: 'dead', cancel: 'pending' } as const;
 
-/** Notifications: found, looked at, redriven and canceled, one or many. */
+/** Notifications: finds, shows, redrives and cancels them, one or many. */
 export const notificationsPages = router()
   .get('/', async (c) => {
     const given = givenFilters(c.req.query());
@@ -121,7 +121,7 @@ export const notificationsPages = router()
     });
   });
 
-/** The page of the list that a form is on, besides its filters. */
+/** The list page that a form is on, apart from its filters. */
 const pageIn = ({ cursor }: Record<string, string | undefined>): Given => (cursor ? { cursor } : {});
 
 /** The ids that were chosen on a page of the list. */

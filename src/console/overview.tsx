@@ -13,7 +13,7 @@ const REFRESH_S = 5;
 /** Whether notifications flow, and what is stuck. */
 export const overviewPages = router()
   .get('/', async (c, next) => {
-    // Whoever may not see it begins with what they may see.
+    // Operators who may not see it start at the first one that they may see.
     const first = firstSection(c);
     if (first && first.path !== '/console') return seeOther(c, first.path);
     await next();

@@ -37,13 +37,13 @@ export function duration(ms: number): string {
   return `${Math.round(ms)} ms`;
 }
 
-/** With thousands separated; less than ten with one decimal. */
+/** With thousands separators; below ten, with one decimal. */
 export function number(value: number): string {
   const rounded = Math.abs(value) < 10 ? Math.round(value * 10) / 10 : Math.round(value);
   return rounded.toLocaleString('en');
 }
 
-/** JSON that was sent, folded. */
+/** JSON that was sent, collapsed. */
 export const Payload = ({ text, open = false }: { text: string; open?: boolean }) => (
   <details open={open}>
     <summary>{new TextEncoder().encode(text).length} bytes</summary>
@@ -95,7 +95,7 @@ export function Facts({ of }: { of: Record<string, Child> }) {
   );
 }
 
-/** `kind`: `number` to the right, `wide` not on a phone, `long` breaks anywhere. */
+/** `kind`: `number` aligns right, `wide` is hidden on a phone, `long` breaks anywhere. */
 type Column<Row> = [title: Child, cell: (row: Row) => Child, kind?: string];
 
 /** Rows as a table. Columns that are undefined are left out. */
@@ -135,7 +135,7 @@ export function Table<Row>({
 
 type ActProps = { to: string; fields?: Record<string, string>; ids?: string[]; kind?: 'primary' | 'danger' };
 
-/** A button that sends a form. `fields`, and each of `ids` as `id`, are sent with it. */
+/** A button that sends a form with `fields`, and with each of `ids` as `id`. */
 export function Act({ to, fields = {}, ids = [], kind, children }: PropsWithChildren<ActProps>) {
   const sent = [...Object.entries(fields), ...ids.map((id) => ['id', id] as const)];
   return (
@@ -152,7 +152,7 @@ export function Act({ to, fields = {}, ids = [], kind, children }: PropsWithChil
 
 type NextProps = { cursor: string | null; query?: Record<string, string | undefined> };
 
-/** The way to the next page of a list. */
+/** A link to the next page of a list. */
 export function Next({ cursor, query = {} }: NextProps) {
   if (cursor === null) return null;
   return (
@@ -170,13 +170,13 @@ export function queryOf(query: Record<string, string | undefined>): string {
   return `?${new URLSearchParams(set)}`;
 }
 
-/** `alarm` is replaced only if it says something else: a screen reader reads it out each time. */
+/** `alarm` is replaced only if its text has changed: a screen reader reads it out each time. */
 type LiveProps = { c: Ctx; everyS: number; alarm?: Child };
 
-/** Whether the script asks: only for the live part of the page. */
+/** Whether the script sent the request, for the live part of the page only. */
 export const isRefresh = (c: Ctx): boolean => c.req.header('X-Refresh') !== undefined;
 
-/** A part of the page that the script fetches again every few seconds, unless it is held; without script, a link. */
+/** A part of the page that the script refreshes every few seconds, unless paused; without script, a link. */
 export function Live({ c, everyS, alarm, children }: PropsWithChildren<LiveProps>) {
   const { pathname, search } = new URL(c.req.url);
   return (

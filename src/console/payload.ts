@@ -1,15 +1,15 @@
-/** Levels that are indented. What is nested deeper stays at the last one, or a payload of 64 KB would take megabytes. */
+/** The maximum indentation level. Deeper nesting stays there: otherwise, a payload of 64 KB could take megabytes. */
 const MAX_INDENT = 20;
 
 /**
- * JSON text on lines, indented by two spaces. Only white space differs from the text: numbers and members stay as they
- * were sent, and nesting costs no stack. Text that is no JSON comes back with some white space added.
+ * Formats JSON text on lines, indented by two spaces. Only whitespace changes: numbers and members stay as they were
+ * sent, and nesting costs no stack. Text that is not JSON comes back with different whitespace.
  */
 export function pretty(json: string): string {
   let out = '';
   let depth = 0;
   let inString = false;
-  // What is empty stays on its line.
+  // An empty array or object stays on one line.
   let isEmpty = false;
   const line = () => `\n${'  '.repeat(Math.max(0, Math.min(depth, MAX_INDENT)))}`;
   for (let i = 0; i < json.length; i++) {
@@ -35,8 +35,8 @@ export function pretty(json: string): string {
   return out;
 }
 
-// Control characters that JSON leaves as they are, and what changes the direction of text: pasted into a terminal, the
-// first edit the line, and the others show another one.
+// Control characters that JSON does not escape, and characters that change the direction of text: pasted into a
+// terminal, the former edit the line, and the latter make it look different.
 const HIDDEN = /[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
 
 function quoted(text: string): string {
@@ -46,8 +46,8 @@ function quoted(text: string): string {
 }
 
 /**
- * A shell script that computes a webhook's signature as Standard Webhooks 1.0.0 has it, from the secret that its reader
- * has, and sends the same webhook with it. Needs openssl and curl. Without comments, which zsh runs as commands.
+ * Returns shell scripts that compute a webhook's signature as Standard Webhooks 1.0.0 specifies, from the reader's
+ * secret, and send the same webhook with it. They need openssl and curl, and have no comments, which zsh would run.
  */
 export function verification({ id, payload, url }: { id: string; payload: string; url: string }) {
   return {

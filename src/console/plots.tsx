@@ -137,7 +137,7 @@ export function SharesPlot({ title, parts }: { title: string; parts: Part[] }) {
   );
 }
 
-/** The least of 2, 4, 10, 20, 40, 100 … that is no less than `value`. */
+/** Returns the smallest of 2, 4, 10, 20, 40, 100 … that is at least `value`. */
 function niceTop(value: number): number {
   for (let power = 1; ; power *= 10) {
     for (const step of [2, 4, 10]) if (step * power >= value) return step * power;

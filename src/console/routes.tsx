@@ -18,7 +18,7 @@ import { usersPages } from './users.tsx';
 
 type Inner = { Bindings: Env['Bindings'] & { outer: Ctx }; Variables: Env['Variables'] };
 
-/** The console's pages, in an app of their own: app.ts loads it when one is first opened. */
+/** The console's pages, in a separate app, which app.ts loads when a page is first opened. */
 const pages = new Hono<Inner>();
 
 pages.onError((error, c) => errorPage(error, c as unknown as Ctx));
@@ -37,11 +37,11 @@ pages.use(pageHeaders);
 pages.use('/console/inbox/*', (c, next) => (c.env.settings.production ? notFoundPage(c as unknown as Ctx) : next()));
 pages.get('/console/', (c) => seeOther(c as unknown as Ctx, '/console'));
 pages.use(knownMethods(pages), knownRoutes);
-// Whoever sends a webhook has neither a session nor a form.
+// The sender of a webhook has neither a session nor a form.
 pages.post('/console/inbox/:name', limitedByAddress, limitedBody, receive);
 for (const path of ['/console/sign-in/*', '/console/sign-out']) pages.use(path, fewAtOnce, limitedBody, ownForms);
 pages.route('/console', signInPages);
-// A body is read of whoever has a session and a quota.
+// A body is read only with a session and within the quota.
 pages.use(session(askToSignIn), rateLimit, limitedBody, ownForms);
 pages.use('/console/endpoints/*', scope('webhooks:read'));
 pages.use('/console/notifications/*', scope('notifications:read'));

@@ -7,7 +7,7 @@ import { setHeader } from '../http/answer.ts';
 import { guarded, invalidToken } from '../http/auth.ts';
 import type { Ctx, Env } from '../http/context.ts';
 
-/** In development on this machine. Elsewhere the prefix keeps hosts beside or above this one from setting it. */
+/** For development on this machine. Elsewhere, the prefix keeps sibling and parent hosts from setting the cookie. */
 const COOKIE = 'keelson_console';
 const HOST_COOKIE = `__Host-${COOKIE}`;
 /** The longest session, in seconds. A token that expires earlier ends it. */
@@ -19,8 +19,8 @@ const MAX_COOKIE = 4096;
 type Session = { token: string; untilS: number };
 
 /**
- * Requires a session, and sets its principal. The token is verified with each request: once it is expired, or its key is
- * gone, the session is over. `ended` responds to whoever has none; a cookie that is not valid counts as a failed token.
+ * Requires a session, and sets its principal. The token is verified with each request: once it has expired, or its key
+ * is gone, the session ends. `ended` responds if there is no session. An invalid cookie counts as a failed token.
  */
 export const session = (ended: (c: Ctx, had: boolean) => Response | Promise<Response>) =>
   createMiddleware<Env>(async (c, next) => {
@@ -38,7 +38,7 @@ export const session = (ended: (c: Ctx, had: boolean) => Response | Promise<Resp
 
 async function principalOf(c: Ctx, sealed: string): Promise<Principal> {
   const text = await c.env.secrets.open(sealed).catch(() => 'null');
-  // A webhook secret that was sealed with the same key is no session.
+  // A webhook secret that was sealed with the same key is not a session.
   const session = text.startsWith('{') || text === 'null' ? (JSON.parse(text) as Session | null) : null;
   if (!session || session.untilS * 1000 <= c.env.now().getTime()) throw invalidToken('the session has ended');
   return c.env.verifier(session.token);
@@ -62,7 +62,7 @@ export function endSession(c: Ctx): void {
   setCookie(c, '', 0);
 }
 
-/** The cookie of a session, which may be over. */
+/** The cookie of a session, which may have ended. */
 export const cookieOf = (c: Ctx) => getCookie(c, isLoopback(c) ? COOKIE : HOST_COOKIE);
 
 function setCookie(c: Ctx, value: string, maxAge: number): void {
@@ -73,7 +73,7 @@ function setCookie(c: Ctx, value: string, maxAge: number): void {
   setHeader(c, 'Set-Cookie', cookie);
 }
 
-/** Whether this is development, on this machine, without TLS. There alone a cookie may do without `Secure`. */
+/** Whether this is development, on this machine, without TLS. Only then may a cookie omit `Secure`. */
 function isLoopback(c: Ctx): boolean {
   const { hostname } = new URL(c.req.url);
   return !c.env.settings.production && isPlain(c) && /^(localhost|127\.[\d.]+|\[::1\])$/.test(hostname);
@@ -81,5 +81,5 @@ function isLoopback(c: Ctx): boolean {
 
 const isPlain = (c: Ctx) => new URL(c.req.url).protocol === 'http:';
 
-/** Whether the browser may drop the cookie: it is `Secure`, and the request came without TLS, at least the last hop. */
+/** Whether the browser may drop the cookie: it is `Secure`, and at least the request's last hop was without TLS. */
 export const mayBeDropped = (c: Ctx): boolean => isPlain(c) && !isLoopback(c);

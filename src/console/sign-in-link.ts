@@ -1,12 +1,12 @@
 import type { Deps } from '../deps.ts';
 import { keepLink } from './store.ts';
 
-/** How long a start waits for its link: a database that cannot be written to is no reason not to start. */
+/** How long startup waits for the link: a database that cannot be written to must not prevent startup. */
 const LINK_MS = 2000;
 
 /**
- * In development, a link to a page that signs in whoever first presses its button, with every scope, within a quarter of
- * an hour. Undefined where this service makes no tokens.
+ * In development, creates a link to a page that signs in, with every scope, the first person who presses its button
+ * within 15 minutes. Returns undefined if this service creates no tokens.
  */
 export async function createSignInLink(
   { db, secrets, developmentToken }: Pick<Deps, 'db' | 'secrets' | 'developmentToken'>,

@@ -7,7 +7,7 @@ import { Page } from './layout.tsx';
 import { beginSession, cookieOf, endSession, mayBeDropped } from './session.ts';
 import { useLink } from './store.ts';
 
-/** Signing in with a token that is pasted, or, in development, with a link that works once; and signing out. */
+/** Sign-in with a pasted token or, in development, with a link that works once; and sign-out. */
 export const signInPages = router()
   .get('/sign-in', (c) => signInPage(c, { next: nextOf(c.req.query('next')) }))
   .post('/sign-in', async (c) => {
@@ -27,7 +27,7 @@ export const signInPages = router()
     const next = nextOf(c.req.query('next'));
     return cookieOf(c) ? seeOther(c, next) : signInPage(c, { next, problem: NOT_KEPT, status: 401 });
   })
-  // What looks at a link before it is opened, such as a preview or a scanner, does not use it up.
+  // A preview or a scanner that requests the link before a person opens it does not use it up.
   .get('/sign-in/:code{[0-9a-f]{32}}', (c) => {
     if (c.env.settings.production) return notFoundPage(c);
     return render(
@@ -58,13 +58,13 @@ export const signInPages = router()
 
 const NOT_KEPT = 'Your browser did not keep the session: open the console over HTTPS, or on localhost.';
 
-/** Goes on to a page, by way of one that sees whether the browser kept the session, where it may not have. */
+/** Redirects to a page; if the browser may not have kept the session, through a page that checks it. */
 const goOn = (c: Ctx, next: string) =>
   seeOther(c, mayBeDropped(c) ? `/console/sign-in/kept?${new URLSearchParams({ next })}` : next);
 
 const REFUSALS = new Set(['unauthorized', 'rate-limited']);
 
-/** Responds to a request without a session. What a form asked for was not done. */
+/** Responds to a request without a session. A form's action is not performed. */
 export function askToSignIn(c: Ctx, had: boolean): Response | Promise<Response> {
   const { pathname, search } = new URL(c.req.url);
   if (c.req.method !== 'POST') {
@@ -77,7 +77,7 @@ export function askToSignIn(c: Ctx, had: boolean): Response | Promise<Response> 
   return signInPage(c, { next: '/console', problem, status: 401 });
 }
 
-/** Opens the same page again, from here: with a link of another site, a browser sends no SameSite=Strict cookie. */
+/** Opens the same page again, from this site: from another site's link, browsers send no SameSite=Strict cookie. */
 function continuePage(c: Ctx, path: string) {
   return render(
     c,
@@ -124,7 +124,7 @@ function signInPage(c: Ctx, { next, problem, status = 200 }: SignIn) {
   );
 }
 
-/** A path of the console to go on to. Anything else, such as another site, is not followed. */
+/** Returns the console path to redirect to. Anything else, such as another site, is not followed. */
 function nextOf(next: string | undefined): string {
   const base = 'http://console';
   if (!next?.startsWith('/') || !URL.canParse(next, base)) return '/console';

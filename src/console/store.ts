@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { type Db, statement } from '../db.ts';
 import { idempotencyKeys } from '../idempotency/schema.ts';
 
-// A sign-in link is a row of idempotency_keys, under a route that no request has: it is pruned as the others are.
+// A sign-in link is a row of idempotency_keys, under a route that no request has. It is pruned like the others.
 const LINK = sql`subject = 'console' and route = 'sign-in link'`;
 /** Minutes that a link can be used. */
 const LINK_MINUTES = 15;
@@ -22,12 +22,12 @@ const takeLink = statement<{ code: string }, { sealed: string }>(
     returning response as sealed`,
 );
 
-/** Keeps what a sign-in link leads to, for a quarter of an hour. */
+/** Stores the sealed token of a sign-in link, to be used within 15 minutes. */
 export async function keepLink(db: Db, link: { code: string; sealed: string }, signal: AbortSignal): Promise<void> {
   await db.run(insertLink, link, signal);
 }
 
-/** What a sign-in link leads to, once: undefined if it was used, is too old or never was. */
+/** Takes a sign-in link's sealed token, once. Undefined if the link was used, has expired or never existed. */
 export async function useLink(db: Db, code: string, signal: AbortSignal): Promise<string | undefined> {
   const [row] = await db.run(takeLink, { code }, signal);
   return row?.sealed;

@@ -9,7 +9,7 @@ import { may, Page } from './layout.tsx';
 import { NotificationList } from './notification-list.tsx';
 import { Empty, Facts, Next, Table, When } from './parts.tsx';
 
-/** How many of the notifications to a user are shown. */
+/** How many of a user's notifications are shown. */
 const TOLD = 20;
 
 /** Users, and their notifications. */

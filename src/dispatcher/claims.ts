@@ -20,7 +20,7 @@ export type Delivery = {
   attempt: number;
   type: string;
   body: string;
-  /** Of the request that caused the message, if it was part of a trace. */
+  /** From the request that caused the message, if that request was part of a trace. */
   traceparent: string | null;
   channel: 'webhook' | 'email';
   recipient: string | null;
@@ -46,21 +46,21 @@ export type Claimed = {
   more: string[];
   /** Whether lanes that the request does not name have more due. */
   strangers: boolean;
-  /** Whether it ended early, because it found as much as it may take. The next claim starts after `cursor`. */
+  /** Whether the claim ended early because it found as much as it may take. The next claim starts after `cursor`. */
   unfinished: boolean;
-  /** Whether it ended early, because it had visited as many lanes as it may: the round goes on after `cursor`. */
+  /** Whether the claim ended early because it visited the maximum number of lanes. The round goes on after `cursor`. */
   unvisited: boolean;
   cursor: string;
   /** Milliseconds until the next delivery without a lease is due; null if none is known. */
   nextMs: number | null;
-  /** Whether bulk actions are running, for dispatchers to do. */
+  /** Whether there are running bulk actions for dispatchers to do. */
   jobs: boolean;
 };
 
-/** Who claims: a name, and the longest time from one claim to the next, in milliseconds. */
+/** The claiming dispatcher: its name, and the longest time from one claim to the next, in milliseconds. */
 type Claimant = { name: string; everyMs: number };
 
-/** A claim's request: room, and which lanes it visits, from the one after `after` around to `until`. */
+/** A claim request: the room, and the lanes to visit: from the one after `after`, wrapping around, up to `until`. */
 export type ClaimRequest = Room & { after: string; until: string };
 
 type Values = Omit<ClaimRequest, 'rooms'> & Claimant & { rooms: string; leaseMs: number; lease: string };
@@ -73,7 +73,7 @@ const LOOKS = 1000;
 const REPORT_S = 10;
 const FIRST_LANE = sql`'00000000-0000-0000-0000-000000000000'::uuid`;
 
-/** The rows of `visited`: a look at each lane, with the sums of those before. */
+/** The rows of `visited`: one per lane visited, with running sums over the lanes before it. */
 const walk = ($: Params<Values>) => sql`
   select 0 as look, 0 as lap, ${$.after}::uuid as lane, null::timestamptz as due_at, false as leased, 0 as room,
          false as named, null::timestamptz as paused_until, 0 as open, 0 as strangers, 0 as slow
@@ -100,7 +100,7 @@ const walk = ($: Params<Values>) => sql`
   ) here
   where v.look < ${sql.raw(String(LOOKS))} and v.open < ${$.limit}::int`;
 
-/** What describes a claim as a whole. */
+/** The JSON that describes a whole claim. */
 const SUMMARY = sql`json_build_object(
   'more', coalesce((select json_agg(distinct lane) from left_over where named), '[]'),
   'strangers', exists (select from left_over where not named),
@@ -132,12 +132,12 @@ const SUMMARY = sql`json_build_object(
   )
 )`;
 
-// `visited` walks the index (lane, due_at) around, from `after` to `until`, or until it has found enough lanes with room. A
-// lane that is full, paused or not due costs one look-up, whatever its backlog. `due` locks the oldest rows of each lane, one
-// more than its room, to learn whether there are more. If not everything fits, `chosen` lets lanes take turns, and the
-// next claim starts with those that got nothing. The first row describes the claim as a whole, so that what deliveries
-// share is sent once. `nextMs` is of the lanes visited of which nothing is left over, and computed only if it does not take
-// all that it may: behind what is due come all the rows that are held.
+// `visited` walks the index (lane, due_at) from `after`, wrapping around, to `until`, or until it has found enough
+// lanes with room. A lane that is full, paused or not due costs one look-up, whatever its backlog. `due` locks the
+// oldest rows of each lane, one more than its room, to learn whether there are more. If not everything fits, `chosen`
+// lets lanes take turns, and the next claim starts with those that got nothing. The first row describes the whole
+// claim, so that data that deliveries share is sent once. `nextMs` covers the visited lanes with nothing left over. It
+// is computed only if the claim does not take all that it may: in the index, all leased rows come after the due ones.
 const claim = statement<Values, Row>(
   'deliveries.claim5',
   ($) => sql`
@@ -193,7 +193,7 @@ const claim = statement<Values, Row>(
     cross join lateral (select type, body, traceparent from ${messages} where id = n.message_id limit 1) m`,
 );
 
-/** Whether the walk has still to begin anew at the first lane. */
+/** Whether the walk still has to wrap around to the first lane. */
 function wraps($: { after: SQLWrapper; until: SQLWrapper }): SQL {
   return sql`v.lap = 0 and ${$.until}::uuid <= ${$.after}::uuid`;
 }

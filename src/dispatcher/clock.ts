@@ -1,4 +1,4 @@
-/** The dispatcher's clock, in milliseconds from any origin. `after` calls `call` once, and returns its cancellation. */
+/** The dispatcher's clock, in milliseconds from any origin. `after` calls `call` once; its result cancels the call. */
 export type Clock = {
   now(): number;
   after(ms: number, call: () => void): () => void;

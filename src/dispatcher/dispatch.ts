@@ -18,7 +18,7 @@ import { addResult, type DispatchDeps, type Run, release, releaseLane, releaseWa
 import type { Settlement } from './settlements.ts';
 
 /**
- * How a run ended. `nextMs` is the time until more is due: 0 if more may be due already, null if nothing is known to be.
+ * How a run ended. `nextMs` is the time until more is due: 0 if more may be due already, null if no due time is known.
  */
 export type Drained = { nextMs: number | null; failed: boolean };
 
@@ -41,8 +41,8 @@ export type Dispatcher = {
 /** Milliseconds without a claim after which a dispatcher reports that it is stalled. */
 const STALL_MS = 30_000;
 /**
- * Attempts that may end with their process, besides those that are allowed. A claim counts for all that it took: what only
- * waited when its process was killed was never attempted.
+ * Attempts that may end with their process, in addition to those allowed. A claim counts an attempt for each delivery
+ * taken, but one that was only waiting when its process was killed was never attempted.
  */
 const UNFINISHED_MAX = 10;
 
@@ -103,7 +103,7 @@ function begin(run: Run, mode: State['mode']): Promise<void> {
 async function drain(run: Run, budget: number): Promise<Drained> {
   const { state, lanes, clock } = run;
   state.budget = budget;
-  // Half is for deliveries, however much there is to do.
+  // Half is for deliveries, however much bulk actions have to do.
   state.batches = budget / 2;
   await begin(run, 'draining');
   const now = clock.now();
@@ -244,7 +244,7 @@ function conclude(run: Run, held: Held, result: Attempt): void {
 }
 
 function end(run: Run, held: Held, settlement: Settlement): void {
-  // A delivery that was interrupted or timed out may end later, too.
+  // A delivery that was interrupted or timed out may end a second time, later.
   if (!finish(run.lanes, held, run.clock.now())) return;
   report(run, held, settlement);
   if (held.lane.pace === 'slow') release(run, giveBackExcess(run.lanes, held.lane));

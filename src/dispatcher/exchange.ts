@@ -57,7 +57,7 @@ function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
   );
   hold(lanes, deliveries.filter(isCurrent), askedAt + settings.leaseMs);
   const isVisited = (lane: string) => !unfinished && isOnWay(lane, after, unvisited ? cursor : until);
-  // Strangers that an earlier claim of the round has seen are there still.
+  // Strangers that an earlier claim of the round has seen are still there.
   const seenBefore = after !== until && lanes.moreStrangers;
   noteBacklogs(lanes, Object.keys(room.rooms).filter(isVisited), new Set(more), strangers || seenBefore);
   // A lane that turned slow while the claim was under way has no room for what it got.
@@ -68,7 +68,7 @@ function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
   state.extendAt = Math.min(state.extendAt, askedAt + settings.leaseMs / 3);
 }
 
-/** Whether a walk from the lane after `after` around to `last` passes this one. */
+/** Whether a walk from the lane after `after`, wrapping around, to `last` passes this lane. */
 function isOnWay(lane: string, after: string, last: string): boolean {
   return after < last ? lane > after && lane <= last : lane > after || lane <= last;
 }
@@ -123,7 +123,7 @@ export async function extend(run: Run): Promise<void> {
     const kept = await queue.extend([...held.map(({ delivery }) => delivery), ...state.results]);
     const isKept = ({ delivery }: Held) => kept.has(keyOf(delivery));
     extended(lanes, held.filter(isKept), askedAt + settings.leaseMs);
-    // Their room is free for other deliveries.
+    // The room of lost deliveries is free for others.
     const lost = new Set(held.filter((each) => !isKept(each)));
     if (giveBack(lanes, (each) => lost.has(each)).length > 0) state.rung = true;
   } catch (error) {
@@ -135,8 +135,8 @@ export async function extend(run: Run): Promise<void> {
 }
 
 /**
- * Does a batch of a bulk action. Then as long without, so that such actions leave half of the database's time to
- * others.
+ * Does a batch of a bulk action, then pauses for as long as it took, so that bulk actions leave half of the database's
+ * time to others.
  */
 export async function advance(run: Run): Promise<void> {
   const { state, queue, clock, log, failures } = run;
@@ -147,7 +147,7 @@ export async function advance(run: Run): Promise<void> {
   try {
     const advanced = await queue.advance();
     failures.advance = 0;
-    // Whether there is another one, the next batch tells.
+    // The next batch tells whether there is more to do.
     state.jobs = advanced !== undefined;
     if (advanced && advanced.done > 0) state.rung = true;
     const hasMoved = advanced === undefined || advanced.done > 0 || advanced.finished;
@@ -156,7 +156,7 @@ export async function advance(run: Run): Promise<void> {
   } catch (error) {
     log.error('batch of a bulk action failed', { error });
     failures.advance++;
-    // The next claim tells again.
+    // The next claim sets `jobs` again.
     state.jobs = false;
   }
   state.advancing = false;

@@ -15,7 +15,7 @@ const STATEMENT_MS = 5000;
 
 type Tidied = { db: Db; log: Log };
 
-/** Tidies every `ms`, from the end of one time to the next. Returns what ends it, after the statement under way. */
+/** Tidies repeatedly, with `ms` between runs. Returns a function that stops it and awaits the statement under way. */
 export function tidyEvery(ms: number, deps: Tidied, retentionDays: number): () => Promise<void> {
   const controller = new AbortController();
   let timer = setTimeout(again, ms);
@@ -33,8 +33,8 @@ export function tidyEvery(ms: number, deps: Tidied, retentionDays: number): () =
 }
 
 /**
- * Deletes what is kept no longer: notifications finished for `retentionDays`, actions as old, idempotency keys after a
- * day, statistics after an hour more. What takes more than so many `statements` is left to the next time.
+ * Deletes what is past its retention: notifications finished `retentionDays` ago, actions of that age, idempotency keys
+ * after a day, statistics after 25 hours. Uses at most `statements` statements, and leaves the rest to the next run.
  */
 export async function tidy(
   { db, log }: Tidied,
@@ -54,11 +54,11 @@ export async function tidy(
     for (let some = PRUNE_BATCH; some === PRUNE_BATCH && mayAsk(); actions += some) {
       some = await pruneRecords(db, retentionDays, limit());
     }
-    // Last, as it may need the most.
+    // Last, because it may need the most.
     const notifications = await pruneNotifications(db, retentionDays, limit, mayAsk);
     if (notifications + keys + actions > 0) log.info('pruned', { notifications, keys, actions });
   } catch (error) {
-    // What is left is for the next time, or the next process.
+    // The next run, or the next process, deletes the rest.
     if (!stop?.aborted) log.error('pruning failed', { error });
   }
 }
@@ -67,14 +67,14 @@ export async function tidy(
 const PRUNE_BATCH = 1000;
 const BATCH = sql.raw(String(PRUNE_BATCH));
 
-/** The first id of this time. Before 1970, no id is older. */
+/** The first id at `time`. Before 1970, it is the lowest of all. */
 const idAt = (time: SQL) =>
   sql`(lpad(to_hex(greatest(0, extract(epoch from ${time}) * 1000)::bigint), 12, '0') || '00000000000000000000')::uuid`;
 
-// Ids are ordered by time, and each batch starts after the one before, so that a row which must stay is read once. A
-// message that may be only partly in the batch is left to the next. Concurrent pruning is safe: only one gets the lock on
-// a message, and an outcome that is being redriven is locked or gone, so that its message stays. Nothing waits for a
-// lock. LIMIT and OFFSET in subqueries force one look-up for each message; else the planner may join whole tables.
+// Ids are ordered by time, and each batch starts after the previous one, so that a row that must stay is read once. A
+// message that may be only partly in the batch is left to the next. Concurrent pruning is safe: only one process locks
+// a message, and an outcome being redriven is locked or gone, so that its message stays. Nothing waits for a lock.
+// LIMIT and OFFSET in subqueries force one look-up for each message; otherwise the planner may join whole tables.
 const prune = statement<{ days: number; after: string }, { pruned: number; last: string | null; more: boolean }>(
   'messages.prune',
   ($) => {
@@ -125,8 +125,8 @@ const prune = statement<{ days: number; after: string }, { pruned: number; last:
 );
 
 /**
- * Deletes messages with all that belongs to them, once each notification of them was finished more than `days` ago,
- * batch by batch while `mayAsk`, and returns how many notifications went. Each batch may take as long as a `limit` says.
+ * Deletes messages with all that belongs to them, once all their notifications were finished more than `days` days ago.
+ * Runs batch by batch while `mayAsk()`, each with its own `limit()`. Returns the number of notifications deleted.
  */
 export async function pruneNotifications(
   db: Db,
@@ -168,7 +168,7 @@ const pruneRecorded = statement<{ days: number }, { pruned: number }>('records.p
     select count(*)::int as pruned from gone_actions`;
 });
 
-/** Deletes old statistics, and a batch of actions that are more than `days` old. Returns how many of these went. */
+/** Deletes old statistics, and a batch of actions more than `days` days old. Returns the number of actions deleted. */
 export async function pruneRecords(db: Db, days: number, signal: AbortSignal): Promise<number> {
   const [row] = await db.run(pruneRecorded, { days }, signal);
   return row?.pruned ?? 0;

@@ -10,11 +10,11 @@ export type Advance = { done: number; finished: boolean };
 /** How many notifications a batch looks at. */
 const BATCH = sql.raw('1000');
 
-// A batch is atomic: what it changes, how much that is and how far the action has come commit together, so that whoever
-// is killed, the next one goes on from there. The action is locked meanwhile; others take the next one. `looked_at` walks
-// the candidates in order of ids, whatever the filter. Nothing waits for a lock: a row that somebody has locked, such as
-// a claim that only looks at it, is `missed`, and the next batch starts with it. What happened since the action began
-// does not match: notifications created, deaths and redrives.
+// A batch is atomic: its changes, their number and the action's cursor commit together, so that if a dispatcher is
+// killed, the next one continues from there. The action is locked meanwhile; other dispatchers take the next one.
+// `looked_at` walks the candidates in order of id, whatever the filter. Nothing waits for a lock: a row that another
+// statement has locked, such as a claim that only looks at it, is `missed`, and the next batch starts with it.
+// Notifications created or redriven since the action began, or dead only since then, do not match.
 const advance = statement<Record<never, never>, Advance>('actions.advance', () => {
   const job = sql`job.action = 'notifications.redrive'`;
   const filter = filtersIn(sql`job.filter`);
@@ -85,7 +85,7 @@ const advance = statement<Record<never, never>, Advance>('actions.advance', () =
     select counted.done::int as done, counted.finished from job, counted`;
 });
 
-/** Does the next batch of the oldest running action that nobody else is at. Undefined if there is none. */
+/** Does the next batch of the oldest running action that is not locked. Undefined if there is none. */
 export async function advanceJob(db: Db, signal: AbortSignal): Promise<Advance | undefined> {
   const [row] = await db.run(advance, {}, signal);
   return row;

@@ -9,7 +9,7 @@ export type Held = {
   leasedUntil: number;
   startedAt: number;
   stage: 'waiting' | 'quick' | 'slow' | 'over';
-  /** Of the attempt under way, if traces are recorded. */
+  /** The span of the attempt under way, if traces are recorded. */
   span?: AttemptSpan | undefined;
 };
 
@@ -20,7 +20,7 @@ export type Pace = 'new' | 'fast' | 'slow';
 export type Lane = {
   readonly id: string;
   pace: Pace;
-  /** How many quick deliveries may be under way: one, then the limit. After a slow one: one, and two more per quick one. */
+  /** How many quick deliveries may be under way: 1, then the limit. After a slow one: 1, plus 2 per quick one. */
   window: number;
   waiting: Held[];
   quick: number;
@@ -33,7 +33,7 @@ export type Lane = {
   hungry: boolean;
 };
 
-/** All deliveries that a dispatcher holds. `startable`, `hungry` and `ready` are sums by pace: see `count`. */
+/** All deliveries that a dispatcher holds. `startable` and `hungry` are sums by pace, `ready` lanes: see `count`. */
 export type Lanes = {
   readonly limits: Limits;
   readonly byId: Map<string, Lane>;
@@ -55,9 +55,9 @@ export type Lanes = {
   checkAt: number;
 };
 
-/** An id before that of every lane. */
+/** An id that sorts before every lane. */
 export const FIRST_LANE = '00000000-0000-0000-0000-000000000000';
-/** The lane of all email, with the limits of any lane. Its id comes after every endpoint's. */
+/** The lane of all email, with the same limits as other lanes. Its id sorts after every endpoint's. */
 export const EMAIL_LANE = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
 /** The age in milliseconds at which a delivery is slow. It and its lane then leave the slots to others. */
@@ -66,7 +66,7 @@ export const SLOW_MS = 1000;
 export const GRACE_MS = 500;
 /** By how much the window of a lane that was slow grows with each quick delivery. */
 const GROWTH = 2;
-/** How many lanes are remembered. Beyond it, idle ones are forgotten. */
+/** How many lanes are remembered. Beyond this number, idle ones are forgotten. */
 const REMEMBERED = 1000;
 /** The weight of the newest delivery in an average. */
 const WEIGHT = 0.2;
@@ -142,7 +142,7 @@ export function hold(lanes: Lanes, deliveries: readonly Delivery[], leasedUntil:
   for (const lane of changed) count(lanes, lane);
 }
 
-/** Notes which of the lanes named in a claim have more due, and whether other lanes have. */
+/** Notes which of the lanes named in a claim have more due, and whether other lanes do. */
 export function noteBacklogs(
   lanes: Lanes,
   seen: Iterable<string>,
@@ -171,7 +171,7 @@ export function startNext(lanes: Lanes, now: number): Held | undefined {
   for (const pace of ['new', 'slow', 'fast'] as const) {
     if (lanes.ready[pace].size === 0 || !hasRoom(lanes, pace)) continue;
     for (const lane of lanes.ready[pace]) {
-      // It might still be under way when another dispatcher claims it.
+      // Otherwise it might still be under way when another dispatcher claims it.
       if ((lane.waiting[0] as Held).leasedUntil - now < lanes.limits.deliveryTimeoutMs) {
         lanes.leasesTooShort = true;
         lanes.ready[pace].delete(lane);
@@ -278,7 +278,7 @@ export function giveBack(lanes: Lanes, which: (held: Held) => boolean): Delivery
   return goneFrom(lanes, out);
 }
 
-/** Removes what waits in a slow lane beyond its limit (claimed while the lane was fast), and returns it. */
+/** Removes deliveries that wait in a slow lane beyond its limit (claimed while it was fast), and returns them. */
 export function giveBackExcess(lanes: Lanes, lane: Lane): Delivery[] {
   const most = openOf(lanes.limits, lane);
   if (lane.pace !== 'slow' || lane.waiting.length <= most) return [];

@@ -19,7 +19,7 @@ export type State = {
   lastClaimAt: number;
   /** A settlement or an extension is under way. Never both: they lock the same rows. */
   writing: boolean;
-  /** Results to be settled, and since when the oldest waits. */
+  /** Results to be settled, and since when the oldest has been waiting. */
   results: Settlement[];
   resultsSince: number;
   /** The earliest time of the next settlement, after failures. */
@@ -57,7 +57,7 @@ export const mayStart = ({ mode, budget }: State) => (mode === 'running' || mode
 /** Whether the queue may have due deliveries that no claim has seen. */
 export const isLookDue = (state: State, now: number) => state.unvisited || isRoundDue(state, now);
 
-/** Whether any of them may be in a lane that this round has visited already. */
+/** Whether due deliveries that no claim has seen may be in a lane that this round visited. */
 export const isRoundDue = ({ rung, tickAt, dueAt }: State, now: number) => rung || now >= tickAt || now >= dueAt;
 
 /** Decides what the loop does next. After `stallMs` without a claim, the dispatcher is stalled. */
@@ -81,7 +81,7 @@ export function plan(state: State, lanes: Lanes, stallMs: number, now: number): 
   };
 }
 
-/** Returns the room of a claim, or undefined if none is to be made now. */
+/** Returns the room for a claim, or undefined if no claim is to be made now. */
 function claimNow(state: State, lanes: Lanes, now: number): Room | undefined {
   if (state.claiming || now < state.claimAt || !mayStart(state)) return undefined;
   // The database does not keep up with settlements. What is claimed now would be settled late.
@@ -93,7 +93,7 @@ function claimNow(state: State, lanes: Lanes, now: number): Room | undefined {
   return limit > 0 ? { ...room, limit } : undefined;
 }
 
-/** Whether a batch of a bulk action may be done, apart from the time. Deliveries come first. */
+/** Whether a batch of a bulk action may be done, regardless of the time. Deliveries come first. */
 function mayAdvance(state: State, lanes: Lanes): boolean {
   const { jobs, advancing, batches, budget } = state;
   return jobs && !advancing && batches > 0 && mayStart(state) && budget - RESERVE - lanes.waiting - 1 > 0;

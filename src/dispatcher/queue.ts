@@ -13,7 +13,7 @@ export type Queue = {
   settle(results: Settlement[], now: number): Promise<Settled>;
   /** Extends leases that are still held, and returns their keys (see `keyOf`). */
   extend(held: readonly Lease[]): Promise<ReadonlySet<string>>;
-  /** Does the next batch of a running bulk action. Undefined if there is none that nobody else is at. */
+  /** Does the next batch of a running bulk action that is not locked. Undefined if there is none. */
   advance(): Promise<Advance | undefined>;
 };
 

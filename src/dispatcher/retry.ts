@@ -5,12 +5,12 @@ const HOUR = 60 * MINUTE;
 /** Milliseconds from each failed attempt to the next: the schedule of Standard Webhooks 1.0.0. */
 const SCHEDULE = [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
 
-/** Milliseconds by which a Retry-After is capped. */
+/** Milliseconds at which a Retry-After is capped. */
 const MAX_RETRY_AFTER = 24 * HOUR;
 
 /**
- * Returns the milliseconds until the attempt after the failed attempt number `attempt` (from 1), or `dead` if it was the
- * last. `random` (0 to 1) spreads the delay by ±20 %. `retryAfterMs` is a minimum, capped at 24 hours.
+ * Returns the delay in milliseconds after failed attempt number `attempt` (from 1), or `dead` if it was the last.
+ * `random` (0 to 1) spreads the delay by ±20 %. `retryAfterMs` is a minimum, capped at 24 hours.
  */
 export function retryDelay(
   attempt: number,

@@ -17,7 +17,7 @@ export type Limits = {
   deliveryTimeoutMs: number;
 };
 
-/** Bytes of bodies that may wait in a process; over HTTP, where Neon answers with 10 MB at most. */
+/** Bytes of bodies that may wait in a process, and the same over HTTP, where Neon returns at most 10 MB. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 export const MAX_WAITING_BYTES_HTTP = 4 * 1024 * 1024;
 
@@ -41,7 +41,7 @@ export type Room = {
   strangers: number;
 };
 
-/** In place of a number in `rooms`: one row, while the claim's `slow` lasts. */
+/** In place of a number in `rooms`: one row, until the claim's `slow` is used up. */
 export const SHARED = -1;
 
 /** Milliseconds of work to hold in advance. */
@@ -75,7 +75,7 @@ export function hasRoom({ limits, quick, slow, trying, startable }: Lanes, pace:
   if (quick.size + slow.size >= totalConcurrency) return false;
   if (pace === 'slow') return slow.size + trying < slowRoomOf(limits);
   if (quick.size >= concurrency) return false;
-  // New lanes may keep coming: a slow one that waits, with none under way, has the next place.
+  // New lanes may keep coming: if a slow lane waits and no slow delivery is under way, it gets the next place.
   if (pace === 'new' && slow.size === 0 && startable.slow > 0 && trying + 1 >= slowRoomOf(limits)) return false;
   // A delivery of a new lane may turn slow: it needs a place in the overflow.
   return pace === 'fast' || (trying < triesOf(limits) && slow.size + trying < Math.max(1, overflowConcurrency));
@@ -87,7 +87,7 @@ function freeRoom({ limits, quick, slow, trying, startable, averageMs, waitingBy
   const ahead = Math.min(batch, Math.max(concurrency, Math.floor((concurrency * HORIZON_MS) / Math.max(1, averageMs))));
   const tried = trying + startable.new;
   const left = totalConcurrency - quick.size - slow.size;
-  // One is held for the place that it has next.
+  // One slow delivery is held for the next place.
   const leastSlow = slow.size + startable.slow === 0 ? 1 : 0;
   return {
     fast: startable.fast <= ahead / 2 && waitingBytes <= limits.maxWaitingBytes / 2 ? ahead - startable.fast : 0,

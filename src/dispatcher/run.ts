@@ -57,7 +57,7 @@ export function releaseWaiting(run: Run, which: (held: Held) => boolean = () => 
   release(run, giveBack(run.lanes, which));
 }
 
-/** Releases what waits for an endpoint that has changed, with what a claim that is under way brings for it. */
+/** Releases deliveries that wait for an endpoint that has changed, and those that a claim under way returns for it. */
 export function releaseLane(run: Run, id: string): void {
   if (run.state.claiming) run.changed.add(id);
   releaseWaiting(run, ({ lane }) => lane.id === id);

@@ -18,19 +18,19 @@ export type Settlement = {
   status?: number | null;
   error?: string | null;
   blameless?: true;
-  /** Where a failure came from: it does not count against an endpoint that has another URL by now. */
+  /** The URL that was called: a failure does not count against an endpoint that has another URL by now. */
   url?: string | undefined;
   /** When it ended, in milliseconds of the dispatcher's clock. */
   endedAt?: number;
 };
 
-/** An endpoint whose state a settlement changed, or paused anew. */
+/** An endpoint whose state a settlement changed, or that it paused again. */
 type EndpointChange = { id: string; status: 'enabled' | 'paused' | 'disabled' };
 
 /** How many of a batch were still held, and which endpoints changed state. */
 export type Settled = { settled: number; changes: EndpointChange[] };
 
-/** Who settles, and the time by its clock, in milliseconds. */
+/** The settling dispatcher, and the time by its clock, in milliseconds. */
 type Settler = { dispatcher: string; now: number };
 
 /** Failures in a row after which an endpoint is paused, and days of them after which it is disabled. */
@@ -39,9 +39,10 @@ const DISABLE_AFTER_DAYS = 5;
 /** Days without a failure after which a run of failures ends. */
 const RUN_ENDS_AFTER_DAYS = 2;
 
-// Locks endpoints in order of ids, and only those whose health changes; one that was paused on request, until infinity,
-// stays so. A pause starts at 30 s and doubles with every round of failures, up to an hour: `last_failed_at` is when it
-// began. What was under way then and fails later does not prolong it. A new status is a new version.
+// Locks endpoints in order of id, and only those whose health changes. An endpoint paused on request, until infinity,
+// stays so unless it responds 410. A pause starts at 30 s and doubles with every round of failures, up to an hour:
+// `last_failed_at` is when it began. A delivery that was under way then and fails later does not prolong it. A new
+// status is a new version.
 const HEALTH = sql`health as (
   select endpoint_id, bool_or(outcome = 'sent') as ok, bool_or(coalesce(status = 410, false)) as unwanted,
          count(*) filter (where outcome <> 'sent') as failed
@@ -84,8 +85,8 @@ const HEALTH = sql`health as (
   from judged j where e.id = j.id
 )`;
 
-// Checks the lease token of every row: what another dispatcher has claimed since stays as it is, its attempts included.
-// What is counted for statistics is exactly what took effect.
+// Checks the lease token of every row: a row that another dispatcher has claimed since stays unchanged, including
+// its attempts. Statistics count exactly the results that took effect.
 const settle = statement<{ results: string } & Settler, Settled>(
   'deliveries.settle',
   ($) => sql`

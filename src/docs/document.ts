@@ -170,7 +170,7 @@ function schemaOf(schema: z.core.$ZodType, io: 'input' | 'output', schemas: Json
   return within(whole) as object;
 }
 
-// References name the document's components, and a nullable type is a list of two types.
+// Points references at the document's components, and writes a nullable type as a list of two types.
 function within(part: unknown): unknown {
   return JSON.parse(JSON.stringify(part).replaceAll('"#/$defs/', '"#/components/schemas/'), (_, value) => {
     const [first, second] = value?.anyOf ?? [];
@@ -179,8 +179,8 @@ function within(part: unknown): unknown {
   });
 }
 
-// Removes the redundant pattern of a format and range of an integer, and additionalProperties of views, because a later
-// version may add members. Adds the default and examples, which zod omits for transforms.
+// Removes the redundant patterns of formats and ranges of integers. Removes additionalProperties from views, because a
+// later version may add members. Adds the default and examples, which zod omits for transforms.
 function plain({
   zodSchema,
   jsonSchema,

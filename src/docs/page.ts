@@ -1,4 +1,4 @@
-/** The HTML of `/docs`. `assets/docs.js` fills it. `token` is filled in for whoever tries the API. */
+/** The HTML of `/docs`. `assets/docs.js` fills it. `token` is filled in for readers who try the API. */
 export const page = (token = '') => `<!doctype html>
 <html lang="en">
 <head>

@@ -39,8 +39,8 @@ const POLICY = [
 ].join('; ');
 
 /**
- * Whether a person on this machine opens the page in a browser, under a loopback name: not a proxy, a name that someone
- * else resolves, or a script of another page, which could read the token.
+ * Whether a person on this machine opens the page in a browser, under a loopback name. Excludes proxies, names that
+ * someone else resolves, and scripts of other pages, which could read the token.
  */
 function isAtThisMachine(c: Ctx): boolean {
   const header = (name: string) => c.req.header(name) ?? '';
@@ -49,7 +49,7 @@ function isAtThisMachine(c: Ctx): boolean {
   return LOOPBACK.test(c.env.clientAddress) && LOOPBACK_HOST.test(header('Host')) && isOpened && !isForwarded;
 }
 
-/** What proxies add. A plain TCP forward adds nothing: SECURITY.md. */
+/** Headers that proxies add. A plain TCP forward adds none: see SECURITY.md. */
 const PROXIES = [
   'Forwarded',
   'X-Forwarded-For',

@@ -5,8 +5,8 @@ import type { AssetSources } from '../platform/assets-loaded.ts';
 const file = (locate: () => string) => () => readFile(new URL(locate()));
 
 /**
- * The static files of the service: there are no others. Those that end in `.js` or `.css` are served under /assets/. Node,
- * Deno and Bun read them when first asked for; for Workers, `build-edge.ts` writes them to a folder.
+ * All static files of the service. Those that end in `.js` or `.css` are served under /assets/. Node, Deno and Bun read
+ * each file when it is first requested; for Workers, `build-edge.ts` writes them to a folder.
  */
 export const ASSETS: AssetSources = {
   'console.css': file(() => import.meta.resolve('../console/assets/console.css')),

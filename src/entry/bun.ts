@@ -1,6 +1,6 @@
 import { start } from './start.ts';
 
-/** Bun reads `.env` for whatever it runs, in production too; see dotenv.ts. */
+/** Bun reads `.env` for every script that it runs, even in production; see dotenv.ts. */
 const FLAGS = ['--no-env-file'];
 
 await start({

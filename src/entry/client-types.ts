@@ -184,7 +184,7 @@ export function typeOf(schema: Schema | undefined, others: Others = 'unknown'): 
   if (schema.$ref) return lastOf(schema.$ref);
   if ('const' in schema) return JSON.stringify(schema.const);
   if (schema.enum) return union(schema.enum.map((value) => JSON.stringify(value)));
-  // Alternatives that only require members of the object are more than a type can say.
+  // A type cannot express alternatives that only require members of the object.
   const either = (schema.anyOf ?? schema.oneOf)?.filter((part) => Object.keys(part).join() !== 'required');
   if (either && either.length > 0) return union(either.map((part) => typeOf(part, others)));
   if (schema.allOf) return schema.allOf.map((part) => `(${typeOf(part, others)})`).join(' & ');

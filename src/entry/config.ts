@@ -2,11 +2,11 @@ import * as z from 'zod/mini';
 import type { Log } from '../deps.ts';
 import { nearest } from './nearest.ts';
 
-/** The service's whole configuration; times in milliseconds where the name does not say otherwise. */
+/** The service's whole configuration; times are in milliseconds unless the name says otherwise. */
 export type Config = ReturnType<typeof shape> & {
-  /** What is probably a mistake, by name and without a value. */
+  /** Probable mistakes, by variable name and without values. */
   warnings: string[];
-  /** What a service is allowed, and probably not meant. */
+  /** Settings that are allowed, but probably not intended. */
   doubts: string[];
 };
 
@@ -55,7 +55,7 @@ const list = (isItem: (item: string) => boolean, message: string) =>
     .check(z.refine((items) => items.every(isItem), message));
 
 const HOUR = 3_600_000;
-/** Milliseconds that a claim and an extension may take, before a delivery could not start any more. */
+/** Milliseconds that a claim and an extension may take before it is too late for a delivery to start. */
 const LEASE_MARGIN_MS = 1000;
 const EMBEDDED = 'pglite:.data/db';
 
@@ -78,7 +78,7 @@ const SAMPLER = ['always_on', 'always_off', 'traceidratio'] as const;
 const SAMPLERS = [...SAMPLER, ...SAMPLER.map((name) => `parentbased_${name}` as const)] as const;
 const RATIO = 'must be a number from 0 to 1';
 
-/** A header in OTEL_EXPORTER_OTLP_HEADERS, or undefined if it is none. */
+/** Parses a header of OTEL_EXPORTER_OTLP_HEADERS. Returns undefined if it is invalid. */
 function headerOf(pair: string): { name: string; value: string } | undefined {
   const at = pair.indexOf('=');
   const name = pair.slice(0, Math.max(0, at)).trim();
@@ -283,12 +283,12 @@ const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boo
   ['EMAIL_FROM', 'must be set for EMAIL_PROVIDER=resend', (v) => v.EMAIL_PROVIDER === 'resend' && !v.EMAIL_FROM],
 ];
 
-/** False if DATABASE_URL is missing or invalid, which has a message of its own. */
+/** False if DATABASE_URL is invalid, or missing in production, which has a message of its own. */
 const isEmbedded = (v: Partly) =>
   'DATABASE_URL' in v && (v.DATABASE_URL ?? (isProduction(v) ? '' : EMBEDDED)).startsWith('pglite:');
 const isProduction = (v: Partly) => v.APP_ENV === 'production';
 
-/** What a service may do, and is probably not meant to. Commands do not tell it. */
+/** Settings that are allowed, but probably not intended. Commands do not report them. */
 const DOUBTS: [message: string, applies: (v: Variables) => boolean][] = [
   [
     'JWKS_URL without JWT_AUDIENCE accepts tokens that were issued for other services',
@@ -308,7 +308,7 @@ const DOUBTS: [message: string, applies: (v: Variables) => boolean][] = [
   ],
 ];
 
-/** What is probably a mistake, by name and never with a value. */
+/** Returns probable mistakes, by variable name and never with a value. */
 function warningsIn(env: Env): string[] {
   const warnings: string[] = [];
   for (const [name, value] of Object.entries(env)) {
@@ -321,7 +321,7 @@ function warningsIn(env: Env): string[] {
   return warnings;
 }
 
-/** Tells what parseConfig warns of. */
+/** Logs the warnings of parseConfig. */
 export function warn({ warnings, doubts }: Config, log: Log): void {
   const all = [...warnings, ...doubts];
   if (all.length > 0) log.warn('check the configuration', { warnings: all });

@@ -1,6 +1,6 @@
 import { start } from './start.ts';
 
-/** Flags for workers: Deno does not pass its own on, and sharing a port is unstable in it. */
+/** Flags for workers: Deno does not pass its own flags on, and its port sharing is an unstable feature. */
 const FLAGS = ['run', '-A', '--node-modules-dir=manual', '--unstable-net'];
 
 await start({

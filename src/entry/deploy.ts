@@ -41,7 +41,7 @@ async function deploy(): Promise<void> {
 }
 
 async function migrate(dryRun: boolean, allowDestructive: boolean): Promise<void> {
-  // A dry run needs no network, and so cannot know which of them the database has.
+  // A dry run needs no network, so it cannot know which migrations the database has.
   if (dryRun) {
     for (const migration of allMigrations()) describe('would apply, if missing,', migration);
     return;

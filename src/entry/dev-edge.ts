@@ -33,7 +33,7 @@ const STOP_MS = 5000;
 
 /** Runs both Workers in workerd, on an embedded database behind Neon's protocol. Needs no account and no network. */
 async function main(): Promise<number> {
-  // Of the two files, the Workers' own goes before.
+  // Of the two files, the Workers' own takes precedence.
   const workersOwn = readDotenv('.dev.vars');
   readDotenv();
   const { APP_ENV: _, DATABASE_URL: __, ...own } = process.env;
@@ -66,7 +66,7 @@ async function main(): Promise<number> {
   return outcome === 'signaled' ? 0 : 1;
 }
 
-/** The console's sign-in link, kept where the Worker looks for it. Undefined with a JWKS_URL. */
+/** Creates the console's sign-in link, stored where the Worker looks for it. Returns undefined with a JWKS_URL. */
 async function signInLink({ jwt, ...config }: Config, url: string, fetchEndpoint: string): Promise<string | undefined> {
   const { db } = openNeon({ url: config.databaseUrl, fetchEndpoint });
   const secrets = createSecretBox(config.secretsKey);
@@ -74,7 +74,7 @@ async function signInLink({ jwt, ...config }: Config, url: string, fetchEndpoint
   return createSignInLink({ db, secrets, developmentToken }, url);
 }
 
-/** On the command line, wrangler takes variables for its first Worker alone: each gets a file. */
+/** Writes a file for each Worker: on the command line, wrangler takes variables only for the first one. */
 async function workerFiles(config: Config, endpoint: string, own: NodeJS.Dict<string>): Promise<string[]> {
   const shared = {
     ...Object.fromEntries(Object.keys(own).map((name) => [name, process.env[name]])),
@@ -118,7 +118,7 @@ function startWrangler({ host, port }: Config, files: string[], writeLine: (line
     // In a process group of its own, so that Ctrl-C reaches only this process, which then stops the others in order.
     detached: true,
   });
-  // wrangler prints secrets, so that only the Workers' log lines are passed on.
+  // wrangler prints secrets, so only the Workers' log lines are passed on.
   createInterface({ input: child.stdout as Readable }).on('line', (line) => {
     const start = line.indexOf('{"time":');
     if (start >= 0) writeLine(`${line.slice(start)}\n`);

@@ -6,7 +6,7 @@ import { watch } from 'node:fs';
 const SETTLE_MS = 30;
 /** How long a request or a delivery may delay a restart before it is aborted. */
 const STOP_MS = 500;
-/** As `npm start`, with all the memory that it likes. */
+/** Like `npm start`, without its memory limit. */
 const SERVICE = ['--import', './src/entry/prepare.js', 'src/entry/node.ts'];
 
 let over = false;

@@ -21,7 +21,7 @@ async function writeAssets(): Promise<void> {
   await writeFiles(join(OUTPUT, 'assets'), files);
 }
 
-/** `worker.js`, and a module for each part that is imported when it is first needed: workerd compiles it only then. */
+/** Returns `worker.js`, and a module for each part that is imported on first use: workerd compiles it only then. */
 async function scriptFiles(): Promise<Files> {
   const { outputFiles } = await build({
     absWorkingDir: PROJECT,
@@ -33,18 +33,18 @@ async function scriptFiles(): Promise<Files> {
     minify: true,
     format: 'esm',
     target: 'es2024',
-    // As wrangler's own bundles.
+    // As in wrangler's own bundles.
     conditions: ['workerd', 'worker', 'browser'],
     define: { 'process.env.NODE_ENV': '"production"' },
     external: ['cloudflare:*'],
     logLevel: 'warning',
   });
   const files = outputFiles.map(({ path, contents }) => [basename(path), contents] as const);
-  // The entry last: what it imports is there before.
+  // The entry last, after the modules that it imports.
   return new Map(files.sort(([a], [b]) => Number(a === 'worker.js') - Number(b === 'worker.js')));
 }
 
-/** Makes a folder hold exactly these files. Changes nothing that is right; whoever reads sees whole files. */
+/** Makes a folder hold exactly these files. Leaves identical ones alone; concurrent readers see whole files. */
 async function writeFiles(folder: string, files: Files): Promise<void> {
   await mkdir(folder, { recursive: true });
   for (const [name, content] of files) {

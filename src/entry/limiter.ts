@@ -5,7 +5,7 @@ import { postgresLimiter } from '../platform/limiter-postgres.ts';
 import type { Worker } from '../platform/worker.ts';
 import type { Config } from './config.ts';
 
-/** Creates the configured rate limiter, which counts for all processes of one primary, or for all on one database. */
+/** Creates the configured rate limiter, which counts across all processes of one primary, or all on one database. */
 export function createLimiter({ rateLimit }: Config, db: Db, log: Log, worker: Worker | undefined): Limiter {
   const { max: limit, windowS, store } = rateLimit;
   if (store === 'postgres') return postgresLimiter({ db, log, limit, windowS });

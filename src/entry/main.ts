@@ -23,14 +23,14 @@ import { printWelcome } from './welcome.ts';
 
 const forever = new Promise<never>(() => {});
 const TIDY_EVERY_MS = 600_000;
-/** What a stop ends, and what the log says of it then. */
+/** A part that a stop closes, and the log message for that. */
 type Closing = { name: string; close(): Promise<unknown> };
-/** What is left of the time to stop when deliveries are given up on, to settle them. */
+/** The time left before the shutdown deadline when deliveries are given up on, to settle them. */
 const LAST_WORDS_MS = 1000;
 
 /**
- * Runs the service as a process on Node, Deno or Bun, which differ in `server`, and exits when it is over. In a `worker`,
- * what exists once for all workers is left to the primary.
+ * Runs the service as a process on Node, Deno or Bun, which differ in `createServer`, and exits when it is over. A
+ * `worker` leaves to the primary what exists once for all workers.
  */
 export async function main(createServer: CreateServer, logAt: LogAt, signals: Signals, worker?: Worker): Promise<void> {
   // 1 Configuration: parsed once, before anything else.
@@ -94,7 +94,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     fetch: (request, peer) => app.fetch(request, { ...deps, clientAddress: addressOf(request, peer, config) }),
   });
 
-  // 6 Signals: the first one asks for an orderly stop, the second for an immediate one. In a worker, only the primary's.
+  // 6 Signals: the first asks for an orderly stop, the second for an immediate one. A worker leaves it to the primary.
   const exitNow = (why: string) => {
     log.error('stopped at once', { why });
     process.exit(1);
@@ -105,7 +105,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   // 7 Workers: the dispatcher, housekeeping and the metrics server.
   const dispatching = dispatcher?.run() ?? forever;
   dispatching.catch(() => {});
-  // Of several processes one tidies.
+  // Only one of several processes tidies.
   const endTidying = worker?.slot ? undefined : tidyEvery(TIDY_EVERY_MS, { db, log }, config.retentionDays);
   const sources = {
     pool: database.stats,
@@ -160,7 +160,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   };
   const closing: Closing[] = [{ name: 'requests finished, listener closed', close: server.close }];
   if (dispatcher) {
-    // What it gave back is for other processes.
+    // Other processes can claim what it gave back.
     const giveBack = () => doorbell?.ring();
     const close = () => dispatching.catch(failed).then(dispatcher.close).then(giveBack);
     closing.push({ name: 'dispatcher stopped', close });
@@ -181,7 +181,7 @@ async function developmentToken(jwt: Config['jwt']): Promise<string> {
   return (await import('./sign-token.ts')).signToken(jwt, 'developer', scopesOf(app.routes));
 }
 
-/** Deno's own tracing if OTEL_DENO=true, otherwise ours if it is configured. */
+/** Opens Deno's own tracing if OTEL_DENO=true, otherwise this service's if it is configured. */
 async function openTracing({ traces }: Config, log: Log): Promise<OpenTracing | undefined> {
   if (runtimeTraces()) return (await import('../platform/tracing-runtime.ts')).runtimeTracing();
   return traces && (await import('../platform/tracing-otlp.ts')).otlpTracing(traces, log, { timer: true });

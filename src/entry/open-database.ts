@@ -3,7 +3,7 @@ import type { OpenDb } from '../platform/open-db.ts';
 import { stateOf } from '../system/store.ts';
 import { type Config, NO_KEY_OPENS } from './config.ts';
 
-/** How many endpoints' secrets are checked at start. */
+/** The number of endpoints whose secrets are checked at start. */
 const OLDEST = 1000;
 
 const NO_SESSIONS =

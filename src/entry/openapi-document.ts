@@ -3,7 +3,7 @@ import { type Deps, noMetrics } from '../deps.ts';
 import { loadedAssets } from '../platform/assets-loaded.ts';
 import { ASSETS } from './assets.ts';
 
-/** A schema as OpenAPI 3.1 has it, as far as this service's own description goes. */
+/** The part of an OpenAPI 3.1 schema that this service's own document uses. */
 export type Schema = {
   $ref?: string;
   type?: string | string[];
@@ -41,7 +41,7 @@ export type OpenApiDocument = {
   components: { schemas: Record<string, Schema>; parameters?: Record<string, Parameter> };
 };
 
-/** What the description needs of the service: no database, no configuration. */
+/** The dependencies that the document needs: no database, no configuration. */
 const deps: Partial<Deps> = {
   settings: { production: false, requestTimeoutMs: 60_000, bodyLimitBytes: 0, corsOrigins: [] },
   now: () => new Date(),
@@ -54,7 +54,7 @@ const deps: Partial<Deps> = {
   clientAddress: '127.0.0.1',
 };
 
-/** The document that the service answers `GET /openapi.json` with. */
+/** Returns the document that the service serves at `GET /openapi.json`. */
 export async function readDocument(): Promise<OpenApiDocument> {
   const response = await app.request('/openapi.json', {}, deps as Deps);
   if (!response.ok) throw new Error(`GET /openapi.json: HTTP ${response.status}`);

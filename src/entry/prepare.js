@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 const NODE = 24;
 
-// An earlier one would end at what it does not know, with a stack trace.
+// An earlier version would fail at the first unknown feature, with a stack trace.
 const version = process.versions.node;
 if (Number.parseInt(version, 10) < NODE) {
   console.error(
@@ -26,7 +26,7 @@ const resolved = new Map();
 const require = module.createRequire(import.meta.url);
 module.registerHooks({
   resolve(specifier, context, next) {
-    // The console's pages, loaded when one is first opened.
+    // For the console's pages, loaded when one is first opened.
     if (specifier.endsWith('.tsx')) require('./tsx.js');
     if (specifier.startsWith('.') && specifier.endsWith('.js') && context.parentURL?.includes('/drizzle-orm/')) {
       return { url: new URL(specifier, context.parentURL).href, format: 'module', shortCircuit: true };
@@ -42,7 +42,7 @@ module.registerHooks({
 function cacheFolder() {
   const folder = join(tmpdir(), `keelson-${process.getuid?.() ?? 'cache'}`);
   try {
-    // Not recursive: below /proc, that does not end.
+    // Not recursive: below /proc, that would never return.
     if (!existsSync(folder)) mkdirSync(folder, { mode: 0o700 });
     const found = lstatSync(folder);
     const isOurs = !process.getuid || (found.uid === process.getuid() && (found.mode & 0o022) === 0);

@@ -1,7 +1,7 @@
 /** Milliseconds between progress reports: in a log, and on a terminal. */
 const TELL_EVERY_MS = 1000;
 const REDRAW_EVERY_MS = 100;
-/** Columns of a terminal that does not say how many it has. */
+/** Columns of a terminal that does not report its width. */
 const COLUMNS = 80;
 
 export const say = (text: string) => void process.stdout.write(text);
@@ -12,15 +12,15 @@ export type Tell = (done: number, total: number, what?: string) => void;
 export type Progress = {
   /** Reports that `done` of `total` things are done, and what is under way. */
   tell: Tell;
-  /** Prints a line of its own; on a terminal, above the one with the progress. */
+  /** Prints a separate line; on a terminal, above the progress line. */
   print(text: string): void;
   /** Leaves the last report where it is. Call it before anything else is printed. */
   end(): void;
 };
 
 /**
- * Reports the progress of work on many `things`: on a terminal in one line, which moves on while nothing is told;
- * otherwise in a line per second at most, and only if more is done.
+ * Reports the progress of work on many `things`: on a terminal in one line, which is redrawn even while `tell` is not
+ * called; otherwise in at most one line per second, and only if more is done.
  */
 export function progressOf(things: string): Progress {
   const { isTTY } = process.stdout;
@@ -31,7 +31,7 @@ export function progressOf(things: string): Progress {
   const draw = () => {
     if (line) say(`\r\x1b[K${line().slice(0, (process.stdout.columns || COLUMNS) - 1)}`);
   };
-  // It keeps no process alive.
+  // Does not keep the process alive.
   const timer = isTTY ? setInterval(draw, TELL_EVERY_MS).unref() : undefined;
   return {
     tell: (done, total, what) => {

@@ -11,7 +11,7 @@ const complain = (text: string) => void process.stderr.write(text);
 
 async function reseal(): Promise<void> {
   readDotenv();
-  // A key that was made up, because none was given, would seal what nobody else opens.
+  // A key generated because none was set would seal secrets that nothing else can open.
   const env = { ...withDevelopmentSecrets(process.env), SECRETS_KEY: process.env.SECRETS_KEY };
   const config = { ...parseConfig(env), requestTimeoutMs: STATEMENT_MS };
   const secrets = createSecretBox(config.secretsKey, config.secretsKeysOld);

@@ -61,7 +61,7 @@ async function seed(): Promise<void> {
       progress.tell(created + existing, total);
     }
   }
-  // A failure stops the others, but waits for their requests.
+  // If one fails, the others stop, but their requests are awaited.
   const ends = await Promise.allSettled(Array.from({ length: CONCURRENCY }, () => work().finally(stop)));
   await close();
   progress.end();

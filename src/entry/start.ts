@@ -24,11 +24,11 @@ export async function start({ createServer, fork, join }: Runtime): Promise<void
   // Before anything else is loaded: a container's first process (PID 1) ignores signals that it does not handle.
   const signals = hearSignals();
   const worker = thisWorker();
-  // What the primary read, a worker was given.
+  // A worker was given what the primary read.
   if (!worker) readDotenv();
   const isFirst = !worker && !['', '1'].includes(process.env.PROCESSES ?? '');
   const stdout = stdoutLines(worker !== undefined || isFirst);
-  // Before the configuration is checked: what is wrong with that is a line, too.
+  // Before the configuration is checked, because its errors are log lines, too.
   const writeLine = await writeFormatted(stdout, process.env.LOG_FORMAT);
   const logAt: LogAt = (level) => createLog(level, writeLine, worker && { pid: process.pid });
   try {

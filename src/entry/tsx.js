@@ -1,6 +1,6 @@
 // @ts-check
-// Node strips types, and knows no JSX: the console's pages are transformed as they are loaded, 0.4 ms each. Nothing is
-// loaded for that before the first of them. Deno, Bun and esbuild know JSX.
+// Node strips types, but does not support JSX: the console's pages are transformed as they are loaded, 0.4 ms each. The
+// transformer is not loaded before the first of them. Deno, Bun and esbuild support JSX.
 import { readFileSync } from 'node:fs';
 import { createRequire, registerHooks } from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 /** @type {import('oxc-transform').TransformOptions} */
 const OPTIONS = {
   target: 'es2024',
-  // From where, each file says.
+  // Each file says from where.
   jsx: { runtime: 'automatic' },
   typescript: { onlyRemoveTypeImports: true },
 };

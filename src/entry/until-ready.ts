@@ -1,8 +1,8 @@
 type Pace = { withinMs: number; everyMs: number };
 
 /**
- * Polls /ready `everyMs`, for `withinMs`. Returns undefined once it is 200, else what it said last: its reason, or why it
- * was not reached.
+ * Polls /ready every `everyMs` for `withinMs`. Returns undefined once it responds 200, otherwise the last failure: its
+ * reason, or why it could not be reached.
  */
 export async function untilReady(url: string, { withinMs, everyMs }: Pace): Promise<string | undefined> {
   let last = 'nothing yet';

@@ -2,8 +2,9 @@ import type { Config } from './config.ts';
 import { signToken } from './sign-token.ts';
 
 /**
- * In development, prints the service's URL, the console's sign-in link, and a request that works as pasted, with a token of
- * these scopes. On a terminal no line is longer than that, as a shell takes a line that the terminal broke for two.
+ * In development, prints the service's URL, the console's sign-in link, and a request that works as pasted, with a
+ * token of these scopes. On a terminal, a line that is too long for it is folded, because a shell reads a line that the
+ * terminal broke as two.
  */
 export async function printWelcome(config: Config, bound: string, scopes: string, signIn?: string): Promise<void> {
   const url = openable(bound);
@@ -25,8 +26,8 @@ export async function printWelcome(config: Config, bound: string, scopes: string
   process.stdout.write(`${lines.join('\n')}\n\n`);
 }
 
-/** Breaks a long line, so that a shell reads it as one: in double quotes, too, a backslash at its end continues it. */
+/** Breaks a long line so that a shell reads it as one: a trailing backslash continues it, even in double quotes. */
 const folded = (word: string) => word.replace(/.{77}(?=.)/g, '$&\\\n');
 
-/** A URL of every address of this machine, as one that a browser opens, and in which it keeps a session. */
+/** Replaces a wildcard address in a URL with one that a browser opens, and for which it keeps a session. */
 const openable = (url: string) => url.replace(/^http:\/\/(?:0\.0\.0\.0|\[::\])(?=:)/, 'http://127.0.0.1');

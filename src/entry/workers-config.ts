@@ -1,6 +1,6 @@
 import { type Config, ConfigError, parseConfig } from './config.ts';
 
-/** A Worker is never stopped: no other variable has to fit these. */
+/** A Worker is never stopped: these must not constrain other variables. */
 const ENDLESS = { SHUTDOWN_TIMEOUT_MS: '3600000', SHUTDOWN_DELAY_MS: '0' };
 /** Workers allow six connections at a time. One of them is for the database. */
 const MOST_AT_ONCE = 5;
@@ -19,7 +19,7 @@ export function workersConfig(env: Record<string, unknown>): Config {
   return { ...config, doubts: [...config.doubts, ...unbound, ...store] };
 }
 
-/** What wrangler.toml binds, and what is so without. */
+/** wrangler.toml's bindings, and what a missing one means. */
 const BINDINGS = [
   ['ASSETS', 'there are no pages'],
   ['DISPATCHER', 'notifications wait for the cron trigger'],
@@ -28,7 +28,7 @@ const BINDINGS = [
 
 /** Parses the configuration of the dispatcher's Worker, with the limits of one invocation. */
 export function dispatcherConfig(env: Record<string, unknown>): Config {
-  // It checks no tokens, so that it has no key for them.
+  // It checks no tokens, so it has no key for them.
   const unused = { JWT_SECRET: undefined, JWKS_URL: 'https://unused.invalid/', JWT_AUDIENCE: 'unused' };
   const variables = { DISPATCH_CONCURRENCY: String(MOST_AT_ONCE), ...textOf(env), ...ENDLESS, ...unused };
   const problems: string[] = [];
@@ -40,7 +40,7 @@ export function dispatcherConfig(env: Record<string, unknown>): Config {
   throw new ConfigError(['DISPATCHERS must be less than DISPATCH_SUBREQUESTS: the cron trigger rings each of them']);
 }
 
-/** Its variables; one that is empty is not set. */
+/** The Worker's variables; an empty one is unset. */
 function textOf(env: Record<string, unknown>): Record<string, string> {
   const text = Object.entries(env)
     .filter(([, value]) => value !== '' && ['string', 'number', 'boolean'].includes(typeof value))

@@ -38,7 +38,7 @@ const { db } = openNeon({
 
 // 4 Dependencies that outlive a request.
 const { max, windowS } = config.rateLimit;
-// Evaluated only if it is configured.
+// Evaluated only if tracing is configured.
 const tracing =
   config.traces && (await import('../platform/tracing-otlp.ts')).otlpTracing(config.traces, log, { timer: false });
 const deps: Omit<Deps, 'clientAddress' | 'underWay' | 'wake'> = {
@@ -46,7 +46,7 @@ const deps: Omit<Deps, 'clientAddress' | 'underWay' | 'wake'> = {
   db,
   now: () => new Date(),
   secrets: createSecretBox(config.secretsKey, config.secretsKeysOld),
-  // Loaded when the first URL is checked, with the parser of addresses.
+  // Loaded, with the address parser, when the first URL is checked.
   refuseWebhookUrl: async (url) => {
     const { checkWebhookUrl } = await import('../dispatcher/channels/address.ts');
     return checkWebhookUrl(url, { allowPrivate: config.webhookAllowPrivate });
@@ -66,19 +66,19 @@ export default {
     const own = {
       ...deps,
       clientAddress,
-      // Of this request alone: the platform may end one without a word, which a sum would count for ever.
+      // Counts this request alone: the platform may end one silently, which a shared count would include for ever.
       underWay: { count: 0 },
       wake: (changed?: string) => wake(bindings, ctx, log, changed),
     };
     const response = Promise.resolve(app.fetch(request, own, ctx));
-    // The platform ends a request when its client leaves, and with it the ring for what has been committed. Spans are
+    // The platform ends a request when its client disconnects, and with it the ring for committed work. Spans are
     // exported after each request: an isolate may be gone before a batch is full.
     ctx.waitUntil(response.then(() => tracing?.flush()));
     return response;
   },
 } satisfies ExportedHandler;
 
-// A lost ring delays work until the cron trigger, so that a failure is only logged.
+// A lost ring delays work until the cron trigger, so a failure is only logged.
 function wake({ DISPATCHER }: Bindings, ctx: ExecutionContext, log: Log, changed?: string): void {
   if (!DISPATCHER) return;
   ctx.waitUntil(

@@ -1,4 +1,4 @@
-/** Settles as `work` does, or rejects with the signal's reason when it aborts. The work goes on, ignored. */
+/** Settles as `work` does, or rejects with the signal's reason when it aborts. The work continues, but is ignored. */
 export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(signal.reason);

@@ -36,8 +36,8 @@ export const accessLog = createMiddleware<Env>(async (c, next) => {
 });
 
 /**
- * Continues the client's trace, or starts one, and has the database carry it to what the request enqueues. If traces are
- * not recorded, the client's `traceparent` is carried as it came.
+ * Continues the client's trace, or starts one, and has the database store it with the messages that the request
+ * enqueues. If traces are not recorded, the client's own `traceparent` is stored.
  */
 function beginTrace(c: Ctx, method: string): RequestSpan | undefined {
   const { tracing, db } = c.env;

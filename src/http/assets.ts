@@ -9,12 +9,12 @@ const TYPES: Record<string, string> = {
   json: 'application/json',
 };
 
-/** The static files that pages use, for anyone. */
+/** The static files that pages use. They require no token. */
 export const assetsRoutes = router().get('/:name{[a-z0-9-]+\\.(?:css|js)}', (c) => asset(c, c.req.param('name')));
 
 /**
- * Responds with the static file of this name, or 304 if the client has it. A cache has to ask each time, so that a page
- * never meets files of another version. Throws AppError `not-found`.
+ * Responds with the static file of this name, or 304 if the client has it. A cache has to revalidate each time, so that
+ * a page never gets files of another version. Throws AppError `not-found`.
  */
 export async function asset(c: Ctx, name: string): Promise<Response> {
   const found = await c.env.assets(name, c.get('signal'));

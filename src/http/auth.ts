@@ -23,13 +23,13 @@ export const authenticate = createMiddleware<Env>(async (c, next) => {
   await next();
 });
 
-/** Settles as `verify` does. A failed attempt counts against the client's network: over its quota, it is `rate-limited`. */
+/** Settles as `verify` does. A failed attempt counts against the client's network; over quota, it is `rate-limited`. */
 export async function guarded<T>(c: Ctx, verify: () => Promise<T>): Promise<T> {
   try {
     return await verify();
   } catch (error) {
     if (error instanceof AppError && error.code === 'unauthorized') {
-      // With the parser of addresses, which a start does without.
+      // Loads the address parser, which is not needed at startup.
       const { networkOf } = await import('./client-network.ts');
       const quota = await c.env.limiter.take(`address:${networkOf(c.env.clientAddress)}`);
       if (!quota.allowed) throw refuse(c, quota);

@@ -6,9 +6,9 @@ const MAX_LENGTH = 100;
 const WITH_PORT = /^(?:\[([^[\]]*)\]|([\d.]*))(?::\d{1,5})?$/;
 
 /**
- * The network that a client's requests are counted by: an IPv4 address, or an IPv6 network of 64 bits, which one client
- * usually has. Spelling, port and zone make no difference. All invalid addresses share `unknown`: a made-up one gives
- * no fresh quota.
+ * Returns the network by which a client's requests are counted: an IPv4 address, or an IPv6 /64 network, which usually
+ * belongs to one client. Spelling, port and zone make no difference. All invalid addresses share `unknown`, so that a
+ * made-up one gets no fresh quota.
  */
 export function networkOf(address: string): string {
   if (address.length > MAX_LENGTH) return 'unknown';

@@ -25,12 +25,12 @@ export type Ctx = Context<Env>;
 /** Creates the routes of a resource. */
 export const router = () => new Hono<Env>();
 
-/** The URL of the request as its client knows it: a proxy that ends TLS says so. For links, not for decisions. */
+/** The request's URL as its client sees it: a TLS-terminating proxy reports the scheme. For links, not decisions. */
 export function urlOf({ req }: Ctx): string {
-  // The first of several is the client's.
+  // The first of several values is the client's.
   const scheme = req.header('X-Forwarded-Proto')?.split(',', 1)[0]?.trim().toLowerCase();
   return scheme === 'https' && req.url.startsWith('http:') ? `https${req.url.slice('http'.length)}` : req.url;
 }
 
-/** Who makes the request, for the record of actions. */
+/** Returns who makes the request, for the record of actions. */
 export const actorOf = (c: Ctx): { sub: string } => ({ sub: c.get('principal').sub });

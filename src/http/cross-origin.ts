@@ -19,7 +19,7 @@ const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'];
 export const crossOrigin = createMiddleware<Env>((c, next) => {
   const { corsOrigins } = c.env.settings;
   if (corsOrigins.length === 0) return next();
-  // hono takes every OPTIONS for a preflight.
+  // Hono treats every OPTIONS request as a preflight.
   if (c.req.method === 'OPTIONS' && !c.req.header('Access-Control-Request-Method')) return next();
   const origin = corsOrigins.includes('*') ? '*' : [...corsOrigins];
   return cors({ origin, allowMethods: METHODS, exposeHeaders: EXPOSED, maxAge: 600 })(c, next);

@@ -3,11 +3,11 @@ import { AppError } from '../errors.ts';
 import type { Env } from './context.ts';
 import { deadlineExceeded, mayWrite, outcomeUnknown, problemResponse } from './problem.ts';
 
-/** Milliseconds after the deadline in which canceled work may report its outcome, so that a 504 is always true. */
+/** Milliseconds after the deadline for canceled work to report its outcome, so that a 504 is always accurate. */
 const GRACE_MS = 1500;
 /** The maximum number of concurrent requests in a process. More would only wait for the same database. */
 const UNDER_WAY_MAX = 5000;
-/** Probes of supervisors and load balancers are exempt from the maximum, and wait for nobody. */
+/** Probes of supervisors and load balancers are exempt from the maximum, and are never queued. */
 export const PROBES = new Set(['/health', '/ready']);
 
 /**

@@ -5,7 +5,7 @@ import type { Ctx } from './context.ts';
 /** The strong entity tag of a resource's version. */
 export const etagOf = (version: number): string => `"${version}"`;
 
-// Who compresses a response makes its ETag a weak one, which If-Match does not take: Cloudflare does unless it may not.
+// A proxy that compresses a response makes its ETag weak, which If-Match rejects. Cloudflare does so unless forbidden.
 const REVALIDATED = 'private, no-cache, no-transform';
 
 /** Responds 200 with the resource and its ETag. */
@@ -23,7 +23,7 @@ export function conditional<T extends { version: number }>(c: Ctx, row: T) {
   return hasCurrent(c, etag) ? empty(c, 304) : json(c, row, 200);
 }
 
-/** Responds 200 with what has no version, or 304 as `conditional` does: its ETag is a hash of the content. */
+/** Responds 200 with content that has no version, or 304 as `conditional` does. The ETag is a hash of the content. */
 export async function conditionalOnContent<T extends object>(c: Ctx, row: T) {
   const text = JSON.stringify(row);
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
@@ -41,7 +41,7 @@ export function hasCurrent(c: Ctx, etag: string): boolean {
 
 const weak = (tag: string) => tag.replace(/^W\//, '');
 
-/** What a conditional write takes from the request besides the id and the body. Throws as `ifMatch` does. */
+/** Returns what a conditional write needs from the request besides id and body. Throws as `ifMatch` does. */
 export function writeOf(c: Ctx): { versions: string | null; now: string } {
   return { versions: ifMatch(c), now: c.env.now().toISOString() };
 }
@@ -60,7 +60,7 @@ export function ifMatch(c: Ctx): string | null {
   return `{${versions.join(',')}}`;
 }
 
-/** What is wrong with If-Match. */
+/** Returns the errors in If-Match. */
 export function ifMatchErrors(c: Ctx): FieldError[] {
   const header = c.req.header('If-Match');
   if (header === undefined || parseTags(header)) return [];

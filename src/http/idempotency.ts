@@ -15,7 +15,8 @@ export type Reservation<T, S extends ContentfulStatusCode> = ReservationValues &
 /**
  * Prepares the reservation of the request's Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07) for the
  * statement that makes the change. `input` is the validated body, which a retry must repeat. Omit `answer` if the
- * statement itself creates the response; `header` is the key of a form, which sends none. Throws AppError `invalid-idempotency-key`.
+ * statement itself creates the response. Pass the key of a form, which sends no header, as `header`. Throws AppError
+ * `invalid-idempotency-key`.
  */
 export function reservationOf<T, S extends ContentfulStatusCode>(
   c: Ctx,
@@ -55,7 +56,7 @@ export async function answerWith<T, S extends ContentfulStatusCode>(
   return json(c, reveal ? await reveal(body) : body, status);
 }
 
-/** The response that is stored. Throws AppError `idempotency-key-reused`. */
+/** Returns the stored response. Throws AppError `idempotency-key-reused`. */
 export function storedAnswer<T, S extends ContentfulStatusCode>({ same, response }: ReservationRow): Answer<T, S> {
   if (same) return JSON.parse(response) as Answer<T, S>;
   throw new AppError('idempotency-key-reused', 'The Idempotency-Key was used with a different payload.');

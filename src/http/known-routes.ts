@@ -20,7 +20,7 @@ export const knownMethods = <E extends Env>(app: Hono<E>) =>
   methodNotAllowed({
     app,
     onMethodNotAllowed: (c, methods) => {
-      // Of /notifications/redrive, which /notifications/:id matches, too.
+      // For a literal path such as /notifications/redrive, which /notifications/:id matches, too.
       const own = app.routes.flatMap(({ path, method }) => (path === c.req.path && method !== 'ALL' ? method : []));
       const named = own.includes('GET') ? [...own, 'HEAD'] : own;
       const Allow = [...new Set(named.length > 0 ? named : methods)].join(', ');

@@ -6,12 +6,12 @@ import { mayWrite } from './problem.ts';
 
 /**
  * Reads the whole body before the handler runs: at most `bodyLimitBytes`, by Content-Length or as it arrives, and until
- * the deadline. Throws AppError `content-too-large`, and `malformed-json` if it breaks off; whoever reads it, if it is not
- * UTF-8.
+ * the deadline. Throws AppError `content-too-large`, or `malformed-json` if the body is incomplete. If it is not UTF-8,
+ * the code that reads the text gets `malformed-json`.
  */
 export const limitedBody = createMiddleware<Env>(async (c, next) => {
   const length = c.req.header('Content-Length');
-  // HTTP/2 has bodies without either header.
+  // HTTP/2 bodies need no Content-Length or Transfer-Encoding.
   const chunked = length === undefined && mayWrite(c) && c.req.raw.body !== null;
   if (chunked || Number(length) > 0) {
     const limit = c.env.settings.bodyLimitBytes;
@@ -20,16 +20,16 @@ export const limitedBody = createMiddleware<Env>(async (c, next) => {
       chunked && c.req.raw.body ? readBytes(c.req.raw.body, limit) : c.req.arrayBuffer();
     const inTime = abortable(bytes.catch(brokenOff), c.get('signal'));
     const text = inTime.then(textOf);
-    // Whoever reads the body meets its error, after that of its type.
+    // The code that reads the body gets this error, after that of its Content-Type.
     text.catch(() => {});
-    // Despite its types, Hono keeps promises there. It parses JSON from this one.
+    // Despite its types, Hono stores promises there. It parses JSON from this one.
     c.req.bodyCache.text = text as unknown as string;
     await inTime;
   }
   await next();
 });
 
-/** How many times the limit is read and discarded, so that the client finishes sending and reads the response. */
+/** Reads and discards up to this multiple of the limit, so that the client finishes sending and reads the response. */
 const PATIENCE = 32;
 
 async function readBytes(body: ReadableStream<Uint8Array>, limit: number): Promise<Uint8Array<ArrayBuffer>> {

@@ -4,8 +4,8 @@ import { SmartRouter } from 'hono/router/smart-router';
 import { TrieRouter } from 'hono/router/trie-router';
 
 /**
- * A router that looks for a literal path first. One regular expression finds all others, faster than a tree, but it takes
- * no `/redrive` beside `/:id/redrive`.
+ * Creates a router that looks up literal paths first. One regular expression matches all others, faster than a tree,
+ * but it does not support `/redrive` next to `/:id/redrive`.
  */
 export function literalFirst<T>(): Router<T> & { halves: SmartRouter<T>[] } {
   const [literal, other] = [smart<T>(), smart<T>()];

@@ -23,10 +23,10 @@ export type Operation = {
   problems: readonly ErrorCode[];
 };
 
-/** An operation without what follows from its resource. */
+/** An operation without what is derived from its resource. */
 type Base = Omit<Operation, 'resource' | 'scope'>;
 
-/** The texts of an operation, and its problems besides those of its kind. */
+/** The texts of an operation, and its problems in addition to those of its kind. */
 type Own = { summary?: string; description?: string; problems?: readonly ErrorCode[] };
 
 /** The problems of a route with a JSON body. */
@@ -46,7 +46,7 @@ export const operation = {
       problems: ['invalid-cursor', 'validation-failed'],
     }),
 
-  /** POST of a new one. `shows` is the response's schema, by default the view. */
+  /** POST of a new resource. `shows` is the response's schema; it defaults to the view. */
   create: (of: Resource, own: Own & { shows?: Schema } = {}) =>
     declare(of, 'write', own, {
       operationId: `create${of.name}`,
@@ -63,7 +63,7 @@ export const operation = {
       problems: [...ofJson, ...ofKeys, ...conflictsOf(of)],
     }),
 
-  /** GET of one. `shows` as above. */
+  /** GET of one resource. `shows` is as above. */
   read: (of: Resource, own: Own & { shows?: Schema } = {}) =>
     declare(of, 'read', own, {
       operationId: `get${of.name}`,
@@ -77,7 +77,7 @@ export const operation = {
       problems: ['not-found'],
     }),
 
-  /** PUT of one. */
+  /** PUT of one resource. */
   replace: (of: Resource, own: Own = {}) =>
     declare(of, 'write', own, {
       operationId: `replace${of.name}`,
@@ -88,7 +88,7 @@ export const operation = {
       problems: [...ofJson, ...ofWrites, 'not-found', 'precondition-failed', ...conflictsOf(of)],
     }),
 
-  /** DELETE of one. */
+  /** DELETE of one resource. */
   remove: (of: Resource, own: Own = {}) =>
     declare(of, 'write', own, {
       operationId: `delete${of.name}`,
@@ -102,7 +102,7 @@ export const operation = {
   /** Any other operation of a resource. */
   of: (of: Resource, access: keyof Resource['scopes'], own: Base) => declare(of, access, {}, own),
 
-  /** POST with an Idempotency-Key that acts on one, or creates one without a version. */
+  /** POST with an Idempotency-Key that acts on a resource, or creates one that has no version. */
   idempotent: (of: Resource, own: Base) =>
     declare(of, 'write', {}, { ...own, headers: ['Idempotency-Key'], problems: [...ofKeys, ...own.problems] }),
 

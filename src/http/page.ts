@@ -49,7 +49,7 @@ export function pageOfQuery(c: Ctx, query: Query): Page {
   return { limit: query.limit, after };
 }
 
-/** What a page shows of `rows`, which has one row more than the limit if there is a next page: after the id `next`. */
+/** Returns a page of `rows`, which has one row more than the limit if there is a next page, after the id `next`. */
 export function pageOfRows<T extends { id: string }>({ limit }: Query, rows: T[]) {
   const data = rows.slice(0, limit);
   return { data, next: rows.length > limit ? (data.at(-1)?.id ?? null) : null };

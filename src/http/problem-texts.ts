@@ -7,7 +7,7 @@ type Text = {
   example: { detail: string; errors?: FieldError[] };
 };
 
-/** What the page at `/problems/:name` and the API reference say about each problem: no response needs it. */
+/** What the page at `/problems/:name` and the API reference say about each problem. */
 export const problemTexts: Record<ErrorCode, Text> = {
   'malformed-request': {
     meaning: 'The request is not valid HTTP, or it is ambiguous.',

@@ -32,7 +32,7 @@ export const problems: Record<ErrorCode, { status: ContentfulStatusCode; title: 
   'outcome-unknown': { status: 504, title: 'Outcome unknown' },
 };
 
-// A path may not be a valid URI: URL permits a stray % and some other characters.
+// A path is not always a valid URI: URL permits a stray % and some other characters.
 const NOT_IN_A_URI = /%(?![0-9a-f]{2})|[^\w\-.~!$&'()*+,;=:@/%]/gi;
 
 /** Responds with the error as `application/problem+json` (RFC 9457). */
@@ -69,7 +69,7 @@ export function onError(constraints: () => Record<string, Constraint>) {
   };
 }
 
-// Of a foreign key: on DELETE a row still refers to this one; on any other method the parent is missing.
+// For a foreign key: on DELETE, a row still refers to this one; on any other method, the parent is missing.
 function violation({ detail, code = 'conflict', pointer, parent }: Constraint, c: Ctx): AppError {
   const errorsOf = (what: string) => (pointer ? { errors: [{ detail: what, pointer }] } : {});
   if (!parent) return new AppError(code, detail, errorsOf('is already taken'));
@@ -111,7 +111,7 @@ export function deadlineExceeded(): AppError {
   return new AppError('timeout', 'The operation exceeded the deadline and was canceled.');
 }
 
-/** The error of a write that may have taken effect. Rings the dispatchers: it may have enqueued deliveries. */
+/** The error of a write that may have taken effect. Rings the dispatchers: the write may have enqueued deliveries. */
 export function outcomeUnknown(c: Ctx): AppError {
   c.env.wake();
   return new AppError('outcome-unknown', 'The database did not confirm in time whether the write took effect.');

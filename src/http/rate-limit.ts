@@ -4,7 +4,7 @@ import { AppError } from '../errors.ts';
 import { setHeader } from './answer.ts';
 import type { Ctx, Env } from './context.ts';
 
-/** Takes one of the subject's quota (RateLimit header fields, draft 10). Throws AppError `rate-limited`. */
+/** Takes one request from the subject's quota (RateLimit header fields, draft 10). Throws AppError `rate-limited`. */
 export const rateLimit = createMiddleware<Env>(async (c, next) => {
   const quota = await c.env.limiter.take(`sub:${c.get('principal').sub}`);
   if (!quota.allowed) throw refuse(c, quota);
@@ -21,7 +21,7 @@ export function refuse(c: Ctx, quota: Quota): AppError {
   });
 }
 
-/** RateLimit, where the limiter knows what is left. */
+/** Sets RateLimit, if the limiter knows what remains. */
 export function setQuota(c: Ctx, { remaining, resetS }: Quota): void {
   if (remaining !== undefined && resetS !== undefined) {
     setHeader(c, 'RateLimit', `"default";r=${remaining};t=${Math.ceil(resetS)}`);

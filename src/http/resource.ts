@@ -17,13 +17,13 @@ export type Constraint = {
 
 /** Declares a resource. Its operations, tag, scopes, events and problems in the OpenAPI document follow from it. */
 export type Resource = {
-  /** The name of its view and in its operations, such as `WebhookEndpoint`. `plural` is by default the name and s. */
+  /** Its name in its view and its operations, such as `WebhookEndpoint`. `plural` defaults to the name plus `s`. */
   name: string;
   plural?: string;
   description: string;
   scopes: { read: string; write: string };
   view: Schema;
-  /** Events for subscribed endpoints, by type. `data` is by default the view. */
+  /** Events for subscribed endpoints, by type. `data` defaults to the view. */
   events?: Record<string, { description: string; data?: Schema }>;
   /** By the constraint's name in Postgres. */
   constraints?: Record<string, Constraint>;

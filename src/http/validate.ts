@@ -16,12 +16,12 @@ type Validated<T extends Target, S extends z.core.$ZodType> = Input & {
 /** A part of the request that a route takes, for the OpenAPI document. */
 export type Taken = { target: Target; schema: () => z.core.$ZodType };
 
-/** What a schema cannot tell of a body, which may be anything. */
+/** Finds errors that a schema cannot, in a body that may be anything. */
 type Also = (c: Ctx, given: unknown) => FieldError[] | Promise<FieldError[]>;
 
 /**
  * Validates a part of the request with zValidator, created with its schema on first use. Throws AppError
- * `validation-failed` with all errors, those of `also` and of If-Match among them, `unsupported-media-type`, or
+ * `validation-failed` with all errors (including those of `also` and of If-Match), `unsupported-media-type`, or
  * `not-found` for a path parameter.
  */
 export function validate<T extends Target, S extends z.core.$ZodType>(target: T, schema: () => S, also?: Also) {
@@ -34,7 +34,7 @@ export function validate<T extends Target, S extends z.core.$ZodType>(target: T,
       for (const error of (await also?.(c, result.data)) ?? []) {
         if (!errors.some((each) => whereOf(each) === whereOf(error))) errors.push(error);
       }
-      // A body and its precondition are refused together.
+      // Errors in a body and in its precondition are reported together.
       if (errors.length > 0) throw refusal(target, c.req.method === 'PUT' ? [...errors, ...ifMatchErrors(c)] : errors);
     });
     return validator(c, next);
@@ -67,11 +67,11 @@ async function mustBeJson(c: Ctx): Promise<void> {
   await c.req.text();
 }
 
-/** How many errors a response names. */
+/** The maximum number of errors in a response. */
 const MAX_ERRORS = 100;
 
 function errorsOf({ issues }: z.core.$ZodError, target: Target): FieldError[] {
-  // Cut before as well: a body of 64 KB may have thousands of issues, each with a long pointer to be made.
+  // Truncate before mapping, too: a body of 64 KB may have thousands of issues, each of which needs a long pointer.
   return issues
     .slice(0, MAX_ERRORS)
     .flatMap((issue) => fieldErrors(issue, target))

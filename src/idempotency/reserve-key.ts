@@ -33,7 +33,7 @@ const KEPT_HOURS = 24;
  */
 export function reserveKey($: Params<ReservationValues>, { precondition, response }: Options = {}): SQL {
   const answer = response ?? sql`${$.keyResponse}::text`;
-  // SHA-256 in the database: in WebCrypto it would cost a switch of threads.
+  // SHA-256 is computed in the database: in WebCrypto, it would cost a thread switch.
   const fingerprint = sql`encode(sha256(convert_to(${$.keyInput}::text, 'UTF8')), 'base64')`;
   const live = sql`${idempotencyKeys}.created_at > now() - interval '${sql.raw(String(KEPT_HOURS))} hours'`;
   const holds = precondition ? sql`and ${precondition}` : sql``;
@@ -64,8 +64,8 @@ export function reserveKey($: Params<ReservationValues>, { precondition, respons
 }
 
 /**
- * Runs a statement that reserves a key. If it `isRefused` by its precondition, runs it once more: it may have waited for
- * the first request under the same key, which it does not see, as its snapshot is older.
+ * Runs a statement that reserves a key. If its precondition refused it (`isRefused`), runs it once more: it may have
+ * waited for the first request with the same key, which it does not see because its snapshot is older.
  */
 export async function runReserving<V extends ReservationValues, R>(
   db: Db,
@@ -78,7 +78,7 @@ export async function runReserving<V extends ReservationValues, R>(
   return values.key !== null && isRefused(rows[0]) ? db.run(reserving, values, signal) : rows;
 }
 
-// Skips a key that is being reused, and checks again for one that was reused since the statement began.
+// Skips a key that is being reused, and rechecks that a key was not reused since the statement began.
 const pruneKeys = statement<{ limit: number }, { pruned: number }>('idempotency.prune', ($) => {
   const isOld = sql`created_at < now() - interval '${sql.raw(String(KEPT_HOURS))} hours'`;
   return sql`

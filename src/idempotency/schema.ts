@@ -2,9 +2,9 @@ import { index, pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
 import { time } from '../db.ts';
 
 /**
- * One row per accepted POST with an Idempotency-Key, committed with its change. The console keeps sign-in links and the
- * inbox here, too, with the subject `console`. Rows are in order of time, so that a block range index finds the old ones,
- * at almost no cost for a write.
+ * One row per accepted POST with an Idempotency-Key, committed with its change. The console stores sign-in links and
+ * the inbox here, too, with the subject `console`. Rows are in chronological order, so that a block range index finds
+ * the old ones at almost no cost per write.
  */
 export const idempotencyKeys = pgTable(
   'idempotency_keys',

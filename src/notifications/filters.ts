@@ -15,7 +15,7 @@ export const isWanted = (given: Given): SQL => sql`
   and (${given.createdAfter}::timestamptz is null or n.created_at >= ${given.createdAfter}::timestamptz)
   and (${given.createdBefore}::timestamptz is null or n.created_at < ${given.createdBefore}::timestamptz)`;
 
-/** Whether the message `m` matches. The text is a part of its body as it is sent, and no pattern. */
+/** Whether the message `m` matches. The text is a substring of its body as it is sent, not a pattern. */
 export const says = (given: Given): SQL => sql`
   (${given.type}::text is null or m.type = ${given.type}::text)
   and (${given.text}::text is null or strpos(m.body, ${given.text}::text) > 0)`;

@@ -51,7 +51,7 @@ const onAll = <S extends 'dead' | 'pending'>(name: string, status: S) =>
     });
   });
 
-/** What a bulk action takes. `{}` matches every notification of that status. */
+/** What a bulk action takes. The filter `{}` matches every notification of that status. */
 export const RedriveInput = onAll('RedriveInput', 'dead');
 export const CancelInput = onAll('CancelInput', 'pending');
 export type BulkFilter = Omit<Of<typeof RedriveInput>['filter'], 'status'>;
@@ -91,7 +91,7 @@ export const NotificationView = lazy(() =>
 );
 export type Notification = Of<typeof NotificationView>;
 
-/** With its payload, and every attempt to deliver it, in order. */
+/** A notification with its payload and its delivery attempts, in order. */
 export const NotificationWithAttempts = lazy(() => {
   const attempt = z.object({
     at: time(),

@@ -12,7 +12,7 @@ import { FILTERS, isWanted, matches, says } from './filters.ts';
 import type { BulkFilter, Notification, NotificationWithAttempts } from './schema.ts';
 
 // The view, from n (notification), m (message), o (outcome, if finished) and d (delivery, if pending). A finished
-// notification has no delivery, so that the queue is not read.
+// notification has no delivery, so the queue is not read for it.
 const fields = sql`
   n.id, m.type, n.channel, coalesce(o.status, 'pending') as status, n.user_id as "userId",
   n.endpoint_id as "endpointId", coalesce(o.attempts, d.attempt, 0) as attempts, ${rfc3339(sql`d.due_at`)} as "dueAt",
@@ -26,14 +26,14 @@ const progress = sql`
     select error from ${attempts} where notification_id = n.id and o.notification_id is null order by at desc limit 1
   ) last on true`;
 
-// The last attempt is stored in the outcome; here as a row of attempts.
+// The last attempt, which is stored in the outcome, as a row of attempts.
 const lastAttempt = sql`
   select finished_at - duration_ms * interval '1 millisecond', duration_ms, http_status, last_error from ${outcomes}`;
 
 /** `leased`: it is being delivered. `finishedAt`: null while it is pending. Neither is in the API. */
 export type WholeNotification = Of<typeof NotificationWithAttempts> & { leased: boolean; finishedAt: string | null };
 
-// One that is redriven again and again has attempts without end: so many are shown, besides the last one.
+// Repeated redrives add attempts without limit: at most 100 are shown, besides the last one.
 const find = statement<{ id: string }, WholeNotification>(
   'notifications.findWhole2',
   ($) => sql`
@@ -53,14 +53,14 @@ const find = statement<{ id: string }, WholeNotification>(
   'reads',
 );
 
-/** With its attempts, in order, and what the console alone shows. Throws AppError `not-found`. */
+/** Returns a notification with its attempts, in order, and what only the console shows. Throws AppError `not-found`. */
 export async function findWholeNotification(db: Db, id: string, signal: AbortSignal): Promise<WholeNotification> {
   const [row] = await db.run(find, { id }, signal);
   if (!row) throw noSuch('notification');
   return row;
 }
 
-/** As the API shows it, with its attempts, in order. Throws AppError `not-found`. */
+/** Returns it as the API shows it, with its attempts, in order. Throws AppError `not-found`. */
 export async function findNotification(db: Db, id: string, signal: AbortSignal) {
   const { leased: _, finishedAt: __, ...shown } = await findWholeNotification(db, id, signal);
   return shown;
@@ -73,13 +73,13 @@ type FilterValues = Record<(typeof FILTERS)[number], string | null>;
 type ListValues = FilterValues & { before: string; from: string; limit: number; status: string | null };
 type Listed = Notification & { matches: boolean; last: boolean };
 
-/** How many notifications a page looks at. A page that found fewer than it may have is short, and has a cursor. */
+/** The maximum number of notifications that a page scans. If it stops there, it may be short, and has a cursor. */
 const MOST_LOOKS = 10_000;
 
-// A page walks one index, newest first, and the other filters choose among what it passes. The last row that it may look
-// at is returned whether it matches or not, to tell where the next page starts. LIMIT in a subquery forces one look-up for
-// each row, in the order of the walk, which its outer ORDER BY lets the planner know. Status and channel are literals: a
-// generic plan could not tell a rare value from a common one.
+// A page walks one index, newest first, and applies the other filters to the rows on the way. The last row that it may
+// scan is returned even if it does not match, to tell where the next page starts. LIMIT in a subquery forces one
+// look-up for each row, in the order of the walk; the walk's outer ORDER BY tells the planner that order. Status and
+// channel are literals: a generic plan could not tell a rare value from a common one.
 const WALKS = {
   user: ($: Params<ListValues>) =>
     sql`select id from ${notifications} where user_id = ${$.userId}::uuid and ${range($)}`,
@@ -142,7 +142,7 @@ function listOn(walk: keyof typeof WALKS): Statement<ListValues, Listed> {
 const valuesOf = (filters: BulkFilter): FilterValues =>
   Object.fromEntries(FILTERS.map((name) => [name, filters[name] ?? null])) as FilterValues;
 
-/** The first id of this time. Ids are in order of their creation, but for the difference between two clocks. */
+/** The first id of this time. Ids are in order of creation, except for the difference between two clocks. */
 function idAt(time: string | undefined, slackMs: number): string | undefined {
   if (time === undefined) return undefined;
   const hex = Math.max(0, Date.parse(time) + slackMs).toString(16);
@@ -155,8 +155,8 @@ const CLOCKS_DIFFER_MS = 60_000;
 export type NotificationPage = { data: Notification[]; next: string | null };
 
 /**
- * Newest first, after the id `after`. A page looks at 10,000 notifications at most: it may be short, even empty, and yet
- * have a next one.
+ * Returns a page, newest first, after the id `after`. It scans at most 10,000 notifications: it may be short, even
+ * empty, and still have a next page.
  */
 export async function listNotifications(
   db: Db,
@@ -174,7 +174,7 @@ export async function listNotifications(
   return { data, next: last?.id ?? null };
 }
 
-/** A bulk action, on all that match: dead ones are redriven, pending ones that are not being delivered are canceled. */
+/** A bulk action on all that match: redrives dead ones, or cancels pending ones that are not being delivered. */
 export type Bulk = 'redrive' | 'cancel';
 
 const CANDIDATES: Record<Bulk, SQL> = {
@@ -197,7 +197,7 @@ export async function countMatching(db: Db, bulk: Bulk, filter: BulkFilter, sign
 
 type NewBulk = { id: string; filter: BulkFilter };
 
-// Counting may take a while. With nothing to do it is finished at once.
+// Counting may take a while. An action with nothing to do is finished at once.
 const starts = (bulk: Bulk) =>
   statement<FilterValues & { id: string; filter: string } & ReservationValues, ReservationRow>(
     `notifications.${bulk}.start`,
@@ -225,7 +225,7 @@ const starts = (bulk: Bulk) =>
 const STARTS = { redrive: starts('redrive'), cancel: starts('cancel') };
 
 /**
- * Starts a bulk action, which dispatchers do in batches: call `wake` afterwards, and follow the action.
+ * Starts a bulk action, which dispatchers process in batches. Call `wake` afterwards, and poll the action.
  */
 export function startBulk(
   db: Db,
@@ -342,7 +342,7 @@ export async function cancelNotification(db: Db, by: By, signal: AbortSignal): P
 }
 
 /**
- * Redrives or cancels each of these, all in one transaction, and returns how many it changed: others are left as they
+ * Redrives or cancels all of these in one transaction, and returns how many it changed. The others are left as they
  * are.
  */
 export async function changeNotifications(
@@ -351,7 +351,7 @@ export async function changeNotifications(
   { ids, sub }: { ids: readonly string[]; sub: string },
   signal: AbortSignal,
 ): Promise<number> {
-  // In one order, so that two such changes cannot deadlock.
+  // Always in the same order, so that two such changes cannot deadlock.
   const each = [...ids].sort().map((id) => bind(bulk === 'redrive' ? redrive : cancel, { id, sub }));
   const results = each.length > 0 ? await db.batch(each, signal) : [];
   return results.flat().filter(({ id }) => id !== null).length;

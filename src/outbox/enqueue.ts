@@ -26,14 +26,14 @@ export function toSubscribers({ from, type, userId = NOBODY }: Event): SQL {
     from ${from}, ${webhookEndpoints} e where e.status <> 'disabled' and e.events && array[${type}, '*']`;
 }
 
-/** An email address as a recipient, of the notification `id`. */
+/** An email address as the recipient of the notification `id`. */
 export function byEmail({ from, userId = NOBODY }: Event, address: SQL, id = sql`uuid_v7()`): SQL {
   return sql`select ${id} as id, 'email' as channel, null::uuid as endpoint_id, ${address} as recipient,
            ${userId} as user_id
     from ${from}`;
 }
 
-/** One endpoint as a recipient, subscribed or not, of the notification `id`. */
+/** One endpoint, subscribed or not, as the recipient of the notification `id`. */
 export function toEndpoint({ from, userId = NOBODY }: Event, endpointId: SQL, id: SQL): SQL {
   return sql`select ${id} as id, 'webhook' as channel, ${endpointId} as endpoint_id, null::text as recipient,
            ${userId} as user_id

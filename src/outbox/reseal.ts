@@ -13,7 +13,7 @@ export const STATEMENT_MS = 30_000;
 export type Progress = { looked: number; total: number; resealed: number; unopened: ReadonlySet<string> };
 
 /**
- * Seals secrets that are sealed with other keys again, with the first key of `secrets`. Yields the progress after each
+ * Reseals, with the first key of `secrets`, secrets that are sealed with other keys. Yields the progress after each
  * batch. Retries endpoints that change meanwhile. Can be interrupted and restarted at any time.
  */
 export async function* resealSecrets(db: Db, secrets: SecretBox, batch = BATCH): AsyncGenerator<Progress> {
@@ -38,7 +38,7 @@ export async function* resealSecrets(db: Db, secrets: SecretBox, batch = BATCH):
 
 const inTime = () => AbortSignal.timeout(STATEMENT_MS);
 
-/** The endpoint with all that opens sealed anew; nothing where nothing does. */
+/** Returns the endpoint with every secret that opens resealed, or nothing if none opens. */
 async function resealedOf(endpoint: Sealed, secrets: SecretBox, unopened: Set<string>): Promise<Resealed[]> {
   let opened = 0;
   const reseal = async (text: string) => {
@@ -66,7 +66,7 @@ const count = statement<Record<never, never>, { count: number }>(
 const countEndpoints = async (db: Db, signal: AbortSignal): Promise<number> =>
   (await oneRow(db, count, {}, signal)).count;
 
-/** An endpoint's secrets as they are stored, and of the previous ones those that still sign. */
+/** An endpoint's secrets as they are stored, and those of the previous ones that still sign. */
 type Sealed = { id: string; secret: string; allPrevious: PreviousSecret[]; livePrevious: PreviousSecret[] };
 
 const listSealed = statement<
@@ -85,8 +85,8 @@ const listSealed = statement<
 );
 
 /**
- * Of up to `limit` endpoints after the id `after`, those with a secret that signs and is not sealed with the key of this
- * id; how many endpoints there were, and the last of them, null where none comes after it.
+ * Reads up to `limit` endpoints after the id `after`. Returns those with a secret that signs and is not sealed with the
+ * key `keyId`, the number of endpoints read, and the id of the last one, or null if none comes after it.
  */
 async function sealedEndpoints(
   db: Db,
@@ -107,7 +107,7 @@ type Resealed = {
   previous: PreviousSecret[];
 };
 
-// Locked in order of ids, as whoever else changes several does.
+// Locks in order of id, as others that change several endpoints do.
 const reseal = statement<{ changes: string }, { id: string }>(
   'webhook_endpoints.reseal',
   ($) => sql`
@@ -123,7 +123,7 @@ const reseal = statement<{ changes: string }, { id: string }>(
     returning e.id`,
 );
 
-/** Stores secrets that were sealed anew where they are still those that were read, and returns the ids of these. */
+/** Stores resealed secrets for endpoints whose secrets are still those that were read. Returns the ids of these. */
 async function resealEndpoints(db: Db, changes: readonly Resealed[], signal: AbortSignal): Promise<string[]> {
   return (await db.run(reseal, { changes: JSON.stringify(changes) }, signal)).map(({ id }) => id);
 }

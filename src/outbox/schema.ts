@@ -7,7 +7,7 @@ export type PreviousSecret = { secret: string; until: string };
 
 /**
  * Webhook endpoints. Secrets are sealed (`SecretBox`); previous ones are in order of rotation. The last five columns
- * are its state of delivery, written by settlements and by PUT, pause and enable.
+ * are the state of delivery, written by settlements and by PUT, pause and enable.
  */
 export const webhookEndpoints = pgTable(
   'webhook_endpoints',
@@ -34,7 +34,7 @@ export const webhookEndpoints = pgTable(
     pausedUntil: time('paused_until'),
   },
   (t) => [
-    // Without a list of pending entries, which every write would have to read through.
+    // Without a pending list, which every write would have to scan.
     index('webhook_endpoints_events').using('gin', t.events).with({ fastupdate: false }),
     index('webhook_endpoints_not_enabled').on(t.status).where(sql`${t.status} <> 'enabled'`),
   ],
@@ -50,7 +50,7 @@ export const livePrevious = (e: SQL): SQL => sql`(
     where (p.entry ->> 'until')::timestamptz > now()
   )`;
 
-/** The ids of the keys that the secrets of the endpoint `e` which still sign are sealed with: see `SecretBox`. */
+/** The ids of the keys that sealed the secrets of the endpoint `e` that still sign: see `SecretBox`. */
 export const keyIdsOf = (e: SQL): SQL => sql`array(
     select split_part(sealed, '.', 2) from (
       select ${e}.secret as sealed union all select entry ->> 'secret' from jsonb_array_elements(${livePrevious(e)}) entry
@@ -65,7 +65,7 @@ export const messages = pgTable('messages', {
   type: text().notNull(),
   body: text().notNull(),
   createdAt: time('created_at').notNull(),
-  // Of the request that caused it, for those who follow its trace to its deliveries.
+  // From the request that caused the message, so that its trace can be followed to the deliveries.
   traceparent: text(),
 });
 
@@ -90,8 +90,8 @@ export const notifications = pgTable(
 );
 
 /**
- * The queue: one narrow row per unfinished notification, deleted when it is finished. `dueAt` is schedule, back-off
- * and lease at once: a claim moves it to the lease's end, so that an expired lease is simply due again. `bytes` is the
+ * The queue: one narrow row per unfinished notification, deleted when it is finished. `dueAt` is schedule, backoff
+ * and lease in one: a claim moves it to the lease's end, so that an expired lease is due again. `bytes` is the
  * size of the message's body, `queuedAt` the time of the enqueue or of the redrive.
  */
 export const deliveries = pgTable(
@@ -108,7 +108,7 @@ export const deliveries = pgTable(
   (t) => [index('deliveries_lane').on(sql`coalesce(${t.endpointId}, 'ffffffff-ffff-ffff-ffff-ffffffffffff')`, t.dueAt)],
 );
 
-/** The lane of the queue's row `d`: its endpoint, or, for email, one that comes after all. As the index has it. */
+/** The lane of the queue row `d`: its endpoint or, for email, a lane after all others. The same as in the index. */
 export const laneOf = (d: SQL): SQL => sql`coalesce(${d}.endpoint_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')`;
 /** The lane of all email, the last one. */
 export const EMAIL_LANE = sql`'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`;
@@ -116,7 +116,7 @@ export const EMAIL_LANE = sql`'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`;
 /** The error of an attempt that a shutdown ended: not a failure of its endpoint. */
 export const INTERRUPTED = 'interrupted by a shutdown';
 
-/** Every attempt but the last one, which its outcome tells, for whoever asks what happened. */
+/** Every attempt except the last one, which is in `outcomes`. A record of what happened. */
 export const attempts = pgTable(
   'attempts',
   {
@@ -131,8 +131,8 @@ export const attempts = pgTable(
 );
 
 /**
- * How a notification ended, and its last attempt: inserted when its queue row goes, so that history never touches the
- * queue.
+ * How a notification ended, and its last attempt: inserted when its queue row is deleted, so that history never touches
+ * the queue.
  */
 export const outcomes = pgTable(
   'outcomes',

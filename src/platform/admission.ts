@@ -1,21 +1,22 @@
 import { inTurns } from './in-turns.ts';
 import { utilizations } from './utilization.ts';
 
-/** How many requests are under way at least before others wait. */
+/** The minimum number of requests that may be under way before others wait. */
 const LEAST = 64;
-/** Milliseconds between two looks at how busy the process is, while requests wait or more are under way than that. */
+/** Milliseconds between checks of how busy the process is, while requests wait or more than `LEAST` are under way. */
 const LOOK_MS = 5;
-/** The utilization from which fewer requests at a time are better, and that below which twice as many may be. */
+/** The utilization above which fewer requests may be under way, and the one below which twice as many may be. */
 const BUSY = 0.95;
 const IDLE = 0.5;
-/** By how much their number changes with a look. */
+/** The factors by which that number changes at each check. */
 const FEWER = 0.9;
 const MORE = 1.1;
 
 /**
- * Returns a function that begins requests in order, and few at a time while the process is busy. With hundreds of clients,
- * each request that is half done is copied by several garbage collections; one that has not begun costs a tenth of that.
- * While the process has time left more begin with each look, so that nobody waits long for what waits for something else.
+ * Returns a function that starts requests in order, and few at a time while the process is busy. With hundreds of
+ * clients, several garbage collections copy each half-done request; one that has not started costs a tenth of that.
+ * While the process has time to spare, each check lets more requests start, so that none waits long for requests that
+ * are themselves waiting for something else.
  */
 export function createAdmission(utilization = utilizations()) {
   let most = LEAST;
@@ -25,7 +26,7 @@ export function createAdmission(utilization = utilizations()) {
   function startLooking(): void {
     if (looking) return;
     looking = true;
-    // What was before tells nothing.
+    // The time before this says nothing.
     utilization();
     setTimeout(look, LOOK_MS);
   }

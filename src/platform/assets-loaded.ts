@@ -4,7 +4,7 @@ import type { Asset, Assets } from '../deps.ts';
 /** How each static file is made or read, by name. */
 export type AssetSources = Readonly<Record<string, () => Promise<string | Uint8Array<ArrayBuffer>>>>;
 
-/** Static files of a process: read when first asked for, and kept in memory. No other names exist. */
+/** Returns the static files of a process: each is read on first use and kept in memory. No other names exist. */
 export function loadedAssets(sources: AssetSources): Assets {
   const loaded = new Map<string, Promise<Asset>>();
   return async (name) => {
@@ -13,7 +13,7 @@ export function loadedAssets(sources: AssetSources): Assets {
     if (before) return before;
     const asset = load(sources[name] as () => Promise<string>);
     loaded.set(name, asset);
-    // Asked for again, it is tried again.
+    // After a failure, the next call tries again.
     asset.catch(() => loaded.delete(name));
     return asset;
   };

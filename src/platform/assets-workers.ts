@@ -3,7 +3,7 @@ import type { Assets } from '../deps.ts';
 /** The binding of static assets. */
 export type AssetsBinding = { fetch(url: string, init: { signal: AbortSignal }): Promise<Response> };
 
-/** Static files that were uploaded beside the script, from their binding. */
+/** Returns the static files that were uploaded with the script, through their binding. */
 export function workersAssets(binding: AssetsBinding): Assets {
   return async (name, signal) => {
     const response = await binding.fetch(`https://assets.invalid/${encodeURIComponent(name)}`, { signal });

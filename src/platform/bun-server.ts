@@ -21,13 +21,13 @@ type BunServer = {
 
 /** The maximum of Bun's idle time-out, in seconds. */
 const MAX_IDLE_S = 255;
-/** Milliseconds after the deadline in which a request is answered for certain. */
+/** Milliseconds after its deadline within which a request is certain to be answered. */
 const ANSWER_MS = 2500;
 
 /** Creates Bun's HTTP server for a fetch handler, with an orderly stop. Its only time-out is that for idle connections. */
 export const createBunServer: CreateServer = (options) => {
   const { fetch, host, port, idleTimeoutMs, requestTimeoutMs, reusePort, log } = options;
-  // Bun takes a connection whose answer is being made for idle, too.
+  // Bun also treats a connection as idle while its response is being produced.
   const idleMs = Math.max(idleTimeoutMs, requestTimeoutMs + ANSWER_MS);
   let server: BunServer | undefined;
   let draining = false;
@@ -39,7 +39,7 @@ export const createBunServer: CreateServer = (options) => {
         port,
         reusePort,
         idleTimeout: Math.min(MAX_IDLE_S, Math.ceil(idleMs / 1000)),
-        // The app has a limit, and a problem for it.
+        // The app has a limit, and a problem response for it.
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
         fetch: async (asked, server) => {
           const request = withUrl(asked);
@@ -55,7 +55,7 @@ export const createBunServer: CreateServer = (options) => {
       });
       return server.url.href.replace(/\/$/, '');
     },
-    // Bun reports no broken server: it goes on accepting.
+    // Bun never reports a broken server: it keeps accepting.
     broken: new Promise<never>(() => {}),
     drain: () => {
       draining = true;
@@ -67,7 +67,7 @@ export const createBunServer: CreateServer = (options) => {
   };
 };
 
-/** Returns undefined if there is no valid URL, or two: Bun joins two Hosts to a list. HTTP/1.0 may have only a path. */
+/** Returns undefined for an invalid URL, or for two Hosts, which Bun joins to a list. HTTP/1.0 may send only a path. */
 function withUrl(request: Request): Request | undefined {
   const host = request.headers.get('Host');
   if (host === null && request.url.startsWith('/')) return new Request(`http://localhost${request.url}`, request);

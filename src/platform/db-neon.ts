@@ -6,14 +6,14 @@ import type { OpenDb } from './open-db.ts';
 const CANCEL_GRACE_MS = 1000;
 
 /**
- * Error codes for a request that was never sent, on Node and Bun. Deno and workerd have none, so that a refused connection
+ * Error codes for a request that was never sent, on Node and Bun. Deno and workerd have none, so a refused connection
  * leaves the outcome unknown there.
  */
 const NOT_SENT = /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT|ConnectionRefused)$/;
 
 type Options = { url: string; fetchEndpoint?: string | undefined; statementTimeoutMs?: number };
 
-/** Options of each query: the driver has one endpoint for all clients, and does not expose the HTTP status. */
+/** Per-query options, because the driver has one endpoint for all clients and does not expose the HTTP status. */
 type Own = { endpoint?: string; answered(status: number): void };
 
 neonConfig.fetchFunction = async (usual: string, { endpoint, answered, ...init }: RequestInit & Own) => {
@@ -22,7 +22,7 @@ neonConfig.fetchFunction = async (usual: string, { endpoint, answered, ...init }
   return response;
 };
 
-/** Given with each query: the driver passes over what it is given for them all. */
+/** Passed with each query, because the driver ignores parsers that are set for all queries. */
 const types = {
   getTypeParser: (oid: number, format?: 'text' | 'binary') =>
     oid === TIMESTAMPTZ ? timestamptz : driverTypes.getTypeParser(oid, format),
@@ -37,7 +37,7 @@ const types = {
 export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): OpenDb {
   const sql = neon(withStatementTimeout(url, statementTimeoutMs));
 
-  /** Sends one request, and tells what became of it. */
+  /** Sends one request and reports its outcome. */
   async function request<T>(signal: AbortSignal, send: (fetchOptions: object) => Promise<T>): Promise<T> {
     if (signal.aborted) throw canceled();
     const graceUntil = performance.now() + (statementTimeoutMs ?? Number.NEGATIVE_INFINITY) + CANCEL_GRACE_MS;

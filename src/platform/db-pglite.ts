@@ -9,15 +9,15 @@ import type { OpenDb } from './open-db.ts';
 import type { Sent } from './prepared-query.ts';
 import { ROLLBACK, type Session, transact } from './transact.ts';
 
-/** Postgres inside this process, as openPgliteClient opens it; one statement at a time. */
+/** Opens Postgres inside this process as openPgliteClient does, to run one statement at a time. */
 export async function openPglite(dir: string, tell?: TellStatement, copyOf?: Blob): Promise<OpenDb<SessionDb>> {
   const { client, close } = await openPgliteClient(dir, tell, copyOf);
   return { db: dbOf(client), close, stats: () => ({ total: 0, idle: 0, waiting: 0 }) };
 }
 
 /**
- * Opens the database in `dir`, or in memory for `memory://`, and migrates it, as no other process can. A new one is a copy of
- * `copyOf`, a dump by PGlite, if there is one. Throws if another process has opened the directory.
+ * Opens the database in `dir`, or in memory for `memory://`, and migrates it, because no other process can. A new
+ * database is a copy of `copyOf`, a PGlite dump, if given. Throws if another process has opened the directory.
  */
 export async function openPgliteClient(
   dir: string,
@@ -43,12 +43,12 @@ const noop = () => {};
 function dbOf(client: PGlite): SessionDb {
   let last: Promise<unknown> = Promise.resolve();
 
-  /** Whoever comes waits here rather than inside PGlite, where one whose deadline has passed could not step back. */
+  /** Queues calls here rather than inside PGlite, where a call whose deadline has passed could not leave the queue. */
   function inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     const before = last;
     const turn = abortable(before, signal).catch(noop);
     const result = turn.then(() => (signal.aborted ? Promise.reject(canceled()) : work()));
-    // Without a value: each would hold the one before, and so all that was ever returned.
+    // No value: otherwise each promise would hold the previous one, and so every result ever returned.
     last = Promise.allSettled([before, result]).then(noop);
     return result;
   }
@@ -60,7 +60,7 @@ function dbOf(client: PGlite): SessionDb {
       return rows;
     } catch (error) {
       const failure = toDbError(error);
-      // Rows may be there that could not be synced to disk.
+      // Rows may have been written that could not be synced to disk.
       throw failure.sqlState === undefined ? withoutAnswer(failure) : failure;
     }
   }

@@ -35,8 +35,8 @@ function dbOn(connections: Connections): SessionDb {
     cancel: (client: pg.Client) => cancel(connections, client),
     contended: () => pool.waitingCount > 0,
   };
-  // Inserts wait for the disk, and several commits share one wait: the more connections, the more do. Both kinds give
-  // way where somebody needs a connection of their own.
+  // Inserts wait for the disk, and several commits share one wait: the more connections, the more commits share it.
+  // Both kinds give way when a caller needs a connection of its own.
   const shared = {
     reads: sharedConnections({ depth: 64, connections: 2, writes: false }, host),
     inserts: sharedConnections({ depth: 4, connections: Math.max(1, poolMax - 2), writes: true }, host),
@@ -61,7 +61,7 @@ async function runAlone(connections: Connections, sent: readonly Sent[], signal:
   try {
     return await answer(connections, client, sent, signal);
   } finally {
-    // After a cancellation the connection goes too: a late cancel must not hit someone else's statement.
+    // After a cancellation, destroy the connection too: a late cancel must not hit another caller's statement.
     client.release(signal.aborted);
   }
 }
@@ -78,7 +78,7 @@ async function transaction<T>(connections: Connections, work: Work<T>, signal: A
       }
     },
     async rollback() {
-      // The server takes back what a lost connection had not committed.
+      // The server rolls back what a lost connection had not committed.
       if (spoiled || signal.aborted) return;
       const ended = answer(connections, client, [ROLLBACK], signal);
       await attempt(client, CANCEL_GRACE_MS, ended).catch(() => {
@@ -94,8 +94,8 @@ async function transaction<T>(connections: Connections, work: Work<T>, signal: A
 }
 
 /**
- * Sends statements that are one transaction; once the signal aborts they are canceled, and the connection is destroyed
- * if it stays silent then.
+ * Sends statements as one transaction. When the signal aborts, cancels them, and destroys the connection if it then
+ * stays silent.
  */
 async function answer(
   connections: Connections,
@@ -126,7 +126,7 @@ async function answer(
     trust.lost(client, error);
     throw withoutAnswer(error);
   } finally {
-    // The signal may outlive the statement, and the connection's next one is none of its business.
+    // The signal may outlive the statement, and must not affect the connection's next one.
     signal.removeEventListener('abort', onAbort);
   }
 }

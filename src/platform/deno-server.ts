@@ -13,7 +13,7 @@ declare const Deno: {
     handler(request: Request, info: { remoteAddr: Address }): Response | Promise<Response>;
   }): DenoServer;
 };
-/** A Unix socket, which Deno can be told to listen on, has neither. */
+/** Both are missing for a Unix socket, which Deno can be told to listen on. */
 type Address = { hostname?: string; port?: number };
 type DenoServer = { finished: Promise<void>; shutdown(): Promise<void> };
 

@@ -4,7 +4,7 @@ import type pg from 'pg';
 import type { Log } from '../deps.ts';
 import { attempt, outageLog, pgClients, settlesWithin } from './pg-client.ts';
 
-/** The channel of NOTIFY, for all processes on a database. */
+/** The NOTIFY channel that all processes on a database share. */
 const CHANNEL = 'keelson_due';
 /** Milliseconds between two NOTIFYs. Rings in between are combined. */
 const RING_EVERY_MS = 10;
@@ -29,8 +29,8 @@ type Connect = () => Promise<pg.Client>;
 
 /**
  * Lets processes on one Postgres ring each other's dispatchers, by NOTIFY. `ring` notifies after the commit, so that
- * writers do not queue for NOTIFY's lock. Rings in quick succession are combined. With `onRing` it listens, on its own
- * connection, which is replaced when it is lost or silent. It then rings once, for what was missed.
+ * writers do not queue for NOTIFY's lock. Rings in quick succession are combined. With `onRing`, it listens on its own
+ * connection, which is replaced when it is lost or silent. It then calls `onRing` once, for missed rings.
  */
 export function postgresDoorbell(url: string, log: Log, onRing?: (changedEndpointId?: string) => void): Bell {
   const { Client, destroyAll } = pgClients(url, 'keelson-doorbell');
@@ -140,7 +140,7 @@ async function listen(
     client.on('notification', ({ payload }) => onRing(payload || undefined));
     await ask(`listen ${CHANNEL}`);
     onListening();
-    // For what was rung before.
+    // For earlier rings.
     onRing();
     asking = setInterval(() => ask('select 1').catch(() => {}), ASK_EVERY_MS);
     await once(client, 'end');

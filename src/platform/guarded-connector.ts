@@ -1,6 +1,6 @@
 import { isIP, type LookupFunction } from 'node:net';
 import type { buildConnector } from 'undici/index.js';
-// By path: a fifth of undici's files. Bun replaces `undici` itself by a stub that cannot connect.
+// Imported by path: a fifth of undici's files. Bun replaces `undici` itself with a stub that cannot connect.
 import newConnector from 'undici/lib/core/connect.js';
 import { isPublicAddress } from '../dispatcher/channels/address.ts';
 import { SendError } from '../dispatcher/channels/send.ts';
@@ -19,7 +19,7 @@ export function guardedConnector({ allowPrivate, timeoutMs, servers }: Options):
   const connect = newConnector({ timeout: timeoutMs, autoSelectFamily: true, allowH2: false, lookup });
   if (allowPrivate) return connect;
   return (options, callback) => {
-    // A literal address is not looked up, so that it is checked here.
+    // A literal address is not looked up, so it is checked here.
     if (isIP(options.hostname) === 0 || isPublicAddress(options.hostname)) connect(options, callback);
     else queueMicrotask(() => callback(new SendError('address not allowed'), null));
   };

@@ -1,7 +1,7 @@
 import type { buildConnector } from 'undici/index.js';
 import Pool from 'undici/lib/dispatcher/pool.js';
 
-/** How many origins have open connections. Beyond it, the least recently used one is closed. */
+/** How many origins may have open connections. Beyond that, the least recently used one is closed. */
 const MAX_ORIGINS = 500;
 const KEEP_ALIVE_MS = 4000;
 const KEEP_ALIVE_MAX_MS = 30_000;
@@ -12,7 +12,7 @@ type Options = {
   connectionsPerOrigin: number;
 };
 
-/** Creates a connection pool per origin, on first use. `close` destroys all of them. */
+/** Creates a connection pool per origin, on first use. `close` destroys them, except those given up. */
 export function createPools({ connect, connectionsPerOrigin }: Options) {
   const pools = new Map<string, Pool>();
 

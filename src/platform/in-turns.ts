@@ -1,14 +1,14 @@
 import { canceled } from '../db.ts';
 
 /**
- * Runs at most `limit()` works at a time. Others wait for their turn, in order, and reject as a canceled statement if a
- * signal of theirs aborts before.
+ * Runs at most `limit()` tasks at a time. Others wait their turn, in order, and reject like a canceled statement if
+ * their signal aborts first.
  */
 export function inTurns(limit: () => number) {
   let running = 0;
   const waiting = new Set<() => void>();
 
-  /** Begins those that wait, as far as there is room; to be called when the limit has grown. */
+  /** Starts waiting tasks, as far as the limit allows. Call this when the limit has grown. */
   function beginWaiting(): void {
     for (const begin of waiting) {
       if (running >= limit()) return;

@@ -13,7 +13,7 @@ export type KeySetOptions = {
 
 /** The age in milliseconds at which keys are fetched again, in the background. */
 const MAX_AGE_MS = 600_000;
-/** The age at which a request waits for that: nobody has asked for long, and a key may be withdrawn since. */
+/** The age at which a request waits for that: no request came for long, and a key may have been withdrawn since. */
 const STALE_MS = 2 * MAX_AGE_MS;
 /** Milliseconds between two fetches, however many unknown key ids arrive. */
 const COOL_DOWN_MS = 30_000;
@@ -44,7 +44,7 @@ export function remoteKeySet(url: string, { log, now, fetch, background }: KeySe
   const isOld = () => since(loadedAt) >= MAX_AGE_MS;
   const mayTry = (pauseMs: number) => isLoading() || since(triedAt) >= pauseMs;
 
-  // Of a clock that was set back nobody knows how long ago that was.
+  // If the clock was set back, nothing tells how long ago that was.
   function since(at: number): number {
     const ms = now() - at;
     return ms < 0 ? Number.POSITIVE_INFINITY : ms;

@@ -7,7 +7,7 @@ type Window = { count: number; endsAt: number };
 const MAX_KEYS = 100_000;
 /** How many shared counts there are: a power of two. */
 const SHARED = 65_536;
-/** How often per window ended ones are removed. */
+/** How many times per window ended windows are removed. */
 const SWEEPS = 4;
 
 export type MemoryLimiter = Limiter & {

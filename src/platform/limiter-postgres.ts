@@ -16,8 +16,9 @@ const PRUNE_AT_MOST = 1000;
 const MAX_REFUSED = 10_000;
 
 /**
- * Limits by fixed windows in the database, shared by all processes, at the cost of a round trip. A refused key costs none
- * until its window ends: the process remembers it. While the database does not answer, the process counts by itself.
+ * Limits by fixed windows in the database, shared by all processes, at the cost of a round trip per request. A refused
+ * key costs none until its window ends: the process remembers it. While the database does not answer, the process
+ * counts on its own.
  */
 export function postgresLimiter({ db, log, limit, windowS, now = () => performance.now() }: Options): Limiter {
   const refused = new BoundedMap<string, number>(MAX_REFUSED);

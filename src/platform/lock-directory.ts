@@ -11,7 +11,7 @@ export function lockDirectory(dir: string): () => void {
   const owner = take(file);
   if (owner !== undefined) {
     if (isAnother(owner)) throw refuse(owner);
-    // One process at a time: else a second one could remove the lock that the first has just taken over.
+    // One process at a time: otherwise a second one could remove the lock that the first has just taken over.
     const takingOver = `${file}.takeover`;
     const rival = take(takingOver);
     if (rival !== undefined && isAnother(rival)) throw refuse(rival);

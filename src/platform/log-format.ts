@@ -22,7 +22,7 @@ export async function writeFormatted(write: Write, format: string | undefined): 
 /** The control characters that JSON does not escape. */
 const C1 = /[\x7f-\x9f]/g;
 
-/** The line of a request has what was asked and answered in its message. */
+/** Moves what was asked and answered from a request's fields to its message. */
 function summed(line: string): string {
   if (!line.includes('"msg":"request"')) return line.trimEnd();
   const { method, path, status, durationMs, ...rest } = JSON.parse(line);

@@ -26,7 +26,7 @@ function stringify(line: Line): string {
   }
 }
 
-/** Formats an error with stack and causes; of its properties, only those known to contain nothing personal. */
+/** Formats an error with its stack and causes, and only those properties known to contain no personal data. */
 function plain(error: unknown, depth = 0): unknown {
   if (!(error instanceof Error)) return typeof error === 'string' ? error : 'not an error';
   const { name, message, stack, cause } = error;

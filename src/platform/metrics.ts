@@ -14,7 +14,7 @@ type Sources = {
 /** The result of prom-client's `getMetricsAsJSON`. */
 type Snapshot = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
 
-/** Creates the Prometheus metrics of this process. `sources` are read on each scrape; processes add up by default. */
+/** Creates this process's Prometheus metrics. Reads `sources` on each scrape. Processes' values add up by default. */
 export function createMetrics(): Metrics & {
   expose(sources: Sources): Promise<string>;
   /** The same as objects, for another process to add up. */

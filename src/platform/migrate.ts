@@ -5,14 +5,14 @@ import pg from 'pg';
 /** Where drizzle-kit keeps the generated migrations. */
 export const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url));
 
-/** Milliseconds for opening the connection, and for a lock: else requests queue behind the migration. */
+/** Milliseconds for opening the connection, and for a lock: otherwise requests queue behind the migration. */
 export const CONNECT_MS = 10_000;
 const LOCK_MS = 5000;
 
-/** Names the lock that lets one process migrate at a time; any constant does. */
+/** The key of the lock that lets one process migrate at a time. The value is arbitrary. */
 const LOCK = 7_260_501;
 
-/** Called before each statement and after the last one: how many are done, and of how many. */
+/** Called before each statement and after the last one, with the number of statements done and the total. */
 export type TellStatement = (done: number, total: number) => void;
 
 /** Applies missing migrations in one transaction, over TCP (Neon too), through any pooler, one process at a time. */
@@ -25,7 +25,7 @@ export async function migratePostgres(url: string, directory?: string, tell?: Te
   await client.connect();
   try {
     await client.query('begin');
-    // A session lock would stay with whichever connection a pooler lent for it.
+    // A session lock would stay with the connection that a pooler lent for this statement.
     await client.query('select pg_advisory_xact_lock($1)', [LOCK]);
     await client.query(`set local lock_timeout = ${LOCK_MS}`);
     await applyMigrations((text, values) => client.query(text, values), directory, tell);
@@ -38,8 +38,8 @@ export async function migratePostgres(url: string, directory?: string, tell?: Te
 type Query = (text: string, values?: unknown[]) => Promise<{ rows: unknown[] }>;
 
 /**
- * Applies the migrations that the database does not have, in the order of the journal. Call it in a transaction. In
- * place of drizzle's `migrate`, which skips what is older than the latest applied one, as a merged migration may be.
+ * Applies the migrations that the database does not have, in the order of the journal. Call it in a transaction.
+ * Replaces drizzle's `migrate`, which skips migrations older than the latest applied one, as a merged one may be.
  */
 export async function applyMigrations(query: Query, directory = MIGRATIONS, tell?: TellStatement): Promise<void> {
   await query('create schema if not exists drizzle');

@@ -20,7 +20,7 @@ type Transaction = string | undefined;
 export type NeonBackend = {
   /** Returns why a client with this connection string is refused, or undefined. */
   refuses(connection: URL): string | undefined;
-  /** Runs all statements on one connection, in a transaction if one is given. An abort cancels the current one. */
+  /** Runs all statements on one connection, in a transaction if one is given. An abort cancels them if it can. */
   run(statements: Statement[], transaction: Transaction, connection: URL, signal: AbortSignal): Promise<Result[]>;
   close(): Promise<void>;
 };
@@ -49,8 +49,8 @@ class Refusal extends Error {
 }
 
 /**
- * Starts Neon's SQL over HTTP in front of any Postgres, on loopback, for development and tests. As strict as Neon's proxy.
- * `url` is the value for DATABASE_FETCH_ENDPOINT; `requests` counts round trips.
+ * Starts Neon's SQL over HTTP in front of any Postgres, on loopback, for development and tests. As strict as Neon's
+ * proxy. `url` is the value for DATABASE_FETCH_ENDPOINT; `requests` counts round trips.
  */
 export async function startNeonEndpoint({ backend }: { backend: NeonBackend }) {
   let requests = 0;
@@ -154,7 +154,7 @@ function failure(error: unknown): [status: number, body: string] {
   const { message, ...fields } = error as Record<string, unknown>;
   const shown: Record<string, unknown> = { message: error instanceof Error ? error.message : String(message) };
   if (error instanceof Refusal) return [error.status, JSON.stringify(shown)];
-  // The error classes of the two drivers differ. An error without one from Postgres (a broken connection) is a 400, too.
+  // The two drivers have different error classes. An error not from Postgres (a broken connection) is a 400, too.
   const fromPostgres = typeof fields.severity === 'string' && typeof fields.code === 'string';
   for (const field of ERROR_FIELDS) shown[field] = (fromPostgres && fields[field]) || null;
   return [400, JSON.stringify(shown)];
@@ -171,7 +171,7 @@ export function postgresBackend(url: string): NeonBackend {
   const own = new URL(url);
   const pools = new Map<string, pg.Pool>();
 
-  // Start-up options (such as statement_timeout) belong to a connection, so that each set has its own pool.
+  // Start-up options (such as statement_timeout) belong to a connection, so each set of options has its own pool.
   function poolFor(options: string): pg.Pool {
     const existing = pools.get(options);
     if (existing) return existing;
@@ -227,7 +227,7 @@ async function runOnPostgres(client: pg.PoolClient, text: string, values: (strin
   return { fields: fields.map(({ name, dataTypeID }) => ({ name, dataTypeID })), rows, command, rowCount };
 }
 
-/** A backend on PGlite. Accepts every client. A waiting statement can be canceled, one under way cannot. */
+/** A backend on PGlite. Accepts every client. Only a request that has not begun can be canceled. */
 export function pgliteBackend(client: PGlite): NeonBackend {
   // Values stay text in both directions.
   const asIs = (value: string) => value;

@@ -12,11 +12,11 @@ import type { CreateServer } from './server.ts';
 const SWEEP_MS = 50;
 /** Milliseconds that an idle connection outlives the listener: a request may be on its way. */
 const LINGER_MS = 250;
-/** Milliseconds between checks for clients that do not read, so that requests pay nothing for it. */
+/** Milliseconds between checks for clients that do not read. A timer checks, so that requests pay nothing for it. */
 const WATCH_MS = 1000;
 /** Pipelined requests that may wait in total, at about 3 KB each. */
 const WAITING_MAX = 4_000;
-/** How many of them may come in one turn of the event loop, before connections are read by turns, so many at once. */
+/** Once this many of them come in one turn of the event loop, connections are read in turns, READ_IN_TURN at a time. */
 const WAITING_IN_TURN = 1_000;
 const READ_IN_TURN = 4;
 /** Milliseconds between two log lines about the same kind of refusal. */
@@ -34,12 +34,12 @@ type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => unknown
 
 type State = {
   connections: Map<Socket, Connection>;
-  /** Requests that wait behind others of their connections, in all, and those that came in this turn. */
+  /** How many requests wait behind others on their connections, in total, and how many of them arrived in this turn. */
   waiting: number;
   cameInTurn: number;
   /** Connections that are not read until it is their turn. */
   held: Set<Socket>;
-  /** Whether the end of the turn is awaited. */
+  /** Whether `endTurn` is scheduled. */
   turning: boolean;
   draining: boolean;
   tellRefused(code: ErrorCode): void;
@@ -63,11 +63,11 @@ export const createNodeServer: CreateServer = (options) => {
     requestTimeout: readTimeoutMs,
     keepAliveTimeout: idleTimeoutMs,
     connectionsCheckingInterval: Math.min(1000, readTimeoutMs),
-    // Node's own answer would be no problem.
+    // Node's own response would not be a problem document.
     requireHostHeader: false,
   });
   server.maxConnections = maxConnections;
-  // In one of several processes: else those beyond would go from one full process to the next for ever.
+  // With several processes, excess connections would otherwise pass from one full process to the next for ever.
   Object.assign(server, { dropMaxConnection: true });
 
   server.on('request', (incoming, outgoing) => inTurn(state, listener, incoming, outgoing));
@@ -78,7 +78,7 @@ export const createNodeServer: CreateServer = (options) => {
     state.connections.set(socket, { newest: undefined, before: undefined, waiting: 0, refused: false });
     socket.once('close', () => forget(state, socket));
   });
-  // Kept connections and readers that take nothing: what is read and answered has limits of its own.
+  // For idle kept connections and clients that do not read. Reading requests and answering them have other limits.
   server.on('timeout', cut);
   const watch = setInterval(watchReaders, Math.min(WATCH_MS, idleTimeoutMs), state, idleTimeoutMs);
   watch.unref();
@@ -109,7 +109,7 @@ function listenerOf({ fetch, log }: Parameters<CreateServer>[0], state: State): 
     async (request, { incoming, outgoing }) => {
       if (isMalformed(incoming)) return refuseMalformed(state);
       const peer = incoming.socket.remoteAddress ?? 'unknown';
-      // Whoever left while it waited gets nothing, and nothing is begun for it.
+      // If the client left while the request waited, nothing is started or sent.
       const answer = () => (outgoing.destroyed ? new Response(null, { status: 499 }) : fetch(request, peer));
       const [path = ''] = (incoming.url ?? '').split('?', 1);
       const response = await (PROBES.has(path) ? answer() : admit(answer));
@@ -122,7 +122,7 @@ function listenerOf({ fetch, log }: Parameters<CreateServer>[0], state: State): 
       // HTTP/1.0 needs no Host.
       hostname: 'localhost',
       errorHandler: (error) => {
-        // A Host or a target of which no URL can be made: the client's mistake.
+        // The Host or the target does not make a valid URL: the client's mistake.
         if (error instanceof RequestError) return refuseMalformed(state);
         log.error('request failed outside the app', { error });
         return internalError();
@@ -136,14 +136,14 @@ function refuseMalformed({ tellRefused }: State): Response {
   return malformedRequest();
 }
 
-/** Times who has an answer to take; Node sees progress within one, and ends that time with the answer. */
+/** Times clients that have a response to read. Node notices progress, and ends the time-out with the response. */
 function watchReaders({ connections }: State, idleTimeoutMs: number): void {
   for (const socket of connections.keys()) {
     if (socket.writableLength > 0 && !socket.timeout) socket.setTimeout(idleTimeoutMs);
   }
 }
 
-/** One request of a connection at a time: no more is made than one answer that nobody takes. */
+/** Handles one request of a connection at a time: at most one response is made that the client does not read. */
 function inTurn(state: State, listener: Listener, incoming: IncomingMessage, outgoing: ServerResponse): void {
   const { connections } = state;
   const connection = connections.get(incoming.socket);
@@ -151,7 +151,7 @@ function inTurn(state: State, listener: Listener, incoming: IncomingMessage, out
   const before = connection.newest;
   connection.before = before;
   connection.newest = outgoing;
-  // Without a socket it is queued behind another answer.
+  // A response without a socket is queued behind another one.
   if (outgoing.socket) return void listener(incoming, outgoing);
   connection.waiting++;
   noteWaiting(state);
@@ -162,15 +162,15 @@ function inTurn(state: State, listener: Listener, incoming: IncomingMessage, out
     connection.waiting--;
     const isRefused = connection.refused && !incoming.complete;
     if (!outgoing.socket || isRefused) return;
-    // Who took the answer before has nothing to take as yet.
+    // The client took the previous response, and has none to take yet.
     outgoing.socket.setTimeout(0);
     listener(incoming, outgoing);
   });
 }
 
 /**
- * Counts a request that waits. Connections are read by turns once many came in one turn of the event loop: as many as send
- * hundreds of requests in one packet would else hold up every other for seconds.
+ * Counts a request that waits. Once many have arrived in one turn of the event loop, connections are read in turns:
+ * otherwise those that send hundreds of requests in one packet would hold up all others for seconds.
  */
 function noteWaiting(state: State): void {
   state.waiting++;
@@ -197,7 +197,7 @@ function endTurn(state: State): void {
   if (state.turning) setImmediate(endTurn, state);
 }
 
-/** Whose requests wait most; of many such, who came last. */
+/** Cuts the connection with the most waiting requests, or the newest of several such. */
 function cutGreediest(state: State): void {
   let greediest: Socket | undefined;
   let most = 0;
@@ -216,10 +216,10 @@ function forget(state: State, socket: Socket): void {
   state.connections.delete(socket);
 }
 
-/** What Node itself refuses never reaches the app. The answers that are due before it come first. */
+/** Answers a request that Node itself refuses, and the app never gets. Responses due before it are sent first. */
 function refuse({ connections, tellRefused }: State, error: { code?: string | undefined }, socket: Duplex): void {
   const connection = connections.get(socket as Socket);
-  // What still comes is read and thrown away: bytes that nobody read would reset the connection, and its answers.
+  // What still arrives is read and discarded: unread bytes would reset the connection, and lose its responses.
   if (!connection || connection.refused || !socket.writable) return;
   connection.refused = true;
   const code = codeOf(error);
@@ -227,13 +227,13 @@ function refuse({ connections, tellRefused }: State, error: { code?: string | un
   const { newest, before } = connection;
   const due = newest?.req.complete || newest?.headersSent ? newest : before;
   if (!due || due.writableFinished) answer(socket, refusal(code));
-  // Whoever was told that the connection closes waits for nothing more.
+  // A client that was told that the connection closes waits for no further response.
   else due.once('finish', () => socket.writable && answer(socket, refusal(code)));
 }
 
 /** Takes no new connections, and resolves when the last one is gone. */
 async function closeWhenUnused({ connections }: State, server: Server): Promise<void> {
-  // The HTTP server's own close would end kept connections at once, and its checks of slow requests with them.
+  // The HTTP server's own close would close kept connections at once, and stop its checks for slow requests.
   const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
   const lingersUntil = performance.now() + LINGER_MS;
   const closeUnused = () => {
@@ -241,7 +241,7 @@ async function closeWhenUnused({ connections }: State, server: Server): Promise<
     const sockets = [...connections.keys()];
     // Node treats a connection as idle once its response is written, whether or not it is sent.
     if (sockets.every((socket) => socket.writableLength === 0)) server.closeIdleConnections();
-    // And only after the first response on it.
+    // And it does so only after the first response.
     for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
   };
   const sweeper = setInterval(closeUnused, SWEEP_MS);
@@ -263,7 +263,7 @@ function isMalformed({ headers, rawHeaders, httpVersion }: Head): boolean {
   return httpVersion === '1.0' ? hosts > 1 : hosts !== 1;
 }
 
-/** Discards an unread body. */
+/** Destroys a socket, and discards an unread response. */
 function cut(socket: Socket): void {
   if (socket.writableLength > 0) socket.resetAndDestroy();
   else socket.destroy();
@@ -274,7 +274,7 @@ function codeOf({ code }: { code?: string | undefined }): ErrorCode {
   return code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'malformed-request';
 }
 
-/** Returns a function that logs how many there were since the last line, and the newest: at once, then at intervals. */
+/** Returns a function that logs the number of calls since the last line, and the newest: at once, then at intervals. */
 function teller<T = void>(say: (count: number, newest: T) => void): (newest: T) => void {
   let toldAt = Number.NEGATIVE_INFINITY;
   let count = 0;

@@ -3,12 +3,12 @@ import type { Tracing } from '../tracing.ts';
 /** Spans that may wait for an export. Beyond it, new ones are dropped: tracing must never delay a request. */
 export const MAX_WAITING_SPANS = 2048;
 
-/** What records spans, and exports them. */
+/** Records spans, and exports them. */
 export type OpenTracing = {
   readonly tracing: Tracing;
-  /** Exports what has ended. Never rejects, and takes a bounded time. */
+  /** Exports ended spans. Never rejects, and takes a bounded time. */
   flush(): Promise<void>;
-  /** Exports what has ended, until `outOfTime` aborts, and for two seconds at most. Never rejects. */
+  /** Exports ended spans, until `outOfTime` aborts, and for two seconds at most. Never rejects. */
   close(outOfTime: AbortSignal): Promise<void>;
 };
 

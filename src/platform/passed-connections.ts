@@ -3,8 +3,8 @@ import type { ChildProcess } from 'node:child_process';
 type Message = { act?: string; seq?: number; ack?: number };
 
 /**
- * When `worker` dies, closes connections that were passed to it and not accepted. node:cluster would keep them open, and
- * their clients would wait for ever. Depends on node:cluster's internal messages.
+ * When `worker` dies, closes connections that were passed to it but not accepted. node:cluster would keep them open,
+ * and their clients would wait for ever. Depends on node:cluster's internal messages.
  */
 export function closePassedConnections(worker: ChildProcess): void {
   const passed = new Map<number, { close(): void }>();

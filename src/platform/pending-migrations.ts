@@ -36,7 +36,7 @@ export function destructiveStatements(sql: string): string[] {
     .filter((statement) => DESTRUCTIVE.some((pattern) => pattern.test(statement)));
 }
 
-/** Returns the migrations that the database at `url` lacks. If it has none, none of them is destructive. */
+/** Returns the migrations that the database at `url` lacks. If it lacks all, none of them counts as destructive. */
 export async function pendingMigrations(url: string, directory = MIGRATIONS): Promise<Migration[]> {
   const client = new pg.Client({
     connectionString: url,

@@ -16,8 +16,8 @@ const READ_ONLY_MS = 1000;
 type Clients = { Client: new (config?: pg.ClientConfig) => pg.Client; destroyAll(): void };
 
 /**
- * Creates clients that never wait for ever: TCP keep-alive, a limit to connecting, and an `end` that closes the socket
- * without waiting for the server. `destroyAll` destroys all that are left.
+ * Creates clients that never wait for ever: TCP keep-alive, a time limit for connecting, and an `end` that closes the
+ * socket without waiting for the server. `destroyAll` destroys all clients that are left.
  */
 export function pgClients(url: string, name: string): Clients {
   const alive = new Set<pg.Client>();

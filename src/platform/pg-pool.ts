@@ -4,36 +4,36 @@ import type { Log } from '../deps.ts';
 import { abortable } from '../http/abortable.ts';
 import { attempt, connectionTrust, pgClients, requestCancel, settlesWithin } from './pg-client.ts';
 
-/** Milliseconds that asking for a cancellation may take, connecting included. */
+/** Milliseconds that requesting a cancellation may take, including connecting. */
 const CANCEL_MS = 2000;
-/** Milliseconds without an answer after which a close waits no longer. */
+/** Milliseconds without an answer after which closing the pool stops waiting. */
 const CLOSE_MS = 2000;
-/** How a session writes times, and how long a statement, or a pause between two of a transaction, may take. */
+/** Sets how a session writes times, and time limits for a statement and for a pause between two in a transaction. */
 const sessionSettings = (ms: number) => `set timezone = 'UTC'; set datestyle = 'ISO'; set statement_timeout = ${ms};
   set idle_in_transaction_session_timeout = ${ms}; show transaction_read_only`;
-/** The SQLSTATE of a server that has no connection left for us. */
+/** The SQLSTATE of a server that has no connections left. */
 const TOO_MANY_CONNECTIONS = '53300';
-/** Milliseconds after such an answer for which those that exist have to do. */
+/** Milliseconds after such an answer in which only existing connections are used. */
 const NO_MORE_MS = 1000;
-/** What pg-pool says when every connection is taken, which is no outage. */
+/** pg-pool's error message when every connection is taken, which is not an outage. */
 const POOL_IS_FULL = 'timeout exceeded when trying to connect';
 
 export type PoolOptions = { url: string; poolMax: number; statementTimeoutMs: number; log: Log };
 
-/** A pool of connections, and what is known of the server that they lead to. */
+/** A pool of connections, and what is known about their server. */
 export type Connections = PoolOptions &
   ReturnType<typeof pgClients> & {
     pool: pg.Pool;
     trust: ReturnType<typeof connectionTrust>;
     /** Connections that are open. */
     connected: number;
-    /** How many connections the server would give us last, where it refused one. */
+    /** How many connections the server allowed when it last refused one. */
     givenAtMost: number;
     growsAt: number;
     refusals: number;
   };
 
-/** A pool whose sessions are set up alike. Connects when it is first asked to. */
+/** Opens a pool whose sessions all have the same settings. Connects on first use. */
 export function openConnections(options: PoolOptions): Connections {
   const { url, poolMax, statementTimeoutMs, log } = options;
   const clients = pgClients(url, 'keelson');
@@ -61,14 +61,14 @@ export function openConnections(options: PoolOptions): Connections {
   return connections;
 }
 
-// Not with the log-in: a pooler refuses what it does not know.
+// Not with the log-in: a pooler refuses settings that it does not know.
 async function beginSession(connections: Connections, client: pg.ClientBase, refusalsBefore: number): Promise<void> {
   const { statementTimeoutMs, trust } = connections;
   const settings = client.query(sessionSettings(statementTimeoutMs)) as unknown as Promise<pg.QueryResult[]>;
   const results = await attempt(client as pg.Client, statementTimeoutMs, settings);
   trust.opened(client as pg.Client, results.at(-1)?.rows[0].transaction_read_only === 'on');
   connections.connected++;
-  // One that was on its way when another was refused is no sign that there are more.
+  // One already being opened when another was refused does not show that the server has more.
   const isMore = refusalsBefore === connections.refusals;
   if (connections.connected > connections.givenAtMost) {
     connections.givenAtMost = isMore ? Number.POSITIVE_INFINITY : connections.connected;
@@ -76,7 +76,7 @@ async function beginSession(connections: Connections, client: pg.ClientBase, ref
   client.once('end', () => connections.connected--);
 }
 
-// The pool makes those wait for whom there is no connection below its limit.
+// At its limit, the pool makes callers wait for a connection.
 function makeDo(connections: Connections): void {
   const { pool, log, connected } = connections;
   connections.refusals++;
@@ -88,7 +88,7 @@ function makeDo(connections: Connections): void {
   pool.options.max = connected;
 }
 
-/** A connection that is trusted; the others are destroyed on the way. Rejects with a DbError. */
+/** Checks out a trusted connection, and destroys the others that it meets. Rejects with a DbError. */
 export async function checkOut(connections: Connections, signal?: AbortSignal): Promise<pg.PoolClient> {
   const { pool, poolMax, trust } = connections;
   for (;;) {
@@ -98,9 +98,9 @@ export async function checkOut(connections: Connections, signal?: AbortSignal): 
       if (error instanceof DbError) throw error;
       const { message, sqlState } = toDbError(error);
       if (sqlState === TOO_MANY_CONNECTIONS && connections.connected > 0) return makeDo(connections);
-      // At a start that fails, the start itself tells.
+      // If the start fails, the start itself reports it.
       if (trust.answers() > 0 && error.message !== POOL_IS_FULL) trust.refused(error);
-      // Whatever the reason, there is no connection: a password that was changed, a database that admits nobody.
+      // Whatever the reason (a changed password, a database that admits nobody), there is no connection.
       throw new DbError('unavailable', message, sqlState === undefined ? {} : { sqlState });
     });
     if (client && trust.trusts(client)) return client;
@@ -121,8 +121,8 @@ async function untilAborted(connecting: Promise<pg.PoolClient>, signal: AbortSig
 }
 
 /**
- * Asks the server to cancel what `target` is at, on a connection of its own, which no other's death and no full pool can
- * hold up. Never rejects.
+ * Asks the server to cancel the current statement of `target`. Uses a separate connection, so that neither another dead
+ * connection nor a full pool can delay it. Never rejects.
  */
 export async function cancel({ Client, trust }: Connections, target: pg.Client): Promise<void> {
   const client = new Client();

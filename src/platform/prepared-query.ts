@@ -17,7 +17,7 @@ type Field = { name: string; dataTypeID: number };
 type Column = { name: string; parse: (text: string) => unknown };
 type Row = Record<string, unknown>;
 
-/** Gets the rows of each statement once all are committed, or why one failed, and with it all. */
+/** Gets the rows of each statement once all are committed, or the error of the one that made all fail. */
 type Callback = (error: Error | null, rows: Row[][]) => void;
 
 /** The row descriptions of prepared statements, per connection. They never change. */
@@ -27,11 +27,12 @@ const columnsOf = new WeakMap<Wire, Map<string, Column[]>>();
 const PgQuery = pg.Query as unknown as new (text: string) => object;
 
 /**
- * Statements, each prepared, and its rows described, once per connection. They go out together and are one transaction:
- * Postgres commits at the Sync that ends them, and skips to it past an error. Values are parsed as pg does, but for times.
+ * Statements that are sent together and run as one transaction. Each is prepared, and its rows described, once per
+ * connection. Postgres commits at the final Sync, and skips to it after an error. Values are parsed as pg does, except
+ * times.
  */
 export class PreparedQuery extends PgQuery {
-  /** Of the statement whose answer is awaited: pg notes what is prepared by them. */
+  /** Name and text of the statement whose answer is awaited: pg uses them to note what is prepared. */
   name = '';
   text = '';
   callback: Callback;
@@ -58,7 +59,7 @@ export class PreparedQuery extends PgQuery {
     for (const { name, text, params } of this.statements) {
       if (wire.parsedStatements[name] === undefined && wire.submittedNamedStatements[name] === undefined) {
         wire.parse({ name, text });
-        // What has no name is not kept by the server.
+        // The server does not keep unnamed statements.
         if (name !== '') wire.submittedNamedStatements[name] = text;
       }
       wire.bind({ statement: name, values: params, valueMapper: asText });
@@ -117,7 +118,7 @@ export class PreparedQuery extends PgQuery {
   }
 
   handleError(error: Error, connection: pg.Connection): void {
-    // What came after the one that failed was skipped, its preparation too.
+    // The statements after the failed one were skipped, including their preparation.
     for (const { name } of this.statements.slice(this.found.length + 1)) {
       delete (connection as Wire).submittedNamedStatements[name];
     }

@@ -3,7 +3,7 @@ import { kill } from 'node:process';
 import type { Log } from '../deps.ts';
 import type { FromWorker, Listening, ToWorker } from './worker.ts';
 
-/** How many workers in a row may fail soon after their start. */
+/** How many failures in a row, of workers soon after their start, end the service; at least two per worker. */
 const FAILURES_MAX = 5;
 /** Milliseconds of listening after which a worker has started for good. */
 const STEADY_MS = 10_000;
@@ -27,7 +27,7 @@ export type Scraped = { answers: Map<number, object[]>; silent: number };
 type Child = { slot: number; process: ChildProcess; pid: number; upAt: number | undefined; isBehind: boolean };
 type Question = { awaited: Set<Child>; answers: Map<number, object[]>; done: () => void };
 
-/** Keeps `count` workers alive. Replaces one that dies at once, or, if it failed soon after its start, after a delay. */
+/** Keeps `count` workers alive. Replaces a dead one at once, or after a delay if it failed soon after its start. */
 export function keepProcesses({ count, fork, log, onDeath }: Options) {
   const children = new Map<number, Child>();
   const questions = new Map<number, Question>();
@@ -67,7 +67,7 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
       question?.answers.set(child.pid, message.metrics);
       settle(child, question);
     } else {
-      // A worker that does not read its messages would have them wait here without a limit.
+      // Messages for a worker that does not read them would queue here without a limit.
       for (const other of children.values()) if (other !== child && !other.isBehind) send(other, message);
     }
   }
@@ -75,12 +75,12 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
   function ended(child: Child, code: number | null, signal: string | null): void {
     children.delete(child.slot);
     for (const question of questions.values()) {
-      // Its figures are kept by whoever hears of its end.
+      // Its metrics are kept by the code that `onDeath` calls.
       question.answers.delete(child.pid);
       settle(child, question);
     }
     if (stopping) {
-      // A worker that does not handle signals yet is ended by them.
+      // These signals kill a worker that does not handle them yet.
       clean &&= code === 0 || (!isUp(child) && (signal === 'SIGTERM' || signal === 'SIGINT'));
       if (children.size === 0) gone.resolve(clean);
       return;
@@ -98,7 +98,7 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
     if (performance.now() - failedAt > FORGET_MS) failures = 0;
     failedAt = performance.now();
     failures++;
-    // All may fail at once, and once more.
+    // All workers may fail at once without ending the service.
     if (failures === Math.max(FAILURES_MAX, 2 * count)) {
       broken.reject(new Error(`${failures} workers in a row failed soon after their start`));
     } else setTimeout(start, BACKOFF_MS * 2 ** Math.min(failures - 1, 3), slot);
@@ -128,7 +128,7 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
       stopping = true;
       for (const child of children.values()) signal(child, 'SIGKILL');
     },
-    /** Returns the metrics of each worker that answers within `ms`. Only one reports what is the same in all. */
+    /** Returns the metrics of each worker that answers within `ms`. Only one reports those that are the same in all. */
     scrape: async (ms: number): Promise<Scraped> => {
       const up = [...children.values()].filter(isUp);
       const answers = new Map<number, object[]>();
@@ -149,10 +149,10 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
 
 const isUp = ({ upAt }: Child) => upAt !== undefined;
 
-/** What ends a worker from outside, which may have been well. Deno may report it as an exit code above 128. */
+/** Signals that end a worker from outside. It may have been healthy. Deno may report one as an exit code above 128. */
 const FROM_OUTSIDE = ['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP'];
 
-/** Whether it ended by a defect soon after its start. */
+/** Whether a worker ended by a defect soon after its start, or before it listened. */
 function hasFailed({ upAt }: Child, code: number | null, signal: string | null): boolean {
   if (upAt === undefined) return true;
   const isDefect = signal === null ? code !== 0 && (code ?? 0) < 128 : !FROM_OUTSIDE.includes(signal);
@@ -170,7 +170,7 @@ function signal({ pid }: Child, name: NodeJS.Signals): void {
   }
 }
 
-/** Sends a message that may be lost. That the other side is gone is noticed elsewhere. */
+/** Sends a message that may be lost. Other code notices when the other side is gone. */
 function send(child: Child, message: ToWorker): void {
   if (!child.process.connected) return;
   child.isBehind = !child.process.send(message, undefined, undefined, () => {

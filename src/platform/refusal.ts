@@ -22,8 +22,8 @@ export function refusal(code: ErrorCode): Refusal {
 }
 
 /**
- * The response to a request without a valid URL, or an ambiguous one. It closes the connection, because the start of the
- * next request is uncertain, too (RFC 9112, section 6.1).
+ * Returns the response to a request without a valid URL, or an ambiguous one. It closes the connection, because the
+ * start of the next request is uncertain, too (RFC 9112, section 6.1).
  */
 export function malformedRequest(): Response {
   const { status, headers, body } = refusal('malformed-request');

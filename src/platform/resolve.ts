@@ -29,7 +29,7 @@ const MAX_FAILURES = 1000;
 /** How many addresses of each family are used: a name server may list thousands. */
 const MAX_PER_FAMILY = 4;
 
-/** Creates a resolver that does not use the thread pool. Concurrent look-ups of the same name are one. */
+/** Creates a resolver that does not use the thread pool. Concurrent look-ups of the same name share one. */
 export function createResolver({ allowPrivate, limitMs, servers, hosts, now, mostUnderWay }: Options): Resolve {
   const inHostsFile = hosts ?? hostsFile();
   const clock = now ?? (() => performance.now());

@@ -4,7 +4,7 @@ import type { SecretBox } from '../deps.ts';
 
 /** How many opened texts are cached. Beyond it, the oldest is dropped. */
 const MAX_OPENED = 10_000;
-/** The longest sealed text that is cached: a webhook secret has some 120 characters, a console's session several times as many. */
+/** The longest sealed text to cache. A webhook secret has some 120 characters, a console session several times that. */
 const MAX_CACHED_LENGTH = 256;
 
 type Key = { id: string; key: Awaited<ReturnType<typeof crypto.subtle.importKey>> };

@@ -28,7 +28,7 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
     let target = targets.get(url);
     if (!target) {
       const { protocol, origin, pathname, search } = new URL(url);
-      // Where endpoints may be private, they may do without TLS. One that was made there is not called elsewhere.
+      // Plain HTTP is allowed where private addresses are. An endpoint created there is refused elsewhere.
       if (!allowPrivate && protocol !== 'https:') throw new SendError('address not allowed');
       target = { origin, path: pathname + search };
       targets.set(url, target);
@@ -57,7 +57,7 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
         controller?.abort(error);
       }
 
-      // The time limit includes the body: one that is still arriving is no success.
+      // The time limit includes the body: a response whose body is still arriving is not a success.
       const timer = setTimeout(() => {
         answer = undefined;
         cut(new SendError('timed out'));

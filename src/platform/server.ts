@@ -7,7 +7,7 @@ type Options = {
   port: number;
   readTimeoutMs: number;
   idleTimeoutMs: number;
-  /** The deadline of a request, for a server that would take its connection for idle. */
+  /** The deadline of a request, for a server that considers its connection idle meanwhile. */
   requestTimeoutMs: number;
   /** How many connections may be open. Only Node can refuse further ones. */
   maxConnections: number;

@@ -8,14 +8,14 @@ const WAIT_MS = 2000;
 const OTHERS = 4;
 
 /**
- * Whether `first` has a session of its own, which it does not behind a pooler in transaction mode. False is certain, true
- * is nearly certain, whether the pooler is idle or busy. Rejects with a DbError.
+ * Whether `first` has a session of its own, which it does not have behind a pooler in transaction mode. False is
+ * certain, true is nearly certain, whether the pooler is idle or busy. Rejects with a DbError.
  */
 export async function hasSession(first: pg.Client, makeClient: () => pg.Client): Promise<boolean> {
   const backend = await attempt(first, WAIT_MS, backendOf(first)).catch((error) => {
     throw toDbError(error);
   });
-  // The session's key names its backend: there is no pooler.
+  // The session's key has its backend's process id: there is no pooler.
   if (backend === sessionOf(first).processID) return true;
   const clients = [first];
   const owners = new Map([[backend, first]]);
@@ -36,7 +36,7 @@ export async function hasSession(first: pg.Client, makeClient: () => pg.Client):
     // Each connection kept its backend.
     return owners.size === clients.length;
   } catch {
-    // In transaction mode there would have been a free connection: all of these are idle.
+    // In transaction mode a connection would have been free, because all of these are idle.
     return true;
   } finally {
     for (const client of clients.slice(1)) void client.end();

@@ -3,9 +3,9 @@ import { canceled, DbError, toDbError, withoutAnswer } from '../db.ts';
 import { CANCEL_GRACE_MS, type connectionTrust, destroy } from './pg-client.ts';
 import { PreparedQuery, type Sent } from './prepared-query.ts';
 
-/** Milliseconds after which a statement is slow: later ones go to another connection. */
+/** Milliseconds after which a statement counts as slow: later ones go to another connection. */
 const STALL_MS = 25;
-/** Milliseconds that a connection is kept while another statement waits for its own. */
+/** Milliseconds that a connection is kept while another statement waits for a connection of its own. */
 const TURN_MS = 50;
 /** How many statements of one kind may wait to be sent. Further ones fail at once. */
 export const MAX_WAITING = 4000;
@@ -124,7 +124,7 @@ function openAnother(state: State): void {
   );
 }
 
-// No event says that a statement has become slow, so that a timer checks.
+// No event reports that a statement has become slow, so a timer checks.
 function lookAgain(state: State): void {
   if (state.looksAgain) return;
   state.looksAgain = true;
@@ -174,7 +174,7 @@ function answered(state: State, shared: Shared, item: Item, error: Error | null,
   sendWaiting(state);
 }
 
-/** Whether the statement did not run, for a reason outside of it: a late cancellation of another, or an unprepared name. */
+/** Whether the statement did not run, for an external reason: a late cancellation of another, or an unprepared name. */
 function isOthers(shared: Shared, { repeated, settled, signal }: Item, error: Error): boolean {
   if (!(error instanceof pg.DatabaseError) || repeated || settled || signal.aborted) return false;
   return error.code === '26000' || (error.code === '57014' && shared.canceled);
@@ -214,7 +214,7 @@ function abort(state: State, item: Item): void {
     return;
   }
   shared.retired = true;
-  // First, so that a connection that stays silent is known to be dead before its client hears of it, and asks again.
+  // First, so that a connection that stays silent is known to be dead before its client gets the error and retries.
   if (shared.underWay[0] === item) cancelHead(state, shared, item);
   // A read has no outcome to wait for.
   if (!writes) settle(item, canceled());

@@ -1,13 +1,13 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import type { Sign } from '../dispatcher/channels/sign.ts';
 
-/** In this thread: WebCrypto takes each signature through the thread pool. */
+/** Signs in this thread: WebCrypto sends each signature through the thread pool. */
 export function nodeSign(): Sign {
   const known = new WeakMap<Uint8Array, KeyObject>();
   return (key, content) => {
     let secret = known.get(key);
     if (!secret) {
-      // Once for each: given its bytes, createHmac makes a key for every signature, which takes six times as long.
+      // Once per key: given bytes, createHmac creates a key for every signature, which takes six times as long.
       secret = createSecretKey(key);
       known.set(key, secret);
     }

@@ -13,7 +13,7 @@ export type Signals = {
   tell(heard: Heard): void;
 };
 
-/** Handles SIGTERM and SIGINT from now on. Until `tell` is called, the first one exits with 0, as nothing has started. */
+/** Handles SIGTERM and SIGINT from now on. Before `tell` is called, the first one exits with 0: nothing has started. */
 export function hearSignals(): Signals {
   let heard: Heard = { first: () => process.exit(0), second: () => process.exit(1) };
   let first: { signal: string; at: number } | undefined;

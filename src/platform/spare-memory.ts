@@ -27,10 +27,10 @@ export function giveBackSpareMemory({ unusedBytes, utilization, collect } = v8):
     if (utilization() > IDLE_BELOW) return;
     if (!isStart && (looks < LOOKS_BETWEEN || unused < kept + SPARE_MAX)) return;
     collect();
-    // A peak that follows a start does not wait.
+    // After the start's collection, a peak does not wait.
     looks = isStart ? LOOKS_BETWEEN : 0;
     isStart = false;
-    // What is still unused is not V8's: another collection would not return it.
+    // Memory that is still unused is not V8's: another collection would not return it.
     kept = unusedBytes();
   }, EVERY_MS).unref();
 }

@@ -3,7 +3,7 @@ const UNDIVIDED = 4096;
 
 /**
  * Writes lines to standard output in batches, one write per turn of the event loop. Nothing is lost at exit. If the output
- * is `shared` with other processes, batches are small enough to be atomic.
+ * is `shared` with other processes, batches are small enough to be atomic, except for a longer line.
  */
 export function stdoutLines(shared: boolean): (line: string) => void {
   let buffer = '';

@@ -23,14 +23,14 @@ type Options = {
   headers: Record<string, string>;
   serviceName: string;
   sampler: 'always_on' | 'always_off' | 'traceidratio';
-  /** Whether a span does what its parent did, and an attempt what the request did that caused it. */
+  /** Whether a span is sampled like its parent, and an attempt like the request that caused it. */
   parentBased: boolean;
   /** For `traceidratio`, from 0 to 1. */
   ratio: number;
 };
 
 const EXPORT_EVERY_MS = 1000;
-/** The longest time that a timer takes: 24 days. */
+/** The longest delay that a timer accepts: 24 days. */
 const NEVER_MS = 2 ** 31 - 1;
 const EXPORT_TIMEOUT_MS = 5000;
 /** How long a stop waits for the last spans. */
@@ -111,7 +111,7 @@ function samplerOf({ sampler, parentBased, ratio }: Options): Sampler {
   return parentBased ? new ParentBasedSampler({ root: new LinkBasedSampler(own) }) : own;
 }
 
-/** For spans without a parent: does what the first link did, so that a request is sampled with its deliveries. */
+/** Samples a span without a parent like its first link, so that a request is sampled with its deliveries. */
 class LinkBasedSampler implements Sampler {
   readonly #otherwise: Sampler;
 

@@ -2,11 +2,11 @@ import { canceled, type Db, DbError } from '../db.ts';
 import { abortable } from '../http/abortable.ts';
 import type { Sent } from './prepared-query.ts';
 
-/** One connection, which nobody else uses meanwhile. */
+/** One connection, used by nothing else in the meantime. */
 export type Session = {
   /** Rejects with a DbError. */
   run(sent: Sent, signal: AbortSignal): Promise<unknown[]>;
-  /** Takes back what is not committed, by a rollback or by giving the connection up. Never rejects. */
+  /** Undoes what is not committed, by a rollback or by giving up the connection. Never rejects. */
   rollback(): Promise<void>;
 };
 
@@ -17,7 +17,7 @@ const BEGIN = plain('begin isolation level read committed');
 const COMMIT = plain('commit');
 export const ROLLBACK = plain('rollback');
 
-/** Runs `work` in one transaction on `session`, as `SessionDb` has it. */
+/** Runs `work` in one transaction on `session`, as described in `SessionDb`. */
 export async function transact<T>(session: Session, work: Work<T>, signal: AbortSignal): Promise<T> {
   let failure: DbError | undefined;
   let last: Promise<unknown> = Promise.resolve();
@@ -25,7 +25,7 @@ export async function transact<T>(session: Session, work: Work<T>, signal: Abort
 
   async function runNow(sent: Sent, own: AbortSignal): Promise<unknown[]> {
     if (over) throw new DbError('failed', 'the transaction is over');
-    // Postgres would take no more of them either, and turn the commit into a rollback without an error.
+    // Postgres would not accept further statements either, and would turn the commit into a rollback without an error.
     if (failure) throw failure;
     const either = own === signal ? signal : AbortSignal.any([own, signal]);
     try {
@@ -37,7 +37,7 @@ export async function transact<T>(session: Session, work: Work<T>, signal: Abort
     }
   }
 
-  /** One after the other, also where `work` waits for none of them. */
+  /** Runs statements one after the other, even if `work` does not wait for them. */
   function run(sent: Sent, own: AbortSignal): Promise<unknown[]> {
     const rows = last.then(() => runNow(sent, own));
     last = rows.catch(() => {});
@@ -74,7 +74,7 @@ export async function transact<T>(session: Session, work: Work<T>, signal: Abort
   }
 }
 
-/** Whatever became of the connection: where no commit was sent, nothing was written. */
+/** If no commit was sent, nothing was written, whatever happened to the connection. */
 function beforeCommit(error: DbError, { aborted }: AbortSignal): DbError {
   if (error.failure !== 'unknown') return error;
   return aborted ? canceled() : new DbError('unavailable', error.message);

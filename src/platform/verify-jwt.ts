@@ -7,7 +7,7 @@ import { type KeySetOptions, remoteKeySet } from './key-set.ts';
 
 /** Seconds by which clocks may differ. */
 const CLOCK_TOLERANCE_S = 30;
-/** Milliseconds that a verified token is cached: a withdrawn key is noticed that much later than the key set has it. */
+/** Milliseconds that a verified token is cached. A withdrawn key is noticed that much later than by the key set. */
 const REMEMBERED_MS = 60_000;
 /** How many tokens are cached. Beyond it, the oldest is dropped. */
 const MAX_REMEMBERED = 1000;

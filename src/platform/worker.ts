@@ -5,7 +5,7 @@ import type { MemoryLimiter } from './limiter-memory.ts';
 const WORKER = 'KEELSON_WORKER';
 /** Milliseconds between checks of whether the primary is alive. */
 const LOOK_MS = 500;
-/** Milliseconds between a worker's reports of its rate limits, times the number of processes. */
+/** Milliseconds between a worker's reports of its rate limits, multiplied by the number of processes. */
 const SHARE_MS = 10;
 
 /** A message from the primary. `queue` asks for metrics that are the same in every process. */
@@ -14,10 +14,10 @@ export type ToWorker = { scrape: number; queue: boolean } | { taken: Taken };
 export type FromWorker = { listening: Listening } | { scraped: number; metrics: object[] } | { taken: Taken };
 /** Where a worker listens, every scope that its operations require, and the console's sign-in link in development. */
 export type Listening = { url: string; scopes: string; signIn: string | undefined };
-/** How many requests were counted, by key of the rate limit. */
+/** How many requests were counted, by rate-limit key. */
 type Taken = [key: string, times: number][];
 
-/** A worker's side of its primary. */
+/** A worker's connection to its primary. */
 export type Worker = {
   /** Its index, from 0. A replacement has the same. */
   slot: number;
@@ -29,7 +29,7 @@ export type Worker = {
   listening(where: Listening): void;
   /** Answers scrapes with the result of `collect`; with `queue`, the database's metrics are included. */
   onScrape(collect: (queue: boolean) => Promise<object[]>): void;
-  /** Shares a limiter between processes: each hears of the others' counts a moment later. */
+  /** Shares a limiter between processes: each learns the others' counts a moment later. */
   share(limiter: MemoryLimiter): Limiter;
 };
 
@@ -44,7 +44,7 @@ export function thisWorker(): Worker | undefined {
     if (process.connected) process.send?.(message, undefined, undefined, () => {});
   };
   const hearing: ((message: ToWorker) => void)[] = [];
-  // Always a listener: without one, the channel is not watched, and its end is not noticed.
+  // There is always a listener: without one, the channel is not watched, and its end is not noticed.
   process.on('message', (message: ToWorker) => {
     for (const hear of hearing) hear(message);
   });
@@ -55,7 +55,7 @@ export function thisWorker(): Worker | undefined {
     orphaned: new Promise((resolve) => {
       const tell = () => resolve('the primary is gone');
       process.once('disconnect', tell);
-      // Deno reports no end of a channel while a message is on its way.
+      // Deno does not report the end of a channel while a message is on its way.
       setInterval(() => process.ppid !== primary && tell(), LOOK_MS).unref();
     }),
     listening: (where) => send({ listening: where }),

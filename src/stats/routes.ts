@@ -21,7 +21,7 @@ const read = operation.of(stats, 'read', {
 });
 
 export const statsRoutes = router().get('/', read, async (c) => {
-  // Not part of a start on Workers.
+  // Not part of startup on Workers.
   const { readStats } = await import('./store.ts');
   return json(c, await readStats(c.env.db, c.get('signal')), 200);
 });

@@ -6,8 +6,8 @@ import { time as aTime, documented, lazy, type Of } from '../fields.ts';
 
 /**
  * Attempts, counted by the statement that settles them: per minute and dispatcher, so that no two dispatchers write to
- * one row. `bucket` is that of the time from enqueue to delivery (see `bucketOf`), 0 unless sent. `waitMs` is the
- * sum over the `firsts`, first attempts, of the time from enqueue to their start; `runMs` that of all durations.
+ * one row. `bucket` is the bucket of the time from enqueue to delivery (see `bucketOf`), 0 unless sent. `firsts` counts
+ * first attempts. `waitMs` is the sum of their times from enqueue to start; `runMs` is the sum of all durations.
  */
 export const deliveryStats = pgTable(
   'delivery_stats',
@@ -24,7 +24,7 @@ export const deliveryStats = pgTable(
   (t) => [primaryKey({ columns: [t.minute, t.dispatcher, t.outcome, t.bucket] })],
 );
 
-/** Buckets per doubling of a time: a bucket's middle is within 10 percent of what is in it. */
+/** Buckets per doubling of a time: the middle of a bucket is within 10 percent of each value in it. */
 const PER_DOUBLING = 4;
 const perDoubling = sql.raw(String(PER_DOUBLING));
 /** The bucket of `ms`, and the milliseconds in the middle of `bucket`. */

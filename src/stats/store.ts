@@ -15,9 +15,9 @@ const countUpTo = (most: number, rows: SQL) =>
 /** The planner's estimate of a table's rows. */
 const estimated = (table: string) =>
   sql`(select greatest(0, reltuples)::float8 from pg_class where oid = ${sql.raw(`'${table}'`)}::regclass)`;
-/** The share of the outcomes with this status, as the planner knows it. */
+/** The share of outcomes with this status, from the planner's statistics. */
 const shareOf = (status: string) => sql`coalesce(sum(share) filter (where value = ${sql.raw(`'${status}'`)}), 0)`;
-/** A count as the API shows it. If it ended at its limit, it is the least, and what is known is an estimate. */
+/** A count as the API shows it. If counting stopped at its limit, it is a lower bound, and an estimate is shown. */
 const shown = (count: SQL, isCut: SQL, estimate: SQL) => sql`json_build_object(
     'count', greatest(0, ${count}, case when ${isCut} then round((${estimate})::numeric) end),
     'estimated', ${isCut}
@@ -30,10 +30,10 @@ const share = (part: number) => sql`(
     select round(${middleOf(sql`min(bucket)`)}::numeric, 1) from sent where upto >= ${sql.raw(String(part))} * total
   )`;
 
-// Its cost depends neither on the number of finished notifications nor on that of endpoints: it reads an hour of
-// statistics, counts up to a limit, and reads the first row of each lane that it may visit, and of the last one, email.
-// An endpoint whose pause has ended keeps that status until its next delivery: it is looked at, within the limit, and not
-// counted.
+// Its cost does not depend on the number of finished notifications or of endpoints: it reads an hour of statistics,
+// counts up to a limit, and reads the first row of each lane that it may visit, and of the last lane, email. An
+// endpoint whose pause has ended keeps the status `paused` until its next delivery: it is read, within the limit, but
+// not counted as paused.
 const stats = statement<Record<never, never>, Stats>(
   'stats.read',
   () => sql`
@@ -117,5 +117,5 @@ const stats = statement<Record<never, never>, Stats>(
     from n`,
 );
 
-/** The state of deliveries, at a cost that does not grow with what is finished. */
+/** Returns delivery statistics, at a cost that does not grow with finished notifications. */
 export const readStats = (db: Db, signal: AbortSignal): Promise<Stats> => oneRow(db, stats, {}, signal);

@@ -53,7 +53,7 @@ export const systemRoutes = router()
     // Do not wait for the outcome of a canceled statement.
     const state = abortable(stateOf(c.env.db, { keyIds, keysOpen: opening.has(c.env.secrets) }, signal), signal);
     const { schemaIsCurrent, keysOpen, writable } = await state.catch((cause) => {
-      // A missing privilege or a bug, too, means that it is not ready, and is logged for what it is.
+      // A missing privilege or a bug also means that the service is not ready, and is logged as what it is.
       if (!signal.aborted) toAppError(cause, c);
       throw new AppError('unavailable', 'The database is unavailable.', retryLater);
     });

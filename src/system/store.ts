@@ -12,8 +12,8 @@ const MIGRATIONS = journal.entries.map((entry) => entry.when).join();
  */
 export type State = { schemaIsCurrent: boolean; writable: boolean; keysOpen: boolean; unopened: number };
 
-// A secret that is not sealed names no key and needs none. All endpoints are read only if the keys open no secret of
-// the oldest.
+// A secret that is not sealed names no key and needs none. All endpoints are searched only if the keys open no secret
+// of the oldest ones.
 const state = statement<{ migrations: string; keyIds: string; oldest: number; keysOpen: boolean }, State>(
   'system.state',
   ($) => {
@@ -33,7 +33,7 @@ const state = statement<{ migrations: string; keyIds: string; oldest: number; ke
   },
 );
 
-/** SQLSTATEs of tables and columns that a pending migration creates. */
+/** SQLSTATEs of missing tables and columns, which a pending migration creates. */
 const UNDEFINED = ['42P01', '42703'];
 
 /**

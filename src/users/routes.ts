@@ -22,7 +22,7 @@ const users: Resource = {
     'user.updated': { description: 'A user was changed.' },
     'user.deleted': { description: 'A user was deleted. The data is the user as it last was.' },
   },
-  // The second goes with its index, in 0.3.0.
+  // The second is to be dropped with its index, in 0.3.0.
   constraints: { users_email_caseless: emailTaken, users_email_unique: emailTaken },
 };
 

@@ -7,8 +7,8 @@ import { pageQuery } from '../http/page.ts';
 import { view } from '../view.ts';
 
 /**
- * An email address as it is compared. In the collation "C", so that case is ASCII's whatever the database's language:
- * in Turkish I is no upper case of i.
+ * An email address in the form that is compared. Collation "C" limits case to ASCII, whatever the database's language:
+ * in Turkish, I is not the upper case of i.
  */
 export const caseless = (email: SQLWrapper) => sql`lower(${email} collate "C")`;
 
@@ -24,7 +24,7 @@ export const users = pgTable(
   },
   (t) => [
     uniqueIndex('users_email_caseless').on(caseless(t.email)),
-    // For 0.1.0, while it still runs: it refuses nothing that the other does not. To be dropped in 0.3.0.
+    // For 0.1.0, while it still runs. It refuses nothing that the other index accepts. To be dropped in 0.3.0.
     uniqueIndex('users_email_unique').on(sql`lower(${t.email})`),
   ],
 );

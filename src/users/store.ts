@@ -17,7 +17,7 @@ const listByEmail = statement<{ after: string; email: string }, User>(
   'reads',
 );
 
-/** Users in order of creation, after the id `after`; one more than `limit` where there are more. */
+/** Returns users after the id `after`, in order of creation: one more than `limit` if there are more. */
 export function listUsers(
   db: Db,
   page: { after: string | null; limit: number; email: string | undefined },
@@ -41,7 +41,7 @@ export const createUser = creating<Omit<User, 'version'>>('users.create', ($) =>
     select fresh, same, response from reservation`;
 });
 
-// Also locks the user who has the address: two users who swap addresses would deadlock.
+// Also locks the user who has the address: otherwise, two users who swap addresses would deadlock.
 export const updateUser = store.conditional<UserInput & { now: string }>(
   'update',
   ($) => sql`changed as (

@@ -107,7 +107,7 @@ const test = operation.idempotent(endpoints, {
   problems: ['not-found'],
 });
 
-/** What is wrong with the URL of a body. */
+/** Returns what is wrong with the URL in a body. */
 export async function refusedUrl(c: Ctx, given: unknown): Promise<FieldError[]> {
   const { url } = Object(given) as { url?: unknown };
   const detail = typeof url === 'string' && url !== '' ? await c.env.refuseWebhookUrl(url) : undefined;
@@ -132,7 +132,7 @@ export async function newEndpoint(c: Ctx, input: WebhookEndpointInput, key?: str
 }
 
 /**
- * Pauses or enables an endpoint, and tells the dispatchers; `version` is that of a form, which has no If-Match. Throws
+ * Pauses or enables an endpoint, and tells the dispatchers. `version` is from a form, which sends no If-Match. Throws
  * AppError `not-found`, `conflict`, `precondition-failed`.
  */
 export async function changeStatus(
@@ -152,7 +152,7 @@ export async function rotate(c: Ctx, id: string, key?: string) {
   const reservation = reservationOf<WebhookEndpointWithSecret, 200>(c, {}, undefined, key);
   const values = { ...reservation, id, secret: await newSecret(c), now: c.env.now().toISOString() };
   const stored = await rotateSecret(c.env.db, values, c.get('signal'));
-  // What waits is signed with both secrets.
+  // Signs waiting deliveries with both secrets.
   c.env.wake(id);
   return { reservation, stored };
 }
@@ -165,7 +165,7 @@ export async function sendTest(c: Ctx, id: string, key?: string) {
   return { reservation, stored };
 }
 
-// The stored response holds the secret sealed, as the endpoint does.
+// The secret is sealed in the stored response, as in the endpoint.
 function revealed(c: Ctx) {
   return async <T extends { secret: string }>(body: T): Promise<T> => ({
     ...body,

@@ -31,7 +31,7 @@ export const WebhookEndpointView = view('WebhookEndpoint', webhookEndpoints, {
 });
 export type WebhookEndpoint = NonNullable<typeof WebhookEndpointView.row>;
 
-/** With the secret, which only POST and rotation show. */
+/** The endpoint with its secret, which only POST and rotation show. */
 export const WebhookEndpointWithSecret = lazy(() =>
   documented(
     z.extend(WebhookEndpointView.schema(), {

@@ -52,7 +52,7 @@ export const removeEndpoint = store.conditional<{ sub: string }>(
     ), ${record('webhook_endpoint.delete', $.sub, sql`changed`)}`,
 );
 
-/** Delivers nothing to the endpoint until it is enabled. What is meant for it is still queued. Not for a disabled one. */
+/** Stops deliveries to the endpoint until it is enabled. Notifications are still queued. Refuses a disabled one. */
 export const pauseEndpoint = store.conditional<{ now: string; sub: string }>(
   'pause',
   ($) => sql`changed as (
@@ -65,7 +65,7 @@ export const pauseEndpoint = store.conditional<{ now: string; sub: string }>(
   'The endpoint is disabled: nothing is delivered to it. Enable it first.',
 );
 
-/** Enables a paused or disabled endpoint, with no failures. */
+/** Enables a paused or disabled endpoint, and resets its failures. */
 export const enableEndpoint = store.conditional<{ now: string; sub: string }>(
   'enable',
   ($) => sql`changed as (
@@ -77,10 +77,10 @@ export const enableEndpoint = store.conditional<{ now: string; sub: string }>(
     ), ${record('webhook_endpoint.enable', $.sub, sql`changed`)}`,
 );
 
-/** How many of an endpoint's last notifications its health is about. */
+/** How many of an endpoint's last notifications its health covers. */
 const RECENT = sql.raw('100');
 
-// The last attempt of a notification that has an outcome is in its outcome.
+// If a notification has an outcome, its last attempt is in the outcome.
 const health = statement<{ ids: string }, WebhookEndpointHealth>(
   'webhook_endpoints.health',
   ($) => sql`
@@ -112,7 +112,7 @@ const health = statement<{ ids: string }, WebhookEndpointHealth>(
   'reads',
 );
 
-/** The health of these endpoints, by id. One that does not exist has none. */
+/** Returns the health of these endpoints, by id. Endpoints that do not exist are left out. */
 export async function healthOfEndpoints(
   db: Db,
   ids: readonly string[],
@@ -122,7 +122,7 @@ export async function healthOfEndpoints(
   return new Map(rows.map((row) => [row.id, row]));
 }
 
-/** The health of one. Throws AppError `not-found`. */
+/** The health of one endpoint. Throws AppError `not-found`. */
 export async function healthOfEndpoint(db: Db, id: string, signal: AbortSignal): Promise<WebhookEndpointHealth> {
   const found = (await healthOfEndpoints(db, [id], signal)).get(id);
   if (!found) throw noSuch('webhook endpoint');

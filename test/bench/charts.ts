@@ -2,17 +2,17 @@ import { parse, View } from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
 import type { Chart, Mark } from './markdown.ts';
 
-/** Halfway between white and GitHub's dark page, so that text and lines are read on both; the page shows through. */
+/** Halfway between white and GitHub's dark page: text and lines are legible on both. The background is transparent. */
 const INK = '#7a828c';
 const GRID = '#7a828c40';
-/** Paul Tol's bright scheme, without what is faint on white: told apart by whoever sees no red or no green. */
+/** Paul Tol's bright scheme, without what is faint on white: distinct for people who see no red or no green. */
 const COLOURS = ['#4a8fd6', '#e0703c', '#3aa35c', '#b06ad0', '#c79a00', '#d9577c'];
 const DECADES = [0.01, 0.1, 1, 10, 100, 1000, 10_000, 100_000];
-/** What a line of a legend holds. */
+/** The length of a legend's line, in letters. */
 const LEGEND_LETTERS = 60;
 const FONT = 'system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif';
 
-/** A chart as an SVG of its own, the same for the same data. */
+/** Returns a chart as a standalone SVG, the same for the same data. */
 export async function svgOf(chart: Chart): Promise<string> {
   const shape = chart.kind === 'line' ? lines(chart) : bars(chart);
   const spec = { ...shape, data: { values: chart.data }, config, background: 'transparent' } as TopLevelSpec;
@@ -20,7 +20,7 @@ export async function svgOf(chart: Chart): Promise<string> {
   return `${svg}\n`;
 }
 
-/** A line for each series, over sizes that grow by factors. */
+/** A line for each series, over sizes on a logarithmic axis. */
 function lines({ data, x, y, logY }: Chart) {
   const sizes = [...new Set(data.map((mark) => mark.x))];
   return {
@@ -45,7 +45,7 @@ function lines({ data, x, y, logY }: Chart) {
   };
 }
 
-/** Bars that lie, each made of its series; in a group for each facet, if there are any. */
+/** Horizontal bars, each stacked from its series, and grouped by facet if there are any. */
 function bars({ data, y }: Chart) {
   const spec = {
     width: 400,
@@ -70,7 +70,7 @@ function colour(data: Mark[]) {
   return { field: 'series', type: 'nominal', sort: names, legend };
 }
 
-/** What there is of it, in order of appearance. */
+/** The distinct values of `name`, in order of appearance. */
 const seen = (data: Mark[], name: keyof Mark) => [...new Set(data.map((mark) => mark[name]))];
 
 const config = {

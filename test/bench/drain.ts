@@ -7,7 +7,7 @@ import { startReceivers } from './receivers.ts';
 import { queueDue, register, settleDown } from './seed.ts';
 import { startServer } from './server.ts';
 
-/** Settings that let Postgres and the CPU be the limit, as the peers are measured. */
+/** Settings with which Postgres and the CPU are the limit, the way the peers are measured. */
 export const WIDE = { DISPATCH_CONCURRENCY: '400', DISPATCH_BATCH: '2000' };
 
 const WARM_UP = 1000;
@@ -15,7 +15,7 @@ const WITHIN_MS = 120_000;
 
 type Options = {
   postgres: { pid: number };
-  /** How many are due, and how many of them to wait for; all, unless it says. */
+  /** The number of due deliveries, and how many of them to wait for; all by default. */
   due: number;
   wait?: number;
   endpoints?: number;
@@ -23,11 +23,11 @@ type Options = {
 };
 export type Drain = { perSecond: number; serverMs: number; postgresMs: number; deliveries: number };
 
-/** What a service delivers of a backlog, per second from its first arrival to its last, and what a delivery costs. */
+/** Measures the deliveries per second of a backlog, from first to last arrival, and what a delivery costs. */
 export async function measureDrain({ postgres, due, wait = due, endpoints = 10, env = {} }: Options): Promise<Drain> {
   const database = await createDatabase();
   const receivers = await startReceivers({ count: endpoints });
-  // Without a tick nothing begins before it is rung for.
+  // Without a tick, nothing starts before a ring.
   const settings = { PROCESSES: '1', LOG_LEVEL: 'warn', DISPATCH_INTERVAL_MS: '3600000' };
   const server = await startServer(database.url, { ...settings, ...env });
   try {
@@ -67,7 +67,7 @@ async function inTime<T>(work: Promise<T>): Promise<T> {
   return Promise.race([work, late]);
 }
 
-/** Polls, as nothing tells when a queue is empty. */
+/** Polls, because nothing signals that a queue is empty. */
 async function untilSettled(database: string): Promise<void> {
   for (const end = performance.now() + WITHIN_MS; performance.now() < end; await pass(20)) {
     if ((await query(database, 'select 1 from deliveries limit 1')).length === 0) return;

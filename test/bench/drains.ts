@@ -16,7 +16,7 @@ const ENDPOINTS = 20;
 const EACH = 50;
 const ANSWER_MS = 100;
 
-/** What one and four Durable Objects deliver to receivers that take 100 ms. */
+/** Measures what one and four Durable Objects deliver to receivers that take 100 ms. */
 export async function measureDrains(): Promise<Promised[]> {
   const [one, four] = [await perSecond(1), await perSecond(4)];
   const beside = `receivers that take ${ANSWER_MS} ms`;

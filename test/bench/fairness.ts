@@ -14,13 +14,13 @@ const WARM_UP = 100;
 /** What the nine must get beside one that hangs, as a share of what they get without it. */
 const SHARE = 0.9;
 
-/** What nine endpoints get while a tenth hangs, and what without it. */
+/** What nine endpoints receive beside a tenth that hangs, and without it. */
 export async function measureFairness(): Promise<Promised[]> {
   const receivers = await startReceivers({ count: GOOD + 1, hanging: 1 });
   try {
     const rows: { without: number; with: number }[] = [];
     for (let i = 0; i < ROUNDS; i++) {
-      // Either goes first in turn, so that a machine that gets busier favours neither.
+      // They take turns going first, so that a machine that gets busier favours neither.
       const first = await round(receivers, i % 2 === 1);
       const second = await round(receivers, i % 2 === 0);
       rows.push(i % 2 === 0 ? { without: first, with: second } : { without: second, with: first });
@@ -37,7 +37,7 @@ export async function measureFairness(): Promise<Promised[]> {
   }
 }
 
-/** Deliveries a second to the nine, by a service with default settings on a database of its own. */
+/** Returns the deliveries per second to the nine, by a service with default settings on its own database. */
 async function round({ urls, expect }: Receivers, hangs: boolean): Promise<number> {
   const database = await createDatabase();
   const service = await startService({ DATABASE_URL: database.url });

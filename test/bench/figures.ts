@@ -5,13 +5,13 @@ export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
 }
 
-/** The smallest value that at least `share` of them do not exceed. */
+/** The smallest value that at least `share` of the values do not exceed. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
 }
 
-/** Milliseconds as what is told of them, to a tenth. */
+/** Milliseconds as the figures that are reported, to a tenth. */
 export function spread(ms: readonly number[]): { p50: number; p99: number; max: number } {
   const at = (share: number) => round(quantile(ms, share), 1);
   return { p50: at(0.5), p99: at(0.99), max: at(1) };
@@ -21,7 +21,7 @@ export function round(value: number, digits: number): number {
   return Number(value.toFixed(digits));
 }
 
-/** The median of every figure over rounds that measured the same. */
+/** Returns the median of every figure over rounds of the same measurement. */
 export function medians<T extends Record<string, number>>(rounds: readonly T[], digits = 3): T {
   const names = Object.keys(rounds[0] ?? {}) as (keyof T)[];
   return Object.fromEntries(
@@ -39,7 +39,7 @@ export type Conditions = {
   postgres: string;
 };
 
-/** Under what figures were measured. Asks the test server. */
+/** Returns the conditions of a measurement. Queries the test server. */
 export async function conditions(): Promise<Conditions> {
   const [row] = await query('postgres', 'show server_version');
   return {

@@ -87,7 +87,7 @@ const GROWTHS: Growth[] = [
   },
 ];
 
-/** A table of everything, then a chart and a table for each. */
+/** Returns an overview table, then a chart and a table for each part. */
 export function growthSection(data: GrowthData): { markdown: string; charts: Record<string, Chart> } {
   const known = GROWTHS.filter(({ part }) => data[part]?.length);
   const charts: Record<string, Chart> = {};
@@ -135,14 +135,14 @@ const COLUMNS: Column[] = [
   ['others', 'other', percent],
 ];
 
-/** One table for the series that were measured alike. */
+/** One table for each group of series with the same figures. */
 function tablesOf(points: Point[], x: string): string[] {
   const columnsOf = (point: Point) => COLUMNS.filter(([, name]) => point[name] !== undefined);
   const groups = Map.groupBy(points, (point) => columnsOf(point).join());
   return [...groups.values()].map((group) => {
     const columns = columnsOf(group[0] as Point).map(
       (column): Column =>
-        // What is delivered is not requested.
+        // These are deliveries, not requests.
         column[1] === 'perSecond' && group[0]?.series === 'drain' ? ['deliveries/s', column[1], column[2]] : column,
     );
     const rows = group

@@ -1,5 +1,5 @@
-// npm run bench:growth [-- <part>…]: how cost grows with what there is; writes growth.json beside this file. Parts that
-// are named are measured anew, the others are kept.
+// npm run bench:growth [-- <part>…]: how cost grows with the amount of data; writes growth.json beside this file. Named
+// parts are measured again, the others are kept.
 import { join } from 'node:path';
 import { FIRST_LANE } from '../../src/dispatcher/lanes.ts';
 import { databaseQueue } from '../../src/dispatcher/queue.ts';
@@ -19,12 +19,12 @@ import { type Server, startServer } from './server.ts';
 
 type Postgres = { pid: number };
 type Database = Awaited<ReturnType<typeof createDatabase>>;
-/** What was measured of a series at a size. */
+/** The measurements of one series at one size. */
 export type Point = { x: number; series: string } & Record<string, number | string>;
 
 const FILE = join(import.meta.dirname, 'growth.json');
 const NOBODY = '0199b8a0-0000-7000-8000-00000000bec4';
-/** Claims and settlements that are timed at each size, and rows of each. */
+/** The number of claims and settlements timed at each size, and the rows in each. */
 const CLAIMS = 40;
 const BATCH = 100;
 const how: Load = { connections: 32, warmUpSeconds: 1, seconds: 2, rounds: 3 };
@@ -150,7 +150,7 @@ const measures: Record<string, (postgres: Postgres) => Promise<Point[]>> = {
   },
 };
 
-/** Measures at each size, on a database of its own with a server of one process that dispatches nothing. */
+/** Measures at each size, on a separate database with a single-process server that dispatches nothing. */
 async function overSizes(
   sizes: number[],
   seed: (database: Database, size: number) => Promise<void>,
@@ -174,7 +174,7 @@ async function overSizes(
   return points;
 }
 
-/** What the queue's own statements take for batches of one endpoint's rows, which end as `outcome` says. */
+/** Times the queue's own statements for batches of one endpoint's rows, which end as `outcome` says. */
 async function claimAndSettle(database: Database, postgres: Postgres, outcome: 'sent' | 'release') {
   const open = openPostgres({ url: database.url, poolMax: 1, statementTimeoutMs: 30_000, log: silent });
   const queue = databaseQueue(open.db, { name: 'bench', leaseMs: 60_000, everyMs: 5000 });

@@ -1,7 +1,7 @@
-// What endpoints cost each other, beside what was promised, as Markdown.
+// What endpoints cost each other, compared with what was promised, as Markdown.
 import { markdownTable } from './markdown.ts';
 
-/** A figure, and the bounds that it was promised to keep, if any. */
+/** A figure, and the bounds promised for it, if any. */
 export type Promised = { beside: string; figure: string; value: number; atMost?: number; atLeast?: number };
 export type IsolationData = Record<string, Promised[]>;
 

@@ -1,5 +1,5 @@
-// npm run bench:isolation [-- <part>…]: what endpoints cost each other, beside what was promised; writes isolation.json
-// beside this file. Fails if a promise is missed.
+// npm run bench:isolation [-- <part>…]: what endpoints cost each other, compared with what was promised; writes
+// isolation.json beside this file. Fails if a promise is missed.
 import { join } from 'node:path';
 import { measureDrains } from './drains.ts';
 import { measureFairness } from './fairness.ts';

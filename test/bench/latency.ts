@@ -11,7 +11,7 @@ import { register } from './seed.ts';
 
 const WARM_UP = 20;
 
-/** Rows made one by one; milliseconds until the webhook is at the sink, from three moments. */
+/** Creates rows one by one; returns the milliseconds from three moments until the webhook is at the sink. */
 export async function measureLatency({ count = 200, everyMs = 50 } = {}) {
   const database = await createDatabase();
   const sink = await startSink();

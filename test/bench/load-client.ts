@@ -1,8 +1,8 @@
-// A process of its own, forked by load.ts: clients that ask over and over, each as soon as it has been answered.
+// A separate process, forked by load.ts: clients that each send the next request as soon as the last is answered.
 import { connect } from 'node:net';
 import { quantile } from './figures.ts';
 
-/** `{path}` and `{unique}` in `request` and `body` become the next of `paths` and something never used before. */
+/** `{path}` and `{unique}` in `request` and `body` become the next of `paths` and a value never used before. */
 export type Plan = { port: number; connections: number; request: string; body: string; paths: string[]; ok: number };
 export type Measured = {
   requests: number;
@@ -16,7 +16,7 @@ export type Measured = {
 export type Order = { plan: Plan } | { seconds: number };
 
 const END_OF_HEAD = '\r\n\r\n';
-/** Always so long, so that a body's length is known before it is made. */
+/** Fixed, so that a body's length is known before the body is built. */
 const UNIQUE_LENGTH = 16;
 const RUN = Math.floor(Math.random() * 36 ** 6).toString(36);
 
@@ -36,7 +36,7 @@ function begin(plan: Plan): void {
   for (let i = 0; i < plan.connections; i++) open(plan.port, next, expected);
 }
 
-/** Makes each request from text that is cut up once. */
+/** Builds each request from text that is split once. */
 function requestsOf({ request, body, paths }: Plan): () => string {
   const length = body.replaceAll('{unique}', 'x'.repeat(UNIQUE_LENGTH)).length;
   const framing = body ? `Content-Length: ${length}\r\n` : '';
@@ -75,7 +75,7 @@ function open(port: number, next: () => string, expected: string): void {
     if (seen.toString('latin1', 0, expected.length) !== expected) failed++;
     ask();
   });
-  // Whoever is hung up on is a failure that asks again.
+  // A closed connection is a failure, and is opened again.
   socket.on('error', () => {});
   socket.on('close', () => {
     failed++;

@@ -7,7 +7,7 @@ import { headers } from '../support/tokens.ts';
 import { medians } from './figures.ts';
 import type { Measured, Order, Plan } from './load-client.ts';
 
-/** A kind of request: each goes to the next of `paths`, and `{unique}` in a body is something never used before. */
+/** A kind of request: each goes to the next of `paths`, and `{unique}` in a body becomes a value never used before. */
 export type Ask = { paths: string[]; method?: string; body?: string; ok?: number };
 export type Load = { connections?: number; warmUpSeconds?: number; seconds?: number; rounds?: number };
 
@@ -19,22 +19,22 @@ export type Figures = {
   serverMs: number;
   postgresMs: number;
   clientMs: number;
-  /** What neither server nor Postgres nor the clients used: above a tenth, the machine was not ours alone. */
+  /** The share used by neither server, Postgres nor clients: above a tenth, the machine was not ours alone. */
   other: number;
-  /** MiB of the server's processes at the end, and how many they are. */
+  /** The memory of the server's processes at the end, in MiB, and their number. */
   mib: number;
   processes: number;
 };
 
 type Target = { url: string; pid: number };
 
-/** Share of the machine that others may use in a round: beyond it, another round is taken for it, so many at most. */
+/** The share of the machine that others may use in a round; beyond it, another round is taken, MORE_ROUNDS at most. */
 const MAX_OTHER = 0.1;
 const MORE_ROUNDS = 2;
 
 /**
- * Keeps `connections` clients asking, and tells what the server and Postgres did for it: medians of the quietest rounds
- * of a few more. Throws if a request fails.
+ * Keeps `connections` clients sending requests, and returns what the server and Postgres used for them: medians of the
+ * quietest `rounds` of a few more. Throws if a request fails.
  */
 export async function load(
   { url, pid }: Target,

@@ -6,7 +6,7 @@ export type Chart = { kind: 'line' | 'bars'; data: Mark[]; y: string; x?: string
 
 const FIGURE = /^(?:[–×$\d]|n\/a|not )/;
 
-/** Columns of figures go to the right. */
+/** Columns of figures are right-aligned. */
 export function markdownTable(head: (string | number)[], rows: (string | number)[][]): string {
   const line = (cells: (string | number)[]) => `| ${cells.join(' | ')} |`;
   const rule = head.map((_, i) => (rows.every((row) => FIGURE.test(String(row[i]))) ? '--:' : '---'));
@@ -16,7 +16,7 @@ export function markdownTable(head: (string | number)[], rows: (string | number)
 const BIOME = join(import.meta.dirname, '../../node_modules/.bin/biome');
 const WIDTH = 120;
 
-/** As the linter wants it: paragraphs filled anew, tables aligned, lists as they are. */
+/** Formats as the linter requires: paragraphs rewrapped, tables aligned, lists unchanged. */
 export function formatMarkdown(text: string): string {
   const blocks = text.split(/\n{2,}/).map((block) => (/^(?:[|#!]|- )/.test(block) ? block : fill(block)));
   const args = ['format', '--stdin-file-path=PERFORMANCE.md'];

@@ -1,4 +1,4 @@
-// What a good endpoint waits beside others that are slow, have a backlog, or have a name server that is silent.
+// How long a good endpoint waits beside others that are slow, have a backlog, or have a silent name server.
 import { setTimeout as pass } from 'node:timers/promises';
 import { webhookChannel } from '../../src/dispatcher/channels/webhook.ts';
 import { systemClock } from '../../src/dispatcher/clock.ts';
@@ -25,16 +25,16 @@ import { queueDue, register } from './seed.ts';
 const SECONDS = 40;
 const EVERY_MS = 250;
 const SLOW_MS = 14_000;
-/** Due for each slow endpoint: more than it can take meanwhile. */
+/** Deliveries due for each slow endpoint: more than it can take meanwhile. */
 const BACKLOG = 200;
 const MILLION = 1_000_000;
 const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
-/** How many deliveries to endpoints with a name are timed, how far apart, and to how many such endpoints. */
+/** The number of timed deliveries to endpoints with a name, their interval, and the number of such endpoints. */
 const NAMED = 250;
 const NAMED_EVERY_MS = 40;
 const NAMES = 5;
 
-/** Slow endpoints with a backlog each, and a good one that is told something every 250 ms. */
+/** Measures a good endpoint that is sent an event every 250 ms, beside slow ones with a backlog each. */
 export function besideSlow(count: number, env: Record<string, string>): Promise<Promised[]> {
   return withService(env, async (service, sink, database) => {
     const good = await register(service, sink.url('/good'));
@@ -65,7 +65,7 @@ export function besideSlow(count: number, env: Record<string, string>): Promise<
   });
 }
 
-/** A million due rows of one endpoint that is full and one that is paused: what the next endpoint waits, and a PUT. */
+/** Measures what another endpoint and a PUT wait beside a million due rows each of a full and a paused endpoint. */
 export function besideBacklogs(): Promise<Promised[]> {
   return withService({}, async (service, sink, database) => {
     const good = await register(service, sink.url('/good'));
@@ -109,7 +109,7 @@ export function besideBacklogs(): Promise<Promised[]> {
   });
 }
 
-/** Endpoints whose names resolve, without one whose name server is silent and beside it. In this process, to have a name server. */
+/** Endpoints whose names resolve, alone and beside one with a silent name server. In-process, to have a name server. */
 export async function besideSilentNames(): Promise<Promised[]> {
   const database = await createDatabase();
   const sink = await startSink();
@@ -154,7 +154,7 @@ export async function besideSilentNames(): Promise<Promised[]> {
       const arrived = new Map(sink.hooks.map(({ headers, at }) => [String(headers['webhook-id']), at]));
       return spread(asked.map(([id, since]) => (arrived.get(id) as number) - since));
     };
-    // What runs for the first time takes longer.
+    // The first run takes longer.
     await waits();
     const alone = await waits();
     await enqueue(db, BACKLOG, await at('silent'));

@@ -6,7 +6,7 @@ import { conditions } from './figures.ts';
 export type Part = { at: string; seconds: number } & ({ data: unknown } | { error: string });
 type Work = (postgres: { pid: number }) => Promise<unknown>;
 
-/** Runs each in turn, whatever became of those before it, and says so. */
+/** Runs each part in turn, even if an earlier one failed, and reports progress. */
 export async function runParts(parts: Record<string, Work>, postgres: { pid: number }): Promise<Record<string, Part>> {
   const done: Record<string, Part> = {};
   const names = Object.keys(parts);
@@ -34,8 +34,8 @@ export async function runParts(parts: Record<string, Work>, postgres: { pid: num
 }
 
 /**
- * Runs the parts that the command line names, or all of them, beside a Postgres of their own, and writes `file`. It keeps
- * those that were not asked for.
+ * Runs the parts that the command line names, or all of them, on a separate Postgres, and writes `file`. It keeps the
+ * parts that were not named.
  */
 export async function measureInto(
   file: string,

@@ -1,18 +1,18 @@
-// The arithmetic of "Past one machine": what the template's placeholders stand for.
+// The arithmetic of "Past one machine": the values of the template's placeholders.
 import type { GrowthData } from './growth-section.ts';
 import { CREATE, LIST, READ } from './measured.ts';
 import type { BenchData } from './tables.ts';
 import { percent } from './tables.ts';
 
 const TIMES = 100;
-/** Of the requests; and of the cores, how much is in use. */
+/** Shares of the requests, and the share of cores in use. */
 const WRITES = 0.05;
 const MIX = { [READ]: 0.8, [LIST]: 0.15, [CREATE]: WRITES };
 const IN_USE = 0.5;
-/** A creation tells someone by email and one endpoint by webhook. */
+/** A creation notifies one person by email and one endpoint by webhook. */
 const DELIVERIES_PER_POST = 2;
 
-// What one object delivers to receivers that take 100 ms, and how many there may be (README, config.ts).
+// Deliveries per second of one object to receivers that take 100 ms, and the most objects allowed (README, config.ts).
 const OBJECT_PER_SECOND = 50;
 const OBJECTS = 100;
 
@@ -26,7 +26,7 @@ const MONTH_S = 730 * 3600;
 const RETENTION_DAYS = 30;
 const DAY_S = 86_400;
 
-/** Text for every placeholder; `n/a` where a figure that it takes was not measured. */
+/** Returns the text for every placeholder; `n/a` where a figure it needs was not measured. */
 export function pastOneMachine(cores: number, bench: BenchData, growth: GrowthData): Record<string, string> {
   const costs = Object.entries(MIX).map(([route, share]) => {
     const rows = bench.routes?.rows.filter((row) => row.route === route) ?? [];
@@ -86,7 +86,7 @@ export function pastOneMachine(cores: number, bench: BenchData, growth: GrowthDa
   };
 }
 
-/** Two digits say all that such arithmetic knows. */
+/** Rounds to two digits, as precise as this arithmetic is. */
 function about(value: number): string {
   if (!Number.isFinite(value)) return 'n/a';
   const two = Number(value.toPrecision(2));

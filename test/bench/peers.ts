@@ -1,4 +1,4 @@
-// What the peers' harness measured of services and dispatchers beside each other, as Markdown and charts.
+// The peers' harness's measurements of services and dispatchers, side by side, as Markdown and charts.
 import { median } from './figures.ts';
 import { type Chart, markdownTable } from './markdown.ts';
 import { NAME } from './measured.ts';
@@ -122,7 +122,7 @@ export function dispatchSection(peers: PeersDispatch): Section {
 
 const title = (route: string) => ROUTES[route as keyof typeof ROUTES] ?? route;
 
-/** The median over rounds of ours by theirs. */
+/** The median over rounds of ours divided by theirs. */
 function timesAs<T>(ours: T[], theirs: T[], of: (round: T) => number): string {
   if (ours === theirs) return '–';
   const both = ours.slice(0, theirs.length);

@@ -1,20 +1,20 @@
-// Webhook receivers in a process of their own, so that what they use is not the service's; run as a script it is that process.
+// Webhook receivers in a separate process, so that their usage is not the service's. As a script, this is that process.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** Epoch milliseconds of the first and of the last of what was expected. */
+/** Epoch milliseconds of the first and the last of the expected requests. */
 type Arrivals = { first: number; last: number };
 export type Receivers = {
   urls: string[];
   pid: number;
-  /** From now on counts what is answered; `arrived` resolves once it was `count`. */
+  /** Counts requests answered from now on; `arrived` resolves at the `count`th. */
   expect(count: number): Promise<{ arrived: Promise<Arrivals> }>;
   stop(): void;
 };
 
-/** Receivers on ports of their own, which answer 204 at once; the last `hanging` of them never answer. */
+/** Starts receivers, each on its own port, that answer 204 at once; the last `hanging` of them never answer. */
 export async function startReceivers({ count, hanging = 0 }: { count: number; hanging?: number }): Promise<Receivers> {
   const child = fork(import.meta.filename, [String(count), String(hanging)], { execArgv: process.execArgv });
   const { ports } = await heard<{ ports: number[] }>(child);

@@ -1,5 +1,5 @@
-// npm run bench:report [-- --http F --dispatch F --bench F --growth F --isolation F]: PERFORMANCE.md and its charts. What is
-// given is copied to docs/performance/ first; what is not is taken from there.
+// npm run bench:report [-- --http F --dispatch F --bench F --growth F --isolation F]: PERFORMANCE.md and its charts.
+// Files that are given are copied to docs/performance/ first; the others are read from there.
 import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -22,7 +22,7 @@ type Source = (typeof SOURCES)[number];
 type Ours = Conditions & { load?: { connections: number }; parts: Record<string, Part> };
 type Section = { markdown: string; charts: Record<string, Chart> };
 
-/** The page and its charts by name, from what lies in docs/performance/. */
+/** Returns the page and its charts by name, from the data in docs/performance/. */
 export async function report(): Promise<{ markdown: string; svgs: Record<string, string> }> {
   const http = read<PeersHttp>('http');
   const dispatch = read<PeersDispatch>('dispatch');

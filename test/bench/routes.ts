@@ -9,10 +9,10 @@ import { seedRows, someIds } from './seed.ts';
 import { type Server, startServer } from './server.ts';
 
 const PAGE = `${PATH}?limit=20`;
-/** Pages that lists are asked for. */
+/** The number of pages to list. */
 const PAGES = 50;
 
-/** HTTP alone: what dispatching costs is measured by itself. */
+/** HTTP only: the cost of dispatching is measured separately. */
 export const HTTP_ONLY = { DISPATCH_ENABLED: 'false' };
 
 export const post: Ask = {
@@ -42,13 +42,13 @@ export async function pagePaths({ url }: Server, count: number): Promise<string[
   return paths;
 }
 
-/** By then, the memory of the start is given back. */
+/** By then, the memory used at startup has been released. */
 const AT_REST_MS = 12_000;
 
 type Row = { route: string; setting: string } & Figures;
 type Options = { postgres: { pid: number }; among: number; settings: string[]; load?: Load };
 
-/** What each route costs `among` so many rows, at each setting of PROCESSES, and memory at rest. */
+/** Measures what each route costs in a table of `among` rows, at each setting of PROCESSES, and memory at rest. */
 export async function measureRoutes({ postgres, among, settings, load: how = {} }: Options) {
   const database = await createDatabase();
   const rows: Row[] = [];

@@ -32,7 +32,7 @@ try {
     workers: () => serveBundle(built, { ...shared, DATABASE_URL: database.url, DATABASE_FETCH_ENDPOINT: neon.url }),
   };
   for (const [name, command] of Object.entries(COMMANDS)) {
-    // The line that says so is an info line.
+    // The startup line is logged at level info.
     starts[name] = () => startService({ ...shared, LOG_LEVEL: 'info', DATABASE_URL: database.url }, command);
   }
 
@@ -66,7 +66,7 @@ try {
   await postgres.stop();
 }
 
-/** How many of the suite's tests pass, of how many. */
+/** How many of the suite's tests pass, out of how many. */
 async function conformanceOf(runtime: string): Promise<string> {
   const file = join(import.meta.dirname, `../conformance/${runtime}.test.ts`);
   const child = spawn(process.execPath, ['--test', '--test-reporter=tap', file], {
@@ -81,7 +81,7 @@ async function conformanceOf(runtime: string): Promise<string> {
   return `${count('pass')} of ${count('tests')}`;
 }
 
-/** wrk's clients ask for one row over and over, first to warm up. */
+/** Lets wrk's clients request one row repeatedly, first to warm up. */
 async function load({ url, pid }: Running): Promise<{ perSecond: number; mib: number }> {
   const body = BODY.replace('{unique}', crypto.randomUUID());
   const made = await fetch(url + PATH, { method: 'POST', headers: headers(), body });

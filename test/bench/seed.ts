@@ -41,43 +41,43 @@ const ENDPOINTS = `
   insert into webhook_endpoints (id, url, events, secret, created_at, updated_at)
   select uuid_v7(), 'https://example.com/', array[$1], 'sealed', now(), now() from generate_series(1, $2::int)`;
 
-/** `count` rows of what is measured, in a database that has none yet. */
+/** Inserts `count` measured rows into a database that has none yet. */
 export async function seedRows(database: string, count: number): Promise<void> {
   await query(database, ROWS.replaceAll(':rows', String(count)));
   await settleDown(database);
 }
 
-/** Due notifications of one message, as many per endpoint as said, in turn, as events come that all are told. */
+/** Queues due notifications of one message, `counts` per endpoint, interleaved as for events sent to all of them. */
 export async function queueDue(database: string, counts: Record<string, number>): Promise<void> {
   await query(database, DUE, [JSON.stringify(counts)]);
 }
 
-/** Notifications that were sent long ago. */
+/** Inserts notifications that have been sent. */
 export async function seedFinished(database: string, endpointId: string, count: number): Promise<void> {
   await query(database, FINISHED, [endpointId, count]);
   await settleDown(database);
 }
 
-/** What messages and finished notifications take on disk, with their indexes. */
+/** Returns the disk space of messages and finished notifications, with their indexes. */
 export async function historyBytes(database: string): Promise<number> {
   const sizes = ['messages', 'notifications', 'outcomes'].map((table) => `pg_total_relation_size('${table}')`);
   const [row] = await query(database, `select (${sizes.join(' + ')})::float8 as bytes`);
   return Number(row?.bytes);
 }
 
-/** Endpoints that are told of `event`, and that nobody delivers to. */
+/** Inserts endpoints that subscribe to `event`, and that nobody delivers to. */
 export async function seedEndpoints(database: string, event: string, count: number): Promise<void> {
   await query(database, ENDPOINTS, [event, count]);
   await settleDown(database);
 }
 
-/** So that what a seed leaves to do is not counted among what comes after it. */
+/** Finishes what a seed leaves to do, so that later measurements do not include it. */
 export async function settleDown(database: string): Promise<void> {
   await query(database, 'vacuum analyze');
   await query(database, 'checkpoint');
 }
 
-/** Ids of some of them, at random. */
+/** Returns up to `count` ids, at random. */
 export async function someIds(database: string, count = 2000): Promise<string[]> {
   const rows = await query(database, `select id from ${TABLE} order by random() limit $1`, [count]);
   return rows.map(({ id }) => String(id));

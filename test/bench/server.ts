@@ -2,7 +2,7 @@ import { setTimeout as pass } from 'node:timers/promises';
 import { freePort } from '../support/postgres-server.ts';
 import { type Service, spawnService } from '../support/service.ts';
 
-/** The service under load: its logs go where nobody reads them, as under a supervisor that is not part of the figures. */
+/** The service under load. Nobody reads its logs, as under a supervisor that is not part of the figures. */
 export type Server = { url: string; pid: number; readyMs: number; stop: Service['stop'] };
 
 const READY_WITHIN_MS = 30_000;

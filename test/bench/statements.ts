@@ -4,7 +4,7 @@ import { createDatabase } from '../support/databases.ts';
 import { everyOperation } from '../support/operations.ts';
 import { startService } from '../support/service.ts';
 
-/** What each operation sends to the database, on Node: exact, as nothing else goes on. */
+/** Counts what each operation sends to the database, on Node: exact, because nothing else is running. */
 export async function countStatements(): Promise<Record<string, Counts>> {
   const database = await createDatabase();
   const proxy = await startCountingProxy(database.url);

@@ -24,7 +24,7 @@ export type Table = { title: string; head: string[]; rows: Cell[][] };
 /** The data of the parts that did not fail. */
 export function dataOf<T>(parts: Record<string, Part>): T {
   const done = Object.entries(parts).flatMap(([name, part]) => ('data' in part ? [[name, part.data]] : []));
-  // JSON has null for what was not a number.
+  // JSON has null where a value was not a number.
   return JSON.parse(JSON.stringify(Object.fromEntries(done)), (_, value) => value ?? Number.NaN);
 }
 
@@ -114,7 +114,7 @@ function textTable(rows: string[][]): string {
   return rows.map((row) => row.map(pad).join('  ').trimEnd()).join('\n');
 }
 
-/** As it was asked for, and what came of it where that is not the same. */
+/** The setting as given, and the resulting number of processes if it differs. */
 function settingOf({ setting, processes }: { setting: string; processes: number }): string {
   return setting === String(processes) ? setting : `${setting} (${processes} in all)`;
 }

@@ -4,7 +4,7 @@ import { setTimeout as pass } from 'node:timers/promises';
 import { token } from '../support/tokens.ts';
 import { caller, type Target, unique } from './target.ts';
 
-/** The operator's pages, as a browser asks for them. */
+/** Tests the operator's pages, requested as a browser does. */
 export function operatorPages(target: () => Target): void {
   const open = (path: string, init: RequestInit = {}) =>
     fetch(new URL(`/console${path}`, target().url), { redirect: 'manual', ...init });

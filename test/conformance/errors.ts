@@ -46,7 +46,7 @@ export function errors(target: () => Target): void {
       }
       const ok = await post(body, { 'Content-Type': 'application/json; charset=utf-8' });
       assert.equal(ok.status, 201);
-      // Whatever it is encoded as: its type is wrong first.
+      // Whatever the body's encoding: its type is refused first.
       for (const headers of [{ 'Content-Type': 'text/plain' }, { 'Content-Encoding': 'gzip' }]) {
         const raw = new Blob([Buffer.from([0x1f, 0x8b, 0xff])]).stream();
         assertProblem(await call('POST', HOOKS, { raw, headers }), 415, 'unsupported-media-type');
@@ -225,7 +225,7 @@ export function errors(target: () => Target): void {
     const max = Number(TARGET_ENV.RATE_LIMIT_MAX);
     const minute = () => Math.floor(Date.now() / 60_000);
 
-    /** Repeats a request until it is refused for its number; again with another where a minute has begun: some count by those. */
+    /** Repeats a request until it is rate-limited, again with another if a minute has begun: some count by minute. */
     async function untilRefused(make: () => (n: number) => Promise<Answer>) {
       for (;;) {
         const [begun, send, answers] = [minute(), make(), [] as Answer[]];
@@ -257,7 +257,7 @@ export function errors(target: () => Target): void {
 
     test('a client that guesses tokens is refused, and a good token behind the same address never is', async () => {
       const from = async (address: string, authorization = 'Bearer wrong') => {
-        // What the runtimes' proxies write.
+        // What the runtimes' proxies set.
         const where = { 'X-Forwarded-For': `192.0.2.1, ${address}`, 'CF-Connecting-IP': address };
         const url = new URL(`${HOOKS}?limit=1`, target().url);
         return answerOf(await fetch(url, { headers: { ...where, Authorization: authorization } }));

@@ -5,15 +5,15 @@ import { assertProblem, type Call, caller, type Target, unique } from './target.
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
-/** A collection: where it is, something new as POST takes it, and a change of that as PUT takes it. */
+/** A collection: its path, a new item as POST takes it, and a change of that item as PUT takes it. */
 type Resource<T extends object> = {
   path: string;
-  /** May create what it refers to. */
+  /** May create what the item refers to. */
   make: (call: Call) => T | Promise<T>;
   change: (body: T, call: Call) => T | Promise<T>;
 };
 
-/** What a client may rely on of every collection alike. */
+/** Tests what a client may rely on in every collection. */
 export function resource<T extends object>(target: () => Target, { path: list, make, change }: Resource<T>): void {
   async function created(call: Call) {
     const body = await make(call);
@@ -23,13 +23,13 @@ export function resource<T extends object>(target: () => Target, { path: list, m
   }
 
   describe(list, () => {
-    // A caller for each test: what it refers to counts against its rate limit, too.
+    // A caller for each test: creating what an item refers to counts against its rate limit, too.
     test('one is created, read, replaced and deleted', async () => {
       const call = caller(target);
       const body = await make(call);
       const made = await call('POST', list, { body });
       assert.equal(made.status, 201, made.text);
-      // What is shown once.
+      // The secret is shown once.
       const { secret: _, ...shown } = made.json;
       const { id } = shown;
       assert.match(id, ID);
@@ -74,7 +74,7 @@ export function resource<T extends object>(target: () => Target, { path: list, m
         else assert.match(link ?? '', /^<[^>]+>; rel="next"$/);
         const next = /<([^>]+)>/.exec(link ?? '')?.[1];
         if (next) assert.equal(new URL(next, target().url).searchParams.get('cursor'), page.json.nextCursor);
-        // Other tests create some meanwhile: only ours have to be there, once and in order.
+        // Other tests create items meanwhile: only ours have to be there, once and in order.
         path = next && new URL(next, target().url).pathname + new URL(next, target().url).search;
         if (mine.every((id) => seen.includes(id))) break;
       }

@@ -43,7 +43,7 @@ for (const [runtime, command] of Object.entries(COMMANDS)) {
       await busy.closed;
       assert.match(busy.received, /^HTTP\/1\.1 202/);
       assert.match(busy.received, /^connection: close\r$/im);
-      // Whoever is held up past SHUTDOWN_TIMEOUT_MS ends with 1.
+      // A service held up past SHUTDOWN_TIMEOUT_MS exits with 1.
       assert.equal(await service.exited, 0);
       const steps = ['requests finished, listener closed', 'dispatcher stopped', 'database closed'];
       for (const step of steps)
@@ -106,7 +106,7 @@ class Connection {
     return new Connection(socket);
   }
 
-  /** Sends `text` and resolves once what came back on this connection matches. */
+  /** Sends `text` and resolves once what this connection has received matches `until`. */
   async ask(text: string, until: RegExp): Promise<void> {
     this.socket.write(text);
     while (!until.test(this.received)) await Promise.race([once(this.socket, 'data'), this.#ended()]);
@@ -118,7 +118,7 @@ class Connection {
   }
 }
 
-/** Resolves once connections to `port` are refused; one that is merely queued is tried again. */
+/** Resolves once connections to `port` are refused. Retries if a connection is only queued. */
 async function refused(port: string): Promise<void> {
   for (let code = ''; code !== 'ECONNREFUSED'; ) {
     const socket = connect(Number(port), '127.0.0.1');
@@ -130,7 +130,7 @@ async function refused(port: string): Promise<void> {
   }
 }
 
-/** Resolves once a request has reached the app and is not answered yet, as the service's own metrics tell. */
+/** Resolves once a request has reached the app and is not answered yet, according to the service's metrics. */
 async function untilUnderWay(service: Service): Promise<void> {
   const { url } = await service.line(({ msg }) => msg === 'metrics listening');
   for (let text = ''; !/^http_requests_in_flight 1$/m.test(text); ) text = await (await fetch(url as string)).text();

@@ -8,7 +8,7 @@ import { users } from './users.ts';
 import { webhooks } from './webhooks.ts';
 import { words } from './words.ts';
 
-/** Everything a client may rely on, over HTTP, knowing nothing of the runtime behind the URL. */
+/** Tests everything a client may rely on, over HTTP, without knowledge of the runtime behind the URL. */
 export function conformance(target: () => Target): void {
   system(target);
   for (const { path, make, change } of collections) {

@@ -6,7 +6,7 @@ import { ALL_SCOPES, headers } from '../support/tokens.ts';
 /** All that the suite knows of a running service. */
 export type Target = { url: string };
 
-/** The environment that every runtime's starter gives the service under test, so that limits can be reached soon. */
+/** The environment that every runtime's starter gives the service under test. Its limits are quick to reach. */
 export const TARGET_ENV = {
   REQUEST_TIMEOUT_MS: '4000',
   RATE_LIMIT_MAX: '100',
@@ -27,7 +27,7 @@ type CallOptions = {
   scope?: string;
 };
 
-/** A caller with a subject, and so a rate limit, of its own. */
+/** A caller with its own subject, and therefore its own rate limit. */
 export function caller(target: () => Target, sub = `sub-${unique()}`): Call {
   return async (method, path, { body, raw, headers: extra, scope = ALL_SCOPES } = {}) => {
     const { Authorization, 'Content-Type': json } = headers({ claims: { sub, scope } });
@@ -47,7 +47,7 @@ export function caller(target: () => Target, sub = `sub-${unique()}`): Call {
   };
 }
 
-/** Reads an answer, and checks it against the description that the service itself gives. */
+/** Reads an answer, and checks it against the service's own description. */
 export async function answerOf(response: Response, method = 'GET'): Promise<Answer> {
   const text = await response.text();
   let json: Json;
@@ -62,7 +62,7 @@ export async function answerOf(response: Response, method = 'GET'): Promise<Answ
 
 let description: Promise<Description | undefined> | undefined;
 
-// The same for every target; one that is being killed this very moment is not asked again and again.
+// The same for every target. If a target is being killed at that moment, the request is not repeated.
 async function descriptionFrom(origin: string): Promise<Description | undefined> {
   description ??= fetch(`${origin}/openapi.json`).then(
     async (response) => (response.ok ? describedBy(await response.json()) : undefined),
@@ -76,7 +76,7 @@ async function descriptionFrom(origin: string): Promise<Description | undefined>
 export const unique = (): string => randomBytes(8).toString('hex');
 export const uniqueEmail = (): string => `someone-${unique()}@example.com`;
 
-/** A webhook endpoint as POST takes it, subscribed to what never happens. */
+/** A webhook endpoint as POST takes it, subscribed to an event that never happens. */
 export const newEndpoint = () => ({
   url: `https://example.com/${unique()}`,
   events: ['nothing.ever'],

@@ -5,7 +5,7 @@ import type { Collector } from '../support/collector.ts';
 import { assertSigned, type Hook, type Sink, startSink } from '../support/sink.ts';
 import { caller, type Target, unique, uniqueEmail } from './target.ts';
 
-/** What a service needs to export the traces that its callers sample, and no other. */
+/** The settings with which a service exports the traces that its callers sample, and no others. */
 export const tracesTo = ({ url }: Collector) => ({
   OTEL_EXPORTER_OTLP_ENDPOINT: url,
   OTEL_EXPORTER_OTLP_HEADERS: 'x-tenant=north%20west',
@@ -13,7 +13,7 @@ export const tracesTo = ({ url }: Collector) => ({
   OTEL_TRACES_SAMPLER: 'parentbased_always_off',
 });
 
-/** A request's trace and its delivery's, as a collector gets them. */
+/** The traces of a request and of its delivery, as a collector receives them. */
 export function traces(target: () => Target, collector: () => Collector): void {
   let sink: Sink;
   before(async () => {

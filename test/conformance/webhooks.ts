@@ -78,7 +78,7 @@ export function webhooks(target: () => Target): void {
       const { json } = await call('POST', `${HOOKS}/${id}/test`);
       const stale = await call('POST', `${HOOKS}/${id}/enable`, { headers: { 'If-Match': '"1"' } });
       assertProblem(stale, 412, 'precondition-failed');
-      // A client that writes its configuration again does not end it.
+      // A client that writes its configuration again does not end the pause.
       const again = { url: sink.url(path), events: ['nothing.ever'] };
       assert.equal((await call('PUT', `${HOOKS}/${id}`, { body: again })).json.status, 'paused');
       const health = await call('GET', `${HOOKS}/${id}/health`);

@@ -8,7 +8,7 @@ const NOTIFICATIONS = '/api/v1/notifications';
 
 const pointersOf = ({ json }: Answer): string[] => json.errors.map(({ pointer }: { pointer: string }) => pointer);
 
-/** What clients write in places where the same may be written in two ways, or no one has written it before. */
+/** Tests what clients write where the same can be written in two ways, or where nobody has written it before. */
 export function words(target: () => Target): void {
   let sink: Sink;
   before(async () => {

@@ -30,7 +30,7 @@ describe('the console, in Chromium', () => {
   const open = (options?: BrowserContextOptions) => watchedPage(browser, service.url, options);
   const heading = (name: string) => page.getByRole('heading', { level: 1, name, exact: true }).waitFor();
   const click = (role: 'button' | 'link', name: string) => page.getByRole(role, { name, exact: true }).click();
-  /** The page of an action follows it by itself, however long it takes. */
+  /** An action's page shows its progress by itself, however long it takes. */
   const untilDone = async (count: string) => {
     const progress = page.getByRole('progressbar', { name: 'Progress' });
     assert.equal(await progress.getAttribute('max'), count);
@@ -93,7 +93,7 @@ describe('the console, in Chromium', () => {
     const dead = page.locator('.figures a[href$="status=dead"]');
     assert.equal(await dead.textContent(), '4');
 
-    // Whatever else changes, this number is the database's.
+    // Whatever else changes, this number comes from the database.
     await query(
       database.name,
       "insert into outcomes select uuid_v7(), 'dead', 1, null, now() from generate_series(1, 3)",
@@ -128,7 +128,7 @@ describe('the console, in Chromium', () => {
     sink.reply('/good', 503);
     await click('button', 'Send a test');
     await heading('webhook.test');
-    // The page follows it by itself, however long the attempt takes.
+    // The page shows the attempt by itself, however long it takes.
     const attempt = page.getByText('Attempt 1: HTTP 503');
     while (!(await attempt.isVisible())) {
       await page.clock.runFor(2000);
@@ -193,7 +193,7 @@ describe('the console, in Chromium', () => {
     await untilDone('4');
 
     await query(database.name, "update outcomes set status = 'dead' where status = 'canceled'");
-    // A row that somebody has locked is waited for.
+    // The action waits for a row that somebody has locked.
     const other = await connectTo(database.name);
     t.after(other.close);
     await other.text("begin; select from outcomes where status = 'dead' order by notification_id limit 1 for update");
@@ -283,7 +283,7 @@ describe('the console, in Chromium', () => {
       const [wide, room] = await page.evaluate<[number, number]>('[document.documentElement.scrollWidth, innerWidth]');
       assert.ok(wide <= room, `${path} is ${wide} wide`);
     }
-    // Chromium itself writes a line for an answer of 400 and more.
+    // Chromium itself logs a line for a response of 400 and above.
     assert.deepEqual(
       complaints.filter((text) => !/^Failed to load resource: .* 422/.test(text)),
       [],

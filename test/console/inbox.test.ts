@@ -27,7 +27,7 @@ describe('the inbox', () => {
   });
   after(() => database.close());
 
-  /** An endpoint that points to a name, with `SECRET`. */
+  /** An endpoint that points to an inbox name, with `SECRET`. */
   const pointing = async (name: string) =>
     newEndpoint(db, `http://localhost:1/console/inbox/${name}?a=b`, await testDeps().secrets.seal(SECRET));
 
@@ -42,7 +42,7 @@ describe('the inbox', () => {
       ...headers,
     },
   });
-  /** The cells of the rows of a page's tables, as text. */
+  /** Returns the cells of each row of a page's tables, as text. */
   const cellsOf = (html: string) =>
     Array.from(html.matchAll(/<tr>(.*?)<\/tr>/gs), ([, row = '']) =>
       Array.from(row.matchAll(/<td[^>]*>(.*?)<\/td>/gs), ([, cell = '']) => cell.replace(/<[^>]*>/g, '').trim()),
@@ -177,7 +177,7 @@ describe('the inbox', () => {
   });
 
   test('is not there in production', async () => {
-    // A database that is away would be 503.
+    // An unavailable database would be a 503.
     const { open, signIn } = consoleOn(noDb, { settings: { ...testDeps().settings, production: true } });
     const cookie = await signIn();
     const id = crypto.randomUUID();
@@ -220,7 +220,7 @@ test('the inbox in Chromium: an endpoint is made, tested and retried, and an ema
   await click('button', 'Create an endpoint');
   await page.getByRole('heading', { level: 1, name: 'Inbox first' }).waitFor();
   await click('button', 'Send a test');
-  // The page follows it by itself.
+  // The page refreshes by itself.
   await row(/webhook\.test verified 1 204/);
 
   await answerWith('500: fail');
@@ -231,7 +231,7 @@ test('the inbox in Chromium: an endpoint is made, tested and retried, and an ema
   await answerWith('None in time');
   await query(database.name, 'update deliveries set due_at = now() where lease is null');
   await row(/webhook\.test verified 3 none in time/);
-  // What arrives moves the rows, not the focus.
+  // An arrival moves the rows, not the focus.
   await page.getByRole('link', { name: 'webhook.test' }).first().focus();
   const focused = () => page.evaluate<string | null>("document.activeElement.getAttribute('href')");
   const at = await focused();

@@ -205,7 +205,7 @@ describe('pages', () => {
     assert.match(leased, /Being delivered/);
     assert.match(leased, /id="live" data-refresh-s="2"/);
     assert.doesNotMatch(leased, />Due |Next attempt|\/cancel"/);
-    // A lease that has ended is due again, and may be canceled.
+    // A delivery whose lease has ended is due again, and may be canceled.
     const ended = await shown("update deliveries set due_at = now() - interval '3 h'");
     assert.match(ended, /Due <time[^>]*>3 h ago<.*\/cancel"/);
     const paused = await shown("update webhook_endpoints set status = 'paused', paused_until = 'infinity'");
@@ -239,7 +239,7 @@ describe('pages', () => {
     const requested = await shown('paused', "'infinity'");
     assert.match(requested, /until it is enabled.*A test waits until the pause ends\./);
     assert.doesNotMatch(requested, />Pause</);
-    // One that failed too often may be paused for longer, as the API has it.
+    // An endpoint that failed too often may be paused for longer, as in the API.
     const failing = await shown('paused', "now() + interval '1 hour'");
     assert.match(failing, /<dt>Paused<\/dt><dd>until <time.*>Enable<.*>Pause<.*A test waits until the pause ends\./);
     const ended = await shown('paused', "now() - interval '1 hour'");
@@ -304,7 +304,7 @@ describe('pages', () => {
     for (const none of ['text=hay', 'status=dead', 'channel=email', 'createdBefore=2020-01-01T10:00', 'type=y.z']) {
       assert.deepEqual(await found(`endpointId=${endpoint}&${none}`), [], none);
     }
-    // A page looks at so many; an action on all that match looks at every one.
+    // A page looks at a limited number; an action on all that match looks at every one.
     await enqueue(db, 10_001);
     const { text } = await open('/notifications?text=old+needle', { cookie });
     assert.match(text, /None among the 10,000 that this page looked at\./);

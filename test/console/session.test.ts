@@ -251,7 +251,7 @@ describe('a session', () => {
     const cookie = await signIn();
     const id = await newEndpoint(db);
     const path = `/endpoints/${id}`;
-    /** What the page's button sends. */
+    /** The form that the page's button sends. */
     const formFor = async (action: string) => {
       const { text } = await open(path, { cookie });
       const [, version = ''] =

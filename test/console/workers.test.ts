@@ -1,4 +1,4 @@
-// The console on real workerd, in Chromium: its pages are a module that is loaded when they are asked for.
+// The console on real workerd, in Chromium: its pages are a module that is loaded when they are requested.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Browser } from 'playwright-core';
@@ -29,7 +29,7 @@ describe('the console on Workers, in Chromium', () => {
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
     await page.getByRole('alert').getByText('No dispatcher is alive.').waitFor();
-    // The text may be there before the style is.
+    // The text may appear before the style is applied.
     await page.waitForLoadState();
     assert.equal(await page.evaluate("getComputedStyle(document.querySelector('.alarm')).borderTopWidth"), '2px');
     await page.getByRole('button', { name: 'Pause refresh' }).waitFor();

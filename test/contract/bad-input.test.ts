@@ -25,7 +25,7 @@ describe('requests that few clients send', () => {
     await database.drop();
   });
 
-  /** Sends lines as they are and returns the answer, parsed no further than need be. */
+  /** Sends lines as they are and returns the response, parsed no further than necessary. */
   async function raw(lines: string[], body = '') {
     const socket = connect(Number(new URL(service.url).port), '127.0.0.1');
     socket.write(`${[...lines, 'Host: x', 'Connection: close'].join('\r\n')}\r\n\r\n${body}`);
@@ -154,7 +154,7 @@ describe('requests that few clients send', () => {
   test('every route has HEAD where it has GET, and names its methods to OPTIONS and to those that it lacks', async () => {
     const call = caller(() => service);
     const { paths } = (await call('GET', '/openapi.json')).json;
-    // Of a resource that is not here: what is not found has the same methods.
+    // For other collections, a missing resource is requested: it has the same methods.
     const ids: Record<string, string> = {};
     const post = async (path: string, body: object) => (await call('POST', path, { body })).json.id as string;
     ids[HOOKS] = await post(HOOKS, newEndpoint());

@@ -18,7 +18,7 @@ describe('safe retries and lost updates', () => {
   let database: Awaited<ReturnType<typeof createDatabase>>;
   let service: Service;
   let sink: Sink;
-  // One key for all processes: without, each makes its own, which opens no secret of another's.
+  // One key for all processes: otherwise each creates its own, which cannot open the others' secrets.
   const SECRETS_KEY = randomBytes(32).toString('base64');
   const env = () => ({ DATABASE_URL: database.url, RATE_LIMIT_MAX: '1000000', SECRETS_KEY });
 
@@ -38,7 +38,7 @@ describe('safe retries and lost updates', () => {
 
   const endpoints = async (url: string) =>
     (await query(database.name, 'select id from webhook_endpoints where url = $1', [url])).map(({ id }) => id);
-  /** What was queued with an email to this address: that, and the endpoint's webhook. */
+  /** Returns what was queued with an email to this address: the email, and the endpoint's webhook. */
   const told = async (email: string) =>
     (
       await query(

@@ -11,7 +11,7 @@ import { token } from '../support/tokens.ts';
 
 const AUTHORIZATION = `Authorization: Bearer ${token()}`;
 
-/** Where a runtime's own parser decides otherwise: README.md has these exceptions. */
+/** Where a runtime's own parser behaves differently: README.md lists these exceptions. */
 const EXCEPTIONS: Record<keyof typeof COMMANDS, Record<string, Reaction>> = {
   node: {},
   deno: {
@@ -47,7 +47,7 @@ for (const runtime of Object.keys(COMMANDS) as (keyof typeof COMMANDS)[]) {
       await database.drop();
     });
 
-    /** It lives, and took nothing for a failure of its own. */
+    /** The service is alive, and reports no failure of its own. */
     async function assertUnharmed(): Promise<void> {
       assert.equal((await fetch(`${service.url}/health`)).status, 200);
       const failures = service.lines.filter(
@@ -62,7 +62,7 @@ for (const runtime of Object.keys(COMMANDS) as (keyof typeof COMMANDS)[]) {
         const reaction = await reactionTo(service.url, text, { ends: what === 'HTTP/2 without asking' });
         const exception = EXCEPTIONS[runtime][what];
         const isAnswered = typeof reaction === 'number' && reaction < 500 && reaction === (status ?? reaction);
-        // What ends a connection at a broken chunk may come after the app's response.
+        // The app may have responded before a broken chunk closes the connection.
         const isFine =
           reaction === exception || (isAnswered && (exception === undefined || what.startsWith('a chunk')));
         if (!isFine) unexpected[what] = reaction;
@@ -75,7 +75,7 @@ for (const runtime of Object.keys(COMMANDS) as (keyof typeof COMMANDS)[]) {
       const health = 'GET /health HTTP/1.1\r\nHost: x\r\n';
       for (const ambiguous of [
         'GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n',
-        // Deno keeps a connection, whatever the answer says.
+        // Deno keeps a connection open, whatever the response says.
         ...(runtime === 'deno' ? [] : [`${health}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`]),
       ]) {
         const { hostname, port } = new URL(service.url);
@@ -93,7 +93,7 @@ for (const runtime of Object.keys(COMMANDS) as (keyof typeof COMMANDS)[]) {
       }
     });
 
-    // Elsewhere half a request is waited for: those say that they have no more to send.
+    // Runtimes other than Node wait for the rest of half a request: there, the client half-closes.
     const ends = runtime !== 'node';
     test('a thousand at random, determined by their seed, do no harm', async () => {
       const random = randomFrom(20_261_126);

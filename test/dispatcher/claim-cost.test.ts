@@ -23,7 +23,7 @@ after(async () => {
   await database.drop();
 });
 
-/** Pages that a claim reads which takes from no lane of `rooms`, rolled back. */
+/** Returns the pages that a claim with these `rooms` reads. */
 async function pagesOf(rooms: Record<string, number>): Promise<number> {
   let plan: Record<string, unknown>[] = [];
   const explaining: Db = {

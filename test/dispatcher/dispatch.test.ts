@@ -30,7 +30,7 @@ const settings: DispatchSettings = {
   deliveryTimeoutMs: 10_000,
 };
 
-/** How many endpoints that are not known yet are tried at a time: half of the slots. */
+/** How many endpoints that are not yet known are tried at a time: half of the slots. */
 const TRIES = 2;
 
 /** Queues one notification each for `count` new endpoints, and returns their ids. */
@@ -53,7 +53,7 @@ function dispatcherWith(db: Db, channel: Channel, own: Partial<DispatchSettings>
   return { ...dispatcher, log, drain: async (budget?: number) => (await dispatcher.drain(budget)).nextMs };
 }
 
-/** A channel that holds each delivery until it is told how that went. */
+/** A channel that holds each delivery until it is told the outcome. */
 function heldChannel() {
   const started: { delivery: Delivery; finish: (attempt: Attempt) => void }[] = [];
   let look = () => {};
@@ -210,7 +210,7 @@ onEveryDatabase('dispatcher', (db) => {
         batch: 100,
       });
       await drain();
-      // The last settlement may be the one that stopped it.
+      // The last settlement may be the one that stopped the endpoint.
       await new Promise(setImmediate);
       assert.deepEqual([stopped, after], [true, 0]);
     });
@@ -268,14 +268,14 @@ onEveryDatabase('dispatcher', (db) => {
     const { drain } = dispatcherWith(watched, soon, { concurrency: 1 });
     const from = performance.now();
     await drain();
-    // Results wait 20 ms for more, or for ten.
+    // Results wait for 20 ms, or until there are ten.
     const most = 12 + (performance.now() - from) / 20;
     assert.ok(settlements <= most, `${settlements} settlements of ${most}`);
   });
 
   test('a notification whose attempts always kill the dispatcher ends dead, without another one', async () => {
     const [id] = (await enqueue(db, 1)) as [string];
-    // As many as are allowed, three here, and ten besides.
+    // The attempts allowed, three here, plus ten.
     await execute(db, 'update deliveries set attempt = 13');
     const { drain } = dispatcherWith(db, async () => assert.fail('must not be attempted'));
     await drain();
@@ -375,7 +375,7 @@ onEveryDatabase('dispatcher', (db) => {
       return channel(delivery);
     });
     const running = run();
-    // After the first quick one the lane holds more than it may start.
+    // After the first quick delivery the lane holds more than it may start.
     await untilStarted(1);
     started[0]?.finish(SENT);
     await untilStarted(2);

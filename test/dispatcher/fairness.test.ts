@@ -23,13 +23,13 @@ before(async () => {
 });
 
 after(async () => {
-  // First, as this ends what hangs.
+  // First, because this ends what hangs.
   await sink.close();
   await service.stop();
   await database.drop();
 });
 
-// How fast is measured by npm run bench:isolation.
+// npm run bench:isolation measures how fast.
 test('one endpoint of ten never answers, with its backlog first in line: the other nine get all of theirs', async () => {
   const call = caller(() => service);
   const register = async (path: string): Promise<string> => {

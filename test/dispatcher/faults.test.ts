@@ -1,4 +1,4 @@
-// Receivers that misbehave, and a real service that must not mind.
+// Receivers that misbehave, and a real service that must not be affected.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
@@ -131,7 +131,7 @@ async function until(id: string, done: (answer: Answer) => boolean): Promise<Ans
 
 const PROC = '/proc/self/status';
 
-/** The service's resident memory in bytes, and the most that it ever was. */
+/** Returns the service's resident memory in bytes, and its peak. */
 function memory(): { now: number; most: number } {
   const text = readFileSync(`/proc/${service.pid}/status`, 'utf8');
   const kilobytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1]);
@@ -163,7 +163,7 @@ test('ten endpoints misbehave: each failure is recorded, and the others hear at 
       const seen = await until(id, ({ json }) => json.attemptLog.length > 0);
       const [attempt] = seen.attemptLog;
       assert.deepEqual([attempt.status, attempt.error], [fault.status, fault.error], fault.title);
-      // The next attempt counts from its claim.
+      // An attempt counts as soon as it is claimed.
       if (seen.attempts > 1) continue;
       assert.deepEqual([seen.status, seen.attempts, seen.lastError], ['pending', 1, fault.error], fault.title);
       const waitsS = (Date.parse(seen.dueAt) - Date.parse(attempt.at) - attempt.durationMs) / 1000;
@@ -237,7 +237,7 @@ test('cancel against a dispatcher that is taking the very row: it is either sent
     const { status, attempts } = await until(id, ({ json }) => json.status !== 'pending');
     assert.equal(status, canceled ? 'canceled' : 'sent');
     const came = arrivals().filter((arrived) => arrived === id).length;
-    // On a busy machine an attempt may run out of time, and be made again.
+    // On a busy machine an attempt may time out, and be retried.
     assert.ok(came <= attempts && (canceled || came > 0), `${status} after ${attempts} attempts, came ${came} times`);
   }
   t.diagnostic(`${outcomes.filter(({ canceled }) => canceled).length} of 100 canceled`);

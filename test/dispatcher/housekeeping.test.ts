@@ -1,4 +1,4 @@
-// What is pruned, and what is not, whoever else is at work on it at the same moment.
+// What is pruned, and what is not, whatever else works on it at the same time.
 import assert from 'node:assert/strict';
 import { after, beforeEach, describe, test } from 'node:test';
 import { canceled, type Db } from '../../src/db.ts';
@@ -14,7 +14,7 @@ import { claim } from '../support/queue.ts';
 const signal = new AbortController().signal;
 const DAYS = 30;
 
-/** An id as it was made `daysAgo`: ids tell their time. */
+/** Returns an id as created `daysAgo`: ids contain their time. */
 const idOf = (daysAgo: number, n: number) => {
   const ms = Date.now() - daysAgo * 86_400_000;
   return `${ms
@@ -25,7 +25,7 @@ const idOf = (daysAgo: number, n: number) => {
 
 let made = 0;
 
-/** A message of `daysAgo`, told to as many as `finishedDaysAgo` names: when each was finished, or null. */
+/** Creates a message of `daysAgo`, with a notification for each of `finishedDaysAgo`: when it finished, or null. */
 async function oldMessage(
   db: Db,
   finishedDaysAgo: (number | null)[],
@@ -221,7 +221,7 @@ describe('pruning beside others', async () => {
 
 type Plan = Record<string, unknown> & { Plans?: Plan[] };
 
-/** Rows that each scan of a table read, those that it passed over included. */
+/** Returns the rows that each table scan read, including those that it filtered out. */
 function rowsRead(plan: Plan): number[] {
   const own = plan['Relation Name']
     ? (Number(plan['Actual Rows']) + Number(plan['Rows Removed by Filter'] ?? 0)) * Number(plan['Actual Loops'])

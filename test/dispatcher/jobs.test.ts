@@ -1,4 +1,4 @@
-// Actions on many as processes do them: whoever is killed, the next one goes on.
+// Bulk actions as processes carry them out: if one is killed, the next one continues.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as pass } from 'node:timers/promises';
@@ -10,7 +10,7 @@ import { startService } from '../support/service.ts';
 const DEAD = 100_000;
 const KILLED_AFTER = 30_000;
 
-/** `DEAD` notifications to an endpoint that is paused, so that nothing is delivered meanwhile. */
+/** Creates `DEAD` notifications to a paused endpoint, so that nothing is delivered meanwhile. */
 const DIE = `
   with e as (
     update webhook_endpoints set status = 'paused', paused_until = 'infinity' returning id
@@ -51,7 +51,7 @@ test('a redrive of all whose process is killed goes on in another: each once, an
   await untilDone(KILLED_AFTER);
   await first.stop('SIGKILL');
   assert.equal((await call('GET', path)).json.status, 'running');
-  // A batch that was under way at the kill may still commit: all is read at once.
+  // A batch in progress at the kill may still commit, so all counts are read at once.
   const counts = async () => {
     const [row] = await query(
       database.name,

@@ -54,7 +54,7 @@ function startAll(lanes: Lanes, now: number): Held[] {
   return started;
 }
 
-/** Delivers `count` for a lane, each taking `ms`, so that it is known. */
+/** Delivers `count` for a lane, each taking `ms`, so that the lane is known. */
 function deliver(lanes: Lanes, endpointId: string, count: number, ms: number, from = 0): number {
   let now = from;
   for (let i = 0; i < count; i++) {

@@ -22,7 +22,7 @@ before(async () => {
   const env = {
     DATABASE_URL: database.url,
     SECRETS_KEY: Buffer.alloc(32, 7).toString('base64'),
-    // Nothing here may be due to the tick.
+    // Nothing here may depend on the tick.
     DISPATCH_INTERVAL_MS: '3600000',
     RATE_LIMIT_MAX: '1000000',
   };

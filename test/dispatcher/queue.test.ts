@@ -263,14 +263,14 @@ onEveryDatabase('queue', (db) => {
       const { pauseS } = await endpointState(db, id);
       assert.ok((pauseS as number) > seconds - 5 && (pauseS as number) < seconds + 1, `${pauseS} s`);
     };
-    // What was under way when it was paused fails, too.
+    // Deliveries in progress when it was paused fail, too.
     const [first, second] = [await fail(10), await fail(30)];
     await settle(db, first, 'd');
     await around(30);
     assert.deepEqual((await settle(db, second, 'd')).changes, []);
     await around(30);
     for (const seconds of [60, 120, 240, 480, 960, 1920, 3600, 3600]) {
-      // A column of milliseconds rounds, up too: a second ago is over for certain.
+      // A millisecond column rounds, possibly up: a second ago is certainly over.
       const left = `(paused_until - now() + interval '1 second')`;
       const passed = `last_failed_at = last_failed_at - ${left}, paused_until = paused_until - ${left}`;
       await execute(db, `update webhook_endpoints set ${passed} where id = '${id}'`);
@@ -323,7 +323,7 @@ onEveryDatabase('queue', (db) => {
     assert.deepEqual([deliveries.length, nextMs], [1, null]);
   });
 
-  /** Lets an endpoint have failed so often, since and last so many hours ago. */
+  /** Sets an endpoint's failures, and how many hours ago they began and last occurred. */
   const hasFailed = (id: string, failures: number, since: number, last: number, status = 'enabled') =>
     execute(
       db,
@@ -332,7 +332,7 @@ onEveryDatabase('queue', (db) => {
        where id = '${id}'`,
     );
 
-  /** Fails `count` deliveries to an endpoint at once, and returns how the endpoint stands then. */
+  /** Fails `count` deliveries to an endpoint at once, and returns the endpoint's state afterwards. */
   async function fail(id: string, count: number, own: Partial<Settlement> = {}) {
     await enqueue(db, count, id);
     const results = (await claim(db)).deliveries.map((each) =>
@@ -398,7 +398,7 @@ onEveryDatabase('queue', (db) => {
       return settlement(each, i === 0 ? { ...failure, outcome: 'dead', status: 410 } : failure);
     });
     assert.deepEqual(await settle(db, failures, 'd'), { settled: 11, changes: [] });
-    // From where it is now they do.
+    // Failures at its current URL do.
     const again = (await claim(db)).deliveries;
     const counted = again.map((each) =>
       settlement(each, { outcome: 'retry', delayMs: 0, status: 500, url: each.endpoint?.url }),

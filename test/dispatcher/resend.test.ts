@@ -23,7 +23,7 @@ async function listen(listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** Resend as documented: what it sent, and once per idempotency key. `answer` comes in place of the next answers. */
+/** Resend as documented: what it sent, once per idempotency key. `answers` replace the next answers. */
 async function resend() {
   const sent = new Map<string, { payload: string; id: string }>();
   const state = { url: '', sent, answers: [] as RequestListener[], headers: [] as IncomingMessage['headers'][] };

@@ -5,14 +5,14 @@ import { startCommand } from '../support/command.ts';
 import { scriptOn } from '../support/runtimes.ts';
 
 const HISTORIES = 10_000;
-/** Seeds that once broke a promise, and what was wrong; each still does where that is wrong again. */
+/** Seeds that once broke a promise, by what was wrong; each breaks it again if that fault returns. */
 const ONCE_BROKEN: Record<string, number[]> = {
   'a slow delivery whose channel never settled was never given up on': [1, 53, 56],
   'a lane that turned slow during a claim kept what it got, and with it the room of others': [1705988246],
   'idle slow lanes took the room of one that had something due, and claims went on for ever': [8, 15, 29],
 };
 
-// In a process of its own: the test runner watches every promise, which makes a history two and a half times as long.
+// In a separate process: the test runner watches every promise, so that a history takes two and a half times as long.
 test(`${HISTORIES} histories keep every promise`, async (t) => {
   const {
     process: child,

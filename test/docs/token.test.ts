@@ -34,7 +34,7 @@ test('it is never filled in for another machine, through a proxy, for a script, 
   ]) {
     assert.equal(await filledIn(OPENED, { clientAddress }), '', clientAddress);
   }
-  // Whoever owns the name can have it resolved to 127.0.0.1.
+  // The owner of a name can make it resolve to 127.0.0.1.
   for (const host of ['rebound.example.com', 'localhost.example.com', '127.0.0.1.example.com', '192.0.2.1:8787', '']) {
     assert.equal(await filledIn({ ...OPENED, Host: host }), '', host);
   }

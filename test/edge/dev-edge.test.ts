@@ -16,7 +16,7 @@ const [node, ...args] = scriptOn('node', 'src/entry/dev-edge.ts');
 
 test('dev:edge serves, delivers within a second, fires its cron trigger, and leaves nothing behind', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-edge-'));
-  // One is for the Workers, with a word that they do not know; the other is for every runtime.
+  // The first is for the Workers, with a variable that they do not know; the second is for every runtime.
   writeFileSync(join(directory, '.dev.vars'), 'RATE_LIMIT_MAX=7\nRATE_LIMT_WINDOW_S=60\nLOG_LEVEL=info\n');
   writeFileSync(join(directory, '.env'), 'LOG_LEVEL=error\n');
   const port = await freePort();
@@ -87,7 +87,7 @@ test('dev:edge serves, delivers within a second, fires its cron trigger, and lea
 
 type Row = { pid: number; parent: number };
 
-/** All processes but those that have ended and were not collected. */
+/** Returns all processes except zombies. */
 function processes(): Row[] {
   const rows = execFileSync('ps', ['-eo', 'pid=,ppid=,stat='], { encoding: 'utf8' }).trim().split('\n');
   return rows

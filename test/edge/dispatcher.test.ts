@@ -14,7 +14,7 @@ before(async () => {
 });
 after(() => sink.close());
 
-/** Subscribes a path of the sink to `type`, or to nothing that happens by itself. */
+/** Subscribes a path of the sink to `type`, by default one that never happens by itself. */
 async function endpoint(call: Call, type = 'nothing.ever'): Promise<{ id: string; path: string }> {
   const path = `/${unique()}`;
   const answer = await call('POST', '/api/v1/webhook-endpoints', { body: { url: sink.url(path), events: [type] } });
@@ -25,7 +25,7 @@ async function endpoint(call: Call, type = 'nothing.ever'): Promise<{ id: string
 const testHook = (call: Call, id: string) => call('POST', `/api/v1/webhook-endpoints/${id}/test`);
 const queued = async ({ database }: Workers) => (await query(database.name, 'select 1 from deliveries')).length;
 
-/** Polls the database, as nothing tells when a run has ended. */
+/** Polls the database, because nothing signals that a run has ended. */
 async function until(done: () => Promise<boolean>, ms = 10_000): Promise<void> {
   for (const end = performance.now() + ms; !(await done()); ) {
     assert.ok(performance.now() < end, 'not within its time');
@@ -149,7 +149,7 @@ it('of several dispatchers, one is rung for what was enqueued, and all by the cr
   const call = caller(() => workers);
   const names = async () => (await query(workers.database.name, 'select id from dispatchers')).map(({ id }) => id);
   const hook = await endpoint(call);
-  // A new endpoint rings nobody: nothing is queued for it.
+  // A new endpoint causes no ring: nothing is queued for it.
   assert.deepEqual(await names(), []);
   await testHook(call, hook.id);
   await sink.received(hook.path);

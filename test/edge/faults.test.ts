@@ -34,7 +34,7 @@ describe('the API on Workers while Neon is ill', () => {
     neon.closeAllConnections();
   });
 
-  // Of a write that may have been sent, nobody knows; a read changed nothing.
+  // The outcome of a write that may have been sent is unknown; a read changed nothing.
   const faults: Record<string, [RequestListener, ofRead: [status: number, name: string]]> = {
     'answers 500': [
       (_, response) => void response.writeHead(500).end('{"message":"no compute"}'),
@@ -45,7 +45,7 @@ describe('the API on Workers while Neon is ill', () => {
       (_, response) => {
         response.writeHead(200, { 'Content-Length': '1000' }).write('{"rows":[', () => response.destroy());
       },
-      // The harness hands the body on through this process, where its end is not noticed: raw workerd says 503.
+      // The harness passes the body through this process, which does not notice its end: raw workerd returns 503.
       [504, 'timeout'],
     ],
     'hangs up': [(request) => void request.socket.destroy(), [503, 'unavailable']],

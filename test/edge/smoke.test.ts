@@ -21,7 +21,7 @@ describe('the service in workerd', async () => {
   });
   await server.listen();
 
-  /** A request, and how many round trips to the database it cost. */
+  /** Sends a request, and counts its round trips to the database. */
   async function ask(path: string, init?: { method: string; headers: Record<string, string>; body: string }) {
     const before = endpoint.requests();
     const response = await server.fetch(path, init ?? { headers: headers() });
@@ -135,7 +135,7 @@ describe('a Worker with a bad configuration', () => {
   });
 });
 
-/** Holds endpoints against writers. */
+/** Locks endpoints against writers. */
 async function createLock(url: string): Promise<{ release(): Promise<void> }> {
   const { default: pg } = await import('pg');
   const client = new pg.Client({ connectionString: url });

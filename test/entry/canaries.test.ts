@@ -1,4 +1,4 @@
-// A distinct word in whatever is secret or personal, whatever becomes of it: none of them may turn up where it does not belong.
+// A distinct word in everything secret or personal, whatever becomes of it: none may appear where it does not belong.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -32,9 +32,9 @@ function aviary() {
   };
   return {
     add,
-    /** A new one, of letters and digits alone, so that no encoding hides it. */
+    /** Returns a new canary of only letters and digits, so that no encoding hides it. */
     canary: (what: string) => add(what, `canary${randomBytes(8).toString('hex')}`),
-    /** What those in the text were put into. */
+    /** What the canaries in the text were put into. */
     seenIn: (text: string) =>
       [...all].filter(([, value]) => text.toLowerCase().includes(value.toLowerCase())).map(([what]) => what),
   };
@@ -49,7 +49,7 @@ function withPassword(databaseUrl: string, password: string): string {
   return url.href;
 }
 
-/** Every secret of a configuration, as a canary. `outside` is where the exporter and the email provider are. */
+/** Returns a configuration with canaries as secrets. `outside` is where the exporter and the email provider are. */
 function secretConfig({ canary, add }: Aviary, databaseUrl: string, outside: (path: string) => string): Env {
   const [earlier, other] = [add('SECRETS_KEYS_OLD', key()), add('the second of SECRETS_KEYS_OLD', key())];
   return {
@@ -67,7 +67,7 @@ function secretConfig({ canary, add }: Aviary, databaseUrl: string, outside: (pa
   };
 }
 
-/** Asks the service, and keeps what it answers. */
+/** Sends requests to the service and keeps the answers. */
 function asker(service: Service) {
   const answers: string[] = [];
   async function ask(method: string, path: string, own: Env, body?: unknown) {
@@ -96,7 +96,7 @@ const tracesIn = (sink: Sink) =>
     .map(({ body }) => body)
     .join('\n');
 
-/** The service with canaries in its configuration, on a database behind a proxy, and a sink for all that it calls. */
+/** Starts the service with canaries in its configuration, on a proxied database, with a sink for all that it calls. */
 async function setUp(t: TestContext) {
   const database = await ownDatabase(t);
   const proxy = await startProxy(database.url);
@@ -438,7 +438,7 @@ test('a configuration that is refused, or leads nowhere, is told without its val
   }
 });
 
-/** What a command of the folder of entries prints, however it ends. */
+/** Returns what a command in src/entry prints, however it ends. */
 function outputOf(t: TestContext, command: string, env: Env): Promise<string> {
   const cwd = mkdtempSync(join(tmpdir(), 'keelson-canaries-'));
   t.after(() => rmSync(cwd, { recursive: true, force: true }));

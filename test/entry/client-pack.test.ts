@@ -12,7 +12,7 @@ import { type Service, startService } from '../support/service.ts';
 import { token } from '../support/tokens.ts';
 
 const root = join(import.meta.dirname, '../..');
-/** Others may have the one or the other. */
+/** Other repositories may have either. */
 const COMPILERS = ['node_modules/typescript/bin/tsc', 'test/node_modules/typescript/bin/tsc'];
 
 /** What another repository might write. */
@@ -88,7 +88,7 @@ const TSCONFIG = {
   files: ['program.ts'],
 };
 
-/** What makes the types that the package has, of the document, and those of the source one. */
+/** Compiles only if the package's types, made from the document, are the same as the source's. */
 const SAME = `
 import type { createClient, Problem } from '${root}/src/client.ts';
 import type * as packed from 'keelson-client';

@@ -12,7 +12,7 @@ const METHOD = 'MFKQRGKYQRTWJUPDILPZIOLALASW';
 const AUTHORIZATION = `Authorization: Bearer ${token()}`;
 const BODY = JSON.stringify({ url: `https://${SECRET}.example/`, events: [SECRET], [SECRET]: SECRET });
 
-/** The same secret wherever a client can write it; the status where every runtime has the same, else none of a failure. */
+/** One secret wherever a client can write it; the status if all runtimes have the same, otherwise any but a failure. */
 const REQUESTS: [lines: string[], status?: number][] = [
   [[`GET /${SECRET} HTTP/1.1`, 'Host: x'], 404],
   [[`GET /%E0%A4%A%${SECRET} HTTP/1.1`, `Host: ${SECRET}.example`], 404],

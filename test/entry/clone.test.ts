@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { inClone } from '../support/clone.ts';
 import { everyKind, treeWithTests } from '../support/clones.ts';
 
-/** Words that have nothing to do with the example: of URLs, of HTTP, of Postgres, of SQL. */
+/** Words that have nothing to do with the example: from URLs, HTTP, Postgres and SQL. */
 const OTHERS = /user-agent|username|user name|database, its user|failed for user|unique user using/i;
 
 type Tree = ReturnType<typeof treeWithTests>;
@@ -27,7 +27,7 @@ function ejectExample({ tree, run }: Tree) {
 }
 
 function addResources({ tree, attempt, run }: Tree) {
-  // The others are npm run test:clones'.
+  // npm run test:clones covers the others.
   for (const command of everyKind('trial').slice(0, 2)) assert.match(run('new', ...command), /^Created src\//m);
   const before = readFileSync(join(tree, 'src/app.ts'), 'utf8');
   const again = attempt('new', 'trial-team', 'name:text');
@@ -43,7 +43,7 @@ test('a clone without the example, and with resources of every kind of field, pa
   timeout: 600_000,
 }, (t) => {
   const clone = treeWithTests(t);
-  // What is a clone itself may have been ejected, or changed where that edits.
+  // A repository that is a clone may be ejected already, or changed where ejecting edits.
   const { scripts } = JSON.parse(readFileSync(join(clone.tree, 'package.json'), 'utf8'));
   if (!inClone && 'eject-example' in scripts) ejectExample(clone);
   addResources(clone);

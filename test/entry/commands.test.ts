@@ -35,7 +35,7 @@ describe('npm ci prints nothing to wonder about', () => {
     }
   });
 
-  // npm asks about the others. It knows versions from addresses alone, which the lock files leave out: names decide.
+  // npm asks about the others. It knows versions only from URLs, which the lock files leave out, so names decide.
   for (const folder of ['.', 'test']) {
     test(`about install scripts in ${folder}: each is allowed or refused`, () => {
       const { packages } = read(join(folder, 'package-lock.json'));
@@ -51,7 +51,7 @@ describe('a Node that is too old says so in one line', () => {
   const line = /^Keelson needs Node 24 or later, and this is Node [\d.]+: [^\n]+\n$/;
   const fake = `data:text/javascript,${encodeURIComponent("Object.defineProperty(process, 'versions', { value: { node: '20.1.0' } });")}`;
   const nodes = [[process.execPath, '--import', fake]];
-  // What npm itself runs on is another one than its scripts' where the machine has an old one.
+  // npm itself runs on another Node than its scripts if the machine has an old one.
   const npms = process.env.npm_node_execpath;
   if (npms && npms !== process.execPath) nodes.push([npms]);
 

@@ -26,7 +26,7 @@ function problemsOf(env: Env): string[] {
   return [];
 }
 
-/** The names of the variables that are complained about. */
+/** Returns the names of the variables that have a problem. */
 const refusedIn = (env: Env) => problemsOf(env).map((problem) => problem.split(' ')[0]);
 
 test('what is not set has the default that is documented', () => {
@@ -114,7 +114,7 @@ test('what is set is taken', () => {
   assert.deepEqual([keys.secret, keys.jwksUrl], [undefined, 'https://issuer.example/keys']);
 });
 
-// Marked, so that no message can hold one by chance.
+// Marked, so that no message can contain one by chance.
 const bad: Record<string, string[]> = {
   APP_ENV: ['qqq', 'Production'],
   METRICS_ADDR: ['qqq', 'qqq:', 'qqq:99999', 'qqq:1:2', ':-77'],

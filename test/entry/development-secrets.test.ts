@@ -7,7 +7,7 @@ import { withDevelopmentSecrets } from '../../src/entry/development-secrets.ts';
 import { SECRET } from '../support/deps.ts';
 import { ownDirectory } from '../support/directories.ts';
 
-/** Changes to a folder of its own, and lists what is there. */
+/** Changes to a new folder, and returns how to list its contents. */
 function inFolder(t: TestContext): () => string[] {
   const [before, folder] = [process.cwd(), ownDirectory(t)];
   process.chdir(folder);

@@ -18,7 +18,7 @@ const FILE = `# a comment\nJWT_SECRET="${SECRET}"\nRATE_LIMT_MAX=4711\nLOG_LEVEL
 
 for (const runtime of Object.keys(COMMANDS) as (keyof typeof COMMANDS)[]) {
   describe(`.env on ${runtime}`, () => {
-    /** What `npm run token` prints in a folder with that file. */
+    /** Returns what `npm run token` prints in a folder with that file. */
     function token(cwd: string, env: Record<string, string> = {}): Promise<{ stdout: string; stderr: string }> {
       writeFileSync(join(cwd, '.env'), FILE);
       const [command, ...args] = scriptOn(runtime, 'src/entry/token.ts') as [string, ...string[]];

@@ -32,7 +32,7 @@ const TOKEN = /eyJ[\w-]{10,}/;
 
 type Env = Record<string, string>;
 
-/** A service of the test's own, gone when the test is over. */
+/** Starts a service for the test, which is killed when the test ends. */
 async function start(t: TestContext, env: Env = {}): Promise<Service> {
   const service = await startService(env);
   t.after(() => service.stop('SIGKILL'));
@@ -45,7 +45,7 @@ function ownDirectory(t: TestContext): string {
   return directory;
 }
 
-/** Starts a service that must refuse to, and returns what it said. */
+/** Starts a service that must refuse to start, and returns what it logged. */
 async function refusal(env: Env): Promise<{ line: LogLine; service: Service }> {
   const service = spawnService(env);
   const late = setTimeout(() => service.process.kill('SIGKILL'), 30_000);
@@ -57,7 +57,7 @@ async function refusal(env: Env): Promise<{ line: LogLine; service: Service }> {
   return { line, service };
 }
 
-/** Waits until the service has written what matches, and returns that. */
+/** Waits until the service has printed a match for `what`, and returns it. */
 async function printed(service: Service, what: RegExp): Promise<string> {
   const stdout = service.process.stdout as NodeJS.ReadableStream;
   for (;;) {
@@ -75,10 +75,10 @@ const NOTIFICATIONS = '/api/v1/notifications';
 const post = (url: string, email = uniqueEmail()) =>
   fetch(url + NOTIFICATIONS, { method: 'POST', headers: headers(), body: JSON.stringify({ ...newNotice(), email }) });
 
-/** Holds what a POST and a GET of notifications need, and dispatchers do not while they have nothing to tell of. */
+/** Locks what a POST and a GET of notifications need, and dispatchers with nothing to report do not. */
 async function lockTables(t: TestContext, url: string): Promise<{ release(): Promise<void> }> {
   const client = new pg.Client({ connectionString: url, application_name: 'test-lock' });
-  // Its database may be dropped under it.
+  // Its database may be dropped while in use.
   client.on('error', () => {});
   t.after(() => client.end());
   await client.connect();
@@ -86,7 +86,7 @@ async function lockTables(t: TestContext, url: string): Promise<{ release(): Pro
   return { release: async () => void (await client.query('commit')) };
 }
 
-/** Waits until `holds`, looking often. */
+/** Waits until `holds`, polling often. */
 async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
   for (let tries = 0; tries < 250; tries++) {
     if (await holds()) return;
@@ -102,7 +102,7 @@ const atWork = (database: string) =>
      where datname = current_database() and application_name = 'keelson' and state = 'active'`,
   );
 
-/** Waits until `n` of the service's statements wait for a lock. */
+/** Waits until `n` of the service's statements are under way. */
 const blocked = (database: string, n = 1) =>
   until(`${n} statements at work`, async () => (await atWork(database)).length >= n);
 
@@ -120,7 +120,7 @@ const scrape = async (service: Service) => {
 
 type Got = { status: number; headers: IncomingHttpHeaders; body: string; reused: boolean };
 
-/** A GET through an agent, so that connections are known to be kept. */
+/** Sends a GET through an agent, to know whether connections are kept. */
 function get(agent: Agent, url: string, own: Record<string, string> = {}): Promise<Got> {
   return new Promise((resolve, reject) => {
     const request = httpRequest(url, { agent, headers: own }, (response) => {
@@ -138,7 +138,7 @@ function get(agent: Agent, url: string, own: Record<string, string> = {}): Promi
   });
 }
 
-/** A proxy before a Postgres, and what clients have sent through it. */
+/** A proxy in front of a Postgres, and what clients have sent through it. */
 async function proxyTo(t: TestContext, url: string) {
   const seen = { sent: '' };
   const proxy = await startProxy(url, undefined, (_, from, chunk) => {
@@ -384,14 +384,14 @@ describe('stopping', () => {
     const { hostname, port } = new URL(service.url);
     const silent = connect(Number(port), hostname);
     await once(silent, 'connect');
-    // One that was refused, and whose client never closes its half.
+    // A connection that was refused, and whose client never closes its half.
     const refused = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
     refused.write('nonsense\r\n\r\n');
     refused.resume();
     await once(refused, 'end');
     const agent = new Agent({ keepAlive: true });
     await get(agent, `${service.url}/health`);
-    // Past SHUTDOWN_TIMEOUT_MS, long before theirs, it would be 1.
+    // Past SHUTDOWN_TIMEOUT_MS, long before their own timeouts, it would be 1.
     assert.equal(await service.stop('SIGINT'), 0);
     silent.destroy();
     refused.destroy();
@@ -423,7 +423,7 @@ describe('stopping', () => {
     stuck.on('error', () => {});
     t.after(() => stuck.destroy());
     await once(stuck, 'connect');
-    // Half a request; the answer to a whole one on another connection shows that it was read.
+    // Half a request. The response to a whole one on another connection shows that the half was read.
     stuck.write('GET /health HTTP/1.1\r\nHost: x\r\n');
     await (await fetch(`${service.url}/health`)).text();
     const asked = performance.now();
@@ -449,7 +449,7 @@ describe('the deadline', () => {
     const service = await start(t, { DATABASE_URL: database.url, DATABASE_POOL_MAX: '3', REQUEST_TIMEOUT_MS });
     const lock = await lockTables(t, database.url);
     const email = uniqueEmail();
-    // More than the pool holds: those that wait for a connection are ended too.
+    // More than the pool holds: requests that wait for a connection are ended too.
     const answers = await Promise.all(Array.from({ length: 8 }, () => timed(post(service.url, email))));
     for (const { status, ms } of answers) {
       assert.equal(status, 504);
@@ -489,7 +489,7 @@ describe('the deadline', () => {
   test("a statement that is done leaves its connection's next one alone", async (t) => {
     const database = await ownDatabase(t);
     const service = await start(t, { DATABASE_URL: database.url, DATABASE_POOL_MAX: '1', DISPATCH_ENABLED: 'false' });
-    // /ready allows itself one second, which passes while the request after it is at work.
+    // /ready has a deadline of one second, which passes while the next request is in progress.
     await untilReady(service.url);
     const lock = await lockTables(t, database.url);
     const made = timed(post(service.url));
@@ -512,7 +512,7 @@ describe('the database goes away and comes back', () => {
     const database = await ownDatabase(t);
     const service = await start(t, { DATABASE_URL: database.url });
     assert.equal((await post(service.url)).status, 202);
-    // It waits until they are gone: what is sent to one that is going has an unknown outcome.
+    // Waits until the backends are gone: what is sent to one that is ending has an unknown outcome.
     const terminate = `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${database.name}'`;
     await query('postgres', `alter database ${database.name} allow_connections false`);
     await query('postgres', terminate);
@@ -549,7 +549,7 @@ describe('the database goes away and comes back', () => {
       const emails = [uniqueEmail(), uniqueEmail(), uniqueEmail()];
       const answers = emails.map((email) => post(service.url, email));
       await until('three requests', async () => /^http_requests_in_flight 3$/m.test(await scrape(service)));
-      // One that still waits for a connection is not done, whatever breaks.
+      // A statement that still waits for a connection is not executed, whatever breaks.
       await until('three statements', async () => emails.every((email) => proxy.seen.sent.includes(email)));
       await blocked(database.name);
       await breakOff();
@@ -666,7 +666,7 @@ describe('the log', () => {
   });
 });
 
-/** As `start`, for a log without the line that says `listening`. */
+/** Like `start`, for a log without the line `listening`. */
 async function startQuietly(t: TestContext, env: Env): Promise<Service> {
   const service = spawnService(env);
   t.after(() => service.stop('SIGKILL'));

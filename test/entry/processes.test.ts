@@ -1,4 +1,4 @@
-// Several processes behind one port are one service: to clients, in its log, its metrics and its end.
+// Several processes behind one port are one service: to clients, and in its log, metrics and shutdown.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { Agent, get } from 'node:http';
@@ -17,7 +17,7 @@ const NOTIFICATIONS = '/api/v1/notifications';
 
 type Env = Record<string, string>;
 
-/** Two processes on a database of their own, gone when the test is over. */
+/** Starts two processes on their own database, which are killed when the test ends. */
 async function start(t: TestContext, env: Env = {}, command?: string[]): Promise<Service & { database: string }> {
   const database = await ownDatabase(t);
   const service = await startService({ DATABASE_URL: database.url, PROCESSES: '2', ...env }, command);
@@ -48,7 +48,7 @@ const workersOf = (service: Service) => of(service, 'worker started').map(({ wor
 /** Resolves with the `n`th line with this message. */
 const nth = (service: Service, msg: string, n: number) => service.line(() => of(service, msg).length >= n);
 
-/** Whether `pid` is still at work: one that has ended and was not waited for is not. */
+/** Returns whether `pid` is still running. A zombie is not. */
 function lives(pid: number): boolean {
   try {
     return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
@@ -57,7 +57,7 @@ function lives(pid: number): boolean {
   }
 }
 
-/** Resolves once `pid` is at work no more: one that was killed a moment ago may still be. */
+/** Resolves once `pid` is no longer running: one that was killed a moment ago may still be. */
 async function isGone(pid: number): Promise<void> {
   while (lives(pid)) await pass(10);
 }
@@ -66,7 +66,7 @@ let count = 0;
 
 type Got = { status: number; left: number; requestId: string };
 
-/** A request, on a connection of its own unless an agent says else. */
+/** Sends a request, on a new connection unless an agent is given. */
 function ask(service: Service, path = NOTIFICATIONS, { agent = false as Agent | false, sub = 'tester' } = {}) {
   const requestId = `r-${process.pid}-${++count}`;
   return new Promise<Got>((resolve, reject) => {
@@ -101,7 +101,7 @@ const totalOf = (text: string, name: string) =>
     .filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
     .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
 
-/** Makes a POST wait for a lock, in the process that takes it, until the test is over. */
+/** Makes a POST wait for a lock, in the process that receives it, until the test ends. */
 async function stuckRequest(t: TestContext, service: Service & { database: string }): Promise<void> {
   const client = new pg.Client({ connectionString: databaseUrl(service.database) });
   client.on('error', () => {});
@@ -120,7 +120,7 @@ describe('several processes', { concurrency: 2 }, () => {
       await new Promise((resolve) => service.process.stdout?.once('data', resolve));
     }
     const bearer = tokenIn(service.output());
-    // The secret was made once: the token is good in each of them.
+    // The secret was created once: the token is valid in each process.
     const pids = new Set<unknown>();
     for (let i = 0; i < 200 && pids.size < 2; i++) {
       const requestId = `welcome-${i}`;
@@ -205,7 +205,7 @@ describe('several processes', { concurrency: 2 }, () => {
     const stopping = { SHUTDOWN_TIMEOUT_MS: '4000', REQUEST_TIMEOUT_MS: '3000' };
     const service = await start(t, { ...stopping, DISPATCH_ENABLED: 'false' });
     for (let i = 0; i < 3; i++) assert.equal((await post(service)).status, 202);
-    // Of the database, and so not added up.
+    // Counted in the database, so not added up.
     assert.match(await scrape(service), /^notifications\{status="pending"\} 3$/m);
     const [hung, other] = workersOf(service) as [number, number];
     process.kill(hung, 'SIGSTOP');
@@ -221,7 +221,7 @@ describe('several processes', { concurrency: 2 }, () => {
     const service = await start(t);
     const [victim, other] = workersOf(service) as [number, number];
     process.kill(victim, 'SIGSTOP');
-    // What goes to the stopped one gets no answer; all that comes after goes to the other.
+    // Requests to the stopped process get no response; all later ones go to the other.
     const asked = Array.from({ length: 8 }, () =>
       ask(service).then(
         ({ status }) => status,
@@ -280,7 +280,7 @@ describe('several processes', { concurrency: 2 }, () => {
 
   test('are given up where replacements do not come up, one after the other', async (t) => {
     const service = await start(t);
-    // Those that run keep their connections; new ones are refused.
+    // Running processes keep their connections; new connections are refused.
     await query('postgres', `alter database ${service.database} allow_connections false`);
     process.kill(workersOf(service)[0] as number, 'SIGKILL');
     assert.equal(await service.exited, 1, service.output());
@@ -309,7 +309,7 @@ describe('several processes', { concurrency: 2 }, () => {
       for (let i = 0; i < 200 && pids.size < 2; i++) pids.add(await answeredBy(service, await ask(service)));
       assert.equal(pids.size, 2);
       assert.equal(await service.stop('SIGKILL'), 'SIGKILL');
-      // What they write to is closed by the last of them.
+      // Their output is closed by the last of them.
       const reasons = of(service, 'stopping').map(({ why }) => why);
       assert.deepEqual(reasons, Array(2).fill('the primary is gone'));
       assert.equal(of(service, 'database closed').length, 2);

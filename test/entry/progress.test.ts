@@ -1,4 +1,4 @@
-// What long commands show of how far they are.
+// The progress that long commands show.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { progressLine } from '../../src/entry/progress.ts';

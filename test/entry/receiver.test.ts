@@ -35,7 +35,7 @@ function start(t: TestContext, args: string[], env: Record<string, string> = {},
 
 type Sent = { id?: string; at?: Date; body?: string; signatures?: string };
 
-/** Sends a webhook signed with `secret` as the specification has it, but for what is said. */
+/** Sends a webhook signed with `secret` as the specification says, unless overridden. */
 async function send(url: string, secret: string, { id = ID, at = new Date(), body = BODY, signatures }: Sent = {}) {
   const response = await fetch(url, {
     method: 'POST',
@@ -118,7 +118,7 @@ test('without a secret the receiver registers itself for as long as it runs, and
   const url = await killed.url();
   killed.process.kill('SIGKILL');
   await killed.ended;
-  // What the service was told may stand in .env.
+  // The service's settings may be in .env.
   const dotenv = `JWT_SECRET='${env.JWT_SECRET}'\nPORT=${env.PORT}\n`;
   const receiver = start(t, ['--port', new URL(url).port, '--count', '1'], {}, dotenv);
   assert.equal(await receiver.url(), url);

@@ -43,7 +43,7 @@ function reseal(t: TestContext, env: Record<string, string>): Promise<Output> {
   });
 }
 
-/** A database with so many endpoints, all sealed under the old key. */
+/** Creates a database with `count` endpoints, all sealed under the old key. */
 async function databaseOf(t: TestContext, count: number) {
   const database = await ownDatabase(t);
   const sealed = await old.seal('a secret');
@@ -69,7 +69,7 @@ async function underNew(database: string): Promise<number> {
 
 test('killed half-way and run again, it does what is left', async (t) => {
   const database = await databaseOf(t, MANY);
-  // Somebody holds an endpoint of a later batch, so that it is known where the first run stands.
+  // Another session locks an endpoint of a later batch, so that it is known where the first run stands.
   const holder = await connectTo(database.name);
   const nth = (await query(database.name, 'select id from webhook_endpoints order by id'))[1700]?.id;
   await holder.text(`begin; select from webhook_endpoints where id = '${nth}' for update`);
@@ -85,7 +85,7 @@ test('killed half-way and run again, it does what is left', async (t) => {
   while ((await blocked()).length === 0) assert.equal(first.exitCode, null);
   first.kill('SIGKILL');
   await once(first, 'exit');
-  // Its statement goes with it, rather than being done once the lock is free.
+  // Its statement ends with it, instead of completing once the lock is released.
   for (const { pid } of await blocked()) await query(database.name, 'select pg_terminate_backend($1, 10000)', [pid]);
   await holder.close();
   const done = await underNew(database.name);

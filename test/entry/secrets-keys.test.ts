@@ -1,4 +1,4 @@
-// What a start makes of its keys, given what is sealed in the database.
+// How a start judges its keys, given what is sealed in the database.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
@@ -14,7 +14,7 @@ const KEY = newKey();
 const OTHER = newKey();
 const ANYTHING = `whsec_${Buffer.alloc(32, 1).toString('base64')}`;
 
-/** A database with one endpoint for each key, in this order, and what the replaced secret of each is sealed under. */
+/** Creates a database with an endpoint for each `key`, in this order. `before` is the key of its replaced secret. */
 async function databaseWith(t: TestContext, endpoints: { key: string; before?: string; until?: string }[]) {
   const database = await ownDatabase(t);
   for (const { key, before, until = '1 hour' } of endpoints) {
@@ -89,7 +89,7 @@ test('a running service whose keys open nothing any more is not ready', async (t
      values (uuid_v7(), 'https://example.com/', '{a.b}', $1, now(), now())`,
     [secret],
   );
-  // It may say something else for a moment.
+  // It may give another reason for a moment.
   let detail = '';
   for (let left = 50; left > 0 && !/keys/.test(detail); left--) {
     const answer = await fetch(`${service.url}/ready`);
@@ -103,7 +103,7 @@ test('a start asks the database once, whatever it holds', async (t) => {
   const { url } = await databaseWith(t, [{ key: KEY }, { key: OTHER }]);
   const endpoint = await startNeonEndpoint({ backend: postgresBackend(url) });
   t.after(() => endpoint.close());
-  // In development it also keeps the link that signs in to the console.
+  // In development it also stores the link that signs in to the console.
   const production = { APP_ENV: 'production', JWT_SECRET: newKey() };
   const env = { DATABASE_URL: url, DATABASE_FETCH_ENDPOINT: endpoint.url, DISPATCH_ENABLED: 'false', SECRETS_KEY: KEY };
   await start(t, { ...env, ...production });

@@ -24,7 +24,7 @@ async function run(t: TestContext, entry: string, args: string[], env: Record<st
 
 const seed = (t: TestContext, args: string[], env: Record<string, string>) => run(t, 'seed.ts', args, env);
 
-/** What it says last. */
+/** The last line of its output. */
 const summary = (stdout: string) => stdout.trimEnd().split('\n').at(-1);
 
 test('users are made as any other, each one with its event, and a second run makes those that are missing', async (t) => {

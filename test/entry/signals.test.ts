@@ -1,4 +1,4 @@
-// How people and supervisors end the service: each way is one signal, and an orderly stop.
+// How people and supervisors stop the service: each way is one signal, followed by an orderly stop.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -17,10 +17,10 @@ before(async () => {
 });
 after(() => database.drop());
 
-/** Starts it in a group of its own, which can be told as a whole, and of which nothing is left after the test. */
+/** Starts the service in its own process group, which can be signaled as a whole and is killed after the test. */
 function spawn(t: TestContext, command: string[], env: Record<string, string> = {}): Service {
   const production = { APP_ENV: 'production', SECRETS_KEY: Buffer.alloc(32, 7).toString('base64') };
-  // Without the turning figure that npm draws on terminals, in front of what others write.
+  // Without the spinner that npm draws on terminals, in front of other output.
   const quiet = { NPM_CONFIG_PROGRESS: 'false' };
   const service = spawnService({ ...production, ...quiet, DATABASE_URL: database.url, ...env }, ['setsid', ...command]);
   t.after(() => {
@@ -40,7 +40,7 @@ async function start(t: TestContext, command: string[], env?: Record<string, str
 const quoted = (command: string[]) => command.map((word) => `'${word}'`).join(' ');
 const npm = (...args: string[]) => ['npm', '--prefix', root, ...args];
 const shell = (command: string[]) => ['sh', '-c', quoted(command)];
-/** The command on a terminal of its own, as a person has it, but with JSON lines; what is written to it is typed. */
+/** Runs the command on its own terminal, as a person does, but with JSON lines; what is written to it is typed. */
 const terminal = (command: string[]) => {
   const line = `LOG_FORMAT=json exec ${quoted(command)}`;
   return ['script', '--quiet', '--return', '--echo', 'never', '--command', line, '/dev/null'];
@@ -48,7 +48,7 @@ const terminal = (command: string[]) => {
 const type = (service: Service, keys: string) => void service.process.stdin?.write(keys);
 const tellAll = (service: Service, signal: NodeJS.Signals) => process.kill(-service.pid, signal);
 
-/** Resolves once nothing that writes to the log is left, with the exit code, and checks that all went in order. */
+/** Resolves with the exit code once nothing that writes to the log is left, and checks the order of the steps. */
 async function stoppedInOrder(service: Service, steps = STOP_STEPS): Promise<number | string> {
   const late = setTimeout(tellAll, 30_000, service, 'SIGKILL');
   const code = await service.exited;
@@ -108,13 +108,13 @@ test('Ctrl-C, which reaches all of several processes, is one signal', async (t) 
   await assertStopped(service, ['workers stopped', 'metrics listener closed']);
   const stopping = service.lines.filter(({ msg }) => msg === 'stopping');
   assert.equal(stopping.length, 3, 'each once');
-  // Which of the two a worker hears first, the terminal's or the first process's, is nobody's business.
+  // It does not matter which of the two a worker receives first, the terminal's or the first process's.
   assert.equal(stopping.find(({ pid }) => pid === undefined)?.why, 'SIGINT');
 });
 
 test("a container's first process hears a signal before it listens", async (t) => {
   const service = spawn(t, ['unshare', '--fork', '--pid', '--mount-proc', ...COMMANDS.node]);
-  // What it does not hear yet is lost, as it has no default there.
+  // A signal before its handler is lost: there is no default action there.
   const telling = setInterval(() => {
     const pid = childOf(service.pid);
     if (pid) process.kill(pid, 'SIGTERM');
@@ -139,7 +139,7 @@ test('who presses Ctrl-C again does not wait for what is under way', async (t) =
   await untilUnderWay(service);
   type(service, CTRL_C);
   await service.line(({ msg }) => msg === 'not ready');
-  // Once it has stopped there is nobody to read what is typed.
+  // Once it has stopped, nothing reads what is typed.
   service.process.stdin?.on('error', () => {});
   const again = setInterval(type, 100, service, CTRL_C);
   t.after(() => clearInterval(again));
@@ -147,7 +147,7 @@ test('who presses Ctrl-C again does not wait for what is under way', async (t) =
   assert.equal(service.lines.at(-1)?.msg, 'stopped at once');
 });
 
-/** The one child of a process; undefined before there is any. */
+/** The one child of a process; 0 before there is any. */
 function childOf(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0]);
 }

@@ -99,7 +99,7 @@ describe('MAX_CONNECTIONS', () => {
       assert.equal(maxConnections, 4 / Number(PROCESSES));
 
       for (const socket of kept) socket.destroy();
-      // Until the service has heard of it, it refuses.
+      // Until the service notices this, it refuses connections.
       for (let answers = ''; answers === ''; ) answers = await text(open(t, service, LAST)).catch(() => '');
     });
   }

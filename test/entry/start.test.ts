@@ -11,7 +11,7 @@ import { startService, untilReady } from '../support/service.ts';
 const root = join(import.meta.dirname, '../..');
 const entry = join(root, 'src/entry/node.ts');
 const prepare = join(root, 'src/entry/prepare.js');
-/** A name that belongs to whoever runs this. */
+/** A folder name that belongs to the current user. */
 const FOLDER = `keelson-${process.getuid?.() ?? 'cache'}`;
 
 /** Starts the service on a Postgres of its own, stops it, and returns the URLs of all that it loaded. */
@@ -25,14 +25,14 @@ async function loadedBy(t: TestContext, env: Record<string, string>): Promise<st
   return readFileSync(file, 'utf8').split('\n');
 }
 
-/** What a script prints in a process that is prepared as the service is. */
+/** Returns what a script prints in a process that is prepared like the service. */
 async function printedBy(script: string, env: Record<string, string> = {}): Promise<string> {
   const options = { env: { PATH: process.env.PATH, ...env } };
   const { stdout } = await promisify(execFile)(process.execPath, ['--import', prepare, '-e', script], options);
   return stdout.trim();
 }
 
-/** Where such a process keeps compiled code, given the folder for temporary files. */
+/** Returns where such a process keeps compiled code, given the folder for temporary files. */
 const cacheIn = (temporary: string) =>
   printedBy('console.log(require("node:module").getCompileCacheDir() ?? "none")', { TMPDIR: temporary });
 

@@ -7,7 +7,7 @@ import { COMMANDS } from '../support/runtimes.ts';
 import { startService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
 
-// The collector's decoder expects what our exporter sends: of Deno's own, this reads what it asserts on.
+// The collector's decoder expects what our exporter sends. From Deno's own, this test reads only what it asserts on.
 // biome-ignore lint/suspicious/noExplicitAny: what Deno sends
 type Json = any;
 

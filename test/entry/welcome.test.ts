@@ -30,7 +30,7 @@ test('in a terminal of 80 columns the log is readable, the welcome fits, and its
 test('the console is named once it has a link', async (t) => {
   const write = process.stdout.write.bind(process.stdout);
   const printed: string[] = [];
-  // The runner of the tests writes there, too.
+  // The test runner writes there, too.
   t.mock.method(process.stdout, 'write', (chunk: string | Uint8Array) =>
     String(chunk).includes('Keelson is listening on http://x') ? printed.push(String(chunk)) > 0 : write(chunk),
   );
@@ -39,7 +39,7 @@ test('the console is named once it has a link', async (t) => {
   await printWelcome(config, 'http://x', 'users:read', 'http://x/console?once=abc');
   const [without, linked] = printed as [string, string];
   assert.doesNotMatch(without, /Console/);
-  // Whoever reads it from a file or a pipe has the token whole.
+  // Anyone who reads it from a file or a pipe gets the whole token.
   assert.match(without, /^ {2}-H "Authorization: Bearer eyJ[\w-]+\.[\w-]+\.[\w-]+" \\$/m);
   assert.match(linked, /^Documentation: http:\/\/x\/docs\nConsole: http:\/\/x\/console\?once=abc$/m);
 });

@@ -2,11 +2,11 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** Neon's endpoint as it is met on a bad day. `committed` ones run the statement first. */
+/** What Neon's endpoint may do on a bad day. The `committed` modes run the statement first. */
 type Mode = 'good' | '500' | 'html' | 'hang' | 'hang, committed' | 'cut, committed' | 'reset' | 'reset, committed';
 export type BadNeon = { url: string; be(mode: Mode): void; close(): void };
 
-/** In front of `target`, which speaks Neon's protocol. */
+/** Starts one in front of `target`, which speaks Neon's protocol. */
 export async function startBadNeon(target: string): Promise<BadNeon> {
   let mode: Mode = 'good';
   const server = createServer((request, response) => {
@@ -28,7 +28,7 @@ export async function startBadNeon(target: string): Promise<BadNeon> {
       method: 'POST',
       headers: Object.fromEntries(names) as Record<string, string>,
       body: Buffer.concat(chunks),
-      // Who hangs up has his statement canceled, but where the answer alone is lost.
+      // A client that hangs up has its statement canceled, except where only the answer is lost.
       ...(now === 'good' && { signal: gone.signal }),
     });
     const body = await answer.text();

@@ -13,7 +13,7 @@ export type Balancer = {
   close(): Promise<void>;
 };
 
-/** A TCP load balancer, as simple as they come: new connections go, in turn, to whoever said 200 on /ready last. */
+/** Starts a minimal TCP load balancer: new connections go, in turn, to services whose last /ready answer was 200. */
 export async function startBalancer(urls: string[]): Promise<Balancer> {
   const ready = new Set<string>();
   const { until, changed } = waiters();

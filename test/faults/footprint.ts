@@ -1,4 +1,4 @@
-// What a service holds of the machine: memory and sockets.
+// The machine resources that a service holds: memory and sockets.
 import { setTimeout as pass } from 'node:timers/promises';
 import { openSockets, residentMib } from '../support/processes.ts';
 import type { Growth } from './fault.ts';
@@ -6,7 +6,7 @@ import type { World } from './world.ts';
 
 type Footprint = { memoryMib: number; sockets: number };
 
-/** The least of what is seen within `forMs`, or until it is `enough`: garbage is not what stays. */
+/** Returns the lowest figures seen within `forMs`, or until they are `enough`, so that garbage does not count. */
 export async function footprint(
   { services }: World,
   forMs: number,
@@ -21,7 +21,7 @@ export async function footprint(
   }
 }
 
-/** A young process still grows into its heap, whatever strikes it. */
+/** A young process still grows into its heap, whatever the fault. */
 const MAY_GROW: Growth = { factor: 1.25, mib: 48 };
 const MORE_SOCKETS = 15;
 

@@ -1,4 +1,4 @@
-// The judge of the fault suite sees each of these, so that its silence means something.
+// The judge of the fault suite detects each of these defects, so that its silence means something.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Hook } from '../support/sink.ts';

@@ -1,13 +1,13 @@
-// What clients were told, held against what there is: arithmetic over what load, probe, database and receivers say.
+// Compares what clients were told with what exists: arithmetic over what load, probe, database and receivers report.
 import type { Hook } from '../support/sink.ts';
 import type { Fault } from './fault.ts';
 import type { Answer, Wish } from './load.ts';
 import type { Seen } from './probe.ts';
 
-/** Good endpoints, at the paths /0, /1 …, which are told of every notification. */
+/** The number of good endpoints, at the paths /0, /1 …, which receive every notification. */
 export const ENDPOINTS = 2;
 
-/** One that a client made: its URL ends in the mark of its creation, its description is that of its last change. */
+/** One that a client created: its URL ends in its creation's mark, and its description is its last change's mark. */
 type Endpoint = { id: string; url: string; description: string };
 type Message = { id: string; mark: string };
 type Notification = { id: string; messageId: string; channel: string; url: string | null; status: string };
@@ -21,10 +21,10 @@ export type Truth = {
   statistics: Counted[];
 };
 
-/** Each line says what was wrong, and of what. */
+/** Each line says what was wrong, and with what. */
 export type Verdict = { accepted: number; lost: string[]; repeated: number; untrue: string[] };
 
-/** What is there, in one look. */
+/** The queries for everything that exists. */
 export const TRUTH = {
   endpoints: `select id, url, description from webhook_endpoints where url like 'https://example.com/%'`,
   messages: `select id, body::json->'data'->>'mark' as mark from messages where type = 'fault.event'`,
@@ -75,7 +75,7 @@ const isAccepted = (wish: Wish) => lastOf(wish).status === ACCEPTED[wish.kind];
 /** `stands`: the effect is there; `times`: how often, where it could be more than once. */
 type Effect = { stands: boolean; times: number };
 
-/** What there is of each wish. */
+/** Finds the effect of each wish. */
 function effectsOf(wishes: Wish[], { endpoints, messages }: Truth): (wish: Wish) => Effect {
   const byId = new Map(endpoints.map((endpoint) => [endpoint.id, endpoint]));
   const created = Map.groupBy(endpoints, ({ url }) => url);
@@ -91,7 +91,7 @@ function effectsOf(wishes: Wish[], { endpoints, messages }: Truth): (wish: Wish)
     if (kind === 'update once') return happened(endpoint?.description === mark ? 1 : 0);
     if (kind === 'delete once') return happened(endpoint ? 0 : 1);
     const { length = 0 } = created.get(`https://example.com/${mark}`) ?? [];
-    // Of one that somebody meant to delete since, nothing tells any more.
+    // If a client has since asked to delete it, nothing shows any more whether it was created.
     return happened(length === 0 && ending.has(id) ? 1 : length);
   };
 }
@@ -128,7 +128,7 @@ function judgeDeliveries({ messages, notifications, queued }: Truth, hooks: Hook
   const arrived = new Set(hooks.map(({ headers, path }) => arrivalOf(headers['webhook-id'], path)));
   const queuedFor = new Set<string>();
   const recipients = Map.groupBy(notifications, ({ messageId }) => messageId);
-  // Whatever the client heard: an event and all that tell of it are there together, or not at all.
+  // Whatever the client was told, an event and all of its notifications exist together, or not at all.
   for (const { id, mark } of messages) {
     const what = `notification ${mark}`;
     const all = recipients.get(id) ?? [];
@@ -151,13 +151,13 @@ function judgeDeliveries({ messages, notifications, queued }: Truth, hooks: Hook
   return { lost, untrue, repeated: hooks.length - arrived.size };
 }
 
-/** Of a strike: its begin, when the fault began to be lifted, its end, and when all went on. */
+/** The times of a strike: its start, when lifting the fault began, its end, and when all had recovered. */
 export type Period = { from: number; lifted: number; until: number; recovered: number };
 /** Milliseconds that readiness may take to turn, and that recovery may take. */
 const TURNS_WITHIN_MS = 2000;
 const RECOVERS_WITHIN_MS = 5000;
 
-/** What readiness and liveness said of one strike that was not so; `measured` as for a strike. */
+/** Returns what readiness and liveness got wrong during one strike; `measured` as for a strike. */
 export function judgeProbes(
   ready: Seen[],
   health: Seen[],
@@ -189,6 +189,6 @@ export function judgeProbes(
   return untrue;
 }
 
-/** What was under way at some time of a period. */
+/** Returns the requests that were under way at some time in a period. */
 export const seenIn = (seen: Seen[], from: number, until: number) =>
   seen.filter(({ at, doneAt }) => doneAt >= from && at <= until);

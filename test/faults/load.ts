@@ -1,20 +1,20 @@
-// Clients that go on whatever happens, and remember what they were told.
+// Clients that carry on whatever happens, and record what they were told.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pass } from 'node:timers/promises';
 import { Agent, fetch } from 'undici';
 import { headers } from '../support/tokens.ts';
 import { waiters } from '../support/until.ts';
 
-/** What became of one try. `status` 0: the connection ended without an answer; -1: nothing within `PATIENCE_MS`. */
+/** The result of one try. `status` 0: the connection ended without an answer; -1: no answer within `PATIENCE_MS`. */
 export type Answer = { at: number; doneAt: number; status: number; problem: string; id: string | undefined };
 
 /**
- * One thing that a client wants. A careful client asks again, under the same Idempotency-Key, until it is accepted; any
- * other asks once.
+ * One thing that a client wants. A careful client retries, with the same Idempotency-Key, until it is accepted; any
+ * other client tries once.
  */
 export type Wish = {
   kind: 'notify' | 'notify once' | 'create' | 'create once' | 'update once' | 'delete once' | 'read';
-  /** The word in a URL, a description or an event's data that tells its effect apart. */
+  /** The word in a URL, a description or an event's data that identifies its effect. */
   mark: string;
   id: string | undefined;
   answers: Answer[];
@@ -22,13 +22,13 @@ export type Wish = {
 
 export type Load = {
   wishes: Wish[];
-  /** Resolves with a careful client's notification that was accepted, and first asked for after `at`. */
+  /** Resolves with a careful client's notification that was accepted and first requested after `at`. */
   acceptedAfter(at: number): Promise<Wish>;
-  /** Asks for nothing new; resolves once every wish has been answered for good. */
+  /** Starts no new wishes; resolves once every wish has its final answer. */
   stop(): Promise<void>;
 };
 
-/** Long after any deadline of the service: who says nothing for so long hangs. */
+/** Long after any deadline of the service: a request without an answer for this long hangs. */
 const PATIENCE_MS = 12_000;
 /** How long a careful client tries. */
 const GIVE_UP_MS = 60_000;
@@ -37,15 +37,15 @@ const AGAIN_MS = 100;
 const HOOKS = '/api/v1/webhook-endpoints';
 const NOTIFICATIONS = '/api/v1/notifications';
 
-// For longer than any step of a clock.
+// Valid for longer than any step of the clock.
 const AUTHORIZED = headers({ claims: { exp: Math.floor(Date.now() / 1000) + 100_000 } });
 
-/** `perSecond` wishes a second, whether or not earlier ones have been answered. */
+/** Starts `perSecond` wishes a second, whether or not earlier ones have been answered. */
 export function startLoad(url: string, perSecond: number, random: () => number): Load {
   const agent = new Agent({ connections: 64, keepAliveTimeout: 4000 });
   const wishes: Wish[] = [];
   const under = new Set<Promise<void>>();
-  /** Endpoints to read; and those that one client changes once, so that their end tells what became of it. */
+  /** Endpoints to read; and those that one client changes once, so that their final state shows the result. */
   const kept: string[] = [];
   const spare: { id: string; url: string }[] = [];
   const ending = new AbortController();

@@ -7,7 +7,7 @@ export type Seen = { at: number; doneAt: number; status: number };
 export type Probe = {
   ready: Seen[];
   health: Seen[];
-  /** Resolves with when /ready, or /health, first said 200 to what was asked after `at`. */
+  /** Resolves with the time when /ready, or /health, first answered 200 to a request made after `at`. */
   readyAfter(at: number): Promise<number>;
   aliveAfter(at: number): Promise<number>;
   stop(): Promise<void>;
@@ -16,7 +16,7 @@ export type Probe = {
 const EVERY_MS = 100;
 const PATIENCE_MS = 5000;
 
-/** Asks /ready and /health, each time on a connection of its own, as an orchestrator does. */
+/** Polls /ready and /health, each time on a connection of its own, as an orchestrator does. */
 export function startProbe(url: string): Probe {
   const ending = new AbortController();
   const ready: Seen[] = [];

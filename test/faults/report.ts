@@ -25,20 +25,20 @@ export type Run = {
   conditions: string;
 };
 
-/** Under what a run is measured. */
+/** The conditions under which a run is measured. */
 export const conditions = () =>
   `on ${new Date().toISOString().slice(0, 10)}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`;
 
-/** The run that RELIABILITY.md tells of. */
+/** Returns the run that RELIABILITY.md describes. */
 export const lastRun = (): Run => JSON.parse(readFileSync(DATA, 'utf8'));
 
-/** Writes RELIABILITY.md and what it is made from. */
+/** Writes RELIABILITY.md and the data that it is made from. */
 export function writeReliability(run: Run): void {
   writeFileSync(DATA, `${JSON.stringify(run, undefined, 1)}\n`);
   writeFileSync(PAGE, reliabilityOf(run));
 }
 
-/** A run with the rows of `some` in place of its own, and marked. */
+/** Returns a run with the rows of `some` in place of its own, and marks them. */
 export function withRows(run: Run, some: Row[]): Run {
   const anew = new Map(some.map((row) => [titleOf(row), { ...row, again: true }]));
   return { ...run, rows: run.rows.map((row) => anew.get(titleOf(row)) ?? row) };
@@ -46,7 +46,7 @@ export function withRows(run: Run, some: Row[]): Run {
 
 export const titleOf = ({ kind, name }: Pick<Row, 'kind' | 'name'>) => `${kind}: ${name}`;
 
-/** RELIABILITY.md, from the template beside this file. */
+/** Returns the text of RELIABILITY.md, from the template beside this file. */
 export function reliabilityOf(run: Run): string {
   const texts: Record<string, string> = {
     summary: summaryOf(run),

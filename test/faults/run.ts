@@ -1,5 +1,5 @@
 // npm run test:faults [-- --only <part of a name>] [--times <n>] [--hold <ms>] [--seed <n>]: every fault, several times.
-// Writes RELIABILITY.md; with --only, those rows of it alone.
+// Writes RELIABILITY.md; with --only, only those rows of it.
 import { randomInt } from 'node:crypto';
 import { inspect, parseArgs } from 'node:util';
 import { progressOf } from '../../src/entry/progress.ts';
@@ -26,7 +26,7 @@ const sinceBegun = () => (performance.now() - began) / 1000;
 
 if (asked.length === 0) throw new Error(`no fault has ${values.only} in its name`);
 if (!(Number(values.times) >= 1 && holdMs >= 0 && Number.isInteger(seed))) throw new Error('numbers are expected');
-// What is mounted or started goes with this process, if it ends in order.
+// What is mounted or started is removed with this process, if it exits normally.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
 console.log(`seed ${seed}`);

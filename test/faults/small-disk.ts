@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A file system of `mib` MiB in memory; `path` is where it is mounted. Throws where nothing may be mounted. */
+/** Mounts an in-memory file system of `mib` MiB at the returned `path`. Throws where mounting is not allowed. */
 export function mountDisk(mib: number): { path: string; unmount(): void } {
   const path = mkdtempSync(join(tmpdir(), 'keelson-disk-'));
   try {
@@ -22,7 +22,7 @@ export function mountDisk(mib: number): { path: string; unmount(): void } {
   return { path, unmount };
 }
 
-/** Why nothing can be mounted here, if so. */
+/** Returns why nothing can be mounted here, or undefined. */
 export function whyNoDisk(): string | undefined {
   try {
     mountDisk(1).unmount();

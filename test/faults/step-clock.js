@@ -1,4 +1,4 @@
-// Preloaded into a service: each SIGUSR2 moves what it takes for the time of day, an hour ahead, an hour behind, and back.
+// Preloaded into a service: each SIGUSR2 moves its wall clock: an hour ahead, then an hour behind, then back.
 const STEPS = [0, 3_600_000, -3_600_000];
 let steps = 0;
 

@@ -1,4 +1,4 @@
-// One fault, struck several times at a service under load; then everything is looked at.
+// Strikes a service under load with one fault several times, then checks everything.
 
 import { setTimeout as pass } from 'node:timers/promises';
 import { quantile } from '../bench/figures.ts';
@@ -19,15 +19,15 @@ export type Row = {
   lost: string[];
   repeated: number;
   untrue: string[];
-  /** Answers that said no, or never came. */
+  /** Answers that were refusals, or never came. */
   refused: number;
-  /** Milliseconds from the end of each strike until it was ready, accepted a write and delivered its webhook. */
+  /** Milliseconds from each strike's end until the service was ready, accepted a write and delivered its webhook. */
   recoveries: number[];
-  /** Milliseconds that the slowest 1 % of /health took during strikes. */
+  /** The 99th percentile of the time that /health took during strikes, in milliseconds. */
   healthP99Ms: number;
-  /** Whether it was struck by itself, since the run of all. */
+  /** Whether it was struck by itself, after the full run. */
   again?: boolean;
-  /** After it all, beside before: MiB in RAM, and open sockets. */
+  /** Before all strikes, and after them: MiB in RAM, and open sockets. */
   memoryMib: [before: number, after: number];
   sockets: [before: number, after: number];
 };
@@ -36,7 +36,7 @@ type Options = {
   times: number;
   holdMs: number;
   seed: number;
-  /** Also judges what depends on the machine: how soon readiness turns and all goes on, memory and sockets. */
+  /** Also judges what depends on the machine: how soon readiness turns and all recovers, memory and sockets. */
   measured?: boolean;
   tell?: (what: string) => void;
 };
@@ -45,19 +45,19 @@ const WARM_UP_MS = 2000;
 /** Between strikes. */
 const PAUSE_MS = 500;
 const SETTLE_MS = 60_000;
-/** How long memory and sockets are looked at before, and how long they get to go back. */
+/** How long memory and sockets are observed before the strikes, and how long they may take to shrink again. */
 const LOOK_MS = 2000;
 const SHRINKS_WITHIN_MS = 60_000;
 /** After which a service that has not recovered is given up on. */
 const GIVE_UP_MS = 60_000;
-/** Requests of the clients. */
+/** Requests per second of the clients. */
 export const PER_SECOND = 60;
 
 export async function strike(
   fault: Fault,
   { times, holdMs, seed, measured = true, tell = () => {} }: Options,
 ): Promise<Row> {
-  // One for the clients, and one for the strikes: what they draw depends on the time.
+  // One for the clients, and one for the strikes: how many numbers they draw depends on timing.
   const [random, chance] = [randomFrom(seed), randomFrom(seed + 1)];
   const world = await makeWorld(fault.world);
   try {
@@ -125,7 +125,7 @@ export async function strike(
   }
 }
 
-/** When everything went on after the fault was over at `until`; infinity where it never did. */
+/** Returns when everything had recovered from the fault that ended at `until`; infinity if it never did. */
 async function recovery({ sink }: World, load: Load, probe: Probe, until: number): Promise<number> {
   const never = pass(GIVE_UP_MS, Number.POSITIVE_INFINITY, { ref: false });
   const written = load.acceptedAfter(until).then(async ({ mark, answers }) => {
@@ -136,7 +136,7 @@ async function recovery({ sink }: World, load: Load, probe: Probe, until: number
   return Math.max(...(await Promise.all(all.map((work) => Promise.race([work, never])))));
 }
 
-/** Polls, as nothing tells when a queue is empty; what is left then is found by who judges. */
+/** Polls, as no event reports an empty queue; the judge finds what is left then. */
 async function untilSettled(world: World): Promise<void> {
   for (const end = performance.now() + SETTLE_MS; performance.now() < end; await pass(100)) {
     const answer = await fetch(`${world.url}/api/v1/notifications?status=pending&limit=1`, {

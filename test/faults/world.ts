@@ -1,4 +1,4 @@
-// What a fault strikes: the service as processes, its database, and receivers; addresses outlive what stands behind them.
+// What a fault strikes: the service as processes, its database, and receivers; addresses outlive what is behind them.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,14 +18,14 @@ import { ENDPOINTS } from './judge.ts';
 import { mountDisk } from './small-disk.ts';
 
 export type WorldOptions = {
-  /** How the service reaches its database: through a TCP proxy, unless it says. */
+  /** How the service reaches its database: by default, through a TCP proxy. */
   by?: 'proxy' | 'neon' | 'pglite';
   runtime?: keyof typeof COMMANDS;
   /** One process that does everything; an API and a dispatcher; or two alike behind a balancer. */
   processes?: 'one' | 'split' | 'two';
   env?: Record<string, string>;
   cluster?: Parameters<typeof startCluster>[0];
-  /** The database's server has a disk of its own, of so many MiB. */
+  /** Gives the database server a disk of its own, of this many MiB. */
   diskMib?: number;
   /** Requests per second of the clients. */
   perSecond?: number;
@@ -35,30 +35,30 @@ export type World = {
   /** Where clients reach the API. */
   url: string;
   cluster: Cluster;
-  /** The folder of its disk, where that is its own. */
+  /** The folder of the cluster's disk, if it has its own. */
   disk: string | undefined;
   proxy: TcpProxy;
   neon: BadNeon;
   sink: Sink;
   balancer: Balancer | undefined;
   services: Service[];
-  /** The database's URL, for whoever looks at it from outside. */
+  /** The database's URL, for inspection from outside. */
   databaseUrl: string;
-  /** Its URL as the service itself has it. */
+  /** The database's URL as the service itself uses it. */
   appUrl: string;
-  /** SQL as an operator runs it; on PGlite, only once the service has stopped. */
+  /** Runs SQL as an operator does; on PGlite, only once the service has stopped. */
   query(sql: string): Promise<Record<string, unknown>[]>;
-  /** Starts service number `index` anew, where it was. */
+  /** Starts service number `index` again, at the same address. */
   restart(index: number): Promise<Service>;
   stopServices(): Promise<(number | string)[]>;
   close(): Promise<void>;
 };
 
-/** What the service itself runs as. */
+/** The database role of the service itself. */
 const ROLE = 'app';
 
 export const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
-/** Which nobody asks for. */
+/** The server never asks for it. */
 export const DATABASE_PASSWORD = 'pa55word-of-the-app';
 
 const ENV = {
@@ -66,7 +66,7 @@ const ENV = {
   RATE_LIMIT_MAX: '1000000',
   REQUEST_TIMEOUT_MS: '2000',
   DISPATCH_INTERVAL_MS: '500',
-  // A machine that stands still for two seconds is no fault of a receiver.
+  // A machine that stalls for two seconds is not a receiver's fault.
   DISPATCH_LEASE_MS: '6000',
   DELIVERY_TIMEOUT_MS: '3000',
 };
@@ -171,7 +171,7 @@ async function addEndpoints({ url, sink }: World): Promise<void> {
   }
 }
 
-/** A start that did not reach the database in its time is tried again, as a supervisor does. */
+/** Retries a start that did not reach the database in time, as a supervisor does. */
 async function supervised(start: () => Promise<Service>): Promise<Service> {
   for (let attempt = 1; ; attempt++) {
     try {

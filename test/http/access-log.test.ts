@@ -9,7 +9,7 @@ const ID = '019D2F7E-3c00-7c9a-9f40-5d1c2b3a4e5f';
 const WHSEC = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
 const db = { ...noDb, run: async () => [] };
 
-/** The line of one request, and the name that its answer gave it. */
+/** Returns the log line of one request, and the id that its response gave it. */
 async function lineOf(path: string, init: RequestInit = {}) {
   const log = recordingLog();
   const measured: string[] = [];

@@ -6,7 +6,7 @@ import { memoryLimiter } from '../../src/platform/limiter-memory.ts';
 import { noDb, testDeps } from '../support/deps.ts';
 import { headers } from '../support/tokens.ts';
 
-/** Spellings of one client's address, by what it is counted by. */
+/** Spellings of one client's address, by the key under which it is counted. */
 const SPELLINGS: Record<string, string[]> = {
   '192.0.2.7': [
     '192.0.2.7',

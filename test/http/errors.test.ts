@@ -11,7 +11,7 @@ const post = async (path: string, body: string) => {
 };
 
 test('what is wrong with a body is told at a length that its sender does not decide', async () => {
-  // A value that cannot be kept, 5,000 times, below a name that is three times as long in a pointer.
+  // 5,000 times a value that cannot be stored, below a name that is three times as long in a pointer.
   const long = `{"${'%'.repeat(32_000)}":[${Array(5_000).fill('9e999').join()}]}`;
   const lost = await post('/api/v1/notifications', `{"email":"a@example.com","type":"a.b","data":${long}}`);
   assert.equal(lost.status, 422);

@@ -50,7 +50,7 @@ describe('If-Match', () => {
     assert.equal(await versionsOf('"1", "2","3"'), '{1,2,3}');
     assert.equal(await versionsOf('W/"7"'), '{}');
     assert.equal(await versionsOf('W/"1", "2"'), '{2}');
-    // Tags that we never gave out match nothing, and never reach Postgres: they are opaque, whatever number they are.
+    // Tags that were never issued match nothing and never reach Postgres: they are opaque, whatever number they are.
     assert.equal(await versionsOf('"abc", "99999999999999999999", "-1", "1,2", "}"'), '{}');
     assert.equal(await versionsOf('"07", "7.0", "0", "00", "+7"'), '{}');
   });

@@ -12,6 +12,6 @@ test('a body that neither Content-Length nor Transfer-Encoding announces, as in 
     return (await app.request('/api/v1/webhook-endpoints', init as RequestInit, testDeps())).status;
   };
   assert.equal(await send(testDeps().settings.bodyLimitBytes), 413);
-  // Read whole: its description has at most 500 characters.
+  // Read in full, but a description has at most 500 characters.
   assert.equal(await send(501), 422);
 });

@@ -1,5 +1,5 @@
-// What a client is told of a write, and what became of it: a 504 `timeout` and a 503 mean that nothing was written and
-// nothing will be; after `outcome-unknown` the same request under the same key finds out.
+// What a client is told about a write, and its actual outcome: a 504 `timeout` and a 503 mean that nothing was written
+// and nothing will be; after `outcome-unknown`, repeating the request with the same key reveals the outcome.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
@@ -18,17 +18,17 @@ import { openTestPglite } from '../support/pglite-template.ts';
 import { freePort, query, startPostgres } from '../support/postgres-server.ts';
 
 const TIMEOUT_MS = 400;
-/** Where something has to happen first: reaching the database may take long on a busy machine. */
+/** For cases where something has to happen first: reaching the database may take long on a busy machine. */
 const PATIENT_MS = 3000;
 const HOOKS = '/webhook-endpoints';
 const KEY = 'the-key';
 
 type Api = ReturnType<typeof apiOn>;
 type Method = 'POST' | 'PUT' | 'DELETE';
-/** POST goes over shared connections, the others over one of their own. */
+/** POST uses shared connections, the others use one of their own. */
 const METHODS: Method[] = ['POST', 'PUT', 'DELETE'];
 
-/** An endpoint to be changed or deleted, and what is asked for; `ask` again is the same request under the same key. */
+/** Creates an endpoint to change or delete, and a request. A second `ask` is the same request with the same key. */
 async function asked(database: string, api: Api, method: Method) {
   const columns = '(id, url, events, description, secret, created_at, updated_at)';
   const values = `values (uuid_v7(), 'https://example.com/', '{a.b}', 'Old', 'sealed', now(), now()) returning id`;
@@ -39,13 +39,13 @@ async function asked(database: string, api: Api, method: Method) {
     PUT: () => api('PUT', `${HOOKS}/${id}`, { body }),
     DELETE: () => api('DELETE', `${HOOKS}/${id}`),
   };
-  // What each of them is when it has taken effect, once.
+  // Each is 1 if its request has taken effect once.
   const effects = {
     POST: `select count(*)::int as n from webhook_endpoints where url = '${body.url}'`,
     PUT: `select count(*)::int as n from webhook_endpoints where id = '${id}' and description = 'New'`,
     DELETE: `select 1 - count(*)::int as n from webhook_endpoints where id = '${id}'`,
   };
-  // A write to it waits for as long as this is under way.
+  // A write to it waits as long as this is in progress.
   const locks = {
     POST: `insert into idempotency_keys (subject, route, key, fingerprint, holder, response, created_at)
            values ('tester', 'POST /api/v1${HOOKS}', '${KEY}', '', uuid_v7(), '', now())`,
@@ -55,7 +55,7 @@ async function asked(database: string, api: Api, method: Method) {
   return {
     ask: requests[method],
     effect: async () => (await query(database, effects[method]))[0]?.n,
-    /** Makes the write wait; returns how to let it go on. */
+    /** Blocks the write; returns how to release it. */
     async block(t: TestContext) {
       const rival = await connectTo(database);
       await rival.text('begin');
@@ -78,11 +78,11 @@ function said({ status, json }: Answer): string {
   return `${status} ${json?.type?.split('/').at(-1) ?? ''}`.trim();
 }
 
-/** The backends of the service, whatever they do. */
+/** Selects the service's backends, whatever their state. */
 const ours = (name: string) => `
   select pid from pg_stat_activity where datname = '${name}' and application_name = 'keelson' and pid <> pg_backend_pid()`;
 
-/** Nothing of ours is at work any more, so that what was not written never will be. */
+/** Waits until none of our backends is working, so that what was not written never will be. */
 async function untilIdle(name: string): Promise<void> {
   while ((await query(name, `${ours(name)} and state <> 'idle'`)).length > 0);
 }
@@ -94,7 +94,7 @@ async function untilWaiting(name: string): Promise<number> {
   }
 }
 
-/** Asked again, the same request finds out: there is one effect, whether it was the first's or this one's. */
+/** Asserts that repeating the request reveals the outcome: one effect, from either the first or this one. */
 async function findsOut(name: string, method: Method, { ask, effect }: Asked, first: Answer): Promise<void> {
   assert.equal(said(first), '504 outcome-unknown');
   let again = await ask();
@@ -106,7 +106,7 @@ async function findsOut(name: string, method: Method, { ask, effect }: Asked, fi
   assert.equal(await effect(), 1);
 }
 
-/** Connections are there then, and their statements prepared. */
+/** Opens connections, and prepares their statements. */
 async function warmUp(db: Db): Promise<void> {
   assert.equal((await apiOn(db, 30_000)('POST', HOOKS, { body: newEndpoint() })).status, 201);
 }
@@ -209,7 +209,7 @@ for (const method of METHODS) {
   });
 
   describe(`a ${method} over Neon’s protocol`, { timeout: 60_000, concurrency: 4 }, () => {
-    /** What is done to the request: after its statement was run, unless it says else. */
+    /** What happens to the request: after its statement has run, unless stated otherwise. */
     const faults: Record<string, (response: ServerResponse, body: string) => void> = {
       'is not answered': () => {},
       'is answered in HTML': (response) => void response.end('<html>hello</html>'),
@@ -268,7 +268,7 @@ for (const method of METHODS) {
 
 type Fault = { fault: (response: ServerResponse, body: string) => void; runs: boolean };
 
-/** The API on Neon's driver, and between the two whoever does what a test says to requests and answers. */
+/** Returns the API on Neon's driver, with a proxy that does to requests and responses what a test says. */
 async function onNeon(t: TestContext) {
   const { name, url } = await ownDatabase(t);
   const endpoint = await startNeonEndpoint({ backend: postgresBackend(url) });

@@ -141,7 +141,7 @@ test('the page of an unknown outcome says what to do about each method, with a k
 });
 
 describe('what Postgres says', () => {
-  /** By SQLSTATE: the answer to a write, and to a read where that is another. */
+  /** By SQLSTATE: the response to a write, and to a read if that differs. */
   const answers: Record<string, [why: string, ofWrite: string, ofRead?: string]> = {
     '25006': ['it is read-only', '503 unavailable'],
     '28P01': ['the password is another', '503 unavailable'],

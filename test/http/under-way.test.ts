@@ -16,7 +16,7 @@ describe('while more is under way than there is room for', () => {
       assert.equal(detail, 'Too many requests are in progress.');
     }
     assert.equal((await app.request('/health', {}, deps)).status, 200);
-    // It asks the database, which is away in this test.
+    // It queries the database, which is down in this test.
     const ready = (await (await app.request('/ready', {}, deps)).json()) as { detail: string };
     assert.equal(ready.detail, 'The database is unavailable.');
   });

@@ -1,4 +1,4 @@
-// Redrive and cancel for all that match, and what is recorded of them, on every driver.
+// Redrive and cancel for all that match, and the record of these actions, on every driver.
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import type { Db } from '../../src/db.ts';
@@ -11,7 +11,7 @@ import { inTime } from '../support/deps.ts';
 import { enqueue, execute, newEndpoint, rowsOf } from '../support/notifications.ts';
 import { claim } from '../support/queue.ts';
 
-/** Makes all that is queued dead, after one attempt. */
+/** Makes everything that is queued dead, after one attempt. */
 const die = (db: Db, at = 'now()') =>
   execute(
     db,
@@ -28,7 +28,7 @@ const ofStatus = async (db: Db) => {
   return Object.fromEntries(rows.map(({ status, count }) => [status, count]));
 };
 
-/** Advances until nothing runs, and returns what the batches did. */
+/** Advances actions until none runs, and returns what each batch changed. */
 async function advanceAll(db: Db): Promise<number[]> {
   const done: number[] = [];
   for (;;) {
@@ -84,7 +84,7 @@ onEveryDatabase('all that match', (db) => {
       db,
       `update messages set type = 'other.event' where id in (select message_id from notifications where endpoint_id is null)`,
     );
-    // Ids tell their time.
+    // Ids contain their time.
     const old = `overlay(notification_id::text placing '019b76da-a800' from 1)::uuid`;
     await execute(
       db,
@@ -159,7 +159,7 @@ onEveryDatabase('all that match', (db) => {
     );
     const { json } = await call('POST', '/notifications/cancel', { body: { filter: {} } });
     assert.equal(json.matching, 1);
-    // The clock of the database goes on, by more than its milliseconds are rounded.
+    // Lets the database's clock advance by more than the rounding of its milliseconds.
     await execute(db, 'select pg_sleep(0.002)');
     assert.equal((await call('POST', `/notifications/${redriven}/redrive`)).status, 200);
     assert.deepEqual(await advanceAll(db), [1]);
@@ -301,7 +301,7 @@ test('two at once over the same rows change each once, and each counts what it d
     started.map(({ json }) => json.matching),
     [3000, 3000],
   );
-  // Whoever looks at a row, as a claim does, holds nobody up, and the row is not forgotten.
+  // A row that another session locks, as a claim does, holds nobody up, and is not forgotten.
   const other = await connectTo(name);
   t.after(other.close);
   await other.text('begin');

@@ -51,7 +51,7 @@ function stringOf({ format, pattern, minLength = 0, maxLength = 40 }: Schema): A
 
 function objectOf({ properties, required = [], oneOf }: Schema, resolve: Resolve): Arbitrary<unknown> {
   if (oneOf) {
-    // One of several members, which each alternative requires.
+    // One of several members: each alternative requires its own.
     const others = (own: string[]) =>
       oneOf.flatMap((each: Schema) => each.required).filter((name: string) => !own.includes(name));
     const without = (names: string[]) =>
@@ -92,7 +92,7 @@ const oddNames = fc.oneof(
   fc.constantFrom('__proto__', 'constructor', '', '\ud800', '~/%', 'x'.repeat(2000), 'id', 'version'),
 );
 
-/** JSON text of values that were fine until something was done to them; and what is no JSON text at all. */
+/** JSON text of valid values that were then corrupted, and input that is not JSON text at all. */
 export function corrupted(values: Arbitrary<unknown>): Arbitrary<string | Buffer> {
   const object = values as Arbitrary<Record<string, unknown>>;
   const pick = fc.nat();
@@ -101,7 +101,7 @@ export function corrupted(values: Arbitrary<unknown>): Arbitrary<string | Buffer
   return fc.oneof(
     fc.tuple(object, pick, odd).map(([value, n, other]) => json({ ...value, [nameIn(value, n)]: other })),
     fc.tuple(object, pick).map(([value, n]) => json({ ...value, [nameIn(value, n)]: undefined })),
-    // Put together as text, or __proto__ would be no member.
+    // Assembled as text, otherwise __proto__ would not be a member.
     fc
       .tuple(object, oddNames, odd)
       .map(([value, name, other]) => json(value).replace(/^\{/, () => `{${json(name)}:${json(other)},`)),

@@ -78,7 +78,7 @@ describe('the description', () => {
 
   test('knows every problem that an operation can be answered with', () => {
     const [described, all] = [Object.keys(document.components.examples), Object.keys(problems)];
-    // A method that a path does not have is no operation.
+    // A method that a path does not have is not an operation.
     assert.deepEqual(described.sort(), all.filter((code) => code !== 'method-not-allowed').sort());
   });
 

@@ -11,7 +11,7 @@ import { token } from '../support/tokens.ts';
 import { arbitraryOf, corrupted } from './arbitraries.ts';
 
 const CASES = Number(process.env.FUZZ_CASES ?? 2000);
-/** Printed, so that what one run found another can find again. */
+/** Printed, so that another run can reproduce what one found. */
 const SEED = Number(process.env.FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 /** `invalid`: why the service has to refuse it, as far as the description alone can tell. */
@@ -30,7 +30,7 @@ const agent = new Agent({ keepAlive: true });
 
 type Sent = { method: string; path: string; headers?: [string, string][]; body?: Buffer | undefined };
 
-/** Sends what fetch would not: odd paths, headers twice, bytes that are no text. */
+/** Sends what fetch would not: odd paths, repeated headers, bytes that are not text. */
 function send({ method, path, headers = [], body }: Sent) {
   return new Promise<{ status: number; headers: Headers; text: string; json: unknown }>((resolve, reject) => {
     const { hostname, port } = new URL(service.url);
@@ -62,7 +62,7 @@ function headersOf(headers: IncomingHttpHeaders): Headers {
 const AUTHORIZED: [string, string] = ['Authorization', `Bearer ${token()}`];
 const JSON_TYPE: [string, string] = ['Content-Type', 'application/json'];
 
-/** Something to act on: ids by collection, looked for or made when they are first needed, and again when they were deleted. */
+/** Ids to act on, by collection: looked up or created when first needed, and again after they were deleted. */
 const ids = new Map<string, string>();
 
 async function idUnder(collection: string): Promise<string> {
@@ -79,7 +79,7 @@ async function firstOf(collection: string): Promise<{ id: string } | undefined> 
 }
 
 async function made(path: string): Promise<{ id: string }> {
-  // Nothing is posted there: to make an endpoint is an action.
+  // Actions are not posted: creating an endpoint is recorded as one.
   if (path === '/api/v1/actions') {
     await made('/api/v1/webhook-endpoints');
     return (await firstOf(path)) as { id: string };
@@ -276,7 +276,7 @@ function isBody(schema: object, bytes: Buffer): boolean {
 }
 
 function caseArbitrary(): Arbitrary<Case> {
-  // Made once: most of the time would go into making them again.
+  // Built once: building them again would take most of the time.
   const ofEach = description.operations.map((operation) =>
     fc
       .tuple(pathArbitrary(operation), queryArbitrary(operation), headersArbitrary(operation), bodyArbitrary(operation))

@@ -23,7 +23,7 @@ describe('the systemd unit', () => {
   const unit = read('docs/operations/keelson.service');
   const setting = (key: string) => new RegExp(`^${key}=(.*)$`, 'm').exec(unit)?.[1];
 
-  /** What `systemd-analyze` says of a unit, with the Node that this machine has; undefined where it is missing. */
+  /** Returns what `systemd-analyze` says about a unit, with this machine's Node; undefined if the tool is missing. */
   function analyze(t: TestContext, text: string, ...args: string[]) {
     const folder = mkdtempSync(join(tmpdir(), 'keelson-unit-'));
     t.after(() => rmSync(folder, { recursive: true }));
@@ -42,7 +42,7 @@ describe('the systemd unit', () => {
   });
 
   test('leaves the service few privileges', (t) => {
-    // 0 is none and 100 all; a unit without any of it has 96.
+    // 0 is no exposure, 100 is full; a unit without hardening has 96.
     const found = analyze(t, unit, 'security', '--offline=yes', '--threshold=20');
     if (found) assert.equal(found.status, 0, found.stdout);
   });

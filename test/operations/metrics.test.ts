@@ -34,7 +34,7 @@ const dashboard = JSON.parse(read('dashboard.json'));
 const panels: Panel[] = dashboard.panels;
 const runbook = read('runbook.md');
 
-/** What Grafana puts in place of its variables. */
+/** Replaces Grafana's variables as Grafana does. */
 const filledIn = (expr: string) =>
   expr.replaceAll('$job', 'keelson').replaceAll('$instance', '.*').replaceAll('$__rate_interval', '5m');
 const targets = panels.flatMap(({ id, targets = [] }) =>
@@ -49,7 +49,7 @@ const expressions = [...alerts.map(({ alert, expr }) => ({ name: alert, expr, le
 type Matcher = { label: string; op: string; value: string };
 type Selector = { metric: string; matchers: Matcher[] };
 
-/** The series that an expression selects, and the labels that it groups by; throws where it is none. */
+/** Returns the series that an expression selects and the labels it groups by; throws if it is not PromQL. */
 function partsOf(expr: string): { selectors: Selector[]; groupedBy: string[] } {
   const selectors: Selector[] = [];
   const groupedBy: string[] = [];
@@ -83,7 +83,7 @@ function seriesOf(scrape: string): Map<string, Labels[]> {
   return new Map([...byName].map(([name, found]) => [name, found.map(({ labels }) => labels)]));
 }
 
-/** What Prometheus adds to every series, and its own. */
+/** Labels that Prometheus adds to every series; its own series. */
 const ADDED = ['job', 'instance'];
 const ITS_OWN = ['up'];
 
@@ -100,7 +100,7 @@ describe('the metrics that the dashboard and the alerts name', () => {
     database = await createDatabase();
     sink = await startSink();
     service = await startService({ DATABASE_URL: database.url, PROCESSES: '2', REQUEST_TIMEOUT_MS: '3000' });
-    // Attempts of every outcome but those that only a stop makes.
+    // Attempts of every outcome except those that only a stop causes.
     for (const [path, status] of [['/fails', 500] as const, ['/gone', 410] as const]) {
       sink.reply(path, status);
       const hook = { ...newEndpoint(), url: sink.url(path), events: [path.slice(1)] };
@@ -123,7 +123,7 @@ describe('the metrics that the dashboard and the alerts name', () => {
     await database?.drop();
   });
 
-  /** What a scrape lacks of an expression. */
+  /** What an expression needs and the scrape lacks. */
   function missing({ expr, legendFormat }: { expr: string; legendFormat: string }): string[] {
     const { selectors, groupedBy } = partsOf(expr);
     const problems: string[] = [];
@@ -239,7 +239,7 @@ describe('the dashboard', () => {
   });
 });
 
-/** What `promtool` says of a file; undefined where it is missing. */
+/** What `promtool` says about a file; undefined if promtool is missing. */
 function promtool(t: TestContext, args: string[], content: object) {
   const file = join(ownDirectory(t, 'promtool'), 'rules.yml');
   // JSON is YAML.
@@ -279,7 +279,7 @@ describe('promtool', () => {
   });
   const job = { job: 'keelson' };
 
-  /** Two hours, a sample a minute. An alert fires at their end with the labels, or not at all. */
+  /** Two hours, one sample per minute. At the end, an alert fires with these labels, or not at all. */
   const cases: Record<string, Case[]> = {
     KeelsonDown: [
       { series: DOWN, fires: [{ ...job, instance: 'a' }] },

@@ -1,4 +1,4 @@
-// What the migrations do to data that is there already.
+// What the migrations do to existing data.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { before } from '../support/migrations.ts';

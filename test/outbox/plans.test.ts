@@ -1,4 +1,4 @@
-// What Postgres does with the statements that must not read a whole table, on tables that are worth an index.
+// How Postgres runs the statements that must not read a whole table, on tables large enough to use an index.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Db } from '../../src/db.ts';

@@ -13,7 +13,7 @@ const [old, now, foreign] = [OLD, NEW, FOREIGN].map((key) => createSecretBox(key
 const both = createSecretBox(NEW, [OLD]);
 type Box = ReturnType<typeof createSecretBox>;
 
-/** Runs it to its end, few endpoints at a time, and returns what it came to. */
+/** Runs it to its end, a few endpoints at a time, and returns the result. */
 async function reseal(db: Db) {
   let last: { looked: number; total: number; resealed: number; unopened: ReadonlySet<string> } | undefined;
   for await (const progress of resealSecrets(db, both, 2)) last = progress;

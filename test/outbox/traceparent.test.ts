@@ -25,7 +25,7 @@ test('a traceparent is read as W3C Trace Context has it, and one that is invalid
   for (const text of [...none, null, undefined]) assert.equal(parseTraceparent(text), undefined, `${text}`);
 });
 
-/** A change of one's own that enqueues. */
+/** A custom change that enqueues. */
 const change = statement<{ type: string }, never>('test.change', ($) => {
   const event = { from: sql`change`, type: sql`${$.type}::text`, data: sql`'{}'::json` };
   return sql`with change as (select), ${enqueue(event)} select from change`;

@@ -9,7 +9,7 @@ describe('admission', () => {
   beforeEach(() => mock.timers.enable({ apis: ['setTimeout'] }));
   afterEach(() => mock.timers.reset());
 
-  /** Works that end when they are told to, admitted by a process that is as busy as `set` says. */
+  /** Work that ends when it is told to, admitted by a process that is as busy as `set` says. */
   function working() {
     let busy = 1;
     const admit = createAdmission(() => busy);

@@ -63,7 +63,7 @@ describe('the Neon driver', () => {
     for (let tries = 0; (await query(name, running)).length > 0; tries++) assert.ok(tries < 50, 'still running');
 
     const timed = openNeon({ url, fetchEndpoint: endpoint.url, statementTimeoutMs: 300 }).db;
-    // The deadline passes just before the server's: its word is waited for.
+    // The deadline passes shortly before the server's: the server's response is awaited.
     const late = timed.run(sleep, { s: 30 }, AbortSignal.timeout(290));
     await assert.rejects(late, { failure: 'canceled', sqlState: '57014' });
   });
@@ -74,7 +74,7 @@ describe('the Neon driver', () => {
   };
   const broken: RequestListener = (_, response) => void response.writeHead(500).end('{"message":"no compute"}');
   const empty: RequestListener = (_, response) => void response.end('null');
-  // What Neon's proxy says when its own connection breaks: the statement may have been done.
+  // The response of Neon's proxy when its own connection breaks: the statement may have been executed.
   const lost: RequestListener = (_, response) =>
     void response.writeHead(400).end('{"message":"connection closed","code":""}');
   for (const [what, listener] of Object.entries({ html, half, broken, empty, lost })) {

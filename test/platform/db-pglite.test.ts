@@ -20,7 +20,7 @@ test('what earlier statements returned is not kept', async (t) => {
     const rows = await db.run(one, {}, inTime());
     returned.push(new WeakRef(rows));
   }
-  // A reference that was made in a turn of the event loop holds until its end.
+  // A WeakRef created in a turn of the event loop holds its target until the turn ends.
   await turn();
   collectGarbage();
   const kept = returned.slice(0, -1).filter((each) => each.deref());

@@ -31,14 +31,14 @@ const noLimit = statement<Record<never, never>, unknown>(
 const after = (ms: number) => AbortSignal.timeout(ms);
 const pidOf = async (db: Db, ms = 10_000) => (await db.run(backend, {}, after(ms)))[0]?.pid;
 
-/** As the pool is tried here: five connections at most. */
+/** Opens the pool as tested here: five connections at most. */
 const setUp = (t: TestContext, options: Parameters<typeof openProxied>[1] = {}) =>
   openProxied(t, { poolMax: 5, ...options });
 
 /** Makes the pool open `n` connections, and returns their backends. */
 const fill = (db: Db, n: number) => Promise.all(Array.from({ length: n }, () => pidOf(db)));
 
-/** A statement that gets no answer within `ms`. */
+/** A statement that must get no response within `ms`. */
 const silent = (db: Db, ms = 100) =>
   assert.rejects(
     db.run(backend, {}, after(ms)),
@@ -309,7 +309,7 @@ describe('the service', { timeout: 60_000, concurrency: true }, () => {
         const { type = 'created' } = (await response.json()) as { type?: string };
         outcomes.push(type.split('/').at(-1) as string);
       }
-      // Where one met a connection that was still being opened nothing was sent, and of the others nothing is known.
+      // A request that met a connection still being opened was not sent; the outcome of the others is unknown.
       assert.match(outcomes.join(), /^((unavailable|timeout),)*(outcome-unknown,)?created$/, service.output());
       assert.ok(outcomes.length > 1, 'none met a dead connection');
       await untilReady(service.url);

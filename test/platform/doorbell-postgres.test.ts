@@ -9,7 +9,7 @@ import { query } from '../support/postgres-server.ts';
 import { startProxy } from '../support/proxy.ts';
 import { waiters } from '../support/until.ts';
 
-/** What was rung for; undefined for a plain ring. */
+/** The ids that were rung; undefined for a plain ring. */
 type Rings = { heard: (string | undefined)[]; hear(id?: string): void; until(holds: () => boolean): Promise<unknown> };
 
 function listenTo(): Rings {
@@ -25,7 +25,7 @@ function listenTo(): Rings {
   };
 }
 
-/** A database, a proxy before it, and a doorbell behind that; `listens` says whether it listens too. */
+/** Creates a database, a proxy in front of it, and a doorbell that uses the proxy, and listens too if `listens`. */
 async function setUp(t: TestContext, { listens }: { listens: boolean }) {
   const database = await ownDatabase(t);
   const proxy = await startProxy(database.url);
@@ -43,7 +43,7 @@ async function setUp(t: TestContext, { listens }: { listens: boolean }) {
   return { database, proxy, log, told, rings, ring: bell.ring, close };
 }
 
-/** What anyone who listens on the database hears, each as it comes. */
+/** Returns what any listener on the database hears, as it arrives. */
 async function outsider(t: TestContext, url: string): Promise<Rings> {
   const rings = listenTo();
   const client = new pg.Client({ connectionString: url });
@@ -69,7 +69,7 @@ test('rings soon after one go together: a hundred writes a second, or ten thousa
   }
   ring('last');
   await until(() => heard.includes('last'));
-  // Ten milliseconds lie between two, however long this took; a timer may be early by one. The last batch rings twice.
+  // Rings are ten milliseconds apart, however long this took; a timer may be early by one. The last batch rings twice.
   const most = 3 + (performance.now() - began) / 9;
   assert.ok(heard.length <= most, `${heard.length} rings heard, ${most} at most`);
 });
@@ -83,7 +83,7 @@ describe('ringing', { timeout: 60_000, concurrency: true }, () => {
     await rings.until(() => rings.heard.includes('id 2'));
     ring('last');
     await rings.until(() => rings.heard.includes('last'));
-    // The first went alone, before there were others to go with.
+    // The first was sent alone, before there were others to send with it.
     assert.deepEqual(rings.heard.sort(), ['id 0', 'id 1', 'id 2', 'last', undefined, undefined]);
     assert.equal(proxy.accepted(), 1);
   });

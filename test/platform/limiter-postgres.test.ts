@@ -22,7 +22,7 @@ const fill = statement<{ count: number }, never>(
     insert into rate_limits select 'old-' || n, 1, now() - interval '1 second' from generate_series(1, ${$.count}::int) n`,
 );
 
-/** A process of its own, as it were; how many statements it sent, and the last two of them. */
+/** Simulates a separate process; counts the statements it sent, and keeps the last two. */
 function newProcess(db: Db, limit = 3) {
   const state = { statements: 0, clock: 0, last: [] as Promise<unknown>[] };
   const counting: Db = {
@@ -73,7 +73,7 @@ onEveryDatabase('rate limits in the database', (db) => {
 
   test('of 50 requests at once through two processes exactly the quota passes', async () => {
     await db.run(clear, {}, inTime());
-    // A statement of more than a second lets a request pass: connections are open first.
+    // A statement that takes more than a second lets a request pass: connections are opened first.
     await Promise.all(Array.from({ length: 20 }, () => db.run(rows, {}, inTime())));
     const both = [newProcess(db, 20), newProcess(db, 20)];
     const all = await Promise.all(Array.from({ length: 50 }, (_, n) => both[n % 2]?.take('a')));

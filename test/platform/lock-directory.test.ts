@@ -11,7 +11,7 @@ import { COMMANDS } from '../support/runtimes.ts';
 const [node, ...options] = COMMANDS.node.slice(0, -1) as [string, ...string[]];
 const module = join(import.meta.dirname, '../../src/platform/lock-directory.ts');
 
-/** Another process that tries to take the lock, says how it went and, where it did, holds it until it is killed. */
+/** Starts a process that tries to take the lock, prints the result and, on success, holds it until it is killed. */
 async function other(t: TestContext, dir: string): Promise<{ child: ChildProcess; said: string }> {
   const script = `
     import { lockDirectory } from ${JSON.stringify(module)};
@@ -58,7 +58,7 @@ describe('a directory', () => {
   test('is never held by two that start at the same time, and nothing is left lying about', async (t) => {
     const dir = join(ownDirectory(t), 'db');
     for (let round = 0; round < 3; round++) {
-      // The first round finds no lock, the others one of a process that is gone.
+      // The first round finds no lock; the others find one of a process that is gone.
       const all = await Promise.all(Array.from({ length: 5 }, () => other(t, dir)));
       assert.equal(all.filter(({ said }) => said === 'taken').length, 1, JSON.stringify(all.map(({ said }) => said)));
       for (const { child } of all) child.kill('SIGKILL');

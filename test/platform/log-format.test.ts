@@ -6,7 +6,7 @@ import { writeFormatted } from '../../src/platform/log-format.ts';
 import { COMMANDS } from '../support/runtimes.ts';
 import { spawnService } from '../support/service.ts';
 
-/** A log in `pretty`, and all that it has written. */
+/** A `pretty` log, and all that it has written. */
 async function readableLog(t: TestContext, env: Record<string, string> = {}) {
   const before = { ...process.env };
   t.after(() => {

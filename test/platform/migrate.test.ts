@@ -10,7 +10,7 @@ import { stateOf } from '../../src/system/store.ts';
 import { connectTo, openTestPostgres, ownDatabase } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
 
-/** The migrations of a clone that merged one: it is older than the latest, which databases already have. */
+/** The migrations of a clone that merged one which is older than the latest, which databases already have. */
 function merged(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-migrations-'));
   t.after(() => rmSync(directory, { recursive: true }));

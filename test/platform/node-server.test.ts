@@ -12,7 +12,7 @@ const BIG = 'x'.repeat(16 * 1024 * 1024);
 const get = (path: string, ...headers: string[]) =>
   [`GET ${path} HTTP/1.1`, 'Host: x', ...headers, '', ''].join('\r\n');
 
-/** A server of `/big`, an answer that no network takes at once, and `/slow`, one that takes `slowMs` to make. */
+/** Starts a server of `/big`, an answer that no network takes at once, and `/slow`, which takes `slowMs` to make. */
 async function start(t: TestContext, { idleTimeoutMs = 60_000, readTimeoutMs = 60_000, slowMs = 0 } = {}) {
   const warnings: Record<string, unknown>[] = [];
   const begun: string[] = [];
@@ -67,7 +67,7 @@ describe('an HTTP server on Node', () => {
     const slow = open(get('/big'));
     await once(slow, 'readable');
     const closed = server.close();
-    // It is closed where connections without a request are.
+    // It is closed when connections without a request are.
     await once(silent.resume(), 'close');
     assert.ok((await text(slow)).endsWith(BIG));
     await closed;
@@ -90,7 +90,7 @@ describe('an HTTP server on Node', () => {
     while (!greedy.closed) {
       const modest = open(get('/') + get('/', 'Connection: close'));
       assert.deepEqual(statusesIn(await text(modest)), [200, 200]);
-      // Who does not read hears of a reset by writing; an empty line is no request.
+      // A client that does not read notices a reset by writing; an empty line is not a request.
       greedy.write('\r\n');
     }
   });

@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { keepProcesses } from '../../src/platform/processes.ts';
 import { silent } from '../support/deps.ts';
 
-/** Processes that do what a test says, in a time that passes when it says so. */
+/** Fake processes that do what a test says, with a clock that advances when it says so. */
 function world(t: TestContext, count: number) {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const started: EventEmitter[] = [];
@@ -30,7 +30,7 @@ function world(t: TestContext, count: number) {
   for (const child of started) listens(child);
   return {
     started,
-    /** The newest listens, and ends. */
+    /** Lets the newest process listen, then end. */
     async ends(code: number | null, signal: string | null) {
       const child = started.at(-1) as EventEmitter;
       listens(child);

@@ -27,7 +27,7 @@ function serviceOn(db: Db) {
     async untilReady() {
       while ((await ready()) !== 200);
     },
-    /** Every kind of write is refused as something that will pass, and reads go on. */
+    /** Every kind of write is refused as a temporary failure, and reads go on. */
     async refusesWrites(id: string) {
       for (const [method, path] of [
         ['POST', HOOKS],
@@ -57,7 +57,7 @@ const sessionsOf = (name: string) => `
   select pg_terminate_backend(pid, 5000) from pg_stat_activity
   where datname = '${name}' and pid <> pg_backend_pid() and backend_type = 'client backend'`;
 
-/** As providers do it: for every new session, and the old ones are ended. */
+/** Makes a database read-only as providers do: for all new sessions, ending the old ones. */
 async function readOnly(name: string): Promise<void> {
   await query('postgres', `alter database ${name} set default_transaction_read_only = on`);
   await query('postgres', sessionsOf(name));

@@ -19,7 +19,7 @@ type Options = Partial<Parameters<typeof createResolver>[0]>;
 
 const AMPLE_MS = 10_000;
 
-/** A resolver that asks a name server of its own. */
+/** Creates a resolver that queries its own name server. */
 async function resolving(answer: Answering, options: Options = {}) {
   const { address, asked, close } = await startNameServer(answer);
   closing.push(close);

@@ -1,4 +1,4 @@
-// Node, Deno and Bun have one sender: what it is tested for on Node holds on the others.
+// Node, Deno and Bun share one sender: what is tested on Node holds on the others.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { selfSigned } from '../support/self-signed.ts';
 
 const run = promisify(execFile);
 const FILES = ['send-undici', 'resolve'].map((name) => join(import.meta.dirname, `${name}.test.ts`));
-/** Without those of fetch, which is for Workers; Deno's patterns have no way to say "not". */
+/** Excludes the tests of fetch, which is for Workers; Deno's patterns cannot express "not". */
 const OURS = '^(f[^e]|[^f])';
 
 test('Deno: what a sender and its names are tested for', async () => {

@@ -9,7 +9,7 @@ import { undiciSend } from '../../src/platform/send-undici.ts';
 import { type Answering, startNameServer } from '../support/name-server.ts';
 import { selfSigned } from '../support/self-signed.ts';
 
-/** Of what is to time out; what is not has far more. */
+/** For requests that must time out; the others have far more. */
 const TIMEOUT_MS = 300;
 const AMPLE_MS = 10_000;
 const closing: (() => void | Promise<void>)[] = [];
@@ -102,7 +102,7 @@ for (const [name, send, hasty] of senders) {
       response.end('ok');
     });
     for (let i = 0; i < 10; i++) assert.equal((await send(request(url))).status, 200);
-    // fetch tells of the answer's end before its connection is free.
+    // fetch reports the end of the response before its connection is free.
     assert.ok(ports.size <= (name === 'undici' ? 1 : 2), `${ports.size} connections`);
   });
 
@@ -176,7 +176,7 @@ for (const [name, send, hasty] of senders) {
       const before = process.memoryUsage().rss;
       assert.equal((await send(request(url))).status, 200);
       await closed;
-      // What the kernel's buffers for one connection hold is sent, wanted or not.
+      // As much as the kernel's buffers for one connection hold is sent, wanted or not.
       assert.ok(sent < 16 * 2 ** 20, `${sent} bytes were sent`);
       assert.ok(process.memoryUsage().rss - before < 64 * 2 ** 20);
     }
@@ -278,7 +278,7 @@ test('undici: a name with any private address is refused', async () => {
 
 test('undici: a name that turns from public to loopback is refused', async () => {
   const { port, reached } = await trap();
-  // Public by its range, and given to nobody.
+  // In a public range, and assigned to nobody.
   const turning: Answering = (_, type, nth) => (nth > 1 ? ['127.0.0.1', '::1'] : type === 'AAAA' ? ['2d00::1'] : []);
   const send = overUndici({ allowPrivate: false, timeoutMs: 1500, servers: [await names(turning)] });
   await assert.rejects(send(request(`https://rebound.example:${port}/`)), SendError);
@@ -316,7 +316,7 @@ test('undici: fifty deliveries to a dead name are one look-up', async () => {
 test('undici: a name that never resolves ends before the time-out, and leaves other names alone', async () => {
   const { port, reached } = await trap();
   const server = await names((name) => (name === 'silent.example' ? 'silence' : ['127.0.0.1']));
-  // A look-up ends after a third of it.
+  // A look-up may take a third of `timeoutMs`.
   const send = overUndici({ servers: [server], timeoutMs: 6000 });
   let silent = true;
   const given = fails(send, `http://silent.example:${port}/`, 'name does not resolve').then(() => {
@@ -348,7 +348,7 @@ test('undici: one whose time is over before there was a connection for it is not
   await arrivals(1);
   arrived[0]?.();
   assert.equal((await one).status, 200);
-  // The second has the connection, and keeps it until its time is over, and the third's with it.
+  // The second has the connection, and keeps it until it times out, together with the third.
   await arrivals(2);
   t.mock.timers.tick(TIMEOUT_MS);
   await Promise.all([two, three]);

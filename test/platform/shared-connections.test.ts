@@ -63,7 +63,7 @@ async function setUp(t: TestContext, poolMax = 10) {
 const many = <T>(n: number, make: (i: number) => T) => Array.from({ length: n }, (_, i) => make(i));
 const pidOf = async (run: Promise<Backend[]>) => (await run)[0]?.pid;
 
-/** Reads until one is answered: those that are sent early may be behind what is slow. */
+/** Sends reads until one is answered: early ones may be queued behind a slow statement. */
 async function untilAnswered(db: Db): Promise<void> {
   let answered = false;
   while (!answered) {

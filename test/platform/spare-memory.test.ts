@@ -4,7 +4,7 @@ import { giveBackSpareMemory } from '../../src/platform/spare-memory.ts';
 
 const MIB = 1024 * 1024;
 
-/** Looks at a new process that is as `state` says; a collection leaves `leftMib` unused. */
+/** Watches a new process in the given `state`; a garbage collection leaves `leftMib` unused. */
 function watchStart(t: TestContext, { leftMib = 0 } = {}) {
   t.mock.timers.enable({ apis: ['setInterval'] });
   const state = { unusedMib: 0, utilization: 0, collections: 0 };

@@ -1,4 +1,4 @@
-// A Postgres that gives fewer connections than the pool would open.
+// A Postgres that allows fewer connections than the pool would open.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, type TestContext, test } from 'node:test';
@@ -16,7 +16,7 @@ import { spawnService } from '../support/service.ts';
 const sleep = statement<object, unknown>('test.sleep', () => sql`select pg_sleep(0.02)`);
 const HOOKS = '/webhook-endpoints';
 
-/** A database, and a role that may do everything there, over so many connections. */
+/** Creates a database, and a role that may do everything there, over `limit` connections. */
 async function withLimit(t: TestContext, limit: number) {
   const { name, url: own } = await ownDatabase(t);
   const role = `limited_${randomBytes(6).toString('hex')}`;

@@ -112,7 +112,7 @@ onEveryDatabase('a batch', (db) => {
   });
 });
 
-/** A discount, as code decides it: what SQL could not. */
+/** A discount that code computes, where SQL could not. */
 const discountOf = (total: number) => Math.floor(total / 100) * 5;
 
 onEverySession('a transaction', (db) => {
@@ -348,7 +348,7 @@ async function blocked(name: string): Promise<void> {
   while ((await query(name, BLOCKED)).length === 0);
 }
 
-/** Neon's driver on a database of the test's own. */
+/** Opens Neon's driver on the test's own database. */
 async function openWithNeon(t: TestContext) {
   const database = await ownDatabase(t);
   const endpoint = await startNeonEndpoint({ backend: postgresBackend(database.url) });

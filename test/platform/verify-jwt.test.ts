@@ -30,7 +30,7 @@ const ec = await signer('ES256', 'ec');
 const ed = await signer('EdDSA', 'ed');
 const rotated = await signer('ES256', 'rotated');
 
-/** A token that is good for an hour by `at`; no two are alike, so that none is remembered. */
+/** Returns a token that is valid for an hour from `at`; no two are equal, so that none is already cached. */
 function tokenOf(by: Signer, at: number, claims: JWTPayload = {}, header: { kid?: string } = { kid: by.kid }) {
   const payload = { sub: 'alice', scope: 'webhooks:read', exp: at / 1000 + 3600, jti: crypto.randomUUID(), ...claims };
   return new SignJWT(payload).setProtectedHeader({ alg: by.alg, ...header }).sign(by.privateKey);
@@ -67,7 +67,7 @@ const status =
   (_, response) =>
     response.writeHead(code).end();
 
-/** A verifier on a clock that stands still until it is told, and the promises that it left in the background. */
+/** Creates a verifier on a clock that moves only when told, and keeps the promises that it left in the background. */
 async function setup(answer: RequestListener, options: Partial<Parameters<typeof keySetVerifier>[1]> = {}) {
   const server = await keyServer(answer);
   const log = recordingLog();

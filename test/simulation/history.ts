@@ -9,7 +9,7 @@ import { randomFrom } from '../support/random.ts';
 import { createStore, laneOf, type Row, type Store } from './queue.ts';
 import { type VirtualTime, virtualTime } from './time.ts';
 
-/** What a receiver does with a request; `stuck` is a channel with a defect, which never settles. */
+/** What a receiver does with a request; `stuck` is a channel with a defect, which may never settle. */
 type Manner = 'quick' | 'slow' | 'silent' | 'failing' | 'gone' | 'flaky' | 'stuck';
 const MANNERS: Manner[] = ['quick', 'quick', 'quick', 'slow', 'silent', 'failing', 'gone', 'flaky', 'stuck'];
 
@@ -17,21 +17,21 @@ const MANNERS: Manner[] = ['quick', 'quick', 'quick', 'slow', 'silent', 'failing
 type Fault = 'refuses' | 'late' | 'loses answers' | 'silent';
 const FAULTS: Fault[] = ['refuses', 'late', 'loses answers', 'silent'];
 
-/** A statement's limit and the grace after it, as the adapter keeps them. */
+/** A statement's time limit plus the grace after it, as the adapter applies them. */
 const STATEMENT_MS = 4000;
-/** The longest that a healthy database takes, a late one, and a ring. */
+/** The longest that a healthy database, a late one, and a ring take. */
 const ANSWER_MS = 20;
 const LATE_MS = 2900;
 const RING_MS = 5;
-/** By then everything has been queued, and whatever goes wrong is over. */
+/** When everything has been enqueued, and all faults are over. */
 const CALM_AT_MS = 60_000;
-/** By then everything has ended. */
+/** When everything has ended. */
 const END_MS = 20_000_000;
 /** More bytes than can ever wait. */
 const PLENTY = 1e6;
-/** How many claims in a row may bring nothing within a second: some for each ring and each thing that ends. */
+/** How many consecutive claims may return nothing within a second: some for each ring and each thing that ends. */
 const FRUITLESS = 100;
-/** How late a delivery may start that nothing was in the way of: rings and a few claims. */
+/** How late a delivery may start if nothing was in its way: rings and a few claims. */
 const PROMPT_MS = 6 * ANSWER_MS + 50;
 
 type Process = {
@@ -39,9 +39,9 @@ type Process = {
   settings: DispatchSettings;
   state: 'running' | 'stopping' | 'over' | 'killed';
   running: Promise<void>;
-  /** Under way, by notification, with its lane and start. */
+  /** Deliveries under way, by notification, each with its lane and start. */
   underWay: Map<string, { lane: string; at: number }>;
-  /** When the last claims were that brought nothing, since one that did. */
+  /** When the recent claims that returned nothing were made, since one that returned something. */
   fruitless: number[];
 };
 
@@ -52,10 +52,10 @@ type World = {
   manners: Map<string, Manner>;
   processes: Process[];
   fault: Fault | undefined;
-  /** Whether no ring is lost, nobody is killed, and the database is well. */
+  /** Whether no ring is lost, no process is killed, and the database is healthy. */
   calm: boolean;
   intervalMs: number;
-  /** Since when nothing general is in the way: faults, kills, stops, or no room. */
+  /** Since when there is no general obstacle: faults, kills, stops, or no room. */
   clearSince: number;
   /** Since when nothing is under way in a lane. */
   idleSince: Map<string, number>;
@@ -72,7 +72,7 @@ export async function simulate(seed: number): Promise<string[]> {
   const time = virtualTime();
   const world: World = {
     time,
-    // Not drawn from the history's own numbers, so that old seeds still mean the histories that they did.
+    // Not drawn from the history's own numbers, so that old seeds still produce the same histories.
     store: createStore(time, pick(randomFrom(seed + 1), [3, 1000])),
     random,
     manners: new Map(),
@@ -134,14 +134,14 @@ function startProcess(world: World): void {
   );
 }
 
-/** Something general is in the way until then. */
+/** Records that there is a general obstacle until `until`. */
 function disturb(world: World, until: number): void {
   world.clearSince = Math.max(world.clearSince, until);
 }
 
 const isAlive = ({ state }: Process) => state === 'running' || state === 'stopping';
 
-/** The queue as a process reaches it: over a network, at a database that may be unwell. */
+/** Returns the queue as a process reaches it: over a network, in a database that may be unhealthy. */
 function queueOf(world: World, process: Process): Queue {
   const { store, time, random } = world;
   const { leaseMs } = process.settings;
@@ -153,7 +153,7 @@ function queueOf(world: World, process: Process): Queue {
         return later(fault === 'silent' ? STATEMENT_MS : 1, () => reject(new Error(fault)));
       }
       const ms = between(random, 1, fault === 'late' ? LATE_MS : ANSWER_MS);
-      // What was sent has its effect, whatever becomes of whoever sent it.
+      // What was sent takes effect, whatever happens to its sender.
       time.after(ms / 2, () => {
         const result = effect();
         if (fault === 'loses answers') later(STATEMENT_MS, () => reject(new Error(fault)));
@@ -172,14 +172,14 @@ function queueOf(world: World, process: Process): Queue {
   };
 }
 
-/** Notices a dispatcher that claims without a pause although there is nothing to take. */
+/** Reports a dispatcher that claims without a pause although there is nothing to claim. */
 function checkFruit({ time, violations }: World, process: Process, taken: number): void {
   const now = time.now();
   process.fruitless = taken > 0 ? [] : [...process.fruitless.filter((at) => at > now - 1000), now];
   if (process.fruitless.length === FRUITLESS) violations.push(`${FRUITLESS} claims in vain in a second at ${now}`);
 }
 
-/** A receiver, which sees what is under way and complains. */
+/** Returns a receiver that sees what is under way and reports violations. */
 function channelOf(world: World, process: Process): Channel {
   const { time, violations } = world;
   const { settings, underWay } = process;
@@ -191,7 +191,7 @@ function channelOf(world: World, process: Process): Channel {
       checkStart(world, process, id, lane);
       underWay.set(id, { lane, at: time.now() });
       const end = (attempt: Attempt | undefined) => {
-        // A channel that never settles keeps its room a little longer than its time.
+        // A channel that never settles keeps its room a little longer than its timeout.
         const freeAt = time.now() + (attempt ? 0 : GRACE_MS);
         if (!hasRoom(world)) disturb(world, freeAt);
         underWay.delete(id);
@@ -240,7 +240,7 @@ function checkStart(world: World, process: Process, id: string, lane: string): v
   if (underWay.size + 1 > settings.totalConcurrency) violations.push(`${underWay.size + 1} under way in all`);
 }
 
-/** Whether a dispatcher that runs has room for any kind of delivery: otherwise a lane may have to wait for others. */
+/** Whether a running dispatcher has room for any kind of delivery; otherwise a lane may have to wait for others. */
 function hasRoom({ processes }: World): boolean {
   return processes.some(({ state, underWay, settings }) => {
     const room = Math.min(Math.ceil(settings.concurrency / 2), settings.overflowConcurrency / 2);
@@ -248,12 +248,12 @@ function hasRoom({ processes }: World): boolean {
   });
 }
 
-/** Looks now and then for a lane that has something due, nothing under way and nothing in its way, and is not served. */
+/** Looks periodically for a lane that has something due, nothing under way and no obstacle, but is not served. */
 function watchIdleness(world: World): void {
   const { time, store, processes, calm, intervalMs, idleSince, violations } = world;
   const now = time.now();
   if (!hasRoom(world) || world.fault) disturb(world, now);
-  // Where few bytes may wait, a lane that turns slow gives back what it took of them.
+  // Where few bytes may wait, a lane that turns slow gives back those that it took.
   const scarce = processes.some(({ settings }) => settings.maxWaitingBytes < PLENTY);
   const patience = PROMPT_MS + (calm ? 0 : intervalMs) + (scarce ? SLOW_MS : 0);
   for (const [lane, rows] of Map.groupBy(store.rows.values(), laneOf)) {
@@ -270,7 +270,7 @@ function watchIdleness(world: World): void {
   }
 }
 
-/** When a row became due; one that is leased to a dispatcher that lives was due when it was claimed. */
+/** When a row became due. A row that is leased is due at the end of its lease, or now if that is yet to come. */
 function dueSince({ time }: World, { dueAt, lease }: Row): number {
   return lease === null ? dueAt : Math.min(dueAt, time.now());
 }
@@ -299,7 +299,7 @@ function scheduleFaults(world: World): void {
     time.after(begins, () => {
       world.fault = fault;
     });
-    // What was sent during it may take as long as a statement does.
+    // A statement sent during the fault may take as long as its time limit.
     const ends = begins + between(random, 100, 8000);
     time.after(ends, () => {
       world.fault = undefined;
@@ -319,7 +319,7 @@ function scheduleStops(world: World): void {
       if (kills) kill(world, victim);
       else stop(world, victim);
       startProcess(world);
-      // Leases of what it held run out by themselves.
+      // The leases of what it held expire by themselves.
       disturb(world, time.now() + 45_000 + 2 * world.intervalMs);
     });
   }
@@ -347,7 +347,7 @@ function stop(world: World, victim: Process): void {
   });
 }
 
-/** Endpoints are changed, which ends a pause and reaches what is claimed and not started. */
+/** Changes endpoints, which ends a pause and affects what is claimed but not started. */
 function scheduleChanges({ random, time, store, processes }: World, endpoints: string[]): void {
   for (let i = between(random, 0, 5); i > 0; i--) {
     time.after(between(random, 0, CALM_AT_MS), () => {

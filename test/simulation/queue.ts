@@ -18,7 +18,7 @@ const PAUSE_AFTER = 10;
 const PAUSE_MS = 30_000;
 const BODY_BYTES = 2;
 
-/** What the database holds, and what its statements do to it: as `claims.ts` and `settlements.ts` have it in SQL. */
+/** What the database holds, and what its statements do to it, as in the SQL of `claims.ts` and `settlements.ts`. */
 export type Store = {
   rows: Map<string, Row>;
   outcomes: Map<string, Outcome>;

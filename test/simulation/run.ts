@@ -1,4 +1,4 @@
-// npm run test:simulation -- [--seed N] [--count N]: one history, or many from a seed on.
+// npm run test:simulation -- [--seed N] [--count N]: one history, or many starting from a seed.
 import { parseArgs } from 'node:util';
 import { simulate } from './history.ts';
 

@@ -2,13 +2,13 @@ import type { Clock } from '../../src/dispatcher/clock.ts';
 
 type Event = { at: number; order: number; call: () => void; canceled: boolean };
 
-/** Time that passes from event to event: whoever awaits something goes on before the next one. */
+/** Time that advances from event to event: code that awaits something resumes before the next event. */
 export type VirtualTime = Clock & {
-  /** Runs events in order of time until `over` says so, there are none, or `until` (milliseconds) has come. */
+  /** Runs events in order of time until `over` returns true, none are left, or `until` (milliseconds) is reached. */
   run(until: number, over: () => boolean): Promise<void>;
 };
 
-// Ticks come after every promise, however many follow from one another; a turn of the event loop costs a system call.
+// Ticks run after every promise, however long the chain; a turn of the event loop costs a system call.
 const everythingSettled = () => new Promise<void>((resolve) => queueMicrotask(() => process.nextTick(resolve)));
 
 export function virtualTime(): VirtualTime {

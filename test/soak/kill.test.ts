@@ -5,7 +5,7 @@ import { killRounds } from './kill.ts';
 
 // The short form of npm run test:soak.
 test('dispatchers are killed at random moments: nothing is lost, and what comes twice was in flight at a kill', async (t) => {
-  // Kills that meet nothing in flight show nothing: then once more.
+  // Kills that meet nothing in flight prove nothing: then try once more.
   for (let left = 3; left > 0; left--) {
     const seed = randomInt(2 ** 31);
     t.diagnostic(`seed ${seed}`);

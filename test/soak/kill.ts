@@ -22,7 +22,7 @@ const PROCESSES = 3;
 const ENDPOINTS = 5;
 const LEASE_MS = 6000;
 const BATCH = 100;
-/** Milliseconds after the end of a process within which the sink has read what it sent, and that it is gone. */
+/** Milliseconds after a process ends within which the sink has read what it sent, and noticed that it is gone. */
 const TOLD_MS = 100;
 /** The longest that the sink takes to answer. */
 const ANSWER_MS = 20;
@@ -32,9 +32,9 @@ const SETTLE_MS = 60_000;
 const NEVER = Number.POSITIVE_INFINITY;
 
 /**
- * Each round, `perRound` webhooks are asked for, in requests that a client repeats until they are answered, and one
- * of three processes is killed meanwhile. Throws unless every webhook came, and each that came twice has a kill to
- * explain it; returns what to print.
+ * In each round, clients request `perRound` webhooks, retrying each request until it is answered, and one of three
+ * processes is killed meanwhile. Throws unless every webhook arrived, and a kill explains each that arrived twice;
+ * returns what to print.
  */
 export async function killRounds({ rounds, perRound, seed, tell }: Options): Promise<Record<string, number>> {
   assert.equal(perRound % ENDPOINTS, 0);
@@ -81,7 +81,7 @@ export async function killRounds({ rounds, perRound, seed, tell }: Options): Pro
   }
 }
 
-/** A fast webhook receiver that remembers each arrival, and when the connection that it came by ended. */
+/** Starts a fast webhook receiver that records each arrival, and when the connection that it came on ended. */
 async function startRecorder(random: () => number) {
   const posts = new Map<string, Post[]>();
   const connections = new WeakMap<Socket, { endedAt: number }>();
@@ -133,7 +133,7 @@ async function prepare({ url }: Service, sink: string): Promise<void> {
   }
 }
 
-/** Asks as a careful client does: again, elsewhere and under the same key, where there was no answer. */
+/** Sends a request as a careful client does: if there is no answer, it retries elsewhere with the same key. */
 async function ask(anyone: () => Service, key: string): Promise<void> {
   const body = JSON.stringify({ email: 'soak@example.com', type: 'soak.event', data: { key, text: 'x'.repeat(200) } });
   const init = { method: 'POST', headers: { ...headers(), 'Idempotency-Key': `"${key}"` }, body };
@@ -158,7 +158,7 @@ async function kill(victim: Service): Promise<Kill> {
   return { at, goneBy: performance.now() };
 }
 
-/** Polls, as nothing tells when a queue is empty. */
+/** Polls, as no event reports an empty queue. */
 async function untilNothingPends(database: string): Promise<void> {
   for (const end = performance.now() + SETTLE_MS; ; ) {
     const [row] = await query(database, 'select count(*)::int as pending from deliveries');
@@ -206,7 +206,7 @@ function judge(rows: Row[], posts: Map<string, Post[]>, kills: Kill[], expected:
   return { webhooks: webhooks.length, lost: lost.length, reclaimed, duplicates, longestUnsettledMs };
 }
 
-/** What was claimed more than once was settled once: by then, the others were dead or had lost their leases. */
+/** What was claimed more than once was settled once: by then, the other claimers were dead or had lost their leases. */
 async function checkRecords(services: Service[], rows: Row[]): Promise<void> {
   for (const { id, attempts } of rows.filter(({ attempts }) => attempts > 1)) {
     const answer = await fetch(`${services[0]?.url}/api/v1/notifications/${id}`, { headers: headers() });
@@ -220,7 +220,7 @@ async function checkRecords(services: Service[], rows: Row[]): Promise<void> {
   }
 }
 
-/** How long `first` had been answered when the process that sent it was killed, before it could say so. */
+/** Returns how long `first` had been answered when the process that sent it was killed, before settling it. */
 function explain(id: string, first: Post, next: Post, kills: Kill[]): number {
   const { endedAt } = first.connection;
   const killed = kills.find(({ at, goneBy }) => endedAt >= at && endedAt <= goneBy + TOLD_MS);

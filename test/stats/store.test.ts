@@ -46,7 +46,7 @@ onEveryDatabase('statistics', (db) => {
       return { id, lease, outcome, delayMs: 60_000, durationMs: 1000, status: 200, endedAt: -1000 };
     });
     await settle(db, results, 'one');
-    // Whoever has lost its lease changes nothing, and is not counted.
+    // A dispatcher that has lost its lease changes nothing, and is not counted.
     await settle(db, results, 'two');
     const { minutes, ...stats } = await read(db);
     // A minute may have ended meanwhile.
@@ -204,14 +204,14 @@ describe('the cost of statistics', () => {
 
   type Node = { Plans?: Node[] } & Record<string, number | string | undefined>;
   const numberOf = (node: Node, name: string) => Number(node[name] ?? 0);
-  /** Rows of our own tables that a plan looks at: those that a filter drops, too. */
+  /** Rows of our own tables that a plan looks at, including those that a filter drops. */
   const rowsIn = (node: Node): number =>
     (node.Plans ?? []).reduce((sum, each) => sum + rowsIn(each), 0) +
     (node['Relation Name'] === undefined || String(node['Relation Name']).startsWith('pg_')
       ? 0
       : (numberOf(node, 'Actual Rows') + numberOf(node, 'Rows Removed by Filter')) * numberOf(node, 'Actual Loops'));
 
-  /** Rows that the one statement looks at, and how many statements there are. Pages depend on the plan for catalogs. */
+  /** The rows that the one statement looks at, and the number of statements. Pages depend on the plan for catalogs. */
   async function costOf(): Promise<{ rows: number; pages: number; statements: number }> {
     const client = await connectTo(database.name);
     let statements = 0;
@@ -222,7 +222,7 @@ describe('the cost of statistics', () => {
       run: async (statement, values) => {
         statements++;
         const text = `explain (analyze, buffers, format json) ${statement.text}`;
-        // What is read once in a connection's life, such as catalogs, is not counted.
+        // What is read once per connection, such as catalogs, is not counted.
         for (let i = 0; i < 2; i++) {
           const [row] = (await client.db.run({ ...statement, text }, values, inTime())) as unknown as [
             { 'QUERY PLAN': [{ Plan: Node }] },
@@ -273,7 +273,7 @@ describe('the cost of statistics', () => {
     const many = await costOf();
     t.diagnostic(`${few.rows} rows, ${many.rows} with a million; ${few.pages} and ${many.pages} pages`);
     assert.equal(many.statements, 1);
-    // The planner has two ways to count a few thousand, and what it takes depends on its sample.
+    // The planner has two ways to count a few thousand, and its choice depends on its sample.
     assert.ok(many.rows <= Math.max(1.2 * few.rows, 10_000), `${many.rows} rows in place of ${few.rows}`);
     const { depth } = await read(database.db);
     for (const status of ['sent', 'dead', 'canceled'] as const) {

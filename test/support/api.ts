@@ -4,10 +4,10 @@ import type { Deps } from '../../src/deps.ts';
 import { testDeps } from './deps.ts';
 import { headers } from './tokens.ts';
 
-// biome-ignore lint/suspicious/noExplicitAny: what a server answers has no type until a test has looked at it
+// biome-ignore lint/suspicious/noExplicitAny: a response has no type until a test has checked it
 type Json = any;
 
-/** Calls the app itself, without a server, on `db`; `own` is what a test is about. */
+/** Returns a function that calls the app directly, without a server, on `db`; `own` overrides dependencies. */
 export function apiOn(db: Db, requestTimeoutMs = 5000, own: Partial<Deps> = {}) {
   const deps = testDeps({ db, settings: { ...testDeps().settings, requestTimeoutMs }, ...own });
   return async (

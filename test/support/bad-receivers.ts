@@ -11,13 +11,13 @@ const GIGABYTE = 2 ** 30;
 export type BadReceivers = {
   http(listener: RequestListener): Promise<string>;
   neverAnswers(): Promise<string>;
-  /** One byte a second. */
+  /** Sends one byte a second. */
   drips(): Promise<string>;
-  /** 500, and a body of 1 GB. */
+  /** Answers 500 with a body of 1 GB. */
   floods(): Promise<string>;
   closesMidHeader(): Promise<string>;
   redirectsInside(): Promise<string>;
-  /** Whose certificate nobody vouches for. */
+  /** Has a certificate that no authority vouches for. */
   notTrusted(): Promise<string>;
   notThere(): Promise<string>;
   resolvesToNothing(): string;

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import chromium from '@sparticuz/chromium';
 import { type Browser, type BrowserContextOptions, type Page, chromium as playwright } from 'playwright-core';
 
-// The package's own list turns off what is to be tested, such as the web's security.
+// The package's own argument list disables features under test, such as web security.
 const ARGS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -20,8 +20,8 @@ export async function startBrowser(): Promise<Browser> {
 export type Watched = { page: Page; complaints: string[] };
 
 /**
- * A page of its own, with nothing of another's, that remembers whatever went wrong in it: a broken policy, an error, and
- * any request to another host than `origin`.
+ * Opens a page that shares nothing with others and records whatever goes wrong in it: a policy violation, an error, and
+ * any request to a host other than `origin`.
  */
 export async function watchedPage(
   browser: Browser,
@@ -48,7 +48,7 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'];
 
-/** What breaks WCAG 2.1 AA on a page, in words; or these rules of axe alone. */
+/** Returns a page's violations of WCAG 2.1 AA as text; with `rules`, of these axe rules alone. */
 export async function violationsOn(page: Page, rules: string[] = RULES): Promise<string[]> {
   if (!(await page.evaluate("'axe' in window"))) await page.evaluate(axe);
   return page.evaluate(`axe.run({ runOnly: ${JSON.stringify(rules)} }).then(

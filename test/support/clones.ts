@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { freshTree } from './fresh-tree.ts';
 
-/** Resources with fields of every kind, as `npm run new` takes them; some have nothing that can be changed freely. */
+/** Resources with fields of every kind, as arguments of `npm run new`; some have no field that can change freely. */
 export function everyKind(prefix: string): string[][] {
   const [team, person] = [`${prefix}-team`, `${prefix}-person`];
   return [
@@ -40,7 +40,7 @@ export function treeWithTests(t: TestContext) {
     const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
     return spawnSync('npm', ['run', script, '--', ...args], { cwd: tree, env, encoding: 'utf8' });
   };
-  /** The same; throws with all that it has written if it fails. */
+  /** Like `attempt`, but throws with the script's entire output if it fails. */
   const run = (script: string, ...args: string[]) => {
     const { status, stdout, stderr } = attempt(script, ...args);
     assert.equal(status, 0, `npm run ${script} ${args.join(' ')}\n${stdout}\n${stderr}`);

@@ -9,41 +9,41 @@ import pg from 'pg';
 import { treeOf } from './processes.ts';
 
 const NOBODY = { uid: 65534, gid: 65534 };
-/** How to start what refuses to run as root: as Debian's and others' `nobody`, where this is root. */
+/** Spawn options for what refuses to run as root: if this process is root, the `nobody` of Debian and others. */
 export const NOT_AS_ROOT = process.getuid?.() === 0 ? NOBODY : {};
 
 type Options = {
-  /** Syncs to disk, as a real one does. */
+  /** Whether it syncs to disk, as a real server does. */
   durable?: boolean;
   /** Server settings such as `max_connections=20`. */
   settings?: string[];
-  /** Where its folder is made. */
+  /** Where to create its folder. */
   parent?: string;
 };
 
-/** A Postgres server of its own, from npm's binaries, on a free loopback port. */
+/** A dedicated Postgres server, from npm's binaries, on a free loopback port. */
 export type Cluster = {
-  /** To be followed by a database's name. */
+  /** The URL to which a database name is appended. */
   url: string;
-  /** The server's first process. */
+  /** The PID of the server's first process. */
   pid(): number;
   isRunning(): boolean;
-  /** Resolves once it takes connections. */
+  /** Starts it; resolves once it accepts connections. */
   start(): Promise<void>;
-  /** Resolves once it takes connections again. */
+  /** Resolves once it accepts connections again. */
   untilReady(): Promise<void>;
   /** SIGINT stops it fast, SIGQUIT without a checkpoint; SIGKILL kills all of its processes. Resolves once it is gone. */
   stop(signal?: 'SIGINT' | 'SIGQUIT' | 'SIGKILL'): Promise<void>;
-  /** Stops all of its processes in their tracks, or lets them go on. */
+  /** Suspends, or resumes, all of its processes. */
   freeze(): void;
   thaw(): void;
-  /** Starts it anew as a standby, whose primary is gone: `select pg_promote()` makes it one. */
+  /** Restarts it as a standby whose primary is gone; `select pg_promote()` makes it a primary. */
   restartAsStandby(): Promise<void>;
-  /** Stops it, and removes what it stored. */
+  /** Stops it and deletes its data. */
   remove(): Promise<void>;
 };
 
-/** Makes and starts one; it ends with this process at the latest. */
+/** Creates and starts a cluster, which stops when this process exits at the latest. */
 export async function startCluster({
   durable = false,
   settings = [],
@@ -71,7 +71,7 @@ export async function startCluster({
 
   async function start(): Promise<void> {
     server = spawn(join(bin, 'postgres'), args, { ...NOT_AS_ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
-    // The watcher ends the server should this process be killed, and exits when either does.
+    // The watcher stops the server if this process is killed, and exits when either of them does.
     watcher = watch(process.pid, server.pid as number);
     server.stderr?.on('data', (chunk) => {
       output = (output + chunk).slice(-4000);
@@ -126,7 +126,7 @@ export async function startCluster({
   };
 }
 
-/** A TCP port on loopback that was free a moment ago, below those that systems give to outgoing connections. */
+/** Returns a loopback TCP port that was free a moment ago, below those that systems use for outgoing connections. */
 export function freePort(): Promise<number> {
   const port = randomInt(10_240, 32_768);
   return new Promise((resolve, reject) => {
@@ -141,7 +141,7 @@ export function freePort(): Promise<number> {
 /** Runs SQL on a connection of its own, as an operator would. */
 export async function queryOn(url: string, sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
   const client = new pg.Client({ connectionString: url });
-  // A server that goes away is told by the query too.
+  // If the server goes away, the query reports it too.
   client.on('error', () => {});
   await client.connect();
   try {
@@ -175,7 +175,7 @@ async function untilReady(server: ChildProcess, url: string, output: () => strin
   throw new Error(`postgres did not start: ${output()}`);
 }
 
-/** One that has just ended is as good as killed. */
+/** Sends a signal; a process that ended a moment ago counts as killed. */
 function kill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);

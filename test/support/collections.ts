@@ -1,4 +1,4 @@
-// Every collection that the app declares, with bodies made from what it declares: a new resource inherits the tests.
+// Every collection that the app declares, with bodies derived from the declaration: a new resource inherits the tests.
 import assert from 'node:assert/strict';
 import * as z from 'zod/mini';
 import { app } from '../../src/app.ts';
@@ -11,16 +11,16 @@ import { rowsOf } from './notifications.ts';
 
 type Body = Record<string, unknown>;
 type Property = { type?: string | string[]; format?: string; enum?: string[]; anyOf?: Property[] };
-/** Creates one, wherever the tests are: in a server, or in the app itself. */
+/** Creates a resource, whether the tests call a server or the app directly. */
 type Post = (path: string, body: Body) => Promise<{ json: { id: string } }>;
 
 export type Collection = {
-  /** Below /api/v1. */
+  /** Relative to /api/v1. */
   path: string;
   resource: Resource;
-  /** A body as POST takes it, another with every call. Creates the parents that it needs. */
+  /** Returns a valid POST body, a different one on each call. Creates the parents that it needs. */
   make(post: Post): Promise<Body>;
-  /** The body with another value somewhere; the same for the same body, if anything can be changed freely. */
+  /** Returns the body with one value changed; the same for the same body, if text can be changed freely. */
   change(body: Body, post: Post): Promise<Body>;
 };
 
@@ -78,7 +78,7 @@ async function newParent(name: string, post: Post): Promise<string> {
   return (await post(parent.path, await parent.make(post))).json.id;
 }
 
-/** What a value is that is not null. */
+/** Returns the schema of a property's non-null values. */
 const plain = (property: Property): Property => property.anyOf?.[0] ?? property;
 
 function uniqueValue(property: Property, example: unknown): unknown {
@@ -95,7 +95,7 @@ function otherValue(property: Property, value: unknown): unknown {
   if (format === 'date-time') return new Date(Math.floor(Math.random() * 4e12)).toISOString();
   switch (typeof value) {
     case 'string':
-      // A URL is one still.
+      // A URL remains a URL.
       return `${value}-2`;
     case 'number':
       return value + 1;
@@ -108,7 +108,7 @@ function otherValue(property: Property, value: unknown): unknown {
 
 const NOWHERE = '01900000-0000-7000-8000-000000000000';
 
-/** The properties of a collection that are the database's business, through the app itself on `db`. */
+/** Checks the properties of a collection that depend on the database, calling the app directly on `db`. */
 export function collectionOn(db: Db, path: string) {
   const call = apiOn(db);
   const found = collections.find((each) => each.path === path);
@@ -127,7 +127,7 @@ export function collectionOn(db: Db, path: string) {
   };
 
   return {
-    /** Created, found, listed, replaced, deleted: each change sends its event, with the resource as it then is. */
+    /** Creates, gets, lists, replaces and deletes one: each change sends its event, with the resource as it then is. */
     async livesThrough(events: string[]): Promise<void> {
       const hook = { url: 'https://example.com/', events: events.length > 0 ? events : ['nothing.ever'] };
       assert.equal((await call('POST', '/webhook-endpoints', { body: hook })).status, 201);
@@ -155,7 +155,7 @@ export function collectionOn(db: Db, path: string) {
       );
     },
 
-    /** A second one with the same `member` is a conflict that names it, on POST and on PUT. */
+    /** A second resource with the same `member` is a conflict that names it, on POST and on PUT. */
     async isUniqueBy(member: string): Promise<void> {
       const body = await make(post);
       await post(path, body);
@@ -178,7 +178,7 @@ export function collectionOn(db: Db, path: string) {
       assert.equal(json.errors[0].pointer, `#/${member}`);
     },
 
-    /** What `member` refers to cannot be deleted until the one that refers to it is. */
+    /** The resource that `member` refers to cannot be deleted until the referring one is. */
     async keepsItsParent(member: string): Promise<void> {
       const parent = collections.find((each) => each.resource.name === parentOf(member)) as Collection;
       const parentId = await newParent(parentOf(member), post);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type Hook, startSink } from './sink.ts';
 
-/** A span as OTLP has it, its attributes by name. */
+/** A span as in OTLP, with its attributes by name. */
 export type ExportedSpan = {
   traceId: string;
   spanId: string;
@@ -15,7 +15,7 @@ export type ExportedSpan = {
   service: unknown;
 };
 
-/** An OTLP receiver (HTTP, JSON) on loopback: decodes what comes strictly. */
+/** An OTLP receiver (HTTP, JSON) on loopback that decodes requests strictly. */
 export type Collector = Awaited<ReturnType<typeof startCollector>>;
 
 export async function startCollector() {
@@ -26,7 +26,7 @@ export async function startCollector() {
     sink,
     exports,
     spans: () => exports().flatMap(decode),
-    /** Resolves with the first span, past or to come, that matches. */
+    /** Resolves with the first matching span, past or future. */
     async span(matches: (span: ExportedSpan) => boolean): Promise<ExportedSpan> {
       const hook = await sink.first((hook) => hook.path === PATH && decode(hook).some(matches));
       return decode(hook).find(matches) as ExportedSpan;
@@ -39,7 +39,7 @@ const PATH = '/v1/traces';
 const KINDS = [undefined, 'internal', 'server', 'client', 'producer', 'consumer'] as const;
 const decoded = new WeakMap<Hook, ExportedSpan[]>();
 
-// biome-ignore lint/suspicious/noExplicitAny: what comes has no type until it is decoded
+// biome-ignore lint/suspicious/noExplicitAny: a request has no type until it is decoded
 type Json = any;
 
 function decode(hook: Hook): ExportedSpan[] {

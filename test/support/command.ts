@@ -2,13 +2,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { waiters } from './until.ts';
 
-/** A command under way. */
+/** A running command. */
 export type Command = {
   process: ChildProcess;
-  /** All that it has written to stdout, and to stderr. */
+  /** Everything it has written to stdout, and to stderr. */
   output(): string;
   errors(): string;
-  /** Resolves with the first match in stdout, written or to come; rejects when the command ends without one. */
+  /** Resolves with the first match in stdout, past or future; rejects when the command ends without one. */
   printed(what: RegExp): Promise<RegExpExecArray>;
   /** Resolves with its exit code, or the signal that ended it, once all that it wrote has been read. */
   ended: Promise<number | NodeJS.Signals>;
@@ -16,7 +16,7 @@ export type Command = {
 
 type Options = { cwd: string; env?: Record<string, string> };
 
-/** Starts a command, with PATH and `env` alone. */
+/** Starts a command with PATH and `env` as its entire environment. */
 export function startCommand([file, ...args]: string[], { cwd, env = {} }: Options): Command {
   const child = spawn(file as string, args, {
     cwd,

@@ -1,4 +1,4 @@
-// Node knows no JSX: as src/entry/prepare.js does.
+// Loads JSX support, which Node lacks, as src/entry/prepare.js does.
 import '../../src/entry/tsx.js';
 import { app } from '../../src/app.ts';
 import type { Db } from '../../src/db.ts';
@@ -7,10 +7,10 @@ import { testDeps } from './deps.ts';
 import { token } from './tokens.ts';
 
 type Options = {
-  /** Unless it follows from what is sent. */
+  /** Defaults to what follows from the body. */
   method?: string;
   form?: Record<string, string> | [string, string][];
-  /** The body of a POST that is no form. */
+  /** The body of a POST that is not a form. */
   raw?: string;
   cookie?: string;
   headers?: Record<string, string>;
@@ -18,7 +18,7 @@ type Options = {
 
 export type Page = { status: number; headers: Headers; text: string; location: string | null };
 
-/** Opens the console's pages without a server or a browser: forms are sent as a browser sends those of a page of its own. */
+/** Opens the console's pages without a server or a browser; sends forms as a browser does from a same-origin page. */
 export function consoleOn(db: Db, own: Partial<Deps> = {}) {
   const deps = testDeps({ db, ...own });
   const open = async (path: string, { method, form, raw, cookie, headers = {} }: Options = {}): Promise<Page> => {
@@ -43,5 +43,5 @@ export function consoleOn(db: Db, own: Partial<Deps> = {}) {
   return { deps, open, signIn };
 }
 
-/** What a browser sends back of a Set-Cookie. */
+/** Returns the part of a Set-Cookie that a browser sends back. */
 export const cookieOf = (headers: Headers): string => headers.get('Set-Cookie')?.split(';', 1)[0] ?? '';

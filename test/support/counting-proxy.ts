@@ -1,16 +1,16 @@
 import { startProxy } from './proxy.ts';
 
-/** What has gone to the database so far. */
+/** What has been sent to the database so far. */
 export type Counts = { statements: number; roundTrips: number };
 
-/** An execution in the extended protocol, or a simple query. */
+/** Message types: an execution in the extended protocol, or a simple query. */
 const STATEMENTS = new Set(['E', 'Q']);
 /** The doorbell rings after the answer, on a connection of its own: no request waits for it. */
 const DOORBELL = 'keelson-doorbell';
 
 type Connection = { rest: Buffer; started: boolean; counted: boolean; answered: boolean };
 
-/** A proxy before a Postgres that reads along. Statements that are sent before an answer came share a round trip. */
+/** Starts a counting proxy in front of Postgres. Statements sent before an answer arrives share a round trip. */
 export async function startCountingProxy(target: string): Promise<{ url: string; counts(): Counts; close(): void }> {
   const connections: Connection[] = [];
   const total = { statements: 0, roundTrips: 0 };

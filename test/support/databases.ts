@@ -12,7 +12,7 @@ import { databaseUrl, query, TEMPLATE } from './postgres-server.ts';
 import { startProxy } from './proxy.ts';
 import { selfSigned } from './self-signed.ts';
 
-/** Makes a migrated Postgres database for this test alone, or one `as` is told, with nothing in it; `drop` it afterwards. */
+/** Creates a migrated Postgres database for this test, or an empty one as `as` specifies; `drop` it afterwards. */
 export async function createDatabase(
   as = `template ${TEMPLATE}`,
 ): Promise<{ name: string; url: string; drop(): Promise<void> }> {
@@ -25,7 +25,7 @@ export async function createDatabase(
   };
 }
 
-/** A migrated Postgres database of the test's own, gone when the test is over. */
+/** Creates a migrated Postgres database for this test, dropped when the test ends. */
 export async function ownDatabase(t: TestContext) {
   const database = await createDatabase();
   t.after(() => database.drop());
@@ -34,7 +34,7 @@ export async function ownDatabase(t: TestContext) {
 
 type ProxiedOptions = { poolMax?: number; statementTimeoutMs?: number; tls?: boolean };
 
-/** The Postgres adapter on a database of the test's own, which it reaches through a proxy. */
+/** Opens the Postgres adapter on a database of the test's own, which it reaches through a proxy. */
 export async function openProxied(
   t: TestContext,
   { poolMax = 10, statementTimeoutMs = 20_000, tls = false }: ProxiedOptions = {},
@@ -53,10 +53,10 @@ export async function openProxied(
   return { database, proxy, log, db, stats, hasSessions, close: closeOnce };
 }
 
-/** Holds an advisory lock on a connection of its own; returns how to release it. */
+/** Takes an advisory lock on a connection of its own; returns a function that releases it. */
 export async function holdLock(t: TestContext, url: string, lock: number): Promise<() => Promise<void>> {
   const client = new pg.Client({ connectionString: url, application_name: 'test-lock' });
-  // Its database may be dropped under it.
+  // Its database may be dropped while it is connected.
   client.on('error', () => {});
   await client.connect();
   t.after(() => client.end());
@@ -78,12 +78,12 @@ export async function openTestPostgres(poolMax = 10): Promise<OpenDb<SessionDb> 
   };
 }
 
-/** One connection to a database, for what must stay uncommitted while others act: `text` runs as it is. */
+/** Opens one connection to a database, for work that must stay uncommitted while others act; `text` runs raw SQL. */
 export async function connectTo(
   name: string,
 ): Promise<{ db: Db; text(sql: string): Promise<Row[]>; close(): Promise<void> }> {
   const client = new pg.Client({ connectionString: databaseUrl(name) });
-  // Its server may be killed under it.
+  // Its server may be killed while it is connected.
   client.on('error', () => {});
   await client.connect();
   return {
@@ -103,7 +103,7 @@ export async function connectTo(
 
 type Row = Record<string, unknown>;
 
-/** Resolves once `count` statements wait for others' locks, or `work` has ended without waiting. */
+/** Resolves once `count` statements wait for a lock, or `work` has ended without waiting. */
 export async function untilBlocked(name: string, work: Promise<unknown>, count = 1): Promise<void> {
   let ended = false;
   const end = () => {
@@ -114,7 +114,7 @@ export async function untilBlocked(name: string, work: Promise<unknown>, count =
   while (!ended && (await query(name, blocked)).length < count);
 }
 
-/** Neon's driver on a fresh migrated Postgres behind what speaks Neon's protocol. */
+/** Opens Neon's driver on a fresh migrated Postgres behind an endpoint that speaks Neon's protocol. */
 async function openTestNeon(): Promise<OpenDb> {
   const { url, drop } = await createDatabase();
   const endpoint = await startNeonEndpoint({ backend: postgresBackend(url) });

@@ -1,4 +1,4 @@
-// A database on which statements that lock rows meet half-way, and a watch for those that deadlock.
+// A database on which statements that lock rows overlap halfway through, and a detector of those that deadlock.
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { type Db, DbError } from '../../src/db.ts';
@@ -6,11 +6,11 @@ import { openTestPostgres } from './databases.ts';
 import { noDb } from './deps.ts';
 import { query } from './postgres-server.ts';
 
-/** Who acts at once, and how often each. */
+/** How many act concurrently, and how often each. */
 export const WORKERS = 8;
 export const ROUNDS = 60;
 
-// What takes microseconds takes milliseconds here, so that statements meet half-way: every row that is written.
+// Makes each row write take milliseconds, not microseconds, so that statements overlap halfway through.
 const DAWDLE = `
   create function dawdle() returns trigger language plpgsql as $$
   begin
@@ -24,18 +24,18 @@ const DAWDLE = `
     )
     .join('')}`;
 
-/** For the tests of a file: the database, made slower still by `own`, and how to see that nothing has deadlocked. */
+/** Sets up the database for a file's tests, slowed further by `own`, and a check that nothing has deadlocked. */
 export function slowDatabase(own = '') {
   let database: Awaited<ReturnType<typeof openTestPostgres>>;
   const deadlocks: string[] = [];
   before(async () => {
     database = await openTestPostgres(WORKERS);
-    // Postgres looks for a deadlock once a lock was waited for so long.
+    // Postgres checks for a deadlock after waiting this long for a lock.
     await query('postgres', `alter database ${database.name} set deadlock_timeout = '20ms'`);
     await query(database.name, DAWDLE + own);
   });
   after(() => database.close());
-  /** As the service has it, deadlocks being noted. */
+  /** The database as the service uses it, with deadlocks recorded. */
   const watched: Db = {
     ...noDb,
     run: (statement, values, signal) =>
@@ -47,7 +47,7 @@ export function slowDatabase(own = '') {
   return { db: () => database.db, watched, assertNone: () => assert.deepEqual(deadlocks.splice(0), []) };
 }
 
-/** A source of chance that gives the same again. */
+/** Returns a source of random numbers that repeats for the same seed. */
 export function chance(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {

@@ -13,7 +13,7 @@ export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
 export type Line = { level: string; msg: string; fields: Fields };
 
-/** A log that remembers. */
+/** Returns a log that records its lines. */
 export function recordingLog(): Log & { lines: Line[] } {
   const lines: Line[] = [];
   const at =
@@ -23,17 +23,17 @@ export function recordingLog(): Log & { lines: Line[] } {
   return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
-/** How long a test waits for a statement. */
+/** Limits how long a test waits for a statement. */
 export const inTime = () => AbortSignal.timeout(30_000);
 
-/** A database that is away. */
+/** A database that is unavailable. */
 export const noDb: Db = { run: away, batch: away };
 
 function away(): Promise<never> {
   return Promise.reject(new DbError('unavailable', 'there is no database in this test'));
 }
 
-/** Dependencies for `app.request(path, init, deps)`; whatever a test is about it passes itself. */
+/** Returns dependencies for `app.request(path, init, deps)`; a test passes those it is about in `own`. */
 export function testDeps(own: Partial<Deps> = {}): Deps {
   return {
     settings: { production: false, requestTimeoutMs: 5000, bodyLimitBytes: 65_536, corsOrigins: [] },

@@ -21,9 +21,9 @@ type Seen = { status: number; headers: Headers; text: string; json: unknown };
 /** An OpenAPI document that answers are checked against. */
 export type Description = {
   operations: Operation[];
-  /** Fails unless the document says that this request may be answered so. */
+  /** Fails unless the document allows this answer to this request. */
   check(method: string, path: string, answer: Seen): void;
-  /** Whether `value` is what `schema`, a part of the document, asks for. */
+  /** Whether `value` conforms to `schema`, a part of the document. */
   accepts(schema: object, value: unknown): boolean;
   resolve(node: Node): Node;
 };
@@ -71,7 +71,7 @@ export function describedBy(document: Node): Description {
   function check(method: string, path: string, { status, headers, text, json }: Seen): void {
     const operation = find(method === 'HEAD' ? 'GET' : method, path.replace(/\?.*/s, ''));
     const what = `${method} ${path} → ${status}`;
-    // What is no operation is no business of the document, but still a problem and not a 500.
+    // The document does not cover a request that matches no operation; its error is still a problem and not a 500.
     if (!operation) {
       const schema = document.components.schemas.Problem;
       assert.ok(status < 500 || status === 503 || status === 504, `${what} is not described: ${text.slice(0, 300)}`);

@@ -6,15 +6,15 @@ import { ownDirectory } from './directories.ts';
 
 const root = join(import.meta.dirname, '../..');
 
-/** The repository in a folder of its own, as it is after `npm ci`: what only tests need is not there. */
+/** Copies the repository to a folder of its own, as it is after `npm ci`: without what only tests need. */
 export function freshTree(t: TestContext): string {
   const tree = ownDirectory(t, 'tree');
   const listed = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '-z'], { cwd: root, encoding: 'utf8' });
-  // What git still lists may be deleted and not committed.
+  // A file that git still lists may be deleted without a commit.
   for (const file of listed.split('\0').filter((each) => each && existsSync(join(root, each)))) {
     cpSync(join(root, file), join(tree, file));
   }
-  // Not the folder itself: what tools cache in it is the tree's own.
+  // Links the packages, not the folder itself: what tools cache in it stays in this tree.
   mkdirSync(join(tree, 'node_modules'));
   for (const name of readdirSync(join(root, 'node_modules'))) {
     if (name !== '.cache') symlinkSync(join(root, 'node_modules', name), join(tree, 'node_modules', name));

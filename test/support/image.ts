@@ -1,4 +1,4 @@
-// A Dockerfile, as far as it can be tried without an engine: its steps run in a folder in place of a root file system.
+// Tries the Dockerfile as far as possible without an engine: runs its steps in a folder in place of a root file system.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, cpSync, linkSync, mkdirSync, mkdtempSync, readFileSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -20,15 +20,15 @@ export type Image = {
   ports: string[];
 };
 
-/** The names of images that stages begin with. */
+/** Returns the names of the images that the stages start from. */
 export const baseImages = (): (string | null)[] =>
   DockerfileParser.parse(DOCKERFILE)
     .getFROMs()
     .map((from) => from.getImage());
 
-/** Runs every step of the Dockerfile in `folder`, and returns its last stage. Throws at what it does not know. */
+/** Runs every step of the Dockerfile in `folder` and returns its last stage. Throws on an unknown instruction. */
 export function buildImage(folder: string): Image {
-  // Others than root are to get in.
+  // Users other than root must be able to enter.
   chmodSync(folder, 0o755);
   const stages = new Map<string, Image>();
   let stage: Image | undefined;
@@ -83,7 +83,7 @@ export function buildImage(folder: string): Image {
   return stage;
 }
 
-/** As the base image has it: nothing but Node in its place, of the version that this process has. */
+/** Creates a stage like the base image: nothing but Node in its place, in the version of this process. */
 function emptyStage(root: string): Image {
   chmodSync(root, 0o755);
   const bin = join(root, 'usr/local/bin');
@@ -112,7 +112,7 @@ function copy(stage: Image, paths: string[], from: Image | undefined): void {
   for (const path of paths) {
     const source = from ? within(from, path) : join(CONTEXT, path);
     if (!from && !inContext(path)) throw new Error(`${path} is not in the context: see .dockerignore`);
-    // A folder's contents are copied, and a file into a folder.
+    // The contents of a folder are copied; a file is copied into a folder.
     const to = within(stage, target);
     cpSync(source, target.endsWith('/') && statSync(source).isFile() ? join(to, basename(path)) : to, {
       recursive: true,
@@ -120,7 +120,7 @@ function copy(stage: Image, paths: string[], from: Image | undefined): void {
   }
 }
 
-/** What .dockerignore lets in: it leaves out everything, and names what it does not. */
+/** Whether .dockerignore lets `path` in: the file excludes everything, then names the exceptions. */
 export function inContext(path: string): boolean {
   const lines = readFileSync(join(CONTEXT, '.dockerignore'), 'utf8').split('\n');
   const [first, ...rest] = lines.filter((line) => line !== '' && !line.startsWith('#'));
@@ -129,7 +129,7 @@ export function inContext(path: string): boolean {
   return rest.includes(`!${path.split('/')[0]}`);
 }
 
-// Packages come from where this machine gets them, and from its cache where they are there.
+// Packages come from this machine's registry, or from its cache if they are in it.
 function buildEnv(stage: Image): Record<string, string | undefined> {
   const npm = Object.entries(process.env).filter(([name]) => /^npm_config_(registry|userconfig|cache)$/i.test(name));
   const { PATH, HOME } = process.env;

@@ -1,4 +1,4 @@
-// Preloaded with --import: when the process ends, writes what it has loaded to the file LOADED_FILES, a URL a line.
+// Preloaded with --import: when the process ends, writes what it has loaded to the file LOADED_FILES, one URL per line.
 import { writeFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 

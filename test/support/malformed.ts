@@ -1,7 +1,7 @@
-// Requests as few clients send them: a list of known ones, and any number that a seed determines.
+// Requests that few clients send: a list of known ones, and any number of random ones determined by a seed.
 import { connect } from 'node:net';
 
-/** Bytes as characters of Latin-1. Where `status` is not given, any answer but a 5xx will do. */
+/** `text` holds bytes as Latin-1 characters. Without `status`, any answer but a 5xx is accepted. */
 export type Raw = { what: string; text: string; status?: number };
 
 const BODY = '{"url":"https://example.com/raw","events":["nothing.ever"]}';
@@ -11,7 +11,7 @@ const head = (...lines: string[]) => `${lines.join('\r\n')}\r\n\r\n`;
 const get = (...lines: string[]) => head('GET /health HTTP/1.1', 'Host: x', ...lines);
 const target = (text: string) => head(`GET ${text} HTTP/1.1`, 'Host: x');
 
-/** The known ones; those that write do so with `authorization`, a whole header line. */
+/** Returns the known requests; those that write carry `authorization`, a whole header line. */
 export function malformed(authorization: string): Raw[] {
   const post = (lines: string[], body: string) =>
     head(
@@ -156,7 +156,7 @@ const TARGETS = ['*', '/', '//', '/%', '/%00', '/%ff', 'http://[', 'http://x/', 
 const VERSIONS = ['HTTP/1.0', 'HTTP/1.2', 'HTTP/2', 'HTTP/0.9', 'http/1.1', 'HTTP/1.1 ', 'HTTPS/1.1', ''];
 const METHODS = ['get', 'HEAD', 'OPTIONS', 'CONNECT', 'TRACE', 'DELETE', 'PATCH', 'PRI', 'G ET', '', 'M-SEARCH'];
 
-/** One request with one to four things wrong, as `random`, numbers from 0 to 1, determines. */
+/** Returns a request with one to four defects, chosen by `random`, which returns numbers from 0 to 1. */
 export function randomlyMalformed(random: () => number, authorization: string): string {
   const below = (n: number) => Math.floor(random() * n);
   const oneOf = <T>(values: readonly T[]): T => values[below(values.length)] as T;
@@ -197,8 +197,8 @@ const splice = (text: string, at: number, length: number, by: string) =>
 export type Reaction = number | 'closed';
 
 /**
- * Sends the bytes of `text` on a connection of their own. With `ends` no more is to come, which not every server takes
- * for a reason to answer what it has. Rejects where nothing has happened within `withinMs`.
+ * Sends the bytes of `text` on a connection of their own. With `ends`, it then ends its side, which not every server
+ * takes as a reason to answer what it has received. Rejects if nothing has happened within `withinMs`.
  */
 export function reactionTo(url: string, text: string, { ends = false, withinMs = 30_000 } = {}): Promise<Reaction> {
   const { hostname, port } = new URL(url);

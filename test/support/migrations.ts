@@ -4,7 +4,7 @@ import { MIGRATIONS } from '../../src/platform/migrate.ts';
 import { connectTo, createDatabase } from './databases.ts';
 import { query } from './postgres-server.ts';
 
-/** A database as the migrations before `name` left it, and that migration itself. */
+/** Creates a database in the state before migration `name`; `migrate` runs that migration. */
 export async function before(name: string, as?: string) {
   const database = await createDatabase(as);
   await query(database.name, 'drop schema public cascade; create schema public');

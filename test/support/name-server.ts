@@ -4,13 +4,13 @@ import { once } from 'node:events';
 import { isIPv4 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
-/** What is said of a name: addresses, of which those of the asked family are given; an error; or nothing at all. */
+/** The reply for a name: addresses, of which those of the queried family are sent; an error; or nothing at all. */
 type Reply = string[] | 'NXDOMAIN' | 'SERVFAIL' | 'silence';
 /** `nth` counts the questions for this name and type, from 1. */
 export type Answering = (name: string, type: 'A' | 'AAAA', nth: number) => Reply;
 
 type NameServer = {
-  /** As a resolver's `setServers` takes it. */
+  /** In the form that a resolver's `setServers` takes. */
   address: string;
   /** How often each name was asked for, by type: `a.example A` → 2. */
   asked: Map<string, number>;
@@ -23,7 +23,7 @@ const QUERY = 0x0100;
 const RESPONSE = 0x8180;
 const HEADER_BYTES = 12;
 
-/** A name server on loopback, over UDP, that takes well-formed questions for A and AAAA and nothing else. */
+/** Starts a name server on loopback, over UDP, that accepts well-formed A and AAAA questions and nothing else. */
 export async function startNameServer(answer: Answering): Promise<NameServer> {
   const socket = createSocket('udp4');
   const asked = new Map<string, number>();

@@ -22,7 +22,7 @@ const insert = statement<{ count: number; endpointId: string | null; body: strin
 
 const BODY = JSON.stringify({ type: 'test.event', timestamp: '2026-11-22T10:00:00.000Z', data: {} });
 
-/** Queues `count` notifications, to an endpoint or, with null, by email, and returns their ids. */
+/** Enqueues `count` notifications, to an endpoint or, with null, by email, and returns their ids. */
 export async function enqueue(db: Db, count: number, endpointId: string | null = null, body = BODY): Promise<string[]> {
   return (await db.run(insert, { count, endpointId, body }, inTime())).map((row) => row.id);
 }
@@ -58,7 +58,7 @@ export async function endpointState(db: Db, id: string) {
   return row;
 }
 
-/** One notification as it stands: its place in the queue, its end, its attempts. */
+/** A notification's current state: its place in the queue, its outcome, its attempts. */
 export type State = {
   attempt: number | null;
   dueInS: number | null;

@@ -1,4 +1,4 @@
-// Every operation of the API, once, each so that it goes well: what it costs is counted around it.
+// Runs every operation of the API once, each successfully, so that a caller can count what each one costs.
 import assert from 'node:assert/strict';
 import { type Answer, type Call, newEndpoint, newNotice, unique } from '../conformance/target.ts';
 import { collections } from './collections.ts';
@@ -7,19 +7,19 @@ import { userOperations } from './users.ts';
 
 type Around = (operation: string, ask: () => Promise<Answer>) => Promise<Answer>;
 
-/** Asks one operation, by its name. */
+/** Calls one operation by its name. */
 type Ask = (operation: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Answer>;
 
 /** Operations that touch no data. */
 export const DATALESS = ['GET /health', 'GET /openapi.json', 'GET /docs'];
 
-/** As after the last failed attempt. */
+/** Sets the state after the last failed attempt. */
 const DIE = `
   with gone as (delete from deliveries where notification_id = $1)
   insert into outcomes (notification_id, status, attempts, finished_at, duration_ms, dispatcher)
   values ($1, 'dead', 10, now(), 1, 'test')`;
 
-/** Has each operation asked `around`, by its name as the description has it. Throws if one fails or is left out. */
+/** Calls each operation within `around`, by its name in the API description. Throws if one fails or is left out. */
 export async function everyOperation(call: Call, database: string, around: Around): Promise<void> {
   const seen = new Set<string>();
 

@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { freePort, NOT_AS_ROOT } from './postgres-server.ts';
 
-/** Why there is no PgBouncer here; undefined where there is one. */
+/** Why PgBouncer is not available here; undefined if it is. */
 export const noPgbouncer = spawnSync('pgbouncer', ['--version']).error
   ? 'pgbouncer is not installed (apt-get install pgbouncer)'
   : undefined;
 
-/** A PgBouncer before a database, as an operator would set one up; `url` leads through it. */
+/** Starts a PgBouncer in front of a database, as an operator would set one up; `url` connects through it. */
 export async function startPgbouncer(target: string, mode: 'session' | 'transaction', poolSize = 50) {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-pgbouncer-'));
   const { hostname, port: serverPort, pathname, username } = new URL(target);

@@ -1,13 +1,13 @@
-// The embedded database as it is once it is migrated: making one takes six times as long as copying it.
+// A template of the migrated embedded database: creating one takes six times as long as copying it.
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openPglite, openPgliteClient } from '../../src/platform/db-pglite.ts';
 
-/** Where tests find it. */
+/** The variable with its path. */
 const TEMPLATE = 'TEST_PGLITE_TEMPLATE';
 
-/** Makes it and sets TEST_PGLITE_TEMPLATE; returns how to remove it. */
+/** Creates the template and sets TEST_PGLITE_TEMPLATE; returns a function that removes it. */
 export async function makePgliteTemplate(): Promise<() => Promise<void>> {
   const directory = await mkdtemp(join(tmpdir(), 'keelson-pglite-'));
   const path = join(directory, 'template.tar');

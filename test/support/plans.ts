@@ -1,11 +1,11 @@
-// Tables that are worth an index, and what Postgres does with a statement on them.
+// Tables large enough to need an index, and how Postgres plans a statement on them.
 import { after, before } from 'node:test';
 import type { Db } from '../../src/db.ts';
 import { connectTo, openTestPostgres } from './databases.ts';
 import { noDb } from './deps.ts';
 
-// 100,000 endpoints of which three subscribe to order.sent, and none to all; 200,000 notifications, a hundred of them
-// by email, most of them sent.
+// 100,000 endpoints of which three subscribe to order.sent, and no enabled one to all; 200,000 notifications, a hundred
+// of them by email, most of them sent.
 const DATA = [
   `insert into webhook_endpoints (id, url, events, secret, created_at, updated_at)
    select uuid_v7(), 'https://example.com/', case when i % 30000 = 1
@@ -30,7 +30,7 @@ export type Plan = Record<string, unknown> & { Plans?: Plan[] };
 
 const nodesOf = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
 
-/** For the tests of a suite: the data, with what the SQL of `own` adds to it, and how to see plans on it. */
+/** Sets up the data for a suite, with what the SQL of `own` adds; returns a function that shows plans on it. */
 export function withPlans(own: string[] = []) {
   let database: Awaited<ReturnType<typeof openTestPostgres>>;
   let client: Awaited<ReturnType<typeof connectTo>>;
@@ -44,7 +44,7 @@ export function withPlans(own: string[] = []) {
     await database.close();
   });
 
-  /** The plans of the one statement that `use` runs: made for its values, and made for any. */
+  /** Returns the plans of the one statement that `use` runs: custom ones for its values, and generic ones. */
   async function plansOf(
     use: (db: Db) => Promise<unknown>,
     what = 'format json',
@@ -65,7 +65,7 @@ export function withPlans(own: string[] = []) {
     for (const mode of ['force_custom_plan', 'force_generic_plan', 'auto']) {
       await client.text(`set plan_cache_mode = ${mode}`);
       const asked = `explain (${what}) execute explained (${values.map(literal).join(', ')})`;
-      // By itself Postgres tries five plans of the one kind before it weighs the other.
+      // In auto mode, Postgres tries five custom plans before it considers a generic one.
       for (let i = mode === 'auto' ? 7 : 1; i > 0; i--) {
         const [row] = (await client.text(asked)) as [{ 'QUERY PLAN': [{ Plan: Plan }] }];
         plans.push([mode, nodesOf(row['QUERY PLAN'][0].Plan)]);

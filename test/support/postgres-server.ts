@@ -1,10 +1,10 @@
-// The server that the tests share; what has to be stopped or frozen gets one of its own: cluster.ts.
+// The server that the tests share; tests that stop or freeze a server start their own: cluster.ts.
 import { migratePostgres } from '../../src/platform/migrate.ts';
 import { type Cluster, queryOn, startCluster } from './cluster.ts';
 
 export { freePort, NOT_AS_ROOT } from './cluster.ts';
 
-/** Where tests find the server: `postgres://…/`, to be followed by a database's name. */
+/** The environment variable with the server's URL: `postgres://…/`, to which a database name is appended. */
 const POSTGRES_URL = 'TEST_POSTGRES_URL';
 /** A migrated database that tests copy. */
 export const TEMPLATE = 'keelson_template';

@@ -1,4 +1,4 @@
-// What processes use, from Linux's /proc. Elsewhere every figure is NaN.
+// Resource usage of processes, from Linux's /proc. On other systems every figure is NaN.
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
@@ -7,33 +7,33 @@ const TICK_MS = isLinux ? 1000 / Number(execFileSync('getconf', ['CLK_TCK'], { e
 
 type Stat = { pid: number; parent: number; ticks: number };
 
-/** The process and all that descend from it and are alive. */
+/** Returns the PIDs of the process and its living descendants. */
 export function treeOf(root: number): number[] {
   return statsOf(root).map(({ pid }) => pid);
 }
 
-/** Milliseconds of CPU that the process and its descendants have used, those that have ended included. */
+/** Returns the CPU time used by the process and its descendants, including ended ones, in milliseconds. */
 export function cpuMs(root: number): number {
   if (!isLinux) return Number.NaN;
-  // A child that ends while it is looked for can be missed, and the sum never shrinks.
+  // A child that ends during the scan can be missed, but the sum never shrinks.
   return Math.max(readCpu(root), readCpu(root));
 }
 
-/** MiB of memory that the process and its descendants have in RAM. */
+/** Returns the resident memory of the process and its descendants, in MiB. */
 export function residentMib(root: number): number {
   if (!isLinux) return Number.NaN;
   const kib = (pid: number) => Number(/^VmRSS:\s+(\d+) kB/m.exec(textOf(`/proc/${pid}/status`))?.[1] ?? 0);
   return sum(treeOf(root).map(kib)) / 1024;
 }
 
-/** Sockets that the process and its descendants have open. */
+/** Returns the number of sockets that the process and its descendants have open. */
 export function openSockets(root: number): number {
   if (!isLinux) return Number.NaN;
   const files = treeOf(root).flatMap((pid) => namesIn(`/proc/${pid}/fd`).map((name) => `/proc/${pid}/fd/${name}`));
   return files.filter((file) => targetOf(file).startsWith('socket:')).length;
 }
 
-/** Milliseconds that the machine's cores were busy since it started, what a hypervisor took included. */
+/** Returns how long the machine's cores have been busy since boot, in milliseconds, including steal time. */
 export function machineBusyMs(): number {
   if (!isLinux) return Number.NaN;
   const [user, nice, system, , , irq, softIrq, steal] = numbersOf(textOf('/proc/stat').split('\n')[0] as string);
@@ -60,7 +60,7 @@ function statsOf(root: number): Stat[] {
 function statOf(pid: number): Stat | undefined {
   const text = textOf(`/proc/${pid}/stat`);
   if (!text) return undefined;
-  // A program's name, in brackets, may hold anything.
+  // A program's name, in parentheses, may contain anything.
   const fields = text
     .slice(text.lastIndexOf(')') + 2)
     .split(' ')
@@ -68,7 +68,7 @@ function statOf(pid: number): Stat | undefined {
   return { pid, parent: fields[1] as number, ticks: sum(fields.slice(11, 15)) };
 }
 
-/** Empty where the process has ended meanwhile. */
+/** Returns an empty string if the process has ended meanwhile. */
 function textOf(path: string): string {
   try {
     return readFileSync(path, 'latin1');
@@ -77,7 +77,7 @@ function textOf(path: string): string {
   }
 }
 
-/** Both empty where what is looked at has gone meanwhile. */
+/** Returns nothing, as does `targetOf`, if the path has disappeared meanwhile. */
 function namesIn(folder: string): string[] {
   try {
     return readdirSync(folder);

@@ -3,41 +3,41 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { waiters } from './until.ts';
 
-/** A TCP proxy before a Postgres, as a network that loses what it carries without a word. */
+/** A TCP proxy in front of Postgres that acts as a network that silently loses what it carries. */
 export type TcpProxy = {
   url: string;
-  /** Connections taken so far. */
+  /** Connections accepted so far. */
   accepted(): number;
   /** Connections that the client has not closed. */
   open(): number;
-  /** Resolves once `holds`; asked whenever a connection comes or goes. */
+  /** Resolves once `holds` returns true; it is called whenever a connection opens or closes. */
   until(holds: () => boolean): Promise<unknown>;
-  /** From now on these connections are read from, and nothing is forwarded or closed; without `which`, all there are. */
+  /** From now on reads from these connections, but forwards and closes nothing; without `which`, all current ones. */
   goDead(which?: number[]): void;
-  /** Whether new connections are dead from the start. */
+  /** Sets whether new connections are dead from the start. */
   blackHole(on: boolean): void;
-  /** Whether new connections are taken and go no further; with false, those that were go on. */
+  /** Sets whether new connections are accepted and then held; with false, the held ones proceed. */
   holdNew(on: boolean): void;
-  /** Holds back what that side sends; without one, lets it go, after whoever sent it is gone too. */
+  /** Holds back what that side sends; without a side, releases it, even if its sender is gone. */
   holdBack(side?: Side): void;
-  /** Milliseconds by which everything is late, both ways. */
+  /** Delays everything by `ms`, in both directions. */
   delay(ms: number): void;
-  /** From now on resets a connection in the middle of what the server sends it, once that is `bytes` or more. */
+  /** From now on resets a connection in the middle of any chunk of `bytes` or more that the server sends it. */
   cutAnswers(bytes: number): void;
   /** Resets all connections. */
   cut(): void;
   close(): void;
 };
 
-/** What is yet to be passed on in one direction. */
+/** What is still to be forwarded in one direction. */
 type Line = { due: number; act: () => unknown }[];
 type Side = 'client' | 'server';
 type Link = { client: Socket; upstream: Socket | undefined; dead: boolean };
 
-/** Told of what passes, by the connection's number. */
+/** Called with each chunk that passes and its connection's number. */
 type Watch = (connection: number, from: 'client' | 'server', chunk: Buffer) => void;
 
-/** With `tls`, clients speak TLS to it, and it speaks plain to the server. */
+/** Starts a proxy. With `tls`, clients speak TLS to it, and it speaks plaintext to the server. */
 export async function startProxy(
   target: string,
   tls?: { key: Buffer; cert: Buffer },
@@ -101,7 +101,7 @@ export async function startProxy(
     else late(line, act);
   }
 
-  /** Acts after the delay, and after whatever came before on this line. */
+  /** Acts after the delay, and after everything before it on this line. */
   function late(line: Line, act: () => unknown): void {
     if (lateMs === 0 && line.length === 0) return void act();
     line.push({ due: performance.now() + lateMs, act });
@@ -157,7 +157,7 @@ export async function startProxy(
   };
 }
 
-/** Answers the client's SSLRequest as Postgres does. Whoever begins otherwise is hung up on. */
+/** Answers the client's SSLRequest as Postgres does. Closes the connection of a client that begins otherwise. */
 function acceptTls(socket: Socket, { key, cert }: { key: Buffer; cert: Buffer }, then: (secure: Socket) => void): void {
   socket.once('data', (request) => {
     if (request.length !== 8 || request.readInt32BE(4) !== 80877103) return void socket.destroy();

@@ -12,7 +12,7 @@ const lanes = statement<Record<never, never>, { lane: string }>(
 
 type Asked = Partial<ClaimRequest> & { room?: number; leaseMs?: number; name?: string; everyMs?: number };
 
-/** Claims with `room` for every lane that has anything, unless `rooms` says else. */
+/** Claims with `room` for every lane that has deliveries, unless `rooms` says otherwise. */
 export async function claim(db: Db, { room = 100, rooms = {}, leaseMs = 60_000, ...asked }: Asked = {}) {
   const named = (await db.run(lanes, {}, inTime())).map(({ lane }) => [lane, room]);
   const request = {

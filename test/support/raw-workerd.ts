@@ -12,7 +12,7 @@ import { SECRET } from './deps.ts';
 
 const workerd = createRequire(createRequire(import.meta.url).resolve('wrangler')).resolve('workerd/bin/workerd');
 
-/** What wrangler uploads for the API, besides static files. Remove `directory` afterwards. */
+/** Builds what wrangler uploads for the API, except static files. Remove `directory` afterwards. */
 export async function bundle(): Promise<Bundle> {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-bundle-'));
   const args = [WRANGLER, 'deploy', '--dry-run', '--outdir', directory];
@@ -25,7 +25,7 @@ type Bundle = { directory: string; modules: string[]; remove(): void };
 
 const ENTRY = 'worker.js';
 
-/** Those modules that a start evaluates: the entry, and what is imported statically from there. */
+/** Returns the modules that a start evaluates: the entry, and what it imports statically. */
 export function startModules({ directory }: Bundle): string[] {
   const reached = new Set([ENTRY]);
   for (const name of reached) {
@@ -36,13 +36,13 @@ export function startModules({ directory }: Bundle): string[] {
   return [...reached];
 }
 
-/** KiB of some modules, each compressed. */
+/** Returns the total KiB of modules, each compressed. */
 export function compressedKib({ directory }: Bundle, modules: string[]): number {
   const sizes = modules.map((name) => gzipSync(readFileSync(join(directory, name)), { level: 9 }).length);
   return sizes.reduce((sum, size) => sum + size, 0) / 1024;
 }
 
-/** Milliseconds from nothing to the first answer, of so many starts of the API's bundle, in order of size. */
+/** Returns the milliseconds from nothing to the first answer of `count` starts of the API's bundle, ascending. */
 export async function coldStarts(built: Bundle, count: number): Promise<number[]> {
   const vars = {
     APP_ENV: 'production',
@@ -62,7 +62,7 @@ export async function coldStarts(built: Bundle, count: number): Promise<number[]
   return times.sort((a, b) => a - b);
 }
 
-/** The bundle in workerd itself, with nothing around it. Resolves once it listens. */
+/** Serves the bundle in workerd itself, with nothing around it. Resolves once it listens. */
 export async function serveBundle({ directory, modules }: Bundle, vars: Record<string, string>) {
   const bindings = Object.entries(vars).map(([name, text]) => `(name = ${quote(name)}, text = ${quote(text)})`);
   // The first is the entry.

@@ -5,7 +5,7 @@ const root = join(import.meta.dirname, '../..');
 const installed = (name: string) => join(root, 'test/node_modules/.bin', name);
 
 const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-/** What `npm start` says after `exec node`, for any folder. */
+/** The arguments of `npm start` after `exec node`, valid in any folder. */
 const nodeArguments = (scripts.start as string)
   .split(' ')
   .slice(2)

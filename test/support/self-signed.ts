@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A certificate, for 127.0.0.1 unless told else, that nobody trusts, by the `openssl` command. */
+/** Creates an untrusted certificate with the `openssl` command, for 127.0.0.1 unless told otherwise. */
 export function selfSigned(subject = 'IP:127.0.0.1'): { key: Buffer; cert: Buffer } {
   const directory = mkdtempSync(join(tmpdir(), 'keelson-tls-'));
   try {

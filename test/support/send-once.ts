@@ -1,4 +1,4 @@
-// Run by any runtime, with a certificate to trust, a name server and URLs: sends to each URL, and prints what came of it.
+// Run on any runtime, with a certificate to trust, a name server and URLs: sends to each URL and prints the result.
 import { readFileSync } from 'node:fs';
 import { setDefaultCACertificates } from 'node:tls';
 import { undiciSend } from '../../src/platform/send-undici.ts';

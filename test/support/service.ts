@@ -10,13 +10,13 @@ import { waiters } from './until.ts';
 
 export type LogLine = Record<string, unknown> & { level: string; msg: string };
 
-/** The service as a process of its own, in a folder of its own. */
+/** The service as a separate process, in a folder of its own. */
 export type Service = {
   url: string;
   pid: number;
   process: ChildProcess;
   lines: LogLine[];
-  /** Resolves with the first line, past or to come, that matches; rejects when the process ends without one. */
+  /** Resolves with the first matching line, past or future; rejects when the process ends without one. */
   line(matches: (line: LogLine) => boolean): Promise<LogLine>;
   /** Sends `signal` and returns the exit code, or the signal that ended it. */
   stop(signal?: NodeJS.Signals): Promise<number | string>;
@@ -24,7 +24,7 @@ export type Service = {
   output(): string;
 };
 
-/** What the log says of an orderly stop, in order; on Postgres, 'doorbell closed' after 'tidying ended'. */
+/** The log messages of a graceful stop, in order; on Postgres, 'doorbell closed' follows 'tidying ended'. */
 export const STOP_STEPS = [
   'stopping',
   'not ready',
@@ -35,15 +35,16 @@ export const STOP_STEPS = [
   'database closed',
 ];
 
-/** What the service prints to be pasted. A shell joins the lines that end in a backslash. */
+/** The command that the service prints for pasting. A shell joins the lines that end in a backslash. */
 export const PRINTED_CURL = /^curl -i [\s\S]*?\n(?=\n)/m;
 
-/** The token in what was printed. */
+/** Returns the token in what was printed. */
 export const tokenIn = (printed: string) => /Authorization: Bearer (\S+)" \\$/m.exec(printed)?.[1] as string;
 
 /**
- * Starts the service as npm start does, or what `command` says, without waiting for it to listen. Ports are free ones and secrets set, unless `env` says else.
- * What is `unread` costs nobody anything: no lines, no output. `dotenv` is what its folder's `.env` says.
+ * Starts the service as npm start does, or with `command`, without waiting for it to listen. Ports are free ones and
+ * secrets are set, unless `env` says otherwise. With `unread`, nothing is spent on reading its output: there are no
+ * lines and no output. `dotenv` is the content of its folder's `.env`.
  */
 export function spawnService(
   env: Record<string, string> = {},
@@ -106,7 +107,7 @@ export async function startService(env?: Record<string, string>, command?: strin
   return service;
 }
 
-/** Asks /ready until it says so: it gives the database one second, and a busy machine may take longer. */
+/** Polls /ready until it answers 200: it gives the database one second, and a busy machine may take longer. */
 export async function untilReady(url: string): Promise<void> {
   for (let status = 0; status !== 200; ) {
     const answer = await fetch(new URL('/ready', url));

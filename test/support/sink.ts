@@ -9,15 +9,15 @@ import { waiters } from './until.ts';
 export type Hook = { at: number; path: string; headers: IncomingHttpHeaders; body: string };
 type Reply = (hook: Hook, response: ServerResponse, request: IncomingMessage) => void;
 
-/** A webhook receiver on loopback: remembers what comes, and answers 204 or as it is told to for a path. */
+/** A webhook receiver on loopback: records requests, and answers 204 or as it is told to for a path. */
 export type Sink = {
   url(path: string): string;
   hooks: Hook[];
   /** From now on, requests to `path` are answered by `reply`, or with a status. */
   reply(path: string, reply: Reply | number): void;
-  /** Resolves with the first `count` hooks to `path`, past or to come. */
+  /** Resolves with the first `count` hooks to `path`, past or future. */
   received(path: string, count?: number): Promise<Hook[]>;
-  /** Resolves with the first hook, past or to come, that matches. */
+  /** Resolves with the first matching hook, past or future. */
   first(matches: (hook: Hook) => boolean): Promise<Hook>;
   close(): Promise<void>;
 };

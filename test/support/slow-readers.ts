@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { openSockets, residentMib } from './processes.ts';
 import type { Service } from './service.ts';
 
-/** Opens connections to the service, one after the other, and sends each the same. What comes back is not read. */
+/** Opens connections to the service one after the other and sends `text` on each. Does not read the answers. */
 export async function openUnread(url: string, count: number, text: string): Promise<Socket[]> {
   const { hostname, port } = new URL(url);
   const sockets: Socket[] = [];
@@ -21,8 +21,8 @@ export async function openUnread(url: string, count: number, text: string): Prom
 type Options = { connections: number; requests: number; path?: string; settleMs?: number };
 
 /**
- * Readers that ask many times for something large and take nothing, until the service has cut them all. Memory in MiB:
- * before, while they are there, and `settleMs` after they are gone.
+ * Opens connections that request something large many times and read nothing, until the service has cut them all.
+ * Returns memory in MiB: before, while they are open, and `settleMs` after they are gone.
  */
 export async function stallReaders(
   service: Service,

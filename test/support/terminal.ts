@@ -11,7 +11,7 @@ export const COLUMNS = 80;
 /** A command in a terminal of its own. */
 export type Terminal = {
   process: ChildProcess;
-  /** All that was written to it, without carriage returns before line feeds. */
+  /** Everything written to it, without the carriage returns before line feeds. */
   screen(): string;
   /** Resolves with the first match of the screen; rejects when the command ends without one. */
   printed(what: RegExp): Promise<RegExpExecArray>;
@@ -20,7 +20,7 @@ export type Terminal = {
   ended: Promise<unknown>;
 };
 
-/** Starts a command in a pseudo-terminal of 80 columns, by util-linux's `script`; skips the test where that is missing. */
+/** Starts a command in an 80-column pseudo-terminal with util-linux's `script`; skips the test if that is missing. */
 export function inTerminal(t: TestContext, command: string[], env: Record<string, string> = {}): Terminal | undefined {
   if (process.platform !== 'linux' || spawnSync('script', ['--version']).error) {
     t.skip("util-linux's script does not run here");

@@ -7,7 +7,7 @@ export const ALL_SCOPES = scopesOf(app.routes);
 
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-/** A token made by hand, so that a wrong one can be made as easily as a right one. */
+/** Builds a token by hand, so that an invalid one can be made in the same way as a valid one. */
 export function token({ claims = {}, header = {}, secret = SECRET }: TokenOptions = {}): string {
   const now = Math.floor(Date.now() / 1000);
   const signed = `${encode({ alg: 'HS256', typ: 'JWT', ...header })}.${encode({ sub: 'tester', scope: ALL_SCOPES, iat: now, exp: now + 3600, ...claims })}`;

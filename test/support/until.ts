@@ -1,8 +1,8 @@
-/** Those who wait for something that no event tells of by itself. */
+/** Waiters for something that no event reports by itself. */
 export type Waiters = {
   /** Resolves with what `find` finds, now or after some change. */
   until<T>(find: () => T | false | undefined): Promise<T>;
-  /** Something has changed: everyone looks again. */
+  /** Reports that something has changed: every waiter looks again. */
   changed(): void;
 };
 

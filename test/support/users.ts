@@ -2,7 +2,7 @@ import { type Answer, unique, uniqueEmail } from '../conformance/target.ts';
 
 type Ask = (operation: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Answer>;
 
-/** For `everyOperation`: what users add to the operations of others. */
+/** For `everyOperation`: calls what users add to the operations of other resources. */
 export async function userOperations(ask: Ask): Promise<void> {
   const users = '/api/v1/users';
   const body = { email: uniqueEmail(), name: 'Ada' };

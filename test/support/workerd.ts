@@ -13,7 +13,7 @@ const { createTestHarness } = await import('wrangler');
 const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
 
 type Vars = Record<string, string>;
-/** What a test changes of the Workers: variables of one of them, or what the API's binding leads to. */
+/** What a test changes in the Workers: variables of one of them, or the target of the API's binding. */
 type Changes = { api?: Vars; dispatcher?: Vars; binding?: 'missing' | 'throwing' };
 
 /** The Workers of wrangler.toml and worker-cron/ in real workerd, without the cron trigger. `vars` are for both. */
@@ -22,7 +22,7 @@ export async function workersHarness(vars: Vars, { api = {}, dispatcher = {}, bi
   await writeEdgeFiles();
   const first = await configOf('wrangler.toml', { ...both, JWT_SECRET: SECRET, ...api });
   const second = await configOf('worker-cron/wrangler.toml', { ...both, ...dispatcher });
-  // The binding counts, and the variable only states: they go together.
+  // The binding counts requests, and the variable only states the limit: they change together.
   const simple = { limit: Number(api.RATE_LIMIT_MAX ?? 600), period: 60 };
   first.ratelimits = [{ name: 'RATE_LIMITER', namespace_id: '1', simple }];
   if (binding === 'missing') delete first.services;
@@ -43,7 +43,7 @@ async function configOf(path: string, vars: Vars): Promise<WorkerConfig> {
 
 export type Workers = Awaited<ReturnType<typeof startWorkers>>;
 
-/** Both Workers on a database of their own; `requests` counts round trips to it. */
+/** Starts both Workers on a database of their own; `requests` counts round trips to it. */
 export async function startWorkers(vars: Vars = {}, changes: Changes = {}) {
   const database = await createDatabase();
   const endpoint = await startNeonEndpoint({ backend: postgresBackend(database.url) });

@@ -1,4 +1,4 @@
-// A clone of 0.1.0 with a resource of its own takes over this version, by the commands of CONTRIBUTING.md.
+// Upgrades a clone of 0.1.0 with a resource of its own to this version, with the commands of CONTRIBUTING.md.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import {
@@ -45,7 +45,7 @@ function stepsOfUpgrade(): string[] {
   return steps.map((step) => step.split('```')[1]?.replace(/^sh\n/, '') ?? '');
 }
 
-/** The two lines that a resource takes in src/app.ts. */
+/** Adds the two lines that a resource needs in src/app.ts. */
 function mountTeams(clone: string) {
   edit(clone, 'src/app.ts', '\nimport { usersRoutes }', "\nimport { teamsRoutes } from './teams/routes.ts';$&");
   edit(clone, 'src/app.ts', "\n  .route('/api/v1/users', ", "\n  .route('/api/v1/teams', teamsRoutes)$&");
@@ -65,7 +65,7 @@ describe('an upgrade from 0.1.0 with a resource of its own', { skip: reasonToSki
   const steps = stepsOfUpgrade();
   let database: Awaited<ReturnType<typeof createDatabase>>;
 
-  /** Runs commands in a clone; the log-in, hooks and settings of whoever runs the test have no say. */
+  /** Runs commands in a clone, unaffected by the login, hooks and settings of whoever runs the test. */
   function sh(clone: string, script: string, env: Record<string, string> = {}): string {
     const identity = ['AUTHOR', 'COMMITTER'].flatMap((who) => [
       [`GIT_${who}_NAME`, 'Acme'],
@@ -80,7 +80,7 @@ describe('an upgrade from 0.1.0 with a resource of its own', { skip: reasonToSki
         GIT_CONFIG_GLOBAL: '/dev/null',
         GIT_CONFIG_NOSYSTEM: '1',
         KEELSON: keelson,
-        // What is installed is there: the lock file is all that npm has to write.
+        // The packages are already installed: npm has to write only the lock file.
         npm_config_offline: 'true',
         npm_config_package_lock_only: 'true',
         NODE_TEST_CONTEXT: undefined,
@@ -91,7 +91,7 @@ describe('an upgrade from 0.1.0 with a resource of its own', { skip: reasonToSki
     return stdout;
   }
 
-  /** Makes what is installed here that of the clone, with what 0.1.0 needs and this version does not. */
+  /** Links the packages installed here into the clone, including those that 0.1.0 needs and this version does not. */
   function install(clone: string) {
     symlinkSync(join(root, 'test/node_modules'), join(clone, 'test/node_modules'));
     for (const from of ['node_modules', 'test/node_modules']) {

@@ -1,4 +1,4 @@
-// Emails are unique without regard to case, and found so, whatever the database's language.
+// Emails are unique regardless of case, and found that way, whatever the database's language.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { openPostgres } from '../../src/platform/db-postgres.ts';

@@ -1,10 +1,10 @@
-// Users that take each other's addresses, at the same moment.
+// Users that take each other's addresses at the same time.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { apiOn } from '../support/api.ts';
 import { chance, ROUNDS, slowDatabase } from '../support/deadlocks.ts';
 
-// Every row that is written, and an index that comes before the one of email addresses.
+// Slows every row that is written, and an index that comes before the one on email addresses.
 const { watched, assertNone } = slowDatabase(`
   create trigger dawdle before insert or update or delete on users for each row execute function dawdle();
   create function slowly(text) returns text immutable language plpgsql as $$

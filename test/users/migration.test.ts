@@ -1,4 +1,4 @@
-// What the migrations do to users that are there already.
+// What the migrations do to existing users.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { before } from '../support/migrations.ts';
@@ -27,7 +27,7 @@ test('emails: two users of one address are named by their ids, and nothing is ch
   assert.deepEqual(await indexes(), ['(lower(email))', '(id)']);
   await text(`delete from users where id = '${id(2)}'`);
   await migrate();
-  // The old one is what the version that still runs finds users by.
+  // The version that is still running finds users by the old index.
   assert.deepEqual(await indexes(), ['(lower((email COLLATE "C")))', '(lower(email))', '(id)']);
   await assert.rejects(add(4, 'ilker@x.io'), { code: '23505', constraint: 'users_email_caseless' });
 });

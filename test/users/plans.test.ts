@@ -1,4 +1,4 @@
-// What Postgres does with the statements of users, on tables that are worth an index.
+// How Postgres runs the statements of users, on tables large enough to use an index.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { v7 as uuidv7 } from 'uuid';
@@ -11,7 +11,7 @@ const signal = new AbortController().signal;
 const USER = '01900000-0000-7000-8000-000000000000';
 const EMAIL = 'user-1@example.com';
 
-// 20,000 users, to whom all notifications are; three endpoints subscribe to changes of them.
+// 20,000 users, the recipients of all notifications; three endpoints subscribe to changes of users.
 const USERS = [
   `insert into users select case i when 0 then '${USER}' else uuid_v7() end, 'user-' || i || '@example.com', 'x', 1,
      now(), now() from generate_series(0, 19999) i`,

@@ -15,12 +15,12 @@ import { enqueue, execute, newEndpoint, stateOf } from '../support/notifications
 import { startSink } from '../support/sink.ts';
 
 const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
-/** The Free plan's. */
+/** The Free plan's limit. */
 const SUBREQUESTS = 50;
 
 /**
- * As on Workers: six requests may await the head of their answer, the seventh waits while its time runs, and the one
- * after the last subrequest of an invocation fails.
+ * Limits fetch as Workers do: six requests may await their response headers, the seventh waits while its time runs, and
+ * the one after the last subrequest of an invocation fails.
  */
 function workersFetch(allowed: number) {
   const usual = globalThis.fetch;
@@ -73,7 +73,7 @@ async function startDrain(t: TestContext, own: Record<string, string | number> =
     sink,
     seen,
     endpoint: (path: string) => newEndpoint(db, sink.url(path), secret),
-    /** Runs as alarms do, each an invocation of its own, until nothing is due; returns what each used. */
+    /** Runs as alarms do, each a separate invocation, until nothing is due; returns the subrequests that each used. */
     async drainAll(): Promise<number[]> {
       const runs: number[] = [];
       for (let nextMs: number | null = 0; nextMs === 0; runs.push(seen.subrequests)) {
@@ -93,7 +93,7 @@ test('runs keep to six connections and their subrequests, and time out no delive
     DELIVERY_TIMEOUT_MS: 3000,
   });
   for (let i = 0; i < 10; i++) {
-    // Whoever waited for a connection for two in a row would be past its time.
+    // A delivery that waited for a connection for two in a row would time out.
     sink.reply(`/${i}`, async (_, response) => {
       await sleep(1800);
       response.writeHead(204).end();
@@ -128,7 +128,7 @@ test('a run with traces keeps room for their export, which is one request for al
   const collector = await startCollector();
   t.after(collector.close);
   const { db, sink, seen, endpoint, drainAll } = await startDrain(t, { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
-  // In runs that take seconds, too.
+  // Also in runs that take seconds.
   sink.reply('/slow', async (_, response) => {
     await sleep(1100);
     response.writeHead(204).end();
@@ -190,7 +190,7 @@ test('an action on many takes at most half of a run, beside deliveries, and goes
   const asked = await apiOn(db)('POST', '/notifications/redrive', { body });
   assert.equal(asked.json.matching, 30_000);
   await execute(db, `create function refuse() returns trigger language plpgsql as 'begin return null; end'`);
-  // What is redriven is not to be delivered here.
+  // Redriven notifications must not be delivered here.
   await execute(db, `create trigger refuse before insert on deliveries for each row execute function refuse()`);
   const runs = await drainAll();
   assert.equal(sink.hooks.length, 10);

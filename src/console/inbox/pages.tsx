@@ -103,13 +103,13 @@ export const inboxPages = router()
     const found = await findReceived(c.env.db, name, c.req.valid('param').id, c.get('signal'));
     if (!found) throw notFound();
     const { webhookId, endpointId } = found.received;
-    // Only an endpoint's own signature makes its webhook-id the id of a notification. Who has its secret may sign others.
+    // A webhook-id is a notification's id only if an endpoint signed it. Anyone with the secret can sign other ids.
     const { data: ours } = id().safeParse(endpointId && webhookId);
     const notification = ours ? await findNotification(c.env.db, ours, c.get('signal')).catch(unlessGone) : undefined;
     return render(c, <ReceivedPage c={c} name={name} {...found} notification={notification} />);
   });
 
-/** Where webhooks for a name go to: to the host that the browser is at. */
+/** The URL that receives the webhooks for a name, on the host that the browser uses. */
 const urlOf = (c: Ctx, name: string) => new URL(`${AT}/${name}`, c.req.url).href;
 
 /** Throws AppError `validation-failed`. */

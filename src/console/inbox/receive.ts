@@ -6,7 +6,7 @@ import { notFound } from '../../http/problem.ts';
 import { refuse } from '../../http/rate-limit.ts';
 import { aboutName, type Choice, keep } from './store.ts';
 
-/** The answers that a developer can choose from. Without a status: none within the time of a delivery. */
+/** The answers that a developer can choose from. Without a status: no answer within the delivery timeout. */
 export const ANSWERS: Record<string, { label: string; status?: StatusCode; retryAfter?: true }> = {
   accept: { label: '204: accept it', status: 204 },
   fail: { label: '500: fail', status: 500 },
@@ -19,9 +19,9 @@ export const DEFAULT: Choice = { answer: 'accept', retryAfterS: 30 };
 
 /** Seconds after which a connection without an answer is closed: longer than any sensible DELIVERY_TIMEOUT_MS. */
 const SILENT_S = 120;
-/** What a browser sends along with what is no webhook. */
+/** Headers that a browser sends with a request that is not a webhook. */
 const SECRET = new Set(['authorization', 'cookie']);
-/** How much of a type or an id is listed, in characters. */
+/** The maximum number of characters of a type or an id that are listed. */
 const MOST_LISTED = 255;
 
 /** The name in the path. Throws AppError `not-found`. */
@@ -33,7 +33,7 @@ export function nameOf(c: Ctx): string {
 
 export const isName = (name: string): boolean => /^[a-z0-9-]{1,40}$/.test(name);
 
-/** Counts requests by the client's network, apart from its failed tokens. */
+/** Limits requests by the client's network, counted separately from its failed tokens. */
 export const limitedByAddress = createMiddleware<Env>(async (c, next) => {
   const { networkOf } = await import('../../http/client-network.ts');
   const quota = await c.env.limiter.take(`address:inbox ${networkOf(c.env.clientAddress)}`);
@@ -41,7 +41,7 @@ export const limitedByAddress = createMiddleware<Env>(async (c, next) => {
   await next();
 });
 
-/** Receives a webhook: checks its signature, keeps it, and responds as was chosen for its name. */
+/** Receives a webhook: checks its signature, stores it, and responds with the answer chosen for its name. */
 export async function receive(c: Ctx): Promise<Response> {
   const name = nameOf(c);
   const { db } = c.env;
@@ -76,7 +76,7 @@ function answer(c: Ctx, { answer, retryAfterS }: Choice): Response {
   return empty(c, status);
 }
 
-/** A body that does not end, as this request's own deadline is shorter than a delivery's. A stop of the service breaks it. */
+/** A body that does not end, because this request's deadline is shorter than a delivery's. A shutdown aborts it. */
 function silence(c: Ctx): ReadableStream<Uint8Array<ArrayBuffer>> {
   let timer: ReturnType<typeof setInterval>;
   return new ReadableStream({

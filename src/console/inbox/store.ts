@@ -4,16 +4,17 @@ import { idempotencyKeys } from '../../idempotency/schema.ts';
 import { messages, notifications, outcomes, webhookEndpoints } from '../../outbox/schema.ts';
 import { AFTER_ALL } from '../../table-store.ts';
 
-// What arrived is a row of idempotency_keys, as a sign-in link is, under a route that no request has: all processes and
-// isolates show the same, without a table more, and it is pruned with the others. `response` is a line of JSON that lists
-// show, and one that only the webhook's page shows. `fingerprint` is the webhook-id.
+// A received webhook is a row of idempotency_keys, like a sign-in link, under a route that no request has: all
+// processes and isolates show the same without another table, and it is pruned with the others. `response` has two
+// lines of JSON: lists show the first, only the webhook's page the second. `fingerprint` is the webhook-id, or the
+// row's own key if there is none.
 const ARRIVED = sql`subject = 'console' and route like 'inbox:%'`;
 const OF_NAME = (name: unknown) => sql`subject = 'console' and route = 'inbox:' || ${name}::text`;
-/** How many webhooks are kept, of all names together, and how many of them a page lists. */
+/** How many webhooks are kept, across all names, and how many of them a page lists. */
 const MOST = sql.raw('200');
 const LISTED = sql.raw('50');
 
-/** What is listed of a webhook. `failure` is why it is not verified, `answer` what it was answered, in words. */
+/** What lists show of a webhook. `failure` is why it is not verified; `answer` is the answer it got, in words. */
 export type Arrived = {
   at: string;
   type: string | null;
@@ -23,7 +24,7 @@ export type Arrived = {
   answer: string;
 };
 type Contents = { headers: [name: string, value: string][]; body: string };
-/** `attempt` counts those with the same webhook-id that are kept. */
+/** `attempt` is its number among the kept webhooks with the same webhook-id. */
 export type Received = Arrived & { id: string; attempt: number };
 
 /** The answer that was chosen for a name. */
@@ -46,7 +47,7 @@ const about = statement<{ name: string }, { choice: string | null; endpoints: Po
   'reads',
 );
 
-/** The answer that was chosen for a name, if one was, and the endpoints that point to it: ten at most. */
+/** Returns the answer that was chosen for a name, if any, and at most ten endpoints that point to it. */
 export async function aboutName(db: Db, name: string, signal: AbortSignal) {
   const [row] = await db.run(about, { name }, signal);
   const choice = row?.choice ? (JSON.parse(row.choice) as Choice) : undefined;
@@ -61,7 +62,7 @@ const choose = statement<{ name: string; choice: string }, never>(
     on conflict (subject, route, key) do update set response = excluded.response, created_at = excluded.created_at`,
 );
 
-/** Chooses the answer for a name. It is forgotten with the webhooks of that day. */
+/** Chooses the answer for a name. It is pruned with the webhooks of that day. */
 export async function chooseAnswer(db: Db, name: string, choice: Choice, signal: AbortSignal): Promise<void> {
   await db.run(choose, { name, choice: JSON.stringify(choice) }, signal);
 }
@@ -79,7 +80,7 @@ const insert = statement<{ name: string; webhookId: string | null; text: string 
     from (select uuid_v7()::text as id) new`,
 );
 
-/** Keeps a webhook that arrived, and forgets the oldest. */
+/** Stores a webhook that arrived, and deletes the oldest. */
 export async function keep(
   db: Db,
   name: string,
@@ -116,7 +117,7 @@ const find = statement<{ name: string; id: string }, { text: string; attempt: nu
   'reads',
 );
 
-/** One of them, with its headers and its body. */
+/** Returns one of them, with its headers and its body. */
 export async function findReceived(db: Db, name: string, id: string, signal: AbortSignal) {
   const [row] = await db.run(find, { name, id }, signal);
   if (!row) return undefined;
@@ -146,7 +147,7 @@ const names = statement<object, Name>(
 
 export const listNames = (db: Db, signal: AbortSignal): Promise<Name[]> => db.run(names, {}, signal);
 
-/** An email as it was enqueued: `body` is what it is written from. */
+/** An email as it was enqueued. Its subject and text are created from `body`. */
 export type Email = { id: string; recipient: string; body: string; status: string; createdAt: string };
 
 const EMAILS = sql`
@@ -161,7 +162,7 @@ const emails = statement<{ before: string; limit: number }, Email>(
   'reads',
 );
 
-/** Emails, the newest first, before the id `after`: one more than `limit` if there are more. */
+/** Returns emails before the id `after`, newest first: one more than `limit` if there are more. */
 export function listEmails(
   db: Db,
   { after, limit }: { after: string | null; limit: number },

@@ -9,7 +9,7 @@ type Options = { apiKey: string; url: string; from: string; fetch?: typeof fetch
 const WORTH_A_RETRY = new Set([401, 403, 408, 429]);
 
 /**
- * Sends email through Resend. The notification's id is the idempotency key: Resend sends retries within 24 hours once.
+ * Sends email through Resend. The notification's id is the idempotency key: for 24 hours, retries are not sent again.
  */
 export function resendEmail({ apiKey, url, from, fetch: request = fetch, timeoutMs }: Options): Channel {
   return async ({ id, body, recipient }) => {

@@ -17,7 +17,7 @@ export class SendError extends Error {
   override readonly name = 'SendError';
 }
 
-/** How runtimes name the failures of a request: by error codes, or, if there is none, by parts of a message. */
+/** How runtimes report a failed request: by error codes or, if there are none, by parts of a message. */
 const REASONS: [RegExp, string][] = [
   [/ENOTFOUND|ENODATA|EAI_|dns error/, 'name does not resolve'],
   [/ECONNREFUSED|ConnectionRefused|Connection refused/, 'connection refused'],

@@ -8,10 +8,10 @@ import type { Sign } from './sign.ts';
 type WebhookDeps = { send: Send; secrets: Pick<SecretBox, 'open'>; now: () => Date; sign: Sign };
 
 const PREFIX = 'whsec_';
-/** How many keys are cached. Beyond it, the oldest is dropped. */
+/** How many keys are cached. Beyond this number, the oldest is dropped. */
 const MAX_KEYS = 10_000;
 
-/** Delivers by Standard Webhooks 1.0.0. Rejects if a secret does not open: a defect, which the dispatcher logs. */
+/** Delivers by Standard Webhooks 1.0.0. Rejects if a secret cannot be opened: a defect, which the dispatcher logs. */
 export function webhookChannel({ send, secrets, now, sign }: WebhookDeps): Channel {
   const keys = new BoundedMap<string, Uint8Array<ArrayBuffer>>(MAX_KEYS);
 
@@ -34,7 +34,7 @@ export function webhookChannel({ send, secrets, now, sign }: WebhookDeps): Chann
       signatures.push(`v1,${await sign(key, content)}`);
     }
     const call = span?.call('POST');
-    // Without a span, what caused the message is passed on.
+    // Without a span, the message's own traceparent is passed on.
     const parent = call?.traceparent ?? traceparent;
     const headers = {
       'content-type': 'application/json',

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are code.
-// What takes the example, users, out of the project: paths to delete, and exact texts to replace. A text that is not
-// there, or not there once, ends the command before it has changed anything.
+// The edits that remove the example resource, users: paths to delete, and exact texts to replace. If a text does not
+// occur exactly once, the command ends before it has changed anything.
 
 export const DELETED = [
   'src/users',
@@ -336,7 +336,7 @@ stand on what remains.
   ],
 };
 
-/** Lines that begin so are deleted. */
+/** Lines with these prefixes are deleted. */
 export const LINES: Record<string, string[]> = {
   'SECURITY.md': ['| two users with one address in different case'],
 };

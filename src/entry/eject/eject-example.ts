@@ -1,12 +1,12 @@
-// npm run eject-example: takes users, the example, out of the project.
+// npm run eject-example: removes the example resource, users, from the project.
 import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { generateMigration, PROJECT, runTool } from '../generate.ts';
 import { DELETED, EDITS, LINES } from './edits.ts';
 
-/** What cannot be done as it is written in edits.ts, in words. */
+/** Messages about what cannot be done as edits.ts specifies. */
 const problems: string[] = [];
-/** Texts of pages that are not there. A clone may have its own. */
+/** Messages about texts missing from pages. A clone may have its own pages. */
 const missing: string[] = [];
 const written = new Map<string, string>();
 for (const [path, edits] of Object.entries(EDITS)) written.set(path, edited(path, edits));
@@ -22,7 +22,7 @@ if (problems.length > 0) {
   process.stderr.write(`Nothing was changed.\n${problems.join('\n')}\n`);
   process.exit(1);
 }
-// A page that a clone does without stays away.
+// A page that the clone lacks is not created.
 for (const [path, text] of written) if (text !== '') writeFileSync(join(PROJECT, path), text);
 for (const path of DELETED) rmSync(join(PROJECT, path), { recursive: true, force: true });
 try {

@@ -1,20 +1,20 @@
-// What the command line says of a resource: `person name:text team:team.id?`.
+// The declaration of a resource on the command line: `person name:text team:team.id?`.
 
 type Kind = 'text' | 'integer' | 'boolean' | 'timestamp' | 'uuid' | 'json' | 'enum' | 'reference';
 
 export type Field = {
-  /** As the API has it, in camelCase; `ownerId` for a reference `owner`. */
+  /** The name in the API, in camelCase; `ownerId` for a reference `owner`. */
   name: string;
   kind: Kind;
   optional: boolean;
   unique: boolean;
-  /** Of an enum. */
+  /** For an enum. */
   values: string[];
-  /** Of a reference. */
+  /** For a reference. */
   parent?: Parent;
 };
 
-/** A resource that is there already, as far as a reference needs it. */
+/** What a reference needs to know of an existing resource. */
 export type Parent = { name: Names; table: string };
 
 /** The forms that a resource's name takes, such as `sales-team`. */
@@ -37,10 +37,10 @@ export type Names = {
 
 export type Declaration = { names: Names; fields: Field[] };
 
-/** What is wrong with the command line, in words for whoever wrote it. */
+/** Describes what is wrong with the command line to the person who typed it. */
 export class DeclarationError extends Error {}
 
-/** Without digits: a word with digits in a path may be a secret, which the log redacts. */
+/** No digits: a word with digits in a path may be a secret, so the log redacts it. */
 const NAME = /^[a-z]+(?:-[a-z]+)*$/;
 const FIELD = /^[a-z][a-zA-Z0-9]*$/;
 const VALUE = /^[a-z][a-z0-9_-]*$/;
@@ -57,20 +57,20 @@ const SQL_WORDS =
   references returning select session some symmetric table then to trailing true union unique user using variadic when
   where window with authorization binary collation concurrently cross freeze full ilike inner is isnull join left like
   natural notnull outer overlaps right similar tablesample verbose`);
-/** Words that cannot name a variable, or that statements and their files take for themselves. */
+/** Words that cannot name a variable, or that statements and their files already use. */
 const OTHER_WORDS = wordsOf(`
   arguments await break catch class const continue debugger delete enum eval export extends finally function if
   implements import instanceof interface let new package private protected public return static super switch this throw
   versions now own traceparent key keySubject keyRoute keyInput keyHolder keyResponse secret
   try typeof undefined var void while yield lazy sql text view z id json instant integer boolean index uuid`);
 
-/** Names that a resource would take from the code around it: locals of its handlers, and types. */
+/** Names that a resource would shadow in the code around it: locals of its handlers, and types. */
 const TAKEN = new Set(
   `c input row change created reservation query store event operation router validate
   record error promise date map set object array string number boolean symbol function request response resource problem
   headers page client item health`.split(/\s+/),
 );
-/** CTEs of the statements that change a resource: one hides a table of its name. */
+/** CTEs of the statements that change a resource: a CTE hides a table of the same name. */
 const CTES = [
   'reserved',
   'reservation',
@@ -99,7 +99,7 @@ export const namesOf = (name: string, plural = `${name}s`): Names => {
   };
 };
 
-/** What is there already: `schemas` are ids in the document. */
+/** What already exists: `schemas` are ids in the document. */
 type Existing = {
   folders: readonly string[];
   tables: readonly string[];
@@ -122,9 +122,9 @@ export function parseDeclaration(
     else if (each.length > 30) complain(`${each} is longer than 30 characters`);
   }
   const names = namesOf(name, plural);
-  // Then its table, its scopes and its schemas are there, too.
+  // In that case its table, scopes and schemas exist, too.
   if (folders.includes(names.path)) throw new DeclarationError(`${names.path} is there already in src/ or test/`);
-  // Its table is always quoted: words of SQL will do.
+  // Its table name is always quoted: SQL keywords are allowed.
   for (const each of new Set([names.camel, names.camels])) {
     if (isTaken(each)) complain(`${each} is a reserved word: choose another name`);
   }

@@ -2,7 +2,7 @@
 import { withArticle } from '../../http/resource.ts';
 import { capitalized, type Declaration, type Field, snakeCase } from './declaration.ts';
 
-/** By their paths in the project. */
+/** Returns them, keyed by project path. */
 export function filesOf(declaration: Declaration): Record<string, string> {
   const { path } = declaration.names;
   return {
@@ -85,7 +85,7 @@ const KINDS: Record<
   },
 };
 
-// Named only where it differs from the property.
+// Named only if it differs from the property's name.
 const column = (name: string, more = false) =>
   snakeCase(name) === name ? '' : `'${snakeCase(name)}'${more ? ', ' : ''}`;
 const quoted = (values: string[]) => values.map((value) => `'${value}'`).join(', ');
@@ -152,7 +152,7 @@ const exampleOf = (field: Field) =>
 
 function storeFile({ names, fields }: Declaration): string {
   const unique = fields.filter((field) => field.unique).map(({ name }) => name);
-  // Two rows that swap such values would deadlock.
+  // Two updates that swap such values would deadlock.
   const alsoLock = unique.length > 0 ? `\n  ($) => store.having($, ${quoted(unique)}),` : '';
   const { camels, event, pascal, pascals, words, path } = names;
   return `import { sql } from 'drizzle-orm';

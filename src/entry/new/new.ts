@@ -36,14 +36,14 @@ try {
   process.exitCode = 1;
 }
 
-/** What a pattern captures in some files. */
+/** Returns what the pattern captures in the files. */
 function found(files: string, pattern: RegExp): string[] {
   return globSync(files, { cwd: PROJECT }).flatMap((path) =>
     Array.from(readFileSync(join(PROJECT, path), 'utf8').matchAll(pattern), (match) => match[1] as string),
   );
 }
 
-/** The resources that a reference can name, by their singular names: those with a view of a table of their own. */
+/** Returns the resources that a reference can name, keyed by singular name: those with a view of their own table. */
 function parentsIn(): Map<string, Parent> {
   const parents = new Map<string, Parent>();
   for (const path of globSync('src/*/schema.ts', { cwd: PROJECT })) {
@@ -100,7 +100,7 @@ npm run db:generate. If the table has rows, the column needs a default, or the f
 `);
 }
 
-/** app.ts with one import and one line more. */
+/** Returns app.ts with an import and a line added. */
 function mounted(app: string, { names }: Declaration): string {
   if (app.includes(`${names.camels}Routes`))
     throw new DeclarationError(`src/app.ts has ${names.camels}Routes already: choose another name`);

@@ -1,4 +1,4 @@
-// Clients who mean harm, from one address, while the others go on.
+// Malicious clients, from one address, while the others carry on.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as pass } from 'node:timers/promises';
@@ -17,16 +17,16 @@ const AUTHORIZATION = `Authorization: ${headers().Authorization}`;
 /** Time limits that a strike outlasts. */
 const SOON = { READ_TIMEOUT_MS: '2000', IDLE_TIMEOUT_MS: '3000' };
 const CUT_WITHIN_MS = 30_000;
-/** Connections that come and go beside them: the clients', the database's. */
+/** Other connections that come and go meanwhile: the clients' and the database's. */
 const SPARE = 40;
 
-/** Opens connections that send `first`, and `drip` now and again, until the service has closed them; returns how many are left. */
+/** Opens connections that send `first` and repeat `drip` until the service closes them; returns how many are left. */
 async function untilCut({ url, services }: World, first: string, { drip = '', reads = true } = {}): Promise<number> {
   const open = () => openSockets((services[0] as Service).pid);
   const before = open();
   const sockets = await Promise.all(Array.from({ length: MANY }, () => connected(url)));
   for (const socket of sockets) {
-    // Who does not read does not notice either that he was cut.
+    // A client that does not read also does not notice that it was cut.
     if (reads) socket.resume();
     else socket.pause();
     socket.write(first);
@@ -34,7 +34,7 @@ async function untilCut({ url, services }: World, first: string, { drip = '', re
   let closed = 0;
   for (const socket of sockets) socket.once('close', () => closed++);
   const end = performance.now() + CUT_WITHIN_MS;
-  // The service takes them a moment after the kernel did.
+  // The service accepts them a moment after the kernel does.
   while (performance.now() < end && closed === 0 && open() < before + MANY) await pass(10);
   while (performance.now() < end && open() > before + SPARE) {
     for (const socket of sockets) if (drip && socket.writable) socket.write(drip);
@@ -53,7 +53,7 @@ async function connected(url: string): Promise<Socket> {
   return socket;
 }
 
-/** On a connection of its own, which is closed. */
+/** Requests `url` on a connection of its own, which is then closed. */
 async function statusOf(url: string): Promise<number> {
   const answer = await fetch(url, { headers: { Connection: 'close' } });
   await answer.arrayBuffer();
@@ -62,12 +62,12 @@ async function statusOf(url: string): Promise<number> {
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`;
 
-/** Wrong tokens that an address may send, and requests that a subject may: more than the clients need. */
+/** How many wrong tokens an address may send, and how many requests a subject may: more than the clients need. */
 const GUESSES = 5000;
 const CANARY = 'canary7f3a';
 const SECRETS = [SECRET, SECRETS_KEY, DATABASE_PASSWORD];
 
-/** Sends a word that nobody may repeat wherever a client can write one; returns where it was found all the same. */
+/** Sends, in every input that a client has, a word that must not be repeated; returns where it was found anyway. */
 async function sing({ url, services }: World): Promise<string[]> {
   const email = `${CANARY}-${Math.random()}@example.com`;
   const id = '019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f';
@@ -85,7 +85,7 @@ async function sing({ url, services }: World): Promise<string[]> {
     ['POST', '/api/v1/webhook-endpoints', { 'Idempotency-Key': `"${CANARY}-${Math.random()}"` }, hook],
     ['POST', '/api/v1/webhook-endpoints', {}, { url: CANARY, events: 1, [CANARY]: CANARY }],
     ['PUT', `/api/v1/webhook-endpoints/${id}`, { 'If-Match': `"${CANARY}"` }, hook],
-    // To nobody but its address: the clients' endpoints cannot be reached.
+    // Goes to its email address only: the clients' endpoints cannot be reached.
     ['POST', '/api/v1/notifications', {}, { email, type: 'nobody.listens', data: { [CANARY]: CANARY } }],
     ['POST', '/api/v1/notifications', {}, { email: CANARY, type: 'fault.event', data: { [CANARY]: CANARY } }],
   ];
@@ -105,7 +105,7 @@ async function sing({ url, services }: World): Promise<string[]> {
   );
 }
 
-/** Many connections that never come to an end, and must be brought to one. */
+/** Returns a fault of many connections that never end by themselves, and that the service must close. */
 const endless = (
   what: string,
   first: string,

@@ -1,4 +1,4 @@
-// Between the service and its database.
+// Faults between the service and its database.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pass } from 'node:timers/promises';
 import { headers } from '../../support/tokens.ts';
@@ -65,7 +65,7 @@ export const networkFaults: Fault[] = [
     ready: 'any',
     short: true,
     async strike({ proxy, url }) {
-      // Else the dispatcher and /ready alone might meet the dead ones.
+      // Otherwise only the dispatcher and /ready might meet the dead ones.
       await fillPool({ proxy, url });
       proxy.goDead();
     },

@@ -1,4 +1,4 @@
-// The database itself.
+// Faults of the database itself.
 import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pass } from 'node:timers/promises';
@@ -125,7 +125,7 @@ export const postgresFaults: Fault[] = [
 /** Leaves the service `left` of its connections, and refuses it new ones (53300). */
 async function withoutConnections({ databaseUrl }: World, left: number, { holdMs, lifts }: Strike): Promise<void> {
   await queryOn(databaseUrl, `alter role app connection limit ${left}`);
-  // It may have no more at the moment: then it gets no more.
+  // It may have no more than that at the moment: then it gets no more.
   await queryOn(
     databaseUrl,
     `select pg_terminate_backend(pid) from (select pid ${OF_THE_APP} offset ${left}) as others`,
@@ -135,7 +135,7 @@ async function withoutConnections({ databaseUrl }: World, left: number, { holdMs
   await queryOn(databaseUrl, 'alter role app connection limit -1');
 }
 
-/** To the last byte; what the server frees meanwhile is taken too. */
+/** Fills the disk to the last byte, including what the server frees meanwhile. */
 async function fillDisk({ cluster, disk }: World, { holdMs }: Strike): Promise<void> {
   const ballast = join(disk as string, 'ballast');
   const file = openSync(ballast, 'w');
@@ -143,7 +143,7 @@ async function fillDisk({ cluster, disk }: World, { holdMs }: Strike): Promise<v
   for (const end = performance.now() + holdMs; performance.now() < end; await pass(50)) while (couldWrite(file, block));
   closeSync(file);
   unlinkSync(ballast);
-  // Without room for its log it ends, and is started by whoever made room.
+  // Without room for its log the server exits, and whoever makes room starts it again.
   if (!cluster.isRunning()) await cluster.start();
   await cluster.untilReady();
 }

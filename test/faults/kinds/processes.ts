@@ -1,4 +1,4 @@
-// The service's own processes.
+// Faults of the service's own processes.
 import { join } from 'node:path';
 import { setTimeout as pass } from 'node:timers/promises';
 import type { Fault } from '../fault.ts';
@@ -16,7 +16,7 @@ async function killAndRestart({ services, restart }: World, index: number, rando
 const rolling = (runtime: 'node' | 'deno' | 'bun'): Fault => ({
   name: `two in turn stopped in order and started again, 200 requests a second, on ${{ node: 'Node', deno: 'Deno', bun: 'Bun' }[runtime]}`,
   kind,
-  // Through the balancer, which learns of a stop a moment late.
+  // Probed through the balancer, which learns of a stop a moment late.
   ready: 'any',
   harmless: true,
   world: { processes: 'two', runtime, perSecond: 200 },

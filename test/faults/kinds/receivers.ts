@@ -1,4 +1,4 @@
-// Webhook receivers: one misbehaves, the others must not notice, and what is for it must end too.
+// Webhook receivers: one misbehaves, the others must not be affected, and its deliveries must end too.
 import assert from 'node:assert/strict';
 import { setTimeout as pass } from 'node:timers/promises';
 import { type BadReceivers, badReceivers } from '../../support/bad-receivers.ts';
@@ -6,11 +6,11 @@ import { headers } from '../../support/tokens.ts';
 import type { Fault } from '../fault.ts';
 import { registerEndpoint } from '../world.ts';
 
-/** Fewer than pause an endpoint over all strikes, so that each of them ends at its only attempt. */
+/** Too few over all strikes to pause an endpoint, so that each of them ends at its only attempt. */
 const EACH_TIME = 3;
 const ENDS_WITHIN_MS = 30_000;
 
-/** `error` is what the attempts at the receiver are to end with. */
+/** `error` is the error that the attempts at the receiver must end with. */
 const bad = (
   name: string,
   error: string,
@@ -22,7 +22,7 @@ const bad = (
   ready: 'stays',
   harmless: true,
   short,
-  // With one attempt, a machine that stands still for a moment would end what is well.
+  // With one attempt, a machine that stalls for a moment would end healthy deliveries.
   world: { env: { DISPATCH_MAX_ATTEMPTS: '1', DELIVERY_TIMEOUT_MS: '5000', DISPATCH_LEASE_MS: '10000' } },
   async strike({ url }, { holdMs, untrue }) {
     const receivers = badReceivers();
