@@ -21,21 +21,21 @@ const GROWTHS: Growth[] = [
     part: NAME,
     title: `${NAME[0]?.toUpperCase()}${NAME.slice(1)}`,
     x: NAME,
-    text: 'Reads and writes go by an index. A tenfold table costs a level of it at most.',
+    text: 'Reads and writes use an index. A table ten times as large adds at most one level to it.',
     figures: { [NAME]: cpu },
   },
   {
     part: 'pages',
     title: 'Pages of a list',
     x: 'page',
-    text: 'A cursor names the row to go on after, so that no page reads those before it.',
+    text: 'A cursor names the row to continue after, so no page reads the rows before it.',
     figures: { pages: cpu },
   },
   {
     part: 'finished',
     title: 'Finished notifications',
     x: 'finished notifications',
-    text: 'The queue holds what is unfinished, and history is in tables of its own. Claims never meet it. A list of what was sent reads past what is newer and still due.',
+    text: 'The queue holds what is unfinished, and history has its own tables. Claims never read history. A list of sent notifications reads past newer ones that are still due.',
     figures: {
       'finished-lists': cpu,
       'finished-claims': { y: 'ms for a claim of 100', of: ({ claimMs }) => Number(claimMs) },
@@ -45,7 +45,7 @@ const GROWTHS: Growth[] = [
     part: 'due',
     title: 'Due notifications',
     x: 'due notifications',
-    text: 'A claim steps over the index (lane, due) and reads the rows that it takes.',
+    text: 'A claim jumps from lane to lane in the index (lane, due) and reads the rows that it takes.',
     figures: {
       'due-claims': { y: 'ms for a claim of 100', of: ({ claimMs }) => Number(claimMs) },
       'due-drain': {
@@ -58,21 +58,21 @@ const GROWTHS: Growth[] = [
     part: 'endpoints',
     title: 'Webhook endpoints that are told of something else',
     x: 'endpoints',
-    text: 'A write finds who is told by an index on events.',
+    text: 'A write uses an index on events to find the endpoints that are told.',
     figures: { endpoints: cpu },
   },
   {
     part: 'told',
     title: 'Webhook endpoints that are told',
     x: 'endpoints',
-    text: 'Each endpoint that is told is a notification and a row in the queue. This cost is the work itself.',
+    text: 'Each endpoint that is told adds a notification and a row in the queue. This cost is the work itself.',
     figures: { told: { ...cpu, logY: true } },
   },
   {
     part: 'connections',
     title: 'Connections',
     x: 'connections',
-    text: 'Each client asks again as soon as it has its answer. Measured before a process began few requests at a time: since then 512 clients cost two thirds of the CPU (DECISIONS.md).',
+    text: 'Each client sends its next request as soon as it has its response. This was measured before a process limited how many requests it begins at a time: since then, 512 clients cost two thirds of the CPU (DECISIONS.md).',
     figures: {
       connections: perSecond,
       'connections-p99': { y: 'p99, ms', of: ({ p99 }) => Number(p99), logY: true },

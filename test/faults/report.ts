@@ -55,7 +55,7 @@ export function reliabilityOf(run: Run): string {
     hold: String(run.holdMs / 1000),
     perSecond: String(PER_SECOND),
     table: tableOf(run.rows),
-    again: run.rows.some(({ again }) => again) ? '¹ Struck once more by itself, since the run.' : '',
+    again: run.rows.some(({ again }) => again) ? '¹ Struck again by itself, after the full run.' : '',
     skipped: run.skipped.map(({ title, why }) => `Not tried on this machine: ${title} (${why}).`).join('\n\n'),
   };
   const text = readFileSync(TEMPLATE, 'utf8').replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => texts[name] as string);
