@@ -22,6 +22,7 @@ const HALF_BODY = [
   '',
   '{',
 ].join('\r\n');
+const REST_OF_BODY = `${' '.repeat(98)}}`;
 
 async function start(t: TestContext, env: Record<string, string>, command = COMMANDS.node): Promise<Service> {
   const database = await ownDatabase(t);
@@ -103,6 +104,34 @@ describe('MAX_CONNECTIONS', () => {
       for (let answers = ''; answers === ''; ) answers = await text(open(t, service, LAST)).catch(() => '');
     });
   }
+});
+
+/** Requests in flight in a process, at most. */
+const IN_FLIGHT = 5000;
+
+describe('requests in flight', () => {
+  test('are 5,000 at most: one more is 503, the probes answer, and each of the others has its answer', async (t) => {
+    const long = '1000000';
+    const times = { REQUEST_TIMEOUT_MS: long, READ_TIMEOUT_MS: long, SHUTDOWN_TIMEOUT_MS: '1000001' };
+    const service = await start(t, { ...times, RATE_LIMIT_MAX: '1000000' });
+    const { url } = await service.line(({ msg }) => msg === 'metrics listening');
+    const sockets = Array.from({ length: IN_FLIGHT }, () => open(t, service, HALF_BODY));
+    const answers = Promise.all(sockets.map((socket) => once(socket, 'data')));
+    for (let inFlight = 0; inFlight < IN_FLIGHT; ) {
+      const scraped = await (await fetch(url as string)).text();
+      inFlight = Number(/^http_requests_in_flight (\d+)$/m.exec(scraped)?.[1] ?? assert.fail(scraped));
+    }
+
+    const [refusal] = await once(open(t, service, HALF_BODY), 'data');
+    assert.deepEqual(statusesIn(String(refusal)), [503]);
+    assert.match(String(refusal), /^Retry-After: 1\r$/im);
+    assert.equal(await healthOf(service), 200);
+    assert.equal((await fetch(`${service.url}/ready`)).status, 200);
+
+    for (const socket of sockets) socket.write(REST_OF_BODY);
+    const statuses = (await answers).flatMap(([answer]) => statusesIn(String(answer)));
+    assert.deepEqual(statuses, Array(IN_FLIGHT).fill(422));
+  });
 });
 
 describe('500 that never come to an end', () => {
