@@ -3,8 +3,9 @@ import type { Db, Statement } from './db.ts';
 /** A place in a trace (W3C Trace Context): a span, and whether it is sampled. */
 export type TraceParent = { traceId: string; spanId: string; sampled: boolean };
 
-// Version, trace id, parent id, flags. Anything that a later version appends is ignored.
-const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])/;
+// Version, trace id, parent id, flags. Anything that a version after 00 appends is ignored.
+const TRACEPARENT =
+  /^(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])(-|$)/;
 
 /** Parses a `traceparent`. Returns undefined if it is missing or invalid. */
 export function parseTraceparent(text: string | null | undefined): TraceParent | undefined {

@@ -76,7 +76,7 @@ describe('the line of a request', () => {
 
   test('has nothing of a traceparent but the ids of a well-formed one', async () => {
     const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
-    const traceparent = `00-${traceId}-00f067aa0ba902b7-01-${WHSEC}`;
+    const traceparent = `01-${traceId}-00f067aa0ba902b7-01-${WHSEC}`;
     const { fields, all } = await lineOf('/health', { headers: { traceparent, tracestate: `a=${WHSEC}` } });
     assert.equal(fields.traceId, traceId);
     assert.ok(!all.includes(WHSEC));

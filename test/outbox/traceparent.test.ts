@@ -22,6 +22,7 @@ test('a traceparent is read as W3C Trace Context has it, and one that is invalid
   assert.equal(formatTraceparent(parseTraceparent(`cc${PARENT.slice(2)}-later`) ?? assert.fail()), PARENT);
   const none = ['', 'x', PARENT.slice(0, -1), PARENT.toUpperCase(), `ff${PARENT.slice(2)}`, ` ${PARENT}`];
   none.push(PARENT.replace(TRACE, '0'.repeat(32)), PARENT.replace('00f067aa0ba902b7', '0'.repeat(16)));
+  none.push(`${PARENT}-later`, `${PARENT}0`, `cc${PARENT.slice(2)}0`);
   for (const text of [...none, null, undefined]) assert.equal(parseTraceparent(text), undefined, `${text}`);
 });
 
@@ -44,7 +45,7 @@ onEveryDatabase('the traceparent of what caused a message', (db) => {
       const response = await app.request('/api/v1/notifications', { ...init, body }, testDeps({ db }));
       assert.equal(response.status, 202);
     };
-    await notify('a.traced', { traceparent: `${PARENT}-whatever`, tracestate: 'a=b' });
+    await notify('a.traced', { traceparent: `01${PARENT.slice(2)}-whatever`, tracestate: 'a=b' });
     await notify('b.alone', {});
     await notify('c.invalid', { traceparent: 'nonsense' });
     const { deliveries } = await claim(db);
