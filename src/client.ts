@@ -22,8 +22,8 @@ type ChangeOptions = CallOptions & {
 /** `version` is for actions that take If-Match, such as pausing an endpoint; others ignore it. */
 type ActionOptions = CreateOptions & ChangeOptions;
 
-const FIRST_DELAY_MS = 200;
-const LONGEST_DELAY_MS = 60_000;
+const BASE_DELAY_MS = 200;
+const MAX_DELAY_MS = 60_000;
 
 /** Any response that is not a success (RFC 9457). */
 export class Problem extends Error {
@@ -80,15 +80,15 @@ function resource(routes: Routes) {
     return { param: { id: encodeURIComponent(id) } };
   };
   const operations = {
-    ...listing((query, options) => body(routes.$get({ query }, having({}, options)))),
+    ...listing((query, options) => body(routes.$get({ query }, requestOptions({}, options)))),
     create: (json: unknown, options: CreateOptions = {}) =>
-      body(routes.$post({ json }, having(keyOf(options), options))),
-    read: (options?: CallOptions) => body(routes.$get({}, having({}, options))),
-    get: (id: string, options?: CallOptions) => body(at(':id').$get(one(id), having({}, options))),
+      body(routes.$post({ json }, requestOptions(keyOf(options), options))),
+    read: (options?: CallOptions) => body(routes.$get({}, requestOptions({}, options))),
+    get: (id: string, options?: CallOptions) => body(at(':id').$get(one(id), requestOptions({}, options))),
     replace: (id: string, json: unknown, options: ChangeOptions = {}) =>
-      body(at(':id').$put({ ...one(id), json }, having(matching(options), options))),
+      body(at(':id').$put({ ...one(id), json }, requestOptions(ifMatch(options), options))),
     remove: (id: string, options: ChangeOptions = {}) =>
-      gone(at(':id').$delete(one(id), having(matching(options), options))),
+      ignoreGoneOnRetry(at(':id').$delete(one(id), requestOptions(ifMatch(options), options))),
   };
   const action =
     (name: string) =>
@@ -97,11 +97,14 @@ function resource(routes: Routes) {
       const { body: json } = options;
       const request = { ...(on !== routes && one(of as string)), ...(json !== undefined && { json }) };
       return body(
-        (on[kebabCase(name)] as Routes).$post(request, having({ ...keyOf(options), ...matching(options) }, options)),
+        (on[kebabCase(name)] as Routes).$post(
+          request,
+          requestOptions({ ...keyOf(options), ...ifMatch(options) }, options),
+        ),
       );
     };
   const part = (name: string) => (id: string, options?: CallOptions) =>
-    body((at(':id')[name] as Routes).$get(one(id), having({}, options)));
+    body((at(':id')[name] as Routes).$get(one(id), requestOptions({}, options)));
   return named((name) => {
     const [, ofOne] = /^get([A-Z]\w*)$/.exec(name) ?? [];
     if (ofOne !== undefined) return part(kebabCase(ofOne).slice(1));
@@ -110,12 +113,12 @@ function resource(routes: Routes) {
 }
 
 /** Members that `await`, JSON.stringify, loggers and assertions look up on any object. */
-const NOT_OURS = ['then', 'toJSON', 'inspect', 'asymmetricMatch', 'constructor', 'prototype', 'nodeType'];
+const RESERVED_MEMBERS = ['then', 'toJSON', 'inspect', 'asymmetricMatch', 'constructor', 'prototype', 'nodeType'];
 
 /** An object whose members are created on access. */
 function named(member: (name: string) => unknown): unknown {
   const get = (_: object, name: string | symbol) =>
-    typeof name === 'symbol' || NOT_OURS.includes(name) ? undefined : member(name);
+    typeof name === 'symbol' || RESERVED_MEMBERS.includes(name) ? undefined : member(name);
   return new Proxy({}, { get });
 }
 
@@ -216,14 +219,14 @@ function listing(get: (query: object, options?: CallOptions) => Promise<unknown>
   return { list, page };
 }
 
-const having = (headers: Record<string, string>, { signal }: CallOptions = {}) => ({
+const requestOptions = (headers: Record<string, string>, { signal }: CallOptions = {}) => ({
   headers,
   ...(signal && { init: { signal } }),
 });
 const keyOf = ({ idempotencyKey = crypto.randomUUID() }: CreateOptions) => ({
   'Idempotency-Key': `"${idempotencyKey.replace(/["\\]/g, '\\$&')}"`,
 });
-const matching = ({ version }: ChangeOptions): Record<string, string> =>
+const ifMatch = ({ version }: ChangeOptions): Record<string, string> =>
   version === undefined ? {} : { 'If-Match': `"${version}"` };
 
 async function body(answer: Promise<ClientResponse<unknown>>): Promise<unknown> {
@@ -231,7 +234,7 @@ async function body(answer: Promise<ClientResponse<unknown>>): Promise<unknown> 
 }
 
 // A 404 on a retry means that an earlier attempt, whose response was lost, deleted it.
-async function gone(answer: Promise<unknown>): Promise<void> {
+async function ignoreGoneOnRetry(answer: Promise<unknown>): Promise<void> {
   await answer.catch((error) => {
     if (!(error instanceof Problem && error.status === 404 && error.uncertain)) throw error;
   });
@@ -244,25 +247,26 @@ const WITHOUT_EFFECT: (ErrorCode | undefined)[] = ['unavailable', 'timeout'];
 async function send(get: typeof fetch, retries: number, input: Input, init: RequestInit): Promise<Response> {
   const { method = 'GET', signal } = init;
   const headers = new Headers(init.headers);
-  const harmless = method === 'GET' || method === 'DELETE' || headers.has('Idempotency-Key') || headers.has('If-Match');
+  const idempotent =
+    method === 'GET' || method === 'DELETE' || headers.has('Idempotency-Key') || headers.has('If-Match');
   let uncertain = false;
   for (let attempt = 0; ; attempt++) {
-    let wait = FIRST_DELAY_MS * 2 ** attempt * (0.5 + Math.random() / 2);
+    let wait = BASE_DELAY_MS * 2 ** attempt * (0.5 + Math.random() / 2);
     try {
       const response = await whole(await get(input, init));
       if (response.ok) return response;
       const retryAfter = Number(response.headers.get('Retry-After') ?? 0) * 1000;
       const refused = response.status === 429;
-      const mayRetry = refused || (harmless && [502, 503, 504].includes(response.status));
+      const mayRetry = refused || (idempotent && [502, 503, 504].includes(response.status));
       const problem = await problemOf(response, uncertain);
-      if (!mayRetry || attempt >= retries || retryAfter > LONGEST_DELAY_MS) throw problem;
+      if (!mayRetry || attempt >= retries || retryAfter > MAX_DELAY_MS) throw problem;
       uncertain ||= !refused && !WITHOUT_EFFECT.includes(problem.code);
       if (retryAfter > wait) wait = retryAfter;
     } catch (error) {
-      if (error instanceof Problem || signal?.aborted || !harmless || attempt >= retries) throw error;
+      if (error instanceof Problem || signal?.aborted || !idempotent || attempt >= retries) throw error;
       uncertain = true;
     }
-    await pause(wait, signal);
+    await delay(wait, signal);
   }
 }
 
@@ -277,7 +281,7 @@ async function problemOf(response: Response, uncertain: boolean): Promise<Proble
   return new Problem(response.status, isProblem ? ((await response.json()) as Partial<Problem>) : {}, uncertain);
 }
 
-function pause(ms: number, signal: AbortSignal | null | undefined): Promise<void> {
+function delay(ms: number, signal: AbortSignal | null | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const aborted = () => {
       clearTimeout(timer);

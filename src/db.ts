@@ -173,7 +173,7 @@ export class DbError extends Error {
 export const canceled = () => new DbError('canceled', 'canceled by the caller');
 
 /** The error of a statement that was sent, and whose outcome is unknown. */
-export const withoutAnswer = (error: unknown) =>
+export const unanswered = (error: unknown) =>
   new DbError('unknown', `no answer to the statement: ${toDbError(error).message}`);
 
 const SQLSTATE = /^(?:\d[0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;

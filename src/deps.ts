@@ -92,7 +92,7 @@ export type Deps = {
   /** Records spans, if traces are exported. */
   readonly tracing?: Tracing | undefined;
   /** Requests in progress in this process. */
-  readonly underWay: { count: number };
+  readonly inFlight: { count: number };
   /** Returns true once a stop has been requested. */
   readonly draining: () => boolean;
   /** The client's network address, or the one that a trusted proxy reports, unparsed. */

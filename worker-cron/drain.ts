@@ -7,9 +7,9 @@ import { createDispatcher, type Drained } from '../src/dispatcher/dispatch.ts';
 import { databaseQueue, STATEMENT_MS } from '../src/dispatcher/queue.ts';
 import { type Config, NO_KEY_OPENS } from '../src/entry/config.ts';
 import { emailChannel } from '../src/entry/email-channel.ts';
-import { inTurns } from '../src/platform/in-turns.ts';
 import { MAX_WAITING_SPANS, type OpenTracing } from '../src/platform/open-tracing.ts';
 import { createSecretBox } from '../src/platform/secret-box.ts';
+import { createSemaphore } from '../src/platform/semaphore.ts';
 import { fetchSend } from '../src/platform/send-fetch.ts';
 import { stateOf } from '../src/system/store.ts';
 
@@ -116,7 +116,7 @@ export type Drain = {
 
 /** Limits the database to one connection. A statement's time limit starts with its turn. */
 function oneAtATime(db: Db): Db {
-  const { run: inTurn } = inTurns(() => 1);
+  const { run: inTurn } = createSemaphore(() => 1);
   return {
     run: (statement, values) => inTurn(() => db.run(statement, values, AbortSignal.timeout(STATEMENT_MS))),
     batch: (statements) => inTurn(() => db.batch(statements, AbortSignal.timeout(STATEMENT_MS))),

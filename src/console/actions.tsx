@@ -5,7 +5,7 @@ import { scope } from '../http/auth.ts';
 import { actorOf, type Ctx, router } from '../http/context.ts';
 import { byId } from '../http/validate.ts';
 import { listed, render, unlessChanged } from './http.tsx';
-import { may, Page } from './layout.tsx';
+import { hasScope, Page } from './layout.tsx';
 import { Act, Ago, Badge, Empty, Facts, Live, Next, number, Table, Unchanged, When } from './parts.tsx';
 
 /** What people did, and the progress of bulk actions. */
@@ -87,7 +87,7 @@ function One({ c, action }: { c: Ctx; action: Action }) {
           ...(action.filter as Record<string, string> | null),
         }}
       />
-      {status === 'running' && may(c, 'notifications:write') && (
+      {status === 'running' && hasScope(c, 'notifications:write') && (
         <div class="actions">
           <Act to={`/console/actions/${id}/stop`} kind="danger">
             Stop
@@ -109,7 +109,7 @@ const PAGES: Record<string, { page: string; scope: string }> = {
 function Target({ c, name, id }: { c: Ctx; name: string; id: string }) {
   const [kind = '', done] = name.split('.');
   const { page, scope } = PAGES[kind] ?? {};
-  return scope && may(c, scope) && done !== 'delete' ? (
+  return scope && hasScope(c, scope) && done !== 'delete' ? (
     <a class="long" href={`/console/${page}/${id}`}>
       {id}
     </a>

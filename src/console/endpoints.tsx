@@ -15,7 +15,7 @@ import {
   pauseEndpoint,
 } from '../webhook-endpoints/store.ts';
 import { keyOf, listed, render, seeOther, unlessChanged, versionOf } from './http.tsx';
-import { may, Page } from './layout.tsx';
+import { hasScope, Page } from './layout.tsx';
 import { Act, Ago, Badge, Empty, Facts, Next, Notice, number, Table, textOf, Unchanged, When } from './parts.tsx';
 
 /** Webhook endpoints: their health, and the actions on them. */
@@ -68,7 +68,7 @@ export const endpointsPages = router()
     const { id } = c.req.valid('param');
     const { stored } = await sendTest(c, id, keyOf(c));
     const sent = storedAnswer<Notification, 202>(stored).body;
-    if (may(c, 'notifications:read')) return seeOther(c, `/console/notifications/${sent.id}`);
+    if (hasScope(c, 'notifications:read')) return seeOther(c, `/console/notifications/${sent.id}`);
     return seeOther(c, `/console/endpoints/${id}?done=tested`);
   });
 
@@ -143,10 +143,10 @@ function One({ c, endpoint, health, notice }: OneProps) {
           Id: <code class="long">{id}</code>,
         }}
       />
-      {may(c, 'webhooks:write') && <Actions endpoint={endpoint} health={health} isOver={isOver} />}
+      {hasScope(c, 'webhooks:write') && <Actions endpoint={endpoint} health={health} isOver={isOver} />}
       <h2>Last failures</h2>
       <Failures c={c} failures={health.lastFailures} />
-      {may(c, 'notifications:read') && (
+      {hasScope(c, 'notifications:read') && (
         <p>
           <a href={`/console/notifications?endpointId=${id}`}>Notifications for this endpoint</a>
         </p>
@@ -197,7 +197,7 @@ function Failures({ c, failures }: { c: Ctx; failures: WebhookEndpointHealth['la
     <ul class="rows">
       {failures.map(({ notificationId, at, status, error }) => (
         <li>
-          {may(c, 'notifications:read') ? (
+          {hasScope(c, 'notifications:read') ? (
             <a href={`/console/notifications/${notificationId}`}>
               <Ago at={at} now={c.env.now()} />
             </a>

@@ -35,8 +35,8 @@ export const pageHeaders = createMiddleware<Env>(async (c, next) => {
 const FORM = 'application/x-www-form-urlencoded';
 const sameOrigin = csrf();
 
-/** Refuses forms that another site sent, by Sec-Fetch-Site or Origin, and POSTs that are not forms. */
-export const ownForms = createMiddleware<Env>(async (c, next) => {
+/** Reads a form. Refuses those that another site sent, by Sec-Fetch-Site or Origin, and POSTs that are not forms. */
+export const sameOriginForms = createMiddleware<Env>(async (c, next) => {
   if (c.req.method !== 'POST') return next();
   if (c.req.header('Content-Type')?.split(';', 1)[0]?.trim().toLowerCase() !== FORM) {
     throw new AppError('unsupported-media-type', `The Content-Type must be ${FORM}.`);
@@ -48,14 +48,14 @@ export const ownForms = createMiddleware<Env>(async (c, next) => {
 });
 
 /** The maximum number of forms in progress that need no session: their senders decide how long each takes. */
-const MOST_WITHOUT_SESSION = 200;
+const MAX_WITHOUT_SESSION = 200;
 let withoutSession = 0;
 
 /** Refuses a form if too many are in progress. */
-export const fewAtOnce = createMiddleware<Env>(async (c, next) => {
+export const limitConcurrentForms = createMiddleware<Env>(async (c, next) => {
   if (!mayWrite(c)) return next();
-  if (withoutSession >= MOST_WITHOUT_SESSION) {
-    throw new AppError('unavailable', 'Too many forms are on their way.', { headers: { 'Retry-After': '1' } });
+  if (withoutSession >= MAX_WITHOUT_SESSION) {
+    throw new AppError('unavailable', 'Too many forms are in progress.', { headers: { 'Retry-After': '1' } });
   }
   withoutSession++;
   try {

@@ -15,10 +15,10 @@ const SECTIONS: Section[] = [
 ];
 
 /** The first section that the token's scopes permit. */
-export const firstSection = (c: Ctx) => SECTIONS.find(({ scope }) => may(c, scope));
+export const firstSection = (c: Ctx) => SECTIONS.find(({ scope }) => hasScope(c, scope));
 
 /** Whether the signed-in token has a scope. */
-export const may = (c: Ctx, scope: string): boolean => c.get('principal')?.scopes.has(scope) ?? false;
+export const hasScope = (c: Ctx, scope: string): boolean => c.get('principal')?.scopes.has(scope) ?? false;
 
 type PageProps = { c?: Ctx; title: string; goTo?: string };
 
@@ -56,7 +56,8 @@ export function Page({ c, title, goTo, children }: PropsWithChildren<PageProps>)
 
 function Navigation({ c }: { c: Ctx }) {
   const at = c.req.path.replace(/\/$/, '');
-  const isShown = ({ scope, inDevelopment }: Section) => may(c, scope) && !(inDevelopment && c.env.settings.production);
+  const isShown = ({ scope, inDevelopment }: Section) =>
+    hasScope(c, scope) && !(inDevelopment && c.env.settings.production);
   const isCurrent = (path: string) => at === path || (path !== '/console' && at.startsWith(`${path}/`));
   return (
     <nav aria-label="Sections">

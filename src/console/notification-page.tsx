@@ -3,7 +3,7 @@ import type { PropsWithChildren } from 'hono/jsx';
 import type { Ctx } from '../http/context.ts';
 import type { WholeNotification } from '../notifications/store.ts';
 import type { WebhookEndpoint } from '../webhook-endpoints/schema.ts';
-import { may, Page } from './layout.tsx';
+import { hasScope, Page } from './layout.tsx';
 import { Act, Ago, Badge, duration, Facts, isRefresh, Live, Payload, Unchanged, When } from './parts.tsx';
 import { verification } from './payload.ts';
 
@@ -21,18 +21,18 @@ export function NotificationPage({ c, notification, endpoint }: Props) {
           Endpoint: endpointId && (
             <>
               {endpoint && <Badge status={endpoint.status} />}{' '}
-              <Link to={may(c, 'webhooks:read') && `/console/endpoints/${endpointId}`}>
+              <Link to={hasScope(c, 'webhooks:read') && `/console/endpoints/${endpointId}`}>
                 {endpoint?.url ?? endpointId}
               </Link>
             </>
           ),
-          User: userId && <Link to={may(c, 'users:read') && `/console/users/${userId}`}>{userId}</Link>,
+          User: userId && <Link to={hasScope(c, 'users:read') && `/console/users/${userId}`}>{userId}</Link>,
           Id: <code class="long">{id}</code>,
         }}
       />
       <h2>Timeline</h2>
       <Timeline notification={notification} now={c.env.now()} />
-      {may(c, 'notifications:write') && <Actions notification={notification} />}
+      {hasScope(c, 'notifications:write') && <Actions notification={notification} />}
     </>
   );
   return (

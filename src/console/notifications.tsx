@@ -22,7 +22,7 @@ import {
 } from '../notifications/store.ts';
 import { findEndpoint } from '../webhook-endpoints/store.ts';
 import { formOf, keyOf, PAGE_ROWS, render, seeOther, unlessChanged, unlessGone } from './http.tsx';
-import { may, Page } from './layout.tsx';
+import { hasScope, Page } from './layout.tsx';
 import {
   FilterForm,
   filtersOf,
@@ -102,7 +102,7 @@ export const notificationsPages = router()
     const notification = await findWholeNotification(c.env.db, c.req.valid('param').id, c.get('signal'));
     const { endpointId } = notification;
     const endpoint =
-      endpointId !== null && may(c, 'webhooks:read')
+      endpointId !== null && hasScope(c, 'webhooks:read')
         ? await findEndpoint(c.env.db, endpointId, c.get('signal')).catch(unlessGone)
         : undefined;
     return render(c, <NotificationPage c={c} notification={notification} endpoint={endpoint} />);
@@ -148,7 +148,7 @@ function bulkFilterOf(bulk: Bulk, given: Given): BulkFilter {
 type ResultsProps = { c: Ctx; given: Given; found: Found };
 
 function Results({ c, given, found: { data, next } }: ResultsProps) {
-  const mayWrite = may(c, 'notifications:write');
+  const mayWrite = hasScope(c, 'notifications:write');
   const bulks = BULKS.filter((bulk) => (given.status ?? ABOUT[bulk]) === ABOUT[bulk]);
   const isActive = mayWrite && bulks.length > 0;
   return (

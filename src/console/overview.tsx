@@ -4,7 +4,7 @@ import { type Ctx, router } from '../http/context.ts';
 import type { Stats } from '../stats/schema.ts';
 import { readStats } from '../stats/store.ts';
 import { render, seeOther } from './http.tsx';
-import { firstSection, may, Page } from './layout.tsx';
+import { firstSection, hasScope, Page } from './layout.tsx';
 import { Ago, duration, Live, number, When } from './parts.tsx';
 import { MinutesPlot, SharesPlot } from './plots.tsx';
 
@@ -136,7 +136,7 @@ function Endpoints({ c, endpoints }: { c: Ctx; endpoints: Stats['endpoints'] }) 
           { name: 'disabled', value: disabled.count, shown: counted(disabled), kind: 'disabled' },
         ]}
       />
-      {may(c, 'webhooks:read') && (
+      {hasScope(c, 'webhooks:read') && (
         <p>
           <a href="/console/endpoints">All endpoints</a>
         </p>

@@ -7,9 +7,9 @@ import { limitedBody } from '../http/limited-body.ts';
 import { rateLimit } from '../http/rate-limit.ts';
 import { actionsPages } from './actions.tsx';
 import { endpointsPages } from './endpoints.tsx';
-import { errorPage, fewAtOnce, notFoundPage, ownForms, pageHeaders, seeOther } from './http.tsx';
+import { errorPage, limitConcurrentForms, notFoundPage, pageHeaders, sameOriginForms, seeOther } from './http.tsx';
 import { inboxPages } from './inbox/pages.tsx';
-import { limitedByAddress, receive } from './inbox/receive.ts';
+import { rateLimitByAddress, receive } from './inbox/receive.ts';
 import { notificationsPages } from './notifications.tsx';
 import { overviewPages } from './overview.tsx';
 import { session } from './session.ts';
@@ -38,11 +38,12 @@ pages.use('/console/inbox/*', (c, next) => (c.env.settings.production ? notFound
 pages.get('/console/', (c) => seeOther(c as unknown as Ctx, '/console'));
 pages.use(knownMethods(pages), knownRoutes);
 // The sender of a webhook has neither a session nor a form.
-pages.post('/console/inbox/:name', limitedByAddress, limitedBody, receive);
-for (const path of ['/console/sign-in/*', '/console/sign-out']) pages.use(path, fewAtOnce, limitedBody, ownForms);
+pages.post('/console/inbox/:name', rateLimitByAddress, limitedBody, receive);
+for (const path of ['/console/sign-in/*', '/console/sign-out'])
+  pages.use(path, limitConcurrentForms, limitedBody, sameOriginForms);
 pages.route('/console', signInPages);
 // A body is read only with a session and within the quota.
-pages.use(session(askToSignIn), rateLimit, limitedBody, ownForms);
+pages.use(session(askToSignIn), rateLimit, limitedBody, sameOriginForms);
 pages.use('/console/endpoints/*', scope('webhooks:read'));
 pages.use('/console/notifications/*', scope('notifications:read'));
 pages.use('/console/actions/*', scope('notifications:read'));

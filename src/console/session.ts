@@ -4,14 +4,14 @@ import { serialize } from 'hono/utils/cookie';
 import type { Principal } from '../deps.ts';
 import { AppError } from '../errors.ts';
 import { setHeader } from '../http/answer.ts';
-import { guarded, invalidToken } from '../http/auth.ts';
+import { invalidToken, throttleFailures } from '../http/auth.ts';
 import type { Ctx, Env } from '../http/context.ts';
 
 /** For development on this machine. Elsewhere, the prefix keeps sibling and parent hosts from setting the cookie. */
 const COOKIE = 'keelson_console';
 const HOST_COOKIE = `__Host-${COOKIE}`;
 /** The longest session, in seconds. A token that expires earlier ends it. */
-const LONGEST_S = 12 * 3600;
+const MAX_SESSION_S = 12 * 3600;
 /** Browsers ignore longer cookies. */
 const MAX_COOKIE = 4096;
 
@@ -27,7 +27,7 @@ export const session = (ended: (c: Ctx, had: boolean) => Response | Promise<Resp
     const sealed = cookieOf(c);
     if (!sealed) return ended(c, false);
     try {
-      c.set('principal', await guarded(c, () => principalOf(c, sealed)));
+      c.set('principal', await throttleFailures(c, () => principalOf(c, sealed)));
     } catch (error) {
       if (!(error instanceof AppError && error.code === 'unauthorized')) throw error;
       endSession(c);
@@ -47,12 +47,12 @@ async function principalOf(c: Ctx, sealed: string): Promise<Principal> {
 /** Begins a session with a token, which is verified first. Throws AppError `unauthorized`, `rate-limited`. */
 export async function beginSession(c: Ctx, token: string): Promise<void> {
   const { secrets, verifier, now } = c.env;
-  const principal = await guarded(c, async () => {
+  const principal = await throttleFailures(c, async () => {
     if (!/^[\w\-.~+/]+=*$/.test(token)) throw invalidToken('not a valid bearer token');
     return verifier(token);
   });
   const nowS = Math.floor(now().getTime() / 1000);
-  const lifeS = Math.min(LONGEST_S, Math.max(0, (principal.expiresS ?? Number.POSITIVE_INFINITY) - nowS));
+  const lifeS = Math.min(MAX_SESSION_S, Math.max(0, (principal.expiresS ?? Number.POSITIVE_INFINITY) - nowS));
   const sealed = await secrets.seal(JSON.stringify({ token, untilS: nowS + lifeS } satisfies Session));
   if (sealed.length + HOST_COOKIE.length > MAX_COOKIE) throw invalidToken('the token is too long for a cookie');
   setCookie(c, sealed, lifeS);

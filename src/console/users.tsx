@@ -5,12 +5,12 @@ import { listNotifications, type NotificationPage } from '../notifications/store
 import { type User, UserQuery } from '../users/schema.ts';
 import { findUser, listUsers } from '../users/store.ts';
 import { listed, render } from './http.tsx';
-import { may, Page } from './layout.tsx';
+import { hasScope, Page } from './layout.tsx';
 import { NotificationList } from './notification-list.tsx';
 import { Empty, Facts, Next, Table, When } from './parts.tsx';
 
 /** How many of a user's notifications are shown. */
-const TOLD = 20;
+const RECENT_LIMIT = 20;
 
 /** Users, and their notifications. */
 export const usersPages = router()
@@ -33,10 +33,10 @@ export const usersPages = router()
   })
   .get('/:id', byId, async (c) => {
     const { id } = c.req.valid('param');
-    const page = { userId: id, after: null, limit: TOLD };
-    const [user, told] = await Promise.all([
+    const page = { userId: id, after: null, limit: RECENT_LIMIT };
+    const [user, recent] = await Promise.all([
       findUser(c.env.db, id, c.get('signal')),
-      may(c, 'notifications:read') ? listNotifications(c.env.db, page, c.get('signal')) : undefined,
+      hasScope(c, 'notifications:read') ? listNotifications(c.env.db, page, c.get('signal')) : undefined,
     ]);
     return render(
       c,
@@ -49,7 +49,7 @@ export const usersPages = router()
             Id: <code class="long">{user.id}</code>,
           }}
         />
-        {told && <Told c={c} id={id} told={told} />}
+        {recent && <RecentNotifications c={c} id={id} recent={recent} />}
       </Page>,
     );
   });
@@ -94,9 +94,9 @@ function List({ users }: { users: User[] }) {
   );
 }
 
-type ToldProps = { c: Ctx; id: string; told: NotificationPage };
+type RecentProps = { c: Ctx; id: string; recent: NotificationPage };
 
-function Told({ c, id, told: { data, next } }: ToldProps) {
+function RecentNotifications({ c, id, recent: { data, next } }: RecentProps) {
   return (
     <>
       <h2>Notifications</h2>

@@ -45,7 +45,7 @@ export type Claimed = {
   /** Lanes with more due than the claim took. */
   more: string[];
   /** Whether lanes that the request does not name have more due. */
-  strangers: boolean;
+  moreUnnamed: boolean;
   /** Whether the claim ended early because it found as much as it may take. The next claim starts after `cursor`. */
   unfinished: boolean;
   /** Whether the claim ended early because it visited the maximum number of lanes. The round goes on after `cursor`. */
@@ -68,7 +68,7 @@ type Summary = Omit<Claimed, 'deliveries'> & { endpoints: Record<string, Endpoin
 type Row = ({ claim: null } & Omit<Delivery, 'lease' | 'endpoint'>) | { claim: Summary };
 
 /** How many lanes one claim may visit, at about 3 µs each. */
-const LOOKS = 1000;
+const MAX_LANES_VISITED = 1000;
 /** Seconds after which a claim reports again that its dispatcher is alive. A claim that takes nothing writes nothing else. */
 const REPORT_S = 10;
 const FIRST_LANE = sql`'00000000-0000-0000-0000-000000000000'::uuid`;
@@ -76,10 +76,10 @@ const FIRST_LANE = sql`'00000000-0000-0000-0000-000000000000'::uuid`;
 /** The rows of `visited`: one per lane visited, with running sums over the lanes before it. */
 const walk = ($: Params<Values>) => sql`
   select 0 as look, 0 as lap, ${$.after}::uuid as lane, null::timestamptz as due_at, false as leased, 0 as room,
-         false as named, null::timestamptz as paused_until, 0 as open, 0 as strangers, 0 as slow
+         false as named, null::timestamptz as paused_until, 0 as open, 0 as unnamed, 0 as slow
   union all
   select v.look + 1, next.lap, next.lane, next.due_at, next.leased, here.room, here.named, e.paused_until,
-         v.open + (here.open and here.room > 0)::int, v.strangers + (here.open and not here.named)::int,
+         v.open + (here.open and here.room > 0)::int, v.unnamed + (here.open and not here.named)::int,
          v.slow + (here.open and here.shared)::int
   from visited v
   cross join lateral (
@@ -93,19 +93,19 @@ const walk = ($: Params<Values>) => sql`
     select known is not null as named,
            next.due_at <= now() and e.id is null as open,
            coalesce(known < 0, false) as shared,
-           case when known is null then (v.strangers < ${$.strangers}::int)::int
+           case when known is null then (v.unnamed < ${$.unnamed}::int)::int
                 when known < 0 then (v.slow < ${$.slow}::int)::int
                 else known end as room
     from (select ((select rooms from given) ->> next.lane::text)::int as known) rooms
   ) here
-  where v.look < ${sql.raw(String(LOOKS))} and v.open < ${$.limit}::int`;
+  where v.look < ${sql.raw(String(MAX_LANES_VISITED))} and v.open < ${$.limit}::int`;
 
 /** The JSON that describes a whole claim. */
 const SUMMARY = sql`json_build_object(
   'more', coalesce((select json_agg(distinct lane) from left_over where named), '[]'),
-  'strangers', exists (select from left_over where not named),
+  'moreUnnamed', exists (select from left_over where not named),
   'unfinished', ending.unfinished,
-  'unvisited', not ending.unfinished and ending.look >= ${sql.raw(String(LOOKS))},
+  'unvisited', not ending.unfinished and ending.look >= ${sql.raw(String(MAX_LANES_VISITED))},
   'cursor', coalesce((
     select lane from chosen where fits and exists (select from chosen where nth = 1 and roomy and not fits)
     order by look desc limit 1
@@ -139,7 +139,7 @@ const SUMMARY = sql`json_build_object(
 // claim, so that data that deliveries share is sent once. `nextMs` covers the visited lanes with nothing left over. It
 // is computed only if the claim does not take all that it may: in the index, all leased rows come after the due ones.
 const claim = statement<Values, Row>(
-  'deliveries.claim5',
+  'deliveries.claim6',
   ($) => sql`
     with recursive given as materialized (
       select (${$.rooms}::text)::jsonb as rooms

@@ -6,13 +6,13 @@ import {
   FIRST_LANE,
   finish,
   GRACE_MS,
-  giveBackExcess,
   type Held,
+  inFlight,
+  removeExcess,
   startNext,
-  underWay,
 } from './lanes.ts';
 import { interruptionOf, settlementOf } from './outcome.ts';
-import { isLookDue, mayStart, NEVER, plan, type State } from './plan.ts';
+import { mayBeDue, mayStart, NEVER, plan, type State } from './plan.ts';
 import { wantsClaim } from './rooms.ts';
 import { addResult, type DispatchDeps, type Run, release, releaseLane, releaseWaiting } from './run.ts';
 import type { Settlement } from './settlements.ts';
@@ -108,7 +108,7 @@ async function drain(run: Run, budget: number): Promise<Drained> {
   await begin(run, 'draining');
   const now = clock.now();
   const failed = run.failures.claim + run.failures.settle + run.failures.advance > 0;
-  if (isLookDue(state, now) || wantsClaim(lanes, false) || state.jobs) return { nextMs: 0, failed };
+  if (mayBeDue(state, now) || wantsClaim(lanes, false) || state.jobs) return { nextMs: 0, failed };
   return { nextMs: state.dueAt === NEVER ? null : Math.ceil(state.dueAt - now), failed };
 }
 
@@ -123,7 +123,7 @@ function stop(run: Run, force: AbortSignal): void {
   if (state.mode === 'running' || state.mode === 'draining') state.mode = 'stopping';
   releaseWaiting(run);
   const interrupt = () => {
-    for (const held of underWay(lanes)) {
+    for (const held of inFlight(lanes)) {
       const durationMs = Math.round(clock.now() - held.startedAt);
       const delayMs = settings.deliveryTimeoutMs + GRACE_MS - durationMs;
       end(run, held, interruptionOf(held.delivery, durationMs, delayMs));
@@ -202,7 +202,7 @@ function checkAges(run: Run, now: number): void {
     log.error('delivery timed out: channel did not settle', { notificationId: held.delivery.id });
     conclude(run, held, { ok: false, status: null, error: 'timed out' });
   }
-  for (const { lane } of underWay(lanes)) release(run, giveBackExcess(lanes, lane));
+  for (const { lane } of inFlight(lanes)) release(run, removeExcess(lanes, lane));
 }
 
 function startWaiting(run: Run, now: number): void {
@@ -247,7 +247,7 @@ function end(run: Run, held: Held, settlement: Settlement): void {
   // A delivery that was interrupted or timed out may end a second time, later.
   if (!finish(run.lanes, held, run.clock.now())) return;
   report(run, held, settlement);
-  if (held.lane.pace === 'slow') release(run, giveBackExcess(run.lanes, held.lane));
+  if (held.lane.pace === 'slow') release(run, removeExcess(run.lanes, held.lane));
   addResult(run, settlement);
   step(run);
 }
@@ -266,5 +266,5 @@ function reportStall({ state, lanes, log }: Run, now: number): void {
   state.stalled = true;
   const seconds = Math.round((now - state.lastClaimAt) / 1000);
   const { waiting, quick, slow } = lanes;
-  log.error('dispatcher stalled: no successful claim', { seconds, waiting, underWay: quick.size + slow.size });
+  log.error('dispatcher stalled: no successful claim', { seconds, waiting, inFlight: quick.size + slow.size });
 }

@@ -1,5 +1,5 @@
 import { type Claimed, type Delivery, keyOf } from './claims.ts';
-import { allHeld, EMAIL_LANE, extended, giveBack, giveBackExcess, type Held, hold, noteBacklogs } from './lanes.ts';
+import { allHeld, EMAIL_LANE, extended, type Held, hold, noteBacklogs, removeExcess, removeWaiting } from './lanes.ts';
 import { isRoundDue, mayStart, NEVER } from './plan.ts';
 import type { Room } from './rooms.ts';
 import { type Run, release, releaseLane } from './run.ts';
@@ -9,7 +9,7 @@ import type { Settlement } from './settlements.ts';
 const RETRY_MS = 500;
 const SETTLE_TRIES_AT_STOP = 3;
 /** Milliseconds until the next batch after one that changed nothing: few match, or others have locked them. */
-const HELD_UP_MS = 20;
+const NO_PROGRESS_DELAY_MS = 20;
 
 /** Claims deliveries, as many as there is room for, and adds them to the lanes. Rejects only for a defect. */
 export async function claim(run: Run, room: Room): Promise<void> {
@@ -40,7 +40,7 @@ function claimFailed({ state, clock, settings, failures }: Run): void {
 
 function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
   const { state, lanes, clock, log, failures, settings, changed } = run;
-  const { deliveries, more, strangers, unfinished, unvisited, cursor, nextMs, jobs } = claimed;
+  const { deliveries, more, moreUnnamed, unfinished, unvisited, cursor, nextMs, jobs } = claimed;
   if (state.stalled) log.info('dispatcher recovered', {});
   Object.assign(state, { stalled: false, lastClaimAt: clock.now(), claimAt: 0 });
   failures.claim = 0;
@@ -57,13 +57,13 @@ function take(run: Run, room: Room, claimed: Claimed, askedAt: number): void {
   );
   hold(lanes, deliveries.filter(isCurrent), askedAt + settings.leaseMs);
   const isVisited = (lane: string) => !unfinished && isOnWay(lane, after, unvisited ? cursor : until);
-  // Strangers that an earlier claim of the round has seen are still there.
-  const seenBefore = after !== until && lanes.moreStrangers;
-  noteBacklogs(lanes, Object.keys(room.rooms).filter(isVisited), new Set(more), strangers || seenBefore);
+  // Unlisted lanes that an earlier claim of the round has seen are still there.
+  const seenBefore = after !== until && lanes.moreUnnamed;
+  noteBacklogs(lanes, Object.keys(room.rooms).filter(isVisited), new Set(more), moreUnnamed || seenBefore);
   // A lane that turned slow while the claim was under way has no room for what it got.
   for (const { endpointId } of deliveries) {
     const lane = lanes.byId.get(endpointId ?? EMAIL_LANE);
-    if (lane) release(run, giveBackExcess(lanes, lane));
+    if (lane) release(run, removeExcess(lanes, lane));
   }
   state.extendAt = Math.min(state.extendAt, askedAt + settings.leaseMs / 3);
 }
@@ -125,7 +125,7 @@ export async function extend(run: Run): Promise<void> {
     extended(lanes, held.filter(isKept), askedAt + settings.leaseMs);
     // The room of lost deliveries is free for others.
     const lost = new Set(held.filter((each) => !isKept(each)));
-    if (giveBack(lanes, (each) => lost.has(each)).length > 0) state.rung = true;
+    if (removeWaiting(lanes, (each) => lost.has(each)).length > 0) state.rung = true;
   } catch (error) {
     log.error('lease extension failed', { error });
     state.extendAt = clock.now() + RETRY_MS;
@@ -150,8 +150,8 @@ export async function advance(run: Run): Promise<void> {
     // The next batch tells whether there is more to do.
     state.jobs = advanced !== undefined;
     if (advanced && advanced.done > 0) state.rung = true;
-    const hasMoved = advanced === undefined || advanced.done > 0 || advanced.finished;
-    const pauseMs = Math.max(clock.now() - askedAt, hasMoved ? 0 : HELD_UP_MS);
+    const hasProgressed = advanced === undefined || advanced.done > 0 || advanced.finished;
+    const pauseMs = Math.max(clock.now() - askedAt, hasProgressed ? 0 : NO_PROGRESS_DELAY_MS);
     state.advanceAt = state.mode === 'running' ? clock.now() + pauseMs : 0;
   } catch (error) {
     log.error('batch of a bulk action failed', { error });

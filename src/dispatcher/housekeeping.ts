@@ -19,16 +19,16 @@ type Tidied = { db: Db; log: Log };
 export function tidyEvery(ms: number, deps: Tidied, retentionDays: number): () => Promise<void> {
   const controller = new AbortController();
   let timer = setTimeout(again, ms);
-  let underWay: Promise<void> | undefined;
+  let inFlight: Promise<void> | undefined;
   function again(): void {
-    underWay = tidy(deps, retentionDays, { stop: controller.signal }).then(() => {
+    inFlight = tidy(deps, retentionDays, { stop: controller.signal }).then(() => {
       if (!controller.signal.aborted) timer = setTimeout(again, ms);
     });
   }
   return async () => {
     controller.abort();
     clearTimeout(timer);
-    await underWay;
+    await inFlight;
   };
 }
 
@@ -44,18 +44,18 @@ export async function tidy(
   const limit = () =>
     stop ? AbortSignal.any([stop, AbortSignal.timeout(STATEMENT_MS)]) : AbortSignal.timeout(STATEMENT_MS);
   let left = statements;
-  const mayAsk = () => left-- > 0;
+  const takeStatement = () => left-- > 0;
   try {
     let keys = 0;
-    for (let some = KEYS_BATCH; some === KEYS_BATCH && mayAsk(); keys += some) {
+    for (let some = KEYS_BATCH; some === KEYS_BATCH && takeStatement(); keys += some) {
       some = await pruneIdempotencyKeys(db, KEYS_BATCH, limit());
     }
     let actions = 0;
-    for (let some = PRUNE_BATCH; some === PRUNE_BATCH && mayAsk(); actions += some) {
+    for (let some = PRUNE_BATCH; some === PRUNE_BATCH && takeStatement(); actions += some) {
       some = await pruneRecords(db, retentionDays, limit());
     }
     // Last, because it may need the most.
-    const notifications = await pruneNotifications(db, retentionDays, limit, mayAsk);
+    const notifications = await pruneNotifications(db, retentionDays, limit, takeStatement);
     if (notifications + keys + actions > 0) log.info('pruned', { notifications, keys, actions });
   } catch (error) {
     // The next run, or the next process, deletes the rest.
@@ -126,16 +126,16 @@ const prune = statement<{ days: number; after: string }, { pruned: number; last:
 
 /**
  * Deletes messages with all that belongs to them, once all their notifications were finished more than `days` days ago.
- * Runs batch by batch while `mayAsk()`, each with its own `limit()`. Returns the number of notifications deleted.
+ * Runs batch by batch while `takeStatement()`, each with its own `limit()`. Returns the number deleted.
  */
 export async function pruneNotifications(
   db: Db,
   days: number,
   limit = () => AbortSignal.timeout(STATEMENT_MS),
-  mayAsk = () => true,
+  takeStatement = () => true,
 ): Promise<number> {
   let all = 0;
-  for (let after: string | null = BEFORE_ALL; after !== null && mayAsk(); ) {
+  for (let after: string | null = BEFORE_ALL; after !== null && takeStatement(); ) {
     const [row]: { pruned: number; last: string | null; more: boolean }[] = await db.run(
       prune,
       { days, after },

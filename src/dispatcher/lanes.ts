@@ -1,6 +1,6 @@
 import type { AttemptSpan } from '../tracing.ts';
 import type { Delivery } from './claims.ts';
-import { activeOf, hasRoom, heldOf, holdOf, type Limits, openOf } from './rooms.ts';
+import { activeOf, hasRoom, heldOf, holdLimit, type Limits, startRoom } from './rooms.ts';
 
 /** A delivery that this dispatcher holds. Times are in milliseconds of the clock. */
 export type Held = {
@@ -30,10 +30,10 @@ export type Lane = {
   backlog: boolean;
   /** How many waiting deliveries could start if the process had room, and whether the lane has run low on them. */
   startable: number;
-  hungry: boolean;
+  runningLow: boolean;
 };
 
-/** All deliveries that a dispatcher holds. `startable` and `hungry` are sums by pace, `ready` lanes: see `count`. */
+/** All deliveries that a dispatcher holds. `startable`, `runningLow`: sums by pace; `ready`: lanes. See `count`. */
 export type Lanes = {
   readonly limits: Limits;
   readonly byId: Map<string, Lane>;
@@ -41,14 +41,14 @@ export type Lanes = {
   readonly slow: Set<Held>;
   readonly ready: Record<Pace, Set<Lane>>;
   readonly startable: Record<Pace, number>;
-  readonly hungry: Record<Pace, number>;
+  readonly runningLow: Record<Pace, number>;
   waiting: number;
   waitingBytes: number;
   /** Deliveries under way in new lanes. */
-  trying: number;
+  probing: number;
   averageMs: number;
   /** Whether lanes that are not in `byId` have something due. */
-  moreStrangers: boolean;
+  moreUnnamed: boolean;
   /** Whether a waiting delivery cannot start until its lease is extended. */
   leasesTooShort: boolean;
   /** When to call `check` next. */
@@ -67,7 +67,7 @@ export const GRACE_MS = 500;
 /** By how much the window of a lane that was slow grows with each quick delivery. */
 const GROWTH = 2;
 /** How many lanes are remembered. Beyond this number, idle ones are forgotten. */
-const REMEMBERED = 1000;
+const REMEMBERED_LANES = 1000;
 /** The weight of the newest delivery in an average. */
 const WEIGHT = 0.2;
 
@@ -79,12 +79,12 @@ export function createLanes(limits: Limits): Lanes {
     slow: new Set(),
     ready: { new: new Set(), fast: new Set(), slow: new Set() },
     startable: { new: 0, fast: 0, slow: 0 },
-    hungry: { new: 0, fast: 0, slow: 0 },
+    runningLow: { new: 0, fast: 0, slow: 0 },
     waiting: 0,
     waitingBytes: 0,
-    trying: 0,
+    probing: 0,
     averageMs: 0,
-    moreStrangers: false,
+    moreUnnamed: false,
     leasesTooShort: false,
     checkAt: Number.POSITIVE_INFINITY,
   };
@@ -93,11 +93,11 @@ export function createLanes(limits: Limits): Lanes {
 function laneOf(lanes: Lanes, id: string): Lane {
   const known = lanes.byId.get(id);
   if (known) return known;
-  if (lanes.byId.size >= REMEMBERED) {
+  if (lanes.byId.size >= REMEMBERED_LANES) {
     for (const lane of lanes.byId.values()) if (heldOf(lane) === 0 && !lane.backlog) lanes.byId.delete(lane.id);
   }
   const counts = { quick: 0, slow: 0, startable: 0, averageMs: 0 };
-  const lane: Lane = { id, pace: 'new', window: 1, waiting: [], ...counts, backlog: false, hungry: false };
+  const lane: Lane = { id, pace: 'new', window: 1, waiting: [], ...counts, backlog: false, runningLow: false };
   lanes.byId.set(id, lane);
   return lane;
 }
@@ -105,21 +105,21 @@ function laneOf(lanes: Lanes, id: string): Lane {
 /** Removes a lane from the sums before it changes; `count` adds it again. Every change is between the two. */
 function uncount(lanes: Lanes, lane: Lane): void {
   lanes.startable[lane.pace] -= lane.startable;
-  lanes.hungry[lane.pace] -= Number(lane.hungry);
-  if (lane.pace === 'new') lanes.trying -= activeOf(lane);
+  lanes.runningLow[lane.pace] -= Number(lane.runningLow);
+  if (lane.pace === 'new') lanes.probing -= activeOf(lane);
 }
 
 function count(lanes: Lanes, lane: Lane): void {
   const held = heldOf(lane);
-  const room = holdOf(lanes.limits, lane) - held;
-  lane.startable = Math.min(lane.waiting.length, openOf(lanes.limits, lane));
+  const room = holdLimit(lanes.limits, lane) - held;
+  lane.startable = Math.min(lane.waiting.length, startRoom(lanes.limits, lane));
   // A fast lane is worth a claim once half has started, a slow one after each delivery.
-  lane.hungry = lane.backlog && room > 0 && (lane.pace === 'slow' || room >= held);
+  lane.runningLow = lane.backlog && room > 0 && (lane.pace === 'slow' || room >= held);
   lanes.startable[lane.pace] += lane.startable;
-  lanes.hungry[lane.pace] += Number(lane.hungry);
+  lanes.runningLow[lane.pace] += Number(lane.runningLow);
   if (lane.startable > 0) lanes.ready[lane.pace].add(lane);
   else lanes.ready[lane.pace].delete(lane);
-  if (lane.pace === 'new') lanes.trying += activeOf(lane);
+  if (lane.pace === 'new') lanes.probing += activeOf(lane);
 }
 
 function setPace(lanes: Lanes, lane: Lane, pace: Pace): void {
@@ -147,9 +147,9 @@ export function noteBacklogs(
   lanes: Lanes,
   seen: Iterable<string>,
   more: ReadonlySet<string>,
-  strangers: boolean,
+  moreUnnamed: boolean,
 ): void {
-  lanes.moreStrangers = strangers;
+  lanes.moreUnnamed = moreUnnamed;
   for (const id of seen) {
     const lane = lanes.byId.get(id);
     if (lane) noteBacklog(lanes, lane, more.has(id));
@@ -195,8 +195,8 @@ function startFrom(lanes: Lanes, lane: Lane, now: number): Held {
   count(lanes, lane);
   // Moves to the end of the queue.
   if (lanes.ready[pace].size > 1 && lanes.ready[pace].delete(lane)) lanes.ready[pace].add(lane);
-  const patience = pace === 'slow' ? lanes.limits.deliveryTimeoutMs + GRACE_MS : SLOW_MS;
-  lanes.checkAt = Math.min(lanes.checkAt, now + patience);
+  const checkAfterMs = pace === 'slow' ? lanes.limits.deliveryTimeoutMs + GRACE_MS : SLOW_MS;
+  lanes.checkAt = Math.min(lanes.checkAt, now + checkAfterMs);
   return held;
 }
 
@@ -265,7 +265,7 @@ function leaveWaiting(lanes: Lanes, { delivery }: Held): void {
 }
 
 /** Removes the waiting deliveries that `which` selects, and returns them. */
-export function giveBack(lanes: Lanes, which: (held: Held) => boolean): Delivery[] {
+export function removeWaiting(lanes: Lanes, which: (held: Held) => boolean): Delivery[] {
   const out: Held[] = [];
   for (const lane of lanes.byId.values()) {
     if (lane.waiting.length === 0) continue;
@@ -275,21 +275,21 @@ export function giveBack(lanes: Lanes, which: (held: Held) => boolean): Delivery
     count(lanes, lane);
     out.push(...leaving);
   }
-  return goneFrom(lanes, out);
+  return markRemoved(lanes, out);
 }
 
 /** Removes deliveries that wait in a slow lane beyond its limit (claimed while it was fast), and returns them. */
-export function giveBackExcess(lanes: Lanes, lane: Lane): Delivery[] {
-  const most = openOf(lanes.limits, lane);
+export function removeExcess(lanes: Lanes, lane: Lane): Delivery[] {
+  const most = startRoom(lanes.limits, lane);
   if (lane.pace !== 'slow' || lane.waiting.length <= most) return [];
   uncount(lanes, lane);
   const out = lane.waiting.splice(most);
   lane.backlog = true;
   count(lanes, lane);
-  return goneFrom(lanes, out);
+  return markRemoved(lanes, out);
 }
 
-function goneFrom(lanes: Lanes, out: Held[]): Delivery[] {
+function markRemoved(lanes: Lanes, out: Held[]): Delivery[] {
   for (const held of out) {
     held.stage = 'over';
     leaveWaiting(lanes, held);
@@ -298,11 +298,11 @@ function goneFrom(lanes: Lanes, out: Held[]): Delivery[] {
 }
 
 /** All deliveries under way. */
-export const underWay = (lanes: Lanes): Held[] => [...lanes.quick, ...lanes.slow];
+export const inFlight = (lanes: Lanes): Held[] => [...lanes.quick, ...lanes.slow];
 /** All deliveries that wait or are under way. */
 export const allHeld = (lanes: Lanes): Held[] => [
   ...Array.from(lanes.byId.values(), ({ waiting }) => waiting).flat(),
-  ...underWay(lanes),
+  ...inFlight(lanes),
 ];
 
 /** Notes that the leases of `kept` expire at `leasedUntil`. */

@@ -55,7 +55,7 @@ export const NEVER = Number.POSITIVE_INFINITY;
 export const mayStart = ({ mode, budget }: State) => (mode === 'running' || mode === 'draining') && budget > RESERVE;
 
 /** Whether the queue may have due deliveries that no claim has seen. */
-export const isLookDue = (state: State, now: number) => state.unvisited || isRoundDue(state, now);
+export const mayBeDue = (state: State, now: number) => state.unvisited || isRoundDue(state, now);
 
 /** Whether due deliveries that no claim has seen may be in a lane that this round visited. */
 export const isRoundDue = ({ rung, tickAt, dueAt }: State, now: number) => rung || now >= tickAt || now >= dueAt;
@@ -87,7 +87,7 @@ function claimNow(state: State, lanes: Lanes, now: number): Room | undefined {
   // The database does not keep up with settlements. What is claimed now would be settled late.
   if (state.results.length > lanes.limits.batch) return undefined;
   const affordable = state.budget - RESERVE - lanes.waiting - 1;
-  if (affordable <= 0 || !wantsClaim(lanes, isLookDue(state, now))) return undefined;
+  if (affordable <= 0 || !wantsClaim(lanes, mayBeDue(state, now))) return undefined;
   const room = roomForClaim(lanes);
   const limit = Math.min(room.limit, affordable);
   return limit > 0 ? { ...room, limit } : undefined;
@@ -120,7 +120,7 @@ function wakeAt(state: State, lanes: Lanes, stallMs: number, now: number): numbe
   }
   if (mayStart(state) && !state.claiming) {
     // A claim without room waits until a delivery ends.
-    if (!isLookDue(state, now)) at = Math.min(at, state.tickAt, state.dueAt);
+    if (!mayBeDue(state, now)) at = Math.min(at, state.tickAt, state.dueAt);
     else if (now < state.claimAt) at = Math.min(at, state.claimAt);
   }
   if (state.mode === 'running' && mayAdvance(state, lanes)) at = Math.min(at, state.advanceAt);

@@ -31,14 +31,14 @@ export const processLimits = ({ concurrency }: { concurrency: number }) => ({
 
 /**
  * What a claim may take: `limit` rows in all; from each lane as many as `rooms` says; one row each from up to `slow`
- * lanes that have SHARED in `rooms`; one row each from up to `strangers` lanes that `rooms` does not name.
+ * lanes that have SHARED in `rooms`; one row each from up to `unnamed` lanes that `rooms` does not name.
  */
 export type Room = {
   limit: number;
   maxBytes: number;
   rooms: Record<string, number>;
   slow: number;
-  strangers: number;
+  unnamed: number;
 };
 
 /** In place of a number in `rooms`: one row, until the claim's `slow` is used up. */
@@ -48,7 +48,7 @@ export const SHARED = -1;
 const HORIZON_MS = 1000;
 
 /** How many deliveries of new lanes may be under way: half of the slots. Known lanes have the rest. */
-const triesOf = ({ concurrency }: Limits) => Math.ceil(concurrency / 2);
+const probeLimit = ({ concurrency }: Limits) => Math.ceil(concurrency / 2);
 
 /** How many deliveries of slow lanes may start: half of the overflow. The rest is for deliveries that turn slow. */
 const slowRoomOf = ({ overflowConcurrency }: Limits) => Math.max(1, Math.ceil(overflowConcurrency / 2));
@@ -57,52 +57,57 @@ export const activeOf = (lane: Lane) => lane.quick + lane.slow;
 export const heldOf = (lane: Lane) => lane.waiting.length + activeOf(lane);
 
 /** Returns how many deliveries of a lane may be held: for a fast lane, those that it can start within the horizon. */
-export function holdOf(limits: Limits, { pace, window, averageMs }: Lane): number {
+export function holdLimit(limits: Limits, { pace, window, averageMs }: Lane): number {
   if (pace === 'slow') return limits.laneConcurrency;
   if (pace === 'new') return window;
   return Math.min(limits.batch, Math.max(window, Math.floor((window * HORIZON_MS) / averageMs)));
 }
 
 /** Returns how many more deliveries a lane may start, regardless of other lanes. */
-export function openOf(limits: Limits, lane: Lane): number {
+export function startRoom(limits: Limits, lane: Lane): number {
   const most = limits.laneConcurrency - activeOf(lane);
   return Math.max(0, lane.pace === 'slow' ? most : Math.min(most, lane.window - lane.quick));
 }
 
 /** Whether the process has room for one more delivery of a lane of this pace. */
-export function hasRoom({ limits, quick, slow, trying, startable }: Lanes, pace: Pace): boolean {
+export function hasRoom({ limits, quick, slow, probing, startable }: Lanes, pace: Pace): boolean {
   const { concurrency, overflowConcurrency, totalConcurrency } = limits;
   if (quick.size + slow.size >= totalConcurrency) return false;
-  if (pace === 'slow') return slow.size + trying < slowRoomOf(limits);
+  if (pace === 'slow') return slow.size + probing < slowRoomOf(limits);
   if (quick.size >= concurrency) return false;
   // New lanes may keep coming: if a slow lane waits and no slow delivery is under way, it gets the next place.
-  if (pace === 'new' && slow.size === 0 && startable.slow > 0 && trying + 1 >= slowRoomOf(limits)) return false;
+  if (pace === 'new' && slow.size === 0 && startable.slow > 0 && probing + 1 >= slowRoomOf(limits)) return false;
   // A delivery of a new lane may turn slow: it needs a place in the overflow.
-  return pace === 'fast' || (trying < triesOf(limits) && slow.size + trying < Math.max(1, overflowConcurrency));
+  return pace === 'fast' || (probing < probeLimit(limits) && slow.size + probing < Math.max(1, overflowConcurrency));
 }
 
 /** Returns how many more rows may be claimed, by pace. For fast lanes, none until half of what was held has started. */
-function freeRoom({ limits, quick, slow, trying, startable, averageMs, waitingBytes }: Lanes): Record<Pace, number> {
+function freeRoom({ limits, quick, slow, probing, startable, averageMs, waitingBytes }: Lanes): Record<Pace, number> {
   const { concurrency, overflowConcurrency, totalConcurrency, batch } = limits;
   const ahead = Math.min(batch, Math.max(concurrency, Math.floor((concurrency * HORIZON_MS) / Math.max(1, averageMs))));
-  const tried = trying + startable.new;
+  const probed = probing + startable.new;
   const left = totalConcurrency - quick.size - slow.size;
   // One slow delivery is held for the next place.
   const leastSlow = slow.size + startable.slow === 0 ? 1 : 0;
   return {
     fast: startable.fast <= ahead / 2 && waitingBytes <= limits.maxWaitingBytes / 2 ? ahead - startable.fast : 0,
-    new: Math.max(0, Math.min(triesOf(limits) - tried, Math.max(1, overflowConcurrency) - slow.size - tried, left)),
-    slow: Math.max(leastSlow, slowRoomOf(limits) - slow.size - trying - startable.slow),
+    new: Math.max(
+      0,
+      Math.min(probeLimit(limits) - probed, Math.max(1, overflowConcurrency) - slow.size - probed, left),
+    ),
+    slow: Math.max(leastSlow, slowRoomOf(limits) - slow.size - probing - startable.slow),
   };
 }
 
-/** Whether to claim: because something may be due (`lookDue`), or because lanes have run low. */
-export function wantsClaim(lanes: Lanes, lookDue: boolean): boolean {
+/** Whether to claim: because something may be due (`mayBeDue`), or because lanes have run low. */
+export function wantsClaim(lanes: Lanes, mayBeDue: boolean): boolean {
   if (lanes.waitingBytes >= lanes.limits.maxWaitingBytes) return false;
   const free = freeRoom(lanes);
-  if (lookDue) return free.fast + free.new + free.slow > 0;
-  const { hungry, moreStrangers } = lanes;
-  return (free.fast > 0 && hungry.fast > 0) || (free.slow > 0 && hungry.slow > 0) || (free.new > 0 && moreStrangers);
+  if (mayBeDue) return free.fast + free.new + free.slow > 0;
+  const { runningLow, moreUnnamed } = lanes;
+  return (
+    (free.fast > 0 && runningLow.fast > 0) || (free.slow > 0 && runningLow.slow > 0) || (free.new > 0 && moreUnnamed)
+  );
 }
 
 /** Returns what a claim may take now. */
@@ -111,10 +116,10 @@ export function roomForClaim(lanes: Lanes): Room {
   const free = freeRoom(lanes);
   const rooms: Record<string, number> = {};
   for (const lane of byId.values()) {
-    const room = Math.max(0, holdOf(limits, lane) - heldOf(lane));
+    const room = Math.max(0, holdLimit(limits, lane) - heldOf(lane));
     if (lane.pace === 'slow' && room > 0) rooms[lane.id] = SHARED;
     else rooms[lane.id] = lane.pace === 'fast' && free.fast === 0 ? 0 : room;
   }
   const limit = Math.min(limits.batch, free.fast + free.new + free.slow);
-  return { limit, maxBytes: limits.maxWaitingBytes - waitingBytes, rooms, slow: free.slow, strangers: free.new };
+  return { limit, maxBytes: limits.maxWaitingBytes - waitingBytes, rooms, slow: free.slow, unnamed: free.new };
 }

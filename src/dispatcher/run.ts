@@ -3,7 +3,7 @@ import type { Tracing } from '../tracing.ts';
 import type { Channel } from './channels/channel.ts';
 import type { Delivery } from './claims.ts';
 import type { Clock } from './clock.ts';
-import { giveBack, type Held, type Lanes } from './lanes.ts';
+import { type Held, type Lanes, removeWaiting } from './lanes.ts';
 import { releaseOf } from './outcome.ts';
 import type { State } from './plan.ts';
 import type { Queue } from './queue.ts';
@@ -54,7 +54,7 @@ export function release(run: Run, deliveries: Delivery[]): void {
 
 /** Releases waiting deliveries: those that `which` selects, by default all. */
 export function releaseWaiting(run: Run, which: (held: Held) => boolean = () => true): void {
-  release(run, giveBack(run.lanes, which));
+  release(run, removeWaiting(run.lanes, which));
 }
 
 /** Releases deliveries that wait for an endpoint that has changed, and those that a claim under way returns for it. */

@@ -7,7 +7,7 @@ export type Config = ReturnType<typeof shape> & {
   /** Probable mistakes, by variable name and without values. */
   warnings: string[];
   /** Settings that are allowed, but probably not intended. */
-  doubts: string[];
+  advice: string[];
 };
 
 type Env = Record<string, string | undefined>;
@@ -289,7 +289,7 @@ const isEmbedded = (v: Partly) =>
 const isProduction = (v: Partly) => v.APP_ENV === 'production';
 
 /** Settings that are allowed, but probably not intended. Commands do not report them. */
-const DOUBTS: [message: string, applies: (v: Variables) => boolean][] = [
+const ADVICE: [message: string, applies: (v: Variables) => boolean][] = [
   [
     'JWKS_URL without JWT_AUDIENCE accepts tokens that were issued for other services',
     (v) => isProduction(v) && v.JWKS_URL !== undefined && v.JWT_AUDIENCE === undefined,
@@ -322,8 +322,8 @@ function warningsIn(env: Env): string[] {
 }
 
 /** Logs the warnings of parseConfig. */
-export function warn({ warnings, doubts }: Config, log: Log): void {
-  const all = [...warnings, ...doubts];
+export function warn({ warnings, advice }: Config, log: Log): void {
+  const all = [...warnings, ...advice];
   if (all.length > 0) log.warn('check the configuration', { warnings: all });
 }
 
@@ -346,8 +346,8 @@ export function parseConfig(env: Env): Config {
   }
   if (problems.length > 0) throw new ConfigError([...problems, ...warnings]);
   const valid = values as Variables;
-  const doubts = DOUBTS.filter(([, applies]) => applies(valid)).map(([message]) => message);
-  return { ...shape(valid), warnings, doubts };
+  const advice = ADVICE.filter(([, applies]) => applies(valid)).map(([message]) => message);
+  return { ...shape(valid), warnings, advice };
 }
 
 function shape(v: Variables) {

@@ -54,8 +54,8 @@ async function migrate(dryRun: boolean, allowDestructive: boolean): Promise<void
   if (pending.some(({ destroys }) => destroys.length > 0) && !allowDestructive) {
     throw new Refusal('refused: data would be lost (see above). To continue, add --allow-destructive');
   }
-  const { tell, end } = progressOf('statements');
-  await migratePostgres(url, undefined, tell).finally(end);
+  const { report, end } = progressOf('statements');
+  await migratePostgres(url, undefined, report).finally(end);
 }
 
 function describe(verb: string, { file, destroys }: Migration): void {

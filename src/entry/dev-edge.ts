@@ -128,16 +128,16 @@ function startWrangler({ host, port }: Config, files: string[], writeLine: (line
 
 async function stop(child: ChildProcess, ended: Promise<unknown>): Promise<void> {
   const group = -(child.pid as number);
-  const force = setTimeout(reaches, STOP_MS, group, 'SIGKILL');
-  reaches(group, 'SIGTERM');
+  const force = setTimeout(trySignal, STOP_MS, group, 'SIGKILL');
+  trySignal(group, 'SIGTERM');
   await ended;
   clearTimeout(force);
   // Kill what is left, which takes a moment.
-  for (let tries = 0; reaches(group, 'SIGKILL') && tries < 100; tries++) await sleep(10);
+  for (let tries = 0; trySignal(group, 'SIGKILL') && tries < 100; tries++) await sleep(10);
 }
 
 /** Sends `signal`, and returns whether the process exists. */
-function reaches(group: number, signal: string): boolean {
+function trySignal(group: number, signal: string): boolean {
   try {
     return process.kill(group, signal);
   } catch {

@@ -26,7 +26,7 @@ const TIDY_EVERY_MS = 600_000;
 /** A part that a stop closes, and the log message for that. */
 type Closing = { name: string; close(): Promise<unknown> };
 /** The time left before the shutdown deadline when deliveries are given up on, to settle them. */
-const LAST_WORDS_MS = 1000;
+const SETTLE_MARGIN_MS = 1000;
 
 /**
  * Runs the service as a process on Node, Deno or Bun, which differ in `createServer`, and exits when it is over. A
@@ -39,11 +39,11 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   // 2 Logger.
   const log = logAt(config.logLevel);
   if (!worker) warn(config, log);
-  const nothingBegun = (why: string) => {
+  const exitEarly = (why: string) => {
     log.info('stopped before listening', { why });
     process.exit(0);
   };
-  signals.tell({ first: nothingBegun, second: () => {} });
+  signals.setHandlers({ first: exitEarly, second: () => {} });
 
   // 3 Database: opened and checked before anything is served.
   const secrets = createSecretBox(config.secretsKey, config.secretsKeysOld);
@@ -81,7 +81,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     log,
     metrics,
     tracing: tracing?.tracing,
-    underWay: { count: 0 },
+    inFlight: { count: 0 },
     draining: () => draining,
   };
 
@@ -100,7 +100,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     process.exit(1);
   };
   const second = worker ? () => {} : () => exitNow('second signal');
-  const signaled = new Promise<string>((first) => signals.tell({ first, second }));
+  const signaled = new Promise<string>((first) => signals.setHandlers({ first, second }));
 
   // 7 Workers: the dispatcher, housekeeping and the metrics server.
   const dispatching = dispatcher?.run() ?? forever;
@@ -147,7 +147,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   // 10 Orderly stop, with a log line per step. After its deadline, an immediate one.
   process.exitCode = failure ? 1 : 0;
   setTimeout(exitNow, config.shutdownTimeoutMs, 'SHUTDOWN_TIMEOUT_MS has passed').unref();
-  const outOfTime = AbortSignal.timeout(Math.max(1, config.shutdownTimeoutMs - LAST_WORDS_MS));
+  const outOfTime = AbortSignal.timeout(Math.max(1, config.shutdownTimeoutMs - SETTLE_MARGIN_MS));
   draining = true;
   server.drain();
   log.info('not ready');
@@ -160,9 +160,9 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   };
   const closing: Closing[] = [{ name: 'requests finished, listener closed', close: server.close }];
   if (dispatcher) {
-    // Other processes can claim what it gave back.
-    const giveBack = () => doorbell?.ring();
-    const close = () => dispatching.catch(failed).then(dispatcher.close).then(giveBack);
+    // Other processes can claim what it released.
+    const ringOthers = () => doorbell?.ring();
+    const close = () => dispatching.catch(failed).then(dispatcher.close).then(ringOthers);
     closing.push({ name: 'dispatcher stopped', close });
   }
   if (endTidying) closing.push({ name: 'tidying ended', close: endTidying });

@@ -4,17 +4,17 @@ import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
 import { progressOf } from './progress.ts';
 
-const { tell, end } = progressOf('statements');
+const { report, end } = progressOf('statements');
 try {
   readDotenv();
   const { databaseUrl, warnings } = parseConfig(withDevelopmentSecrets(process.env));
   for (const warning of warnings) process.stderr.write(`${warning}\n`);
   if (databaseUrl.startsWith('pglite:')) {
     const { openPglite } = await import('../platform/db-pglite.ts');
-    await (await openPglite(databaseUrl.slice('pglite:'.length), tell)).close();
+    await (await openPglite(databaseUrl.slice('pglite:'.length), report)).close();
   } else {
     const { migratePostgres } = await import('../platform/migrate.ts');
-    await migratePostgres(databaseUrl, undefined, tell);
+    await migratePostgres(databaseUrl, undefined, report);
   }
   end();
   process.stdout.write('The database schema is current.\n');

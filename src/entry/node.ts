@@ -3,16 +3,16 @@ import './prepare.js';
 // Imported dynamically: static imports would be loaded before prepare.js has run.
 const { start } = await import('./start.ts');
 
-const giveBackMemory = async () => (await import('../platform/spare-memory.ts')).giveBackSpareMemory();
+const releaseMemory = async () => (await import('../platform/spare-memory.ts')).keepReleasingSpareMemory();
 const clusters = async () => (await import('node:cluster')).default;
 
 await start({
   createServer: async () => {
-    await giveBackMemory();
+    await releaseMemory();
     return (await import('../platform/node-server.ts')).createNodeServer;
   },
   fork: async () => {
-    await giveBackMemory();
+    await releaseMemory();
     const cluster = await clusters();
     const { closePassedConnections } = await import('../platform/passed-connections.ts');
     return (env) => {

@@ -49,7 +49,7 @@ const deps: Partial<Deps> = {
   assets: loadedAssets(ASSETS),
   log: { debug() {}, info() {}, warn() {}, error: (message, fields) => console.error(message, fields?.error) },
   metrics: noMetrics,
-  underWay: { count: 0 },
+  inFlight: { count: 0 },
   draining: () => false,
   clientAddress: '127.0.0.1',
 };

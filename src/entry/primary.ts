@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import type { Log } from '../deps.ts';
 import { bound, listen } from '../platform/listen.ts';
 import { createMetricsServer } from '../platform/metrics-server.ts';
-import { keepProcesses } from '../platform/processes.ts';
+import { superviseWorkers } from '../platform/processes.ts';
 import type { Signals } from '../platform/signals.ts';
 import { type Listening, workerVariable } from '../platform/worker.ts';
 import { type Config, parseConfig, warn } from './config.ts';
@@ -33,7 +33,7 @@ export async function primary(fork: Fork, logAt: LogAt, signals: Signals): Promi
   // 3 Workers, and their metrics.
   const sum = config.metrics && (await import('../platform/metrics-sum.ts')).createMetricsSum();
   let port = config.port;
-  const processes = keepProcesses({
+  const processes = superviseWorkers({
     count,
     fork: (slot) => fork({ ...env, PORT: String(port), ...workerVariable(slot, count) }),
     log,
@@ -46,7 +46,9 @@ export async function primary(fork: Fork, logAt: LogAt, signals: Signals): Promi
     processes.kill();
     process.exit(1);
   };
-  const signaled = new Promise<string>((first) => signals.tell({ first, second: () => exitNow('second signal') }));
+  const signaled = new Promise<string>((first) =>
+    signals.setHandlers({ first, second: () => exitNow('second signal') }),
+  );
 
   // 5 The metrics server.
   const expose = async () => sum?.expose(await processes.scrape(SCRAPE_MS)) ?? '';

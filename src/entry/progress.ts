@@ -1,5 +1,5 @@
 /** Milliseconds between progress reports: in a log, and on a terminal. */
-const TELL_EVERY_MS = 1000;
+const REPORT_INTERVAL_MS = 1000;
 const REDRAW_EVERY_MS = 100;
 /** Columns of a terminal that does not report its width. */
 const COLUMNS = 80;
@@ -7,11 +7,11 @@ const COLUMNS = 80;
 export const say = (text: string) => void process.stdout.write(text);
 export const number = (n: number) => n.toLocaleString('en');
 
-export type Tell = (done: number, total: number, what?: string) => void;
+export type ReportProgress = (done: number, total: number, what?: string) => void;
 
 export type Progress = {
   /** Reports that `done` of `total` things are done, and what is under way. */
-  tell: Tell;
+  report: ReportProgress;
   /** Prints a separate line; on a terminal, above the progress line. */
   print(text: string): void;
   /** Leaves the last report where it is. Call it before anything else is printed. */
@@ -19,29 +19,29 @@ export type Progress = {
 };
 
 /**
- * Reports the progress of work on many `things`: on a terminal in one line, which is redrawn even while `tell` is not
+ * Reports the progress of work on many `things`: on a terminal in one line, which is redrawn even while `report` is not
  * called; otherwise in at most one line per second, and only if more is done.
  */
 export function progressOf(things: string): Progress {
   const { isTTY } = process.stdout;
   const began = performance.now();
-  let told = isTTY ? Number.NEGATIVE_INFINITY : began;
-  let toldDone = 0;
+  let reportedAt = isTTY ? Number.NEGATIVE_INFINITY : began;
+  let reportedDone = 0;
   let line: (() => string) | undefined;
   const draw = () => {
     if (line) say(`\r\x1b[K${line().slice(0, (process.stdout.columns || COLUMNS) - 1)}`);
   };
   // Does not keep the process alive.
-  const timer = isTTY ? setInterval(draw, TELL_EVERY_MS).unref() : undefined;
+  const timer = isTTY ? setInterval(draw, REPORT_INTERVAL_MS).unref() : undefined;
   return {
-    tell: (done, total, what) => {
+    report: (done, total, what) => {
       line = () => progressLine(things, { done, total, what, ms: performance.now() - began });
       const now = performance.now();
       const isDue = isTTY
-        ? now - told >= REDRAW_EVERY_MS || done === total
-        : now - told >= TELL_EVERY_MS && done > toldDone;
+        ? now - reportedAt >= REDRAW_EVERY_MS || done === total
+        : now - reportedAt >= REPORT_INTERVAL_MS && done > reportedDone;
       if (!isDue) return;
-      [told, toldDone] = [now, done];
+      [reportedAt, reportedDone] = [now, done];
       if (isTTY) draw();
       else say(`${line()}\n`);
     },

@@ -4,7 +4,7 @@ import { BoundedMap } from '../bounded-map.ts';
 import { createClient } from '../client.ts';
 import { type Verify, verifierOf } from '../dispatcher/channels/verify.ts';
 import { httpUrl, listen } from '../platform/listen.ts';
-import { hearSignals } from '../platform/signals.ts';
+import { handleSignals } from '../platform/signals.ts';
 import { parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
@@ -32,7 +32,7 @@ const say = (line: string) => void process.stdout.write(`${line}\n`);
 /** Receives webhooks until a signal, or until `--count` of them have arrived. */
 async function main(): Promise<void> {
   readDotenv();
-  const signals = hearSignals();
+  const signals = handleSignals();
   const options = readOptions();
   const received = receiver(options);
   if (options.secret) received.verifyWith(options.secret);
@@ -41,7 +41,7 @@ async function main(): Promise<void> {
   if (registration) received.verifyWith(registration.secret);
   say(`Receiving webhooks on ${url}${registration ? ', registered for all events' : ''}`);
 
-  const signaled = new Promise((first) => signals.tell({ first, second: () => process.exit(1) }));
+  const signaled = new Promise((first) => signals.setHandlers({ first, second: () => process.exit(1) }));
   await Promise.race([signaled, received.enough]);
   // Let the response to the last webhook complete.
   received.server.close();

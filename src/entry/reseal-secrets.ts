@@ -20,7 +20,7 @@ async function reseal(): Promise<void> {
   try {
     let last: Progress | undefined;
     for await (const state of resealSecrets(db, secrets)) {
-      progress.tell(state.looked, state.total);
+      progress.report(state.looked, state.total);
       last = state;
     }
     progress.end();

@@ -4,7 +4,7 @@ import { createClient, Problem } from '../client.ts';
 import { type Deps, noMetrics } from '../deps.ts';
 import { createLog } from '../platform/log.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
-import { hearSignals } from '../platform/signals.ts';
+import { handleSignals } from '../platform/signals.ts';
 import { type Config, parseConfig } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { readDotenv } from './dotenv.ts';
@@ -24,7 +24,7 @@ const complain = (text: string) => void process.stderr.write(text);
  * emails are always the same, so that another run creates the missing ones.
  */
 async function seed(): Promise<void> {
-  const signals = hearSignals();
+  const signals = handleSignals();
   readDotenv();
   const { users: total, yes } = readOptions();
   const config = parseConfig(withDevelopmentSecrets(process.env));
@@ -42,7 +42,7 @@ async function seed(): Promise<void> {
   const stop = () => {
     stopping = true;
   };
-  signals.tell({ first: stop, second: () => process.exit(1) });
+  signals.setHandlers({ first: stop, second: () => process.exit(1) });
 
   const progress = progressOf('users');
   let next = 1;
@@ -58,7 +58,7 @@ async function seed(): Promise<void> {
         if (!(error instanceof Problem && error.code === 'email-taken')) throw error;
         existing++;
       }
-      progress.tell(created + existing, total);
+      progress.report(created + existing, total);
     }
   }
   // If one fails, the others stop, but their requests are awaited.
@@ -93,7 +93,7 @@ function depsOf(settings: Config, own: Pick<Deps, 'db' | 'secrets' | 'log'>): De
     wake: () => {},
     assets: async () => undefined,
     metrics: noMetrics,
-    underWay: { count: 0 },
+    inFlight: { count: 0 },
     draining: () => false,
     clientAddress: '',
   };

@@ -2,7 +2,7 @@ import type { Log } from '../deps.ts';
 import { createLog, type LogLevel } from '../platform/log.ts';
 import { writeFormatted } from '../platform/log-format.ts';
 import type { CreateServer } from '../platform/server.ts';
-import { hearSignals } from '../platform/signals.ts';
+import { handleSignals } from '../platform/signals.ts';
 import { stdoutLines } from '../platform/stdout.ts';
 import { thisWorker } from '../platform/worker.ts';
 import { readDotenv } from './dotenv.ts';
@@ -22,7 +22,7 @@ export type LogAt = (level: LogLevel) => Log;
 /** Runs the service in one process, or the primary of several. Exits when it is over. */
 export async function start({ createServer, fork, join }: Runtime): Promise<void> {
   // Before anything else is loaded: a container's first process (PID 1) ignores signals that it does not handle.
-  const signals = hearSignals();
+  const signals = handleSignals();
   const worker = thisWorker();
   // A worker was given what the primary read.
   if (!worker) readDotenv();

@@ -1,14 +1,14 @@
 import { type Config, ConfigError, parseConfig } from './config.ts';
 
 /** A Worker is never stopped: these must not constrain other variables. */
-const ENDLESS = { SHUTDOWN_TIMEOUT_MS: '3600000', SHUTDOWN_DELAY_MS: '0' };
+const NO_SHUTDOWN = { SHUTDOWN_TIMEOUT_MS: '3600000', SHUTDOWN_DELAY_MS: '0' };
 /** Workers allow six connections at a time. One of them is for the database. */
-const MOST_AT_ONCE = 5;
+const MAX_CONCURRENCY = 5;
 
 /** Parses a Worker's configuration from its bindings: those that are text are variables. */
 export function workersConfig(env: Record<string, unknown>): Config {
   // The dispatcher is another Worker, with a configuration of its own.
-  const variables: Record<string, string> = { ...textOf(env), ...ENDLESS, DISPATCH_ENABLED: 'false' };
+  const variables: Record<string, string> = { ...textOf(env), ...NO_SHUTDOWN, DISPATCH_ENABLED: 'false' };
   const problems: string[] = [];
   if (env.RATE_LIMITER && !['10', '60'].includes(variables.RATE_LIMIT_WINDOW_S ?? '60')) {
     problems.push('RATE_LIMIT_WINDOW_S must be 10 or 60, as in the rate-limit binding');
@@ -16,7 +16,7 @@ export function workersConfig(env: Record<string, unknown>): Config {
   const config = read(variables, problems);
   const unbound = BINDINGS.filter(([name]) => !env[name]).map(([name, so]) => `${name} is not bound: ${so}`);
   const store = config.rateLimit.store === 'postgres' ? ['RATE_LIMIT_STORE has no effect on Workers'] : [];
-  return { ...config, doubts: [...config.doubts, ...unbound, ...store] };
+  return { ...config, advice: [...config.advice, ...unbound, ...store] };
 }
 
 /** wrangler.toml's bindings, and what a missing one means. */
@@ -30,10 +30,10 @@ const BINDINGS = [
 export function dispatcherConfig(env: Record<string, unknown>): Config {
   // It checks no tokens, so it has no key for them.
   const unused = { JWT_SECRET: undefined, JWKS_URL: 'https://unused.invalid/', JWT_AUDIENCE: 'unused' };
-  const variables = { DISPATCH_CONCURRENCY: String(MOST_AT_ONCE), ...textOf(env), ...ENDLESS, ...unused };
+  const variables = { DISPATCH_CONCURRENCY: String(MAX_CONCURRENCY), ...textOf(env), ...NO_SHUTDOWN, ...unused };
   const problems: string[] = [];
-  if (Number(variables.DISPATCH_CONCURRENCY) > MOST_AT_ONCE) {
-    problems.push(`DISPATCH_CONCURRENCY must be at most ${MOST_AT_ONCE} on Workers`);
+  if (Number(variables.DISPATCH_CONCURRENCY) > MAX_CONCURRENCY) {
+    problems.push(`DISPATCH_CONCURRENCY must be at most ${MAX_CONCURRENCY} on Workers`);
   }
   const config = read(variables, problems);
   if (config.dispatchers < config.subrequests) return config;

@@ -41,7 +41,7 @@ const { max, windowS } = config.rateLimit;
 // Evaluated only if tracing is configured.
 const tracing =
   config.traces && (await import('../platform/tracing-otlp.ts')).otlpTracing(config.traces, log, { timer: false });
-const deps: Omit<Deps, 'clientAddress' | 'underWay' | 'wake'> = {
+const deps: Omit<Deps, 'clientAddress' | 'inFlight' | 'wake'> = {
   settings: config,
   db,
   now: () => new Date(),
@@ -67,7 +67,7 @@ export default {
       ...deps,
       clientAddress,
       // Counts this request alone: the platform may end one silently, which a shared count would include for ever.
-      underWay: { count: 0 },
+      inFlight: { count: 0 },
       wake: (changed?: string) => wake(bindings, ctx, log, changed),
     };
     const response = Promise.resolve(app.fetch(request, own, ctx));

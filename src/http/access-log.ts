@@ -4,7 +4,7 @@ import { carrying, formatTraceparent, parseTraceparent } from '../trace-context.
 import type { RequestSpan } from '../tracing.ts';
 import type { Ctx, Env } from './context.ts';
 import { routeOf } from './known-routes.ts';
-import { mayTellASecret } from './request-id.ts';
+import { mayContainSecret } from './request-id.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
@@ -55,7 +55,7 @@ function beginTrace(c: Ctx, method: string): RequestSpan | undefined {
     scheme: c.req.url.slice(0, c.req.url.indexOf(':')),
     requestId,
     parent,
-    tracestate: tracestate !== undefined && mayTellASecret(tracestate) ? undefined : tracestate,
+    tracestate: tracestate !== undefined && mayContainSecret(tracestate) ? undefined : tracestate,
   });
   c.set('traceId', span.traceId);
   c.env = { ...c.env, db: span.db(db) };
@@ -82,7 +82,7 @@ function loggedPath(path: string): string {
 
 // The issuer chooses subjects: they may be anything.
 function loggedSub(sub: string | undefined): string | undefined {
-  return sub !== undefined && mayTellASecret(sub) ? REDACTED : sub;
+  return sub !== undefined && mayContainSecret(sub) ? REDACTED : sub;
 }
 
 const REDACTED = '[redacted]';

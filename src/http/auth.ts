@@ -1,7 +1,7 @@
 import { createMiddleware } from 'hono/factory';
 import { AppError } from '../errors.ts';
 import type { Ctx, Env } from './context.ts';
-import { refuse, setQuota } from './rate-limit.ts';
+import { takeQuota } from './rate-limit.ts';
 
 /** Requires a scope, such as `webhooks:read`. Throws AppError `insufficient-scope`. */
 export const scope = (needed: string) =>
@@ -19,21 +19,19 @@ export const scope = (needed: string) =>
  * A valid token is never refused because of others' failures.
  */
 export const authenticate = createMiddleware<Env>(async (c, next) => {
-  c.set('principal', await guarded(c, () => c.env.verifier(bearerToken(c.req.header('Authorization')))));
+  c.set('principal', await throttleFailures(c, () => c.env.verifier(bearerToken(c.req.header('Authorization')))));
   await next();
 });
 
 /** Settles as `verify` does. A failed attempt counts against the client's network; over quota, it is `rate-limited`. */
-export async function guarded<T>(c: Ctx, verify: () => Promise<T>): Promise<T> {
+export async function throttleFailures<T>(c: Ctx, verify: () => Promise<T>): Promise<T> {
   try {
     return await verify();
   } catch (error) {
     if (error instanceof AppError && error.code === 'unauthorized') {
       // Loads the address parser, which is not needed at startup.
       const { networkOf } = await import('./client-network.ts');
-      const quota = await c.env.limiter.take(`address:${networkOf(c.env.clientAddress)}`);
-      if (!quota.allowed) throw refuse(c, quota);
-      setQuota(c, quota);
+      await takeQuota(c, `address:${networkOf(c.env.clientAddress)}`);
     }
     throw error;
   }

@@ -6,7 +6,7 @@ import { deadlineExceeded, mayWrite, outcomeUnknown, problemResponse } from './p
 /** Milliseconds after the deadline for canceled work to report its outcome, so that a 504 is always accurate. */
 const GRACE_MS = 1500;
 /** The maximum number of concurrent requests in a process. More would only wait for the same database. */
-const UNDER_WAY_MAX = 5000;
+const MAX_IN_FLIGHT = 5000;
 /** Probes of supervisors and load balancers are exempt from the maximum, and are never queued. */
 export const PROBES = new Set(['/health', '/ready']);
 
@@ -15,7 +15,8 @@ export const PROBES = new Set(['/health', '/ready']);
  * canceled on the server and its outcome awaited: if it had already taken effect, the response says so.
  */
 export const deadline = createMiddleware<Env>(async (c, next) => {
-  if (c.env.underWay.count >= UNDER_WAY_MAX && !PROBES.has(c.req.path)) {
+  const { inFlight, settings } = c.env;
+  if (inFlight.count >= MAX_IN_FLIGHT && !PROBES.has(c.req.path)) {
     throw new AppError('unavailable', 'Too many requests are in progress.', { headers: { 'Retry-After': '1' } });
   }
   const controller = new AbortController();
@@ -25,14 +26,14 @@ export const deadline = createMiddleware<Env>(async (c, next) => {
     timer = setTimeout(() => {
       controller.abort(deadlineExceeded());
       timer = setTimeout(resolve, GRACE_MS, 'out of grace');
-    }, c.env.settings.requestTimeoutMs);
+    }, settings.requestTimeoutMs);
   });
-  c.env.underWay.count++;
+  inFlight.count++;
   try {
     const winner = await Promise.race([next(), outOfGrace]);
     if (winner === 'out of grace') return problemResponse(c, mayWrite(c) ? outcomeUnknown(c) : deadlineExceeded());
   } finally {
-    c.env.underWay.count--;
+    inFlight.count--;
     // biome-ignore lint/style/noNonNullAssertion: the executor above has run
     clearTimeout(timer!);
   }

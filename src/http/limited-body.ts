@@ -30,7 +30,7 @@ export const limitedBody = createMiddleware<Env>(async (c, next) => {
 });
 
 /** Reads and discards up to this multiple of the limit, so that the client finishes sending and reads the response. */
-const PATIENCE = 32;
+const DISCARD_FACTOR = 32;
 
 async function readBytes(body: ReadableStream<Uint8Array>, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = [];
@@ -38,7 +38,7 @@ async function readBytes(body: ReadableStream<Uint8Array>, limit: number): Promi
   for await (const chunk of body) {
     size += chunk.byteLength;
     if (size <= limit) chunks.push(chunk);
-    if (size > limit * PATIENCE) break;
+    if (size > limit * DISCARD_FACTOR) break;
   }
   if (size > limit) throw tooLarge(limit);
   const bytes = new Uint8Array(size);

@@ -4,12 +4,12 @@ import type { Env } from './context.ts';
 const WELL_FORMED = /^[\w\-=.:]{1,255}$/;
 
 /** Whether text may contain a token, a secret or an address, percent-encoded or not. */
-export const mayTellASecret = (text: string): boolean => /[@%]|eyJ|whsec_|[Bb]earer/.test(text);
+export const mayContainSecret = (text: string): boolean => /[@%]|eyJ|whsec_|[Bb]earer/.test(text);
 
 /** The client's X-Request-Id if it is well-formed and may be logged, otherwise a new id. */
 export const requestId = createMiddleware<Env>((c, next) => {
   const given = c.req.header('X-Request-Id');
-  const good = given !== undefined && WELL_FORMED.test(given) && !mayTellASecret(given);
+  const good = given !== undefined && WELL_FORMED.test(given) && !mayContainSecret(given);
   c.set('requestId', good ? given : crypto.randomUUID());
   return next();
 });

@@ -50,7 +50,7 @@ const create = operation.idempotent(notifications, {
   problems: ofJson,
 });
 const read = operation.read(notifications, {
-  description: 'Includes its payload and its delivery attempts, at most the last 101. Returns 304 if the ETag matches.',
+  description: 'Includes its payload and the last 101 attempts. Returns 304 if the ETag matches.',
   shows: NotificationWithAttempts,
 });
 const redrive = operation.of(notifications, 'write', {

@@ -8,7 +8,7 @@ import { byEmail, enqueue, queuedAnswer, toSubscribers } from '../outbox/enqueue
 import { attempts, deliveries, messages, notifications, outcomes } from '../outbox/schema.ts';
 import { AFTER_ALL, BEFORE_ALL, creating, noSuch } from '../table-store.ts';
 import { users } from '../users/schema.ts';
-import { FILTERS, isWanted, matches, says } from './filters.ts';
+import { FILTERS, matches, matchesMessage, matchesWithoutMessage } from './filters.ts';
 import type { BulkFilter, Notification, NotificationWithAttempts } from './schema.ts';
 
 // The view, from n (notification), m (message), o (outcome, if finished) and d (delivery, if pending). A finished
@@ -74,7 +74,7 @@ type ListValues = FilterValues & { before: string; from: string; limit: number; 
 type Listed = Notification & { matches: boolean; last: boolean };
 
 /** The maximum number of notifications that a page scans. If it stops there, it may be short, and has a cursor. */
-const MOST_LOOKS = 10_000;
+const MAX_SCANNED = 10_000;
 
 // A page walks one index, newest first, and applies the other filters to the rows on the way. The last row that it may
 // scan is returned even if it does not match, to tell where the next page starts. LIMIT in a subquery forces one
@@ -114,7 +114,7 @@ const lists = new Map<string, Statement<ListValues, Listed>>();
 function listOn(walk: keyof typeof WALKS): Statement<ListValues, Listed> {
   const known = lists.get(walk);
   if (known) return known;
-  const most = sql.raw(String(MOST_LOOKS));
+  const most = sql.raw(String(MAX_SCANNED));
   const made = statement<ListValues, Listed>(
     `notifications.list.${walk}`,
     ($) => sql`
@@ -127,7 +127,7 @@ function listOn(walk: keyof typeof WALKS): Statement<ListValues, Listed> {
       cross join lateral (select type, body from ${messages} where id = n.message_id limit 1) m
       cross join lateral (
         select (${$.status}::text is null or coalesce(o.status, 'pending') = ${$.status}::text)
-          and ${isWanted($)} and ${says($)} as matches
+          and ${matchesWithoutMessage($)} and ${matchesMessage($)} as matches
       ) chosen
       ${progress}
       where chosen.matches or walk.nth = ${most}

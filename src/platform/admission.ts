@@ -1,16 +1,16 @@
-import { inTurns } from './in-turns.ts';
+import { createSemaphore } from './semaphore.ts';
 import { utilizations } from './utilization.ts';
 
 /** The minimum number of requests that may be under way before others wait. */
-const LEAST = 64;
-/** Milliseconds between checks of how busy the process is, while requests wait or more than `LEAST` are under way. */
-const LOOK_MS = 5;
+const MIN_CONCURRENCY = 64;
+/** Milliseconds between checks of how busy the process is, while requests wait or more than the minimum run. */
+const ADJUST_INTERVAL_MS = 5;
 /** The utilization above which fewer requests may be under way, and the one below which twice as many may be. */
-const BUSY = 0.95;
-const IDLE = 0.5;
+const HIGH_UTILIZATION = 0.95;
+const LOW_UTILIZATION = 0.5;
 /** The factors by which that number changes at each check. */
-const FEWER = 0.9;
-const MORE = 1.1;
+const DECREASE_FACTOR = 0.9;
+const INCREASE_FACTOR = 1.1;
 
 /**
  * Returns a function that starts requests in order, and few at a time while the process is busy. With hundreds of
@@ -19,29 +19,29 @@ const MORE = 1.1;
  * are themselves waiting for something else.
  */
 export function createAdmission(utilization = utilizations()) {
-  let most = LEAST;
-  let looking = false;
-  const turns = inTurns(() => most);
+  let limit = MIN_CONCURRENCY;
+  let adjusting = false;
+  const semaphore = createSemaphore(() => limit);
 
-  function startLooking(): void {
-    if (looking) return;
-    looking = true;
+  function startAdjusting(): void {
+    if (adjusting) return;
+    adjusting = true;
     // The time before this says nothing.
     utilization();
-    setTimeout(look, LOOK_MS);
+    setTimeout(adjust, ADJUST_INTERVAL_MS);
   }
 
-  function look(): void {
+  function adjust(): void {
     const busy = utilization();
-    if (busy > BUSY) most = Math.max(LEAST, most * FEWER);
-    else if (turns.waiting() > 0) most *= busy < IDLE ? 2 : MORE;
-    turns.beginWaiting();
-    looking = turns.waiting() > 0 || turns.running() > LEAST;
-    if (looking) setTimeout(look, LOOK_MS);
+    if (busy > HIGH_UTILIZATION) limit = Math.max(MIN_CONCURRENCY, limit * DECREASE_FACTOR);
+    else if (semaphore.waiting() > 0) limit *= busy < LOW_UTILIZATION ? 2 : INCREASE_FACTOR;
+    semaphore.startWaiting();
+    adjusting = semaphore.waiting() > 0 || semaphore.running() > MIN_CONCURRENCY;
+    if (adjusting) setTimeout(adjust, ADJUST_INTERVAL_MS);
   }
 
   return <T>(work: () => Promise<T> | T): Promise<T> => {
-    if (turns.running() >= LEAST) startLooking();
-    return turns.run(work);
+    if (semaphore.running() >= MIN_CONCURRENCY) startAdjusting();
+    return semaphore.run(work);
   };
 }

@@ -1,5 +1,5 @@
 import { types as driverTypes, neon, neonConfig } from '@neondatabase/serverless';
-import { canceled, type Db, systemCode, TIMESTAMPTZ, timestamptz, toDbError, withoutAnswer } from '../db.ts';
+import { canceled, type Db, systemCode, TIMESTAMPTZ, timestamptz, toDbError, unanswered } from '../db.ts';
 import type { OpenDb } from './open-db.ts';
 
 /** Milliseconds that a statement gets to report its outcome if the server is about to cancel it. */
@@ -51,7 +51,7 @@ export function openNeon({ url, fetchEndpoint, statementTimeoutMs }: Options): O
     } catch (error) {
       const failure = toDbError(error);
       if (failure.sqlState !== undefined || refused || NOT_SENT.test(systemCode(error))) throw failure;
-      throw withoutAnswer(failure);
+      throw unanswered(failure);
     } finally {
       dispose();
     }

@@ -1,17 +1,17 @@
 import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
-import { canceled, DbError, type SessionDb, TIMESTAMPTZ, timestamptz, toDbError, withoutAnswer } from '../db.ts';
+import { canceled, DbError, type SessionDb, TIMESTAMPTZ, timestamptz, toDbError, unanswered } from '../db.ts';
 import { abortable } from '../http/abortable.ts';
 import { lockDirectory } from './lock-directory.ts';
-import { applyMigrations, type TellStatement } from './migrate.ts';
+import { applyMigrations, type OnStatement } from './migrate.ts';
 import type { OpenDb } from './open-db.ts';
-import type { Sent } from './prepared-query.ts';
+import type { BoundQuery } from './prepared-query.ts';
 import { ROLLBACK, type Session, transact } from './transact.ts';
 
 /** Opens Postgres inside this process as openPgliteClient does, to run one statement at a time. */
-export async function openPglite(dir: string, tell?: TellStatement, copyOf?: Blob): Promise<OpenDb<SessionDb>> {
-  const { client, close } = await openPgliteClient(dir, tell, copyOf);
+export async function openPglite(dir: string, report?: OnStatement, copyOf?: Blob): Promise<OpenDb<SessionDb>> {
+  const { client, close } = await openPgliteClient(dir, report, copyOf);
   return { db: dbOf(client), close, stats: () => ({ total: 0, idle: 0, waiting: 0 }) };
 }
 
@@ -21,7 +21,7 @@ export async function openPglite(dir: string, tell?: TellStatement, copyOf?: Blo
  */
 export async function openPgliteClient(
   dir: string,
-  tell?: TellStatement,
+  report?: OnStatement,
   copyOf?: Blob,
 ): Promise<{ client: PGlite; close(): Promise<void> }> {
   const inMemory = dir.startsWith('memory://');
@@ -29,7 +29,7 @@ export async function openPgliteClient(
   const unlock = inMemory ? () => {} : lockDirectory(resolve(dir));
   try {
     const client = await PGlite.create(dir, copyOf && { loadDataDir: copyOf });
-    await client.transaction((transaction) => applyMigrations(transaction.query.bind(transaction), undefined, tell));
+    await client.transaction((transaction) => applyMigrations(transaction.query.bind(transaction), undefined, report));
     return { client, close: () => client.close().finally(unlock) };
   } catch (error) {
     unlock();
@@ -53,7 +53,7 @@ function dbOf(client: PGlite): SessionDb {
     return result;
   }
 
-  async function query({ text, params }: Sent): Promise<unknown[]> {
+  async function query({ text, params }: BoundQuery): Promise<unknown[]> {
     if (client.closed) throw new DbError('unavailable', 'the database is closed');
     try {
       const { rows } = await client.query(text, [...params], { parsers: PARSERS });
@@ -61,7 +61,7 @@ function dbOf(client: PGlite): SessionDb {
     } catch (error) {
       const failure = toDbError(error);
       // Rows may have been written that could not be synced to disk.
-      throw failure.sqlState === undefined ? withoutAnswer(failure) : failure;
+      throw failure.sqlState === undefined ? unanswered(failure) : failure;
     }
   }
 

@@ -1,10 +1,10 @@
 import pg from 'pg';
-import { type SessionDb, toDbError, withoutAnswer } from '../db.ts';
-import { inTurns } from './in-turns.ts';
+import { type SessionDb, toDbError, unanswered } from '../db.ts';
 import type { OpenDb } from './open-db.ts';
-import { attempt, CANCEL_GRACE_MS } from './pg-client.ts';
+import { CANCEL_GRACE_MS, withTimeLimit } from './pg-client.ts';
 import { type Connections, cancel, checkOut, closeConnections, openConnections, type PoolOptions } from './pg-pool.ts';
-import { PreparedQuery, type Sent } from './prepared-query.ts';
+import { type BoundQuery, PreparedQuery } from './prepared-query.ts';
+import { createSemaphore } from './semaphore.ts';
 import { hasSession } from './session-check.ts';
 import { sharedConnections } from './shared-connections.ts';
 import { ROLLBACK, type Session, transact, type Work } from './transact.ts';
@@ -41,9 +41,12 @@ function dbOn(connections: Connections): SessionDb {
     reads: sharedConnections({ depth: 64, connections: 2, writes: false }, host),
     inserts: sharedConnections({ depth: 4, connections: Math.max(1, poolMax - 2), writes: true }, host),
   };
-  const alone = async (sent: Sent, signal: AbortSignal) => (await runAlone(connections, [sent], signal))[0] ?? [];
-  const { run: half } = inTurns(() => Math.max(1, Math.floor(poolMax / 2)));
-  const ways = { ...shared, searches: (sent: Sent, signal: AbortSignal) => half(() => alone(sent, signal), signal) };
+  const alone = async (sent: BoundQuery, signal: AbortSignal) => (await runAlone(connections, [sent], signal))[0] ?? [];
+  const { run: half } = createSemaphore(() => Math.max(1, Math.floor(poolMax / 2)));
+  const ways = {
+    ...shared,
+    searches: (sent: BoundQuery, signal: AbortSignal) => half(() => alone(sent, signal), signal),
+  };
   return {
     async run({ name, text, params, shares }, values, signal) {
       const rows = await (shares ? ways[shares] : alone)({ name, text, params: params(values) }, signal);
@@ -56,7 +59,11 @@ function dbOn(connections: Connections): SessionDb {
   };
 }
 
-async function runAlone(connections: Connections, sent: readonly Sent[], signal: AbortSignal): Promise<unknown[][]> {
+async function runAlone(
+  connections: Connections,
+  sent: readonly BoundQuery[],
+  signal: AbortSignal,
+): Promise<unknown[][]> {
   const client = await checkOut(connections, signal);
   try {
     return await answer(connections, client, sent, signal);
@@ -68,28 +75,28 @@ async function runAlone(connections: Connections, sent: readonly Sent[], signal:
 
 async function transaction<T>(connections: Connections, work: Work<T>, signal: AbortSignal): Promise<T> {
   const client = await checkOut(connections, signal);
-  let spoiled = false;
+  let tainted = false;
   const session: Session = {
     async run(sent, either) {
       try {
         return (await answer(connections, client, [sent], either))[0] as unknown[];
       } finally {
-        spoiled ||= either.aborted;
+        tainted ||= either.aborted;
       }
     },
     async rollback() {
       // The server rolls back what a lost connection had not committed.
-      if (spoiled || signal.aborted) return;
+      if (tainted || signal.aborted) return;
       const ended = answer(connections, client, [ROLLBACK], signal);
-      await attempt(client, CANCEL_GRACE_MS, ended).catch(() => {
-        spoiled = true;
+      await withTimeLimit(client, CANCEL_GRACE_MS, ended).catch(() => {
+        tainted = true;
       });
     },
   };
   try {
     return await transact(session, work, signal);
   } finally {
-    client.release(spoiled || signal.aborted);
+    client.release(tainted || signal.aborted);
   }
 }
 
@@ -100,7 +107,7 @@ async function transaction<T>(connections: Connections, work: Work<T>, signal: A
 async function answer(
   connections: Connections,
   client: pg.Client,
-  sent: readonly Sent[],
+  sent: readonly BoundQuery[],
   signal: AbortSignal,
 ): Promise<unknown[][]> {
   const { trust } = connections;
@@ -110,21 +117,21 @@ async function answer(
   });
   const onAbort = () => {
     void cancel(connections, client);
-    attempt(client, CANCEL_GRACE_MS, query).catch(() => {});
+    withTimeLimit(client, CANCEL_GRACE_MS, query).catch(() => {});
   };
   if (signal.aborted) onAbort();
   signal.addEventListener('abort', onAbort, { once: true });
   try {
     const rows = await query;
-    trust.heard(client);
+    trust.responded(client);
     return rows;
   } catch (error) {
     if (error instanceof pg.DatabaseError) {
-      trust.heard(client, error);
+      trust.responded(client, error);
       throw toDbError(error);
     }
     trust.lost(client, error);
-    throw withoutAnswer(error);
+    throw unanswered(error);
   } finally {
     // The signal may outlive the statement, and must not affect the connection's next one.
     signal.removeEventListener('abort', onAbort);

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Log } from '../deps.ts';
-import { attempt, outageLog, pgClients, settlesWithin } from './pg-client.ts';
+import { outageLog, pgClients, settlesWithin, withTimeLimit } from './pg-client.ts';
 
 /** The NOTIFY channel that all processes on a database share. */
 const CHANNEL = 'keelson_due';
@@ -80,7 +80,7 @@ function createRinger(connect: Connect, closed: AbortSignal, log: Log) {
     try {
       open = await client;
       const text = `select pg_notify('${CHANNEL}', id) from unnest($1::text[]) id`;
-      await attempt(open, ANSWER_MS, open.query({ name: 'ring', text, values: [ids] }));
+      await withTimeLimit(open, ANSWER_MS, open.query({ name: 'ring', text, values: [ids] }));
     } catch (error) {
       client = undefined;
       void open?.end();
@@ -100,7 +100,7 @@ function createRinger(connect: Connect, closed: AbortSignal, log: Log) {
 /** A ring is a hint that a crash may lose: it does not wait for the disk. */
 async function connectRinger(connect: Connect): Promise<pg.Client> {
   const client = await connect();
-  await attempt(client, ANSWER_MS, client.query('set synchronous_commit = off'));
+  await withTimeLimit(client, ANSWER_MS, client.query('set synchronous_commit = off'));
   return client;
 }
 
@@ -134,7 +134,7 @@ async function listen(
   onRing: (changedEndpointId?: string) => void,
   onListening: () => void,
 ): Promise<void> {
-  const ask = (text: string) => attempt(client, ANSWER_MS, client.query(text));
+  const ask = (text: string) => withTimeLimit(client, ANSWER_MS, client.query(text));
   let asking: ReturnType<typeof setInterval> | undefined;
   try {
     client.on('notification', ({ payload }) => onRing(payload || undefined));

@@ -12,7 +12,7 @@ type Options = {
   connectionsPerOrigin: number;
 };
 
-/** Creates a connection pool per origin, on first use. `close` destroys them, except those given up. */
+/** Creates a connection pool per origin, on first use. `close` destroys them, except evicted ones. */
 export function createPools({ connect, connectionsPerOrigin }: Options) {
   const pools = new Map<string, Pool>();
 
@@ -29,7 +29,7 @@ export function createPools({ connect, connectionsPerOrigin }: Options) {
     });
   }
 
-  function giveUpOldest(): void {
+  function evictLeastRecentlyUsed(): void {
     const [origin, pool] = pools.entries().next().value as [string, Pool];
     pools.delete(origin);
     // Requests under way on it are not interrupted.
@@ -42,7 +42,7 @@ export function createPools({ connect, connectionsPerOrigin }: Options) {
       // The map is ordered by use.
       pools.delete(origin);
       pools.set(origin, pool);
-      if (pools.size > MAX_ORIGINS) giveUpOldest();
+      if (pools.size > MAX_ORIGINS) evictLeastRecentlyUsed();
       return pool;
     },
     async close(): Promise<void> {

@@ -21,10 +21,10 @@ const COOL_DOWN_MS = 30_000;
 const RETRY_MS = 1000;
 const FETCH_TIMEOUT_MS = 3000;
 /** Milliseconds after which an unfinished fetch counts as lost. */
-const GIVEN_UP_MS = FETCH_TIMEOUT_MS + 500;
+const ABANDONED_AFTER_MS = FETCH_TIMEOUT_MS + 500;
 const MAX_BYTES = 1024 * 1024;
 const KEY_TYPES = ['RSA', 'EC', 'OKP'];
-const LOOK_AGAIN_MS = 20;
+const POLL_INTERVAL_MS = 20;
 
 /**
  * Returns the keys at `url`, for jose. Fetched keys stay valid while their server is unavailable. Rejects with AppError
@@ -40,7 +40,7 @@ export function remoteKeySet(url: string, { log, now, fetch, background }: KeySe
   let loading = false;
 
   // Expires by time, too: on Workers a fetch is lost with its request, and would leave `loading` set.
-  const isLoading = () => loading && since(triedAt) < GIVEN_UP_MS;
+  const isLoading = () => loading && since(triedAt) < ABANDONED_AFTER_MS;
   const isOld = () => since(loadedAt) >= MAX_AGE_MS;
   const mayTry = (pauseMs: number) => isLoading() || since(triedAt) >= pauseMs;
 
@@ -66,7 +66,7 @@ export function remoteKeySet(url: string, { log, now, fetch, background }: KeySe
   // A second request polls: Workers forbid awaiting a promise of another request.
   async function loadOrWait(): Promise<void> {
     if (!isLoading()) return load();
-    while (isLoading()) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+    while (isLoading()) await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS));
   }
 
   return async (header, token) => {

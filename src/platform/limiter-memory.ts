@@ -12,7 +12,7 @@ const SWEEPS = 4;
 
 export type MemoryLimiter = Limiter & {
   /** Counts requests of `key` that another process admitted. */
-  heard(key: string, times: number): void;
+  addRemote(key: string, times: number): void;
 };
 
 /**
@@ -65,7 +65,7 @@ export function memoryLimiter(
       window.count++;
       return quota(window);
     },
-    heard: (key, times) => {
+    addRemote: (key, times) => {
       windowOf(key).count += times;
     },
   };

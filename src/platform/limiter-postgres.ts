@@ -11,7 +11,7 @@ type Options = { db: Db; log: Log; limit: number; windowS: number; now?: () => n
 const TIMEOUT_MS = 1000;
 /** Each take adds at most one row, so that pruning twice as many keeps the table small. */
 const PRUNE_EVERY = 500;
-const PRUNE_AT_MOST = 1000;
+const PRUNE_LIMIT = 1000;
 /** How many refused keys are remembered. Beyond it, the oldest is dropped. */
 const MAX_REFUSED = 10_000;
 
@@ -22,7 +22,7 @@ const MAX_REFUSED = 10_000;
  */
 export function postgresLimiter({ db, log, limit, windowS, now = () => performance.now() }: Options): Limiter {
   const refused = new BoundedMap<string, number>(MAX_REFUSED);
-  const alone = memoryLimiter(limit, windowS);
+  const fallback = memoryLimiter(limit, windowS);
   let takes = 0;
 
   function refusal(key: string): Quota | undefined {
@@ -38,7 +38,7 @@ export function postgresLimiter({ db, log, limit, windowS, now = () => performan
     return { allowed: false, remaining: 0, resetS };
   }
 
-  async function orPass<T>(ask: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
+  async function tryDatabase<T>(ask: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
     try {
       return await ask(AbortSignal.timeout(TIMEOUT_MS));
     } catch (error) {
@@ -54,9 +54,9 @@ export function postgresLimiter({ db, log, limit, windowS, now = () => performan
       const key = hash(name);
       const known = refusal(key);
       if (known) return known;
-      if (takes++ % PRUNE_EVERY === 0) void orPass((signal) => pruneWindows(db, PRUNE_AT_MOST, signal));
-      const row = await orPass((signal) => takeOne(db, key, windowS, signal));
-      if (!row) return alone.take(key);
+      if (takes++ % PRUNE_EVERY === 0) void tryDatabase((signal) => pruneWindows(db, PRUNE_LIMIT, signal));
+      const row = await tryDatabase((signal) => takeOne(db, key, windowS, signal));
+      if (!row) return fallback.take(key);
       if (row.count > limit) return refuse(key, row);
       return { allowed: true, remaining: limit - row.count, resetS: row.resetS };
     },

@@ -9,7 +9,7 @@ export function createLog(level: LogLevel, write: (line: string) => void, always
     if (LEVELS.indexOf(at) < LEVELS.indexOf(level)) return () => {};
     return (msg: string, fields?: Fields) => {
       const line: Line = { time: new Date().toISOString(), level: at, msg, ...always, ...fields };
-      if (line.error !== undefined) line.error = plain(line.error);
+      if (line.error !== undefined) line.error = serializeError(line.error);
       write(`${stringify(line)}\n`);
     };
   };
@@ -27,10 +27,10 @@ function stringify(line: Line): string {
 }
 
 /** Formats an error with its stack and causes, and only those properties known to contain no personal data. */
-function plain(error: unknown, depth = 0): unknown {
+function serializeError(error: unknown, depth = 0): unknown {
   if (!(error instanceof Error)) return typeof error === 'string' ? error : 'not an error';
   const { name, message, stack, cause } = error;
   const { code, sqlState, constraint } = error as { code?: unknown; sqlState?: unknown; constraint?: unknown };
-  const more = cause !== undefined && depth < 5 ? { cause: plain(cause, depth + 1) } : {};
+  const more = cause !== undefined && depth < 5 ? { cause: serializeError(cause, depth + 1) } : {};
   return { name, message, code, sqlState, constraint, stack, ...more };
 }

@@ -4,7 +4,7 @@ import type { Scraped } from './processes.ts';
 type Metrics = { name: string; type: unknown }[];
 
 /** Whether a metric can only grow. */
-const grows = ({ type }: { type: unknown }) => type === 'counter' || type === 'histogram';
+const isMonotonic = ({ type }: { type: unknown }) => type === 'counter' || type === 'histogram';
 
 /**
  * Adds up the metrics of several processes. Counters never fall: the last values of a process count while it does not
@@ -27,23 +27,23 @@ export function createMetricsSum() {
     registers,
   }).set(startedAt);
   const last = new Map<number, Metrics>();
-  let departed: Metrics[] = [];
+  let exited: Metrics[] = [];
 
   return {
     contentType: own.contentType,
     /** Keeps the last counters of the process `pid`, which died. */
     died: (pid: number): void => {
       deaths.inc();
-      const told = last.get(pid)?.filter(grows) ?? [];
+      const monotonic = last.get(pid)?.filter(isMonotonic) ?? [];
       last.delete(pid);
-      departed = [AggregatorRegistry.aggregate([...departed, told]).getMetricsAsArray()];
+      exited = [AggregatorRegistry.aggregate([...exited, monotonic]).getMetricsAsArray()];
     },
     expose: async ({ answers, silent }: Scraped): Promise<string> => {
       for (const [pid, metrics] of answers) last.set(pid, metrics as Metrics);
       processes.set({ state: 'answering' }, answers.size);
       processes.set({ state: 'silent' }, silent);
-      const before = [...last].filter(([pid]) => !answers.has(pid)).map(([, metrics]) => metrics.filter(grows));
-      const sum = AggregatorRegistry.aggregate([...answers.values(), ...before, ...departed]);
+      const before = [...last].filter(([pid]) => !answers.has(pid)).map(([, metrics]) => metrics.filter(isMonotonic));
+      const sum = AggregatorRegistry.aggregate([...answers.values(), ...before, ...exited]);
       return `${await sum.metrics()}\n${await own.metrics()}`;
     },
   };

@@ -13,10 +13,10 @@ const LOCK_MS = 5000;
 const LOCK = 7_260_501;
 
 /** Called before each statement and after the last one, with the number of statements done and the total. */
-export type TellStatement = (done: number, total: number) => void;
+export type OnStatement = (done: number, total: number) => void;
 
 /** Applies missing migrations in one transaction, over TCP (Neon too), through any pooler, one process at a time. */
-export async function migratePostgres(url: string, directory?: string, tell?: TellStatement): Promise<void> {
+export async function migratePostgres(url: string, directory?: string, report?: OnStatement): Promise<void> {
   const client = new pg.Client({
     connectionString: url,
     application_name: 'keelson-migrate',
@@ -28,7 +28,7 @@ export async function migratePostgres(url: string, directory?: string, tell?: Te
     // A session lock would stay with the connection that a pooler lent for this statement.
     await client.query('select pg_advisory_xact_lock($1)', [LOCK]);
     await client.query(`set local lock_timeout = ${LOCK_MS}`);
-    await applyMigrations((text, values) => client.query(text, values), directory, tell);
+    await applyMigrations((text, values) => client.query(text, values), directory, report);
     await client.query('commit');
   } finally {
     await client.end();
@@ -41,7 +41,7 @@ type Query = (text: string, values?: unknown[]) => Promise<{ rows: unknown[] }>;
  * Applies the migrations that the database does not have, in the order of the journal. Call it in a transaction.
  * Replaces drizzle's `migrate`, which skips migrations older than the latest applied one, as a merged one may be.
  */
-export async function applyMigrations(query: Query, directory = MIGRATIONS, tell?: TellStatement): Promise<void> {
+export async function applyMigrations(query: Query, directory = MIGRATIONS, report?: OnStatement): Promise<void> {
   await query('create schema if not exists drizzle');
   await query(`create table if not exists drizzle.__drizzle_migrations (
     id serial primary key, hash text not null, created_at bigint)`);
@@ -52,10 +52,10 @@ export async function applyMigrations(query: Query, directory = MIGRATIONS, tell
   let done = 0;
   for (const { folderMillis, hash, sql } of missing) {
     for (const statement of sql) {
-      tell?.(done++, total);
+      report?.(done++, total);
       await query(statement);
     }
     await query('insert into drizzle.__drizzle_migrations (hash, created_at) values ($1, $2)', [hash, folderMillis]);
   }
-  if (total > 0) tell?.(total, total);
+  if (total > 0) report?.(total, total);
 }

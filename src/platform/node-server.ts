@@ -20,7 +20,7 @@ const WAITING_MAX = 4_000;
 const WAITING_IN_TURN = 1_000;
 const READ_IN_TURN = 4;
 /** Milliseconds between two log lines about the same kind of refusal. */
-const TELL_REFUSED_MS = 10_000;
+const LOG_INTERVAL_MS = 10_000;
 
 /** `newest` is the response to the last request whose headers were read, `before` the one before it. */
 type Connection = {
@@ -36,13 +36,13 @@ type State = {
   connections: Map<Socket, Connection>;
   /** How many requests wait behind others on their connections, in total, and how many of them arrived in this turn. */
   waiting: number;
-  cameInTurn: number;
+  arrivedThisTurn: number;
   /** Connections that are not read until it is their turn. */
   held: Set<Socket>;
   /** Whether `endTurn` is scheduled. */
   turning: boolean;
   draining: boolean;
-  tellRefused(code: ErrorCode): void;
+  logRefused(code: ErrorCode): void;
 };
 
 /** Node's HTTP server around a fetch handler, with an orderly stop. */
@@ -51,11 +51,11 @@ export const createNodeServer: CreateServer = (options) => {
   const state: State = {
     connections: new Map(),
     waiting: 0,
-    cameInTurn: 0,
+    arrivedThisTurn: 0,
     held: new Set(),
     turning: false,
     draining: false,
-    tellRefused: teller((count, code) => log.warn('requests refused', { code, count })),
+    logRefused: throttledLog((count, code) => log.warn('requests refused', { code, count })),
   };
   const listener = listenerOf(options, state);
   const server = createServer({
@@ -70,8 +70,8 @@ export const createNodeServer: CreateServer = (options) => {
   // With several processes, excess connections would otherwise pass from one full process to the next for ever.
   Object.assign(server, { dropMaxConnection: true });
 
-  server.on('request', (incoming, outgoing) => inTurn(state, listener, incoming, outgoing));
-  server.on('checkExpectation', (incoming, outgoing) => inTurn(state, listener, incoming, outgoing));
+  server.on('request', (incoming, outgoing) => handleInOrder(state, listener, incoming, outgoing));
+  server.on('checkExpectation', (incoming, outgoing) => handleInOrder(state, listener, incoming, outgoing));
   server.on('clientError', (error, socket) => refuse(state, error as NodeJS.ErrnoException, socket));
   server.on('connect', (incoming) => refuse(state, {}, incoming.socket.resume()));
   server.on('connection', (socket) => {
@@ -82,10 +82,10 @@ export const createNodeServer: CreateServer = (options) => {
   server.on('timeout', cut);
   const watch = setInterval(watchReaders, Math.min(WATCH_MS, idleTimeoutMs), state, idleTimeoutMs);
   watch.unref();
-  const tellDropped = teller((count) =>
+  const logDropped = throttledLog((count) =>
     log.warn('connections refused', { why: 'MAX_CONNECTIONS is reached', maxConnections, count }),
   );
-  server.on('drop', () => tellDropped());
+  server.on('drop', () => logDropped());
 
   const drain = () => {
     state.draining = true;
@@ -131,8 +131,8 @@ function listenerOf({ fetch, log }: Parameters<CreateServer>[0], state: State): 
   );
 }
 
-function refuseMalformed({ tellRefused }: State): Response {
-  tellRefused('malformed-request');
+function refuseMalformed({ logRefused }: State): Response {
+  logRefused('malformed-request');
   return malformedRequest();
 }
 
@@ -144,7 +144,7 @@ function watchReaders({ connections }: State, idleTimeoutMs: number): void {
 }
 
 /** Handles one request of a connection at a time: at most one response is made that the client does not read. */
-function inTurn(state: State, listener: Listener, incoming: IncomingMessage, outgoing: ServerResponse): void {
+function handleInOrder(state: State, listener: Listener, incoming: IncomingMessage, outgoing: ServerResponse): void {
   const { connections } = state;
   const connection = connections.get(incoming.socket);
   if (!connection || connection.refused) return;
@@ -155,7 +155,7 @@ function inTurn(state: State, listener: Listener, incoming: IncomingMessage, out
   if (outgoing.socket) return void listener(incoming, outgoing);
   connection.waiting++;
   noteWaiting(state);
-  if (state.waiting > WAITING_MAX) cutGreediest(state);
+  if (state.waiting > WAITING_MAX) cutLongestQueue(state);
   before?.once('finish', () => {
     if (!connections.has(incoming.socket)) return;
     state.waiting--;
@@ -176,7 +176,7 @@ function noteWaiting(state: State): void {
   state.waiting++;
   if (!state.turning) setImmediate(endTurn, state);
   state.turning = true;
-  if (++state.cameInTurn !== WAITING_IN_TURN) return;
+  if (++state.arrivedThisTurn !== WAITING_IN_TURN) return;
   for (const socket of state.connections.keys()) {
     if (state.held.has(socket)) continue;
     state.held.add(socket);
@@ -186,7 +186,7 @@ function noteWaiting(state: State): void {
 
 /** Lets the next few connections be read in the next turn. */
 function endTurn(state: State): void {
-  state.cameInTurn = 0;
+  state.arrivedThisTurn = 0;
   let left = READ_IN_TURN;
   for (const socket of state.held) {
     if (left-- === 0) break;
@@ -198,17 +198,17 @@ function endTurn(state: State): void {
 }
 
 /** Cuts the connection with the most waiting requests, or the newest of several such. */
-function cutGreediest(state: State): void {
-  let greediest: Socket | undefined;
+function cutLongestQueue(state: State): void {
+  let longest: Socket | undefined;
   let most = 0;
   for (const [socket, { waiting }] of state.connections) {
     if (waiting < most) continue;
-    greediest = socket;
+    longest = socket;
     most = waiting;
   }
-  if (!greediest) return;
-  forget(state, greediest);
-  cut(greediest);
+  if (!longest) return;
+  forget(state, longest);
+  cut(longest);
 }
 
 function forget(state: State, socket: Socket): void {
@@ -217,13 +217,13 @@ function forget(state: State, socket: Socket): void {
 }
 
 /** Answers a request that Node itself refuses, and the app never gets. Responses due before it are sent first. */
-function refuse({ connections, tellRefused }: State, error: { code?: string | undefined }, socket: Duplex): void {
+function refuse({ connections, logRefused }: State, error: { code?: string | undefined }, socket: Duplex): void {
   const connection = connections.get(socket as Socket);
   // What still arrives is read and discarded: unread bytes would reset the connection, and lose its responses.
   if (!connection || connection.refused || !socket.writable) return;
   connection.refused = true;
   const code = codeOf(error);
-  tellRefused(code);
+  logRefused(code);
   const { newest, before } = connection;
   const due = newest?.req.complete || newest?.headersSent ? newest : before;
   if (!due || due.writableFinished) answer(socket, refusal(code));
@@ -275,14 +275,14 @@ function codeOf({ code }: { code?: string | undefined }): ErrorCode {
 }
 
 /** Returns a function that logs the number of calls since the last line, and the newest: at once, then at intervals. */
-function teller<T = void>(say: (count: number, newest: T) => void): (newest: T) => void {
-  let toldAt = Number.NEGATIVE_INFINITY;
+function throttledLog<T = void>(write: (count: number, newest: T) => void): (newest: T) => void {
+  let loggedAt = Number.NEGATIVE_INFINITY;
   let count = 0;
   return (newest) => {
     count++;
-    if (performance.now() - toldAt < TELL_REFUSED_MS) return;
-    toldAt = performance.now();
-    say(count, newest);
+    if (performance.now() - loggedAt < LOG_INTERVAL_MS) return;
+    loggedAt = performance.now();
+    write(count, newest);
     count = 0;
   };
 }

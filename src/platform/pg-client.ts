@@ -31,7 +31,7 @@ export function pgClients(url: string, name: string): Clients {
         keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
         connectionTimeoutMillis: 0,
       });
-      oneWritePerTurn(this.connection as pg.Connection & Wire);
+      coalesceWrites(this.connection as pg.Connection & Wire);
       alive.add(this);
       const timer = setTimeout(destroy, CONNECT_MS, this);
       this.once('connect', () => clearTimeout(timer));
@@ -56,7 +56,7 @@ export function pgClients(url: string, name: string): Clients {
 }
 
 /** Awaits `work` on a connection for up to `ms`, then destroys the connection. */
-export async function attempt<T>(client: pg.Client, ms: number, work: Promise<T>): Promise<T> {
+export async function withTimeLimit<T>(client: pg.Client, ms: number, work: Promise<T>): Promise<T> {
   const timer = setTimeout(destroy, ms, client);
   try {
     return await work;
@@ -66,7 +66,7 @@ export async function attempt<T>(client: pg.Client, ms: number, work: Promise<T>
 }
 
 // pg writes each of a statement's four messages separately, which is most of a statement's cost.
-function oneWritePerTurn(connection: pg.Connection & Wire): void {
+function coalesceWrites(connection: pg.Connection & Wire): void {
   let messages: Buffer[] = [];
   const flush = () => {
     const [first] = messages;
@@ -108,7 +108,7 @@ export async function requestCancel(client: pg.Client, target: pg.Client): Promi
 }
 
 /** Whether a connection failed by a time-out, ours or the kernel's. */
-function isSilence(error: unknown): boolean {
+function isTimeout(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === 'ETIMEDOUT';
 }
 
@@ -145,13 +145,13 @@ export function outageLog(log: Log, what: string): { lost(error: unknown): void;
  */
 export function connectionTrust(log: Log) {
   const outage = outageLog(log, 'database');
-  const heardAfter = new WeakMap<pg.Client, number>();
+  const timeoutsAtAnswer = new WeakMap<pg.Client, number>();
   const openedAt = new WeakMap<pg.Client, number>();
   const readOnly = new WeakSet<pg.Client>();
   let writableAt = Number.NEGATIVE_INFINITY;
-  let silences = 0;
+  let timeouts = 0;
   let answers = 0;
-  const trusts = (client: pg.Client) => heardAfter.get(client) === silences && !isOutdated(client);
+  const trusts = (client: pg.Client) => timeoutsAtAnswer.get(client) === timeouts && !isOutdated(client);
   function isOutdated(client: pg.Client): boolean {
     if (!readOnly.has(client)) return false;
     const at = openedAt.get(client) as number;
@@ -159,7 +159,7 @@ export function connectionTrust(log: Log) {
   }
   return {
     opened(client: pg.Client, isReadOnly: boolean): void {
-      heardAfter.set(client, silences);
+      timeoutsAtAnswer.set(client, timeouts);
       openedAt.set(client, performance.now());
       if (isReadOnly) readOnly.add(client);
       else writableAt = performance.now();
@@ -170,16 +170,16 @@ export function connectionTrust(log: Log) {
     /** Notes that a connection could not be opened. */
     refused: outage.lost,
     /** Notes an answer, which may be an error. */
-    heard(client: pg.Client, error?: pg.DatabaseError | null): void {
+    responded(client: pg.Client, error?: pg.DatabaseError | null): void {
       if (error?.code === READ_ONLY) readOnly.add(client);
       answers++;
-      heardAfter.set(client, silences);
+      timeoutsAtAnswer.set(client, timeouts);
       outage.back();
     },
     /** Notes that a connection broke. Ignored if the connection was not trusted any more. */
     lost(client: pg.Client, error: unknown): void {
       if (!trusts(client)) return;
-      if (isSilence(error)) silences++;
+      if (isTimeout(error)) timeouts++;
       outage.lost(error);
     },
   };

@@ -2,7 +2,7 @@ import pg from 'pg';
 import { canceled, DbError, toDbError } from '../db.ts';
 import type { Log } from '../deps.ts';
 import { abortable } from '../http/abortable.ts';
-import { attempt, connectionTrust, pgClients, requestCancel, settlesWithin } from './pg-client.ts';
+import { connectionTrust, pgClients, requestCancel, settlesWithin, withTimeLimit } from './pg-client.ts';
 
 /** Milliseconds that requesting a cancellation may take, including connecting. */
 const CANCEL_MS = 2000;
@@ -14,7 +14,7 @@ const sessionSettings = (ms: number) => `set timezone = 'UTC'; set datestyle = '
 /** The SQLSTATE of a server that has no connections left. */
 const TOO_MANY_CONNECTIONS = '53300';
 /** Milliseconds after such an answer in which only existing connections are used. */
-const NO_MORE_MS = 1000;
+const GROWTH_PAUSE_MS = 1000;
 /** pg-pool's error message when every connection is taken, which is not an outage. */
 const POOL_IS_FULL = 'timeout exceeded when trying to connect';
 
@@ -28,7 +28,7 @@ export type Connections = PoolOptions &
     /** Connections that are open. */
     connected: number;
     /** How many connections the server allowed when it last refused one. */
-    givenAtMost: number;
+    serverLimit: number;
     growsAt: number;
     refusals: number;
   };
@@ -53,7 +53,7 @@ export function openConnections(options: PoolOptions): Connections {
     pool,
     trust: connectionTrust(log),
     connected: 0,
-    givenAtMost: Number.POSITIVE_INFINITY,
+    serverLimit: Number.POSITIVE_INFINITY,
     growsAt: Number.NEGATIVE_INFINITY,
     refusals: 0,
   };
@@ -65,26 +65,26 @@ export function openConnections(options: PoolOptions): Connections {
 async function beginSession(connections: Connections, client: pg.ClientBase, refusalsBefore: number): Promise<void> {
   const { statementTimeoutMs, trust } = connections;
   const settings = client.query(sessionSettings(statementTimeoutMs)) as unknown as Promise<pg.QueryResult[]>;
-  const results = await attempt(client as pg.Client, statementTimeoutMs, settings);
+  const results = await withTimeLimit(client as pg.Client, statementTimeoutMs, settings);
   trust.opened(client as pg.Client, results.at(-1)?.rows[0].transaction_read_only === 'on');
   connections.connected++;
   // One already being opened when another was refused does not show that the server has more.
   const isMore = refusalsBefore === connections.refusals;
-  if (connections.connected > connections.givenAtMost) {
-    connections.givenAtMost = isMore ? Number.POSITIVE_INFINITY : connections.connected;
+  if (connections.connected > connections.serverLimit) {
+    connections.serverLimit = isMore ? Number.POSITIVE_INFINITY : connections.connected;
   }
   client.once('end', () => connections.connected--);
 }
 
 // At its limit, the pool makes callers wait for a connection.
-function makeDo(connections: Connections): void {
+function limitPool(connections: Connections): void {
   const { pool, log, connected } = connections;
   connections.refusals++;
-  if (connections.givenAtMost === Number.POSITIVE_INFINITY) {
+  if (connections.serverLimit === Number.POSITIVE_INFINITY) {
     log.warn('database gives no more connections', { open: connected });
   }
-  connections.givenAtMost = connected;
-  connections.growsAt = performance.now() + NO_MORE_MS;
+  connections.serverLimit = connected;
+  connections.growsAt = performance.now() + GROWTH_PAUSE_MS;
   pool.options.max = connected;
 }
 
@@ -97,7 +97,7 @@ export async function checkOut(connections: Connections, signal?: AbortSignal): 
     const client = await (signal ? untilAborted(connecting, signal) : connecting).catch((error) => {
       if (error instanceof DbError) throw error;
       const { message, sqlState } = toDbError(error);
-      if (sqlState === TOO_MANY_CONNECTIONS && connections.connected > 0) return makeDo(connections);
+      if (sqlState === TOO_MANY_CONNECTIONS && connections.connected > 0) return limitPool(connections);
       // If the start fails, the start itself reports it.
       if (trust.answers() > 0 && error.message !== POOL_IS_FULL) trust.refused(error);
       // Whatever the reason (a changed password, a database that admits nobody), there is no connection.
@@ -126,7 +126,7 @@ async function untilAborted(connecting: Promise<pg.PoolClient>, signal: AbortSig
  */
 export async function cancel({ Client, trust }: Connections, target: pg.Client): Promise<void> {
   const client = new Client();
-  await attempt(client, CANCEL_MS, requestCancel(client, target)).catch(trust.refused);
+  await withTimeLimit(client, CANCEL_MS, requestCancel(client, target)).catch(trust.refused);
 }
 
 /** Waits for statements under way as long as answers come. */

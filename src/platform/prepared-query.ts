@@ -12,7 +12,7 @@ type Wire = pg.Connection & {
   sync(): void;
 };
 /** A statement with its parameters. */
-export type Sent = { name: string; text: string; params: readonly unknown[] };
+export type BoundQuery = { name: string; text: string; params: readonly unknown[] };
 type Field = { name: string; dataTypeID: number };
 type Column = { name: string; parse: (text: string) => unknown };
 type Row = Record<string, unknown>;
@@ -36,14 +36,14 @@ export class PreparedQuery extends PgQuery {
   name = '';
   text = '';
   callback: Callback;
-  private readonly statements: readonly Sent[];
+  private readonly statements: readonly BoundQuery[];
   private readonly found: Row[][] = [];
   private current: Row[] = [];
   private columns: Column[] | undefined;
   private described: Map<string, Column[]> | undefined;
   private failed: Error | undefined;
 
-  constructor(statements: readonly Sent[], callback: Callback) {
+  constructor(statements: readonly BoundQuery[], callback: Callback) {
     super('');
     this.statements = statements;
     this.callback = callback;

@@ -25,12 +25,12 @@ type Options = {
 export type Scraped = { answers: Map<number, object[]>; silent: number };
 /** `upAt`: since when it listens. `isBehind`: it does not read its messages as fast as they come. */
 type Child = { slot: number; process: ChildProcess; pid: number; upAt: number | undefined; isBehind: boolean };
-type Question = { awaited: Set<Child>; answers: Map<number, object[]>; done: () => void };
+type PendingScrape = { awaited: Set<Child>; answers: Map<number, object[]>; done: () => void };
 
 /** Keeps `count` workers alive. Replaces a dead one at once, or after a delay if it failed soon after its start. */
-export function keepProcesses({ count, fork, log, onDeath }: Options) {
+export function superviseWorkers({ count, fork, log, onDeath }: Options) {
   const children = new Map<number, Child>();
-  const questions = new Map<number, Question>();
+  const scrapes = new Map<number, PendingScrape>();
   const listening = Promise.withResolvers<Listening>();
   const broken = Promise.withResolvers<never>();
   const gone = Promise.withResolvers<boolean>();
@@ -39,9 +39,9 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
   let clean = true;
   let failures = 0;
   let failedAt = 0;
-  let asked = 0;
+  let scrapeId = 0;
   /** The worker that answered the last scrape first: it is known to be responsive. */
-  let quickest: number | undefined;
+  let fastest: number | undefined;
   // They may have no handler.
   for (const { promise } of [listening, broken]) promise.catch(() => {});
 
@@ -51,21 +51,21 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
     const child = { slot, process, pid: process.pid ?? 0, upAt: undefined, isBehind: false };
     children.set(slot, child);
     log.info('worker started', { worker: child.pid });
-    process.on('message', (message) => hear(child, message as FromWorker));
+    process.on('message', (message) => onMessage(child, message as FromWorker));
     process.on('exit', (code, signal) => ended(child, code, signal));
     // A worker that could not be started has no exit event.
     process.on('error', (error: NodeJS.ErrnoException) => process.pid ?? ended(child, null, error.code ?? error.name));
   }
 
-  function hear(child: Child, message: FromWorker): void {
+  function onMessage(child: Child, message: FromWorker): void {
     if ('listening' in message) {
       child.upAt = performance.now();
       complete ||= children.size === count && [...children.values()].every(isUp);
       if (complete) listening.resolve(message.listening);
     } else if ('scraped' in message) {
-      const question = questions.get(message.scraped);
-      question?.answers.set(child.pid, message.metrics);
-      settle(child, question);
+      const pending = scrapes.get(message.scraped);
+      pending?.answers.set(child.pid, message.metrics);
+      settle(child, pending);
     } else {
       // Messages for a worker that does not read them would queue here without a limit.
       for (const other of children.values()) if (other !== child && !other.isBehind) send(other, message);
@@ -74,10 +74,10 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
 
   function ended(child: Child, code: number | null, signal: string | null): void {
     children.delete(child.slot);
-    for (const question of questions.values()) {
+    for (const pending of scrapes.values()) {
       // Its metrics are kept by the code that `onDeath` calls.
-      question.answers.delete(child.pid);
-      settle(child, question);
+      pending.answers.delete(child.pid);
+      settle(child, pending);
     }
     if (stopping) {
       // These signals kill a worker that does not handle them yet.
@@ -91,10 +91,10 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
       failures = 0;
       start(child.slot);
     } else if (!complete) listening.reject(new Error('a worker failed at its start'));
-    else startLater(child.slot);
+    else restartLater(child.slot);
   }
 
-  function startLater(slot: number): void {
+  function restartLater(slot: number): void {
     if (performance.now() - failedAt > FORGET_MS) failures = 0;
     failedAt = performance.now();
     failures++;
@@ -104,8 +104,8 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
     } else setTimeout(start, BACKOFF_MS * 2 ** Math.min(failures - 1, 3), slot);
   }
 
-  function settle(child: Child, question: Question | undefined): void {
-    if (question?.awaited.delete(child) && question.awaited.size === 0) question.done();
+  function settle(child: Child, pending: PendingScrape | undefined): void {
+    if (pending?.awaited.delete(child) && pending.awaited.size === 0) pending.done();
   }
 
   return {
@@ -132,16 +132,16 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
     scrape: async (ms: number): Promise<Scraped> => {
       const up = [...children.values()].filter(isUp);
       const answers = new Map<number, object[]>();
-      const id = asked++;
-      const teller = up.find(({ pid }) => pid === quickest) ?? up[0];
+      const id = scrapeId++;
+      const reporter = up.find(({ pid }) => pid === fastest) ?? up[0];
       const { promise, resolve } = Promise.withResolvers<void>();
-      questions.set(id, { awaited: new Set(up), answers, done: resolve });
-      for (const child of up) send(child, { scrape: id, queue: child === teller });
+      scrapes.set(id, { awaited: new Set(up), answers, done: resolve });
+      for (const child of up) send(child, { scrape: id, queue: child === reporter });
       const limit = setTimeout(resolve, up.length > 0 ? ms : 0);
       await promise;
       clearTimeout(limit);
-      questions.delete(id);
-      quickest = answers.keys().next().value;
+      scrapes.delete(id);
+      fastest = answers.keys().next().value;
       return { answers, silent: up.length - answers.size };
     },
   };
@@ -150,12 +150,12 @@ export function keepProcesses({ count, fork, log, onDeath }: Options) {
 const isUp = ({ upAt }: Child) => upAt !== undefined;
 
 /** Signals that end a worker from outside. It may have been healthy. Deno may report one as an exit code above 128. */
-const FROM_OUTSIDE = ['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP'];
+const EXTERNAL_SIGNALS = ['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP'];
 
 /** Whether a worker ended by a defect soon after its start, or before it listened. */
 function hasFailed({ upAt }: Child, code: number | null, signal: string | null): boolean {
   if (upAt === undefined) return true;
-  const isDefect = signal === null ? code !== 0 && (code ?? 0) < 128 : !FROM_OUTSIDE.includes(signal);
+  const isDefect = signal === null ? code !== 0 && (code ?? 0) < 128 : !EXTERNAL_SIGNALS.includes(signal);
   return isDefect && performance.now() - upAt < STEADY_MS;
 }
 

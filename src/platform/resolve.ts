@@ -19,10 +19,10 @@ type Options = {
   hosts?: (name: string) => string[] | undefined;
   now?: () => number;
   /** How many look-ups may be under way. Further ones wait. */
-  mostUnderWay?: number;
+  maxInFlight?: number;
 };
 
-const MOST_UNDER_WAY = 250;
+const MAX_IN_FLIGHT = 250;
 /** How long failures are cached in milliseconds, and how many. */
 const FAILURE_MS = 5000;
 const MAX_FAILURES = 1000;
@@ -30,12 +30,12 @@ const MAX_FAILURES = 1000;
 const MAX_PER_FAMILY = 4;
 
 /** Creates a resolver that does not use the thread pool. Concurrent look-ups of the same name share one. */
-export function createResolver({ allowPrivate, limitMs, servers, hosts, now, mostUnderWay }: Options): Resolve {
+export function createResolver({ allowPrivate, limitMs, servers, hosts, now, maxInFlight }: Options): Resolve {
   const inHostsFile = hosts ?? hostsFile();
   const clock = now ?? (() => performance.now());
-  const underWay = new Map<string, Promise<LookupAddress[]>>();
+  const inFlight = new Map<string, Promise<LookupAddress[]>>();
   const failures = new BoundedMap<string, { error: unknown; until: number }>(MAX_FAILURES);
-  const withSlot = slots(mostUnderWay ?? MOST_UNDER_WAY);
+  const withSlot = slots(maxInFlight ?? MAX_IN_FLIGHT);
 
   async function find(name: string): Promise<LookupAddress[]> {
     const local = /(^|\.)localhost$/.test(name) ? ['127.0.0.1', '::1'] : inHostsFile(name);
@@ -49,7 +49,7 @@ export function createResolver({ allowPrivate, limitMs, servers, hosts, now, mos
     );
   }
 
-  function remember(name: string, error: unknown): never {
+  function cacheFailure(name: string, error: unknown): never {
     failures.set(name, { error, until: clock() + FAILURE_MS });
     throw error;
   }
@@ -59,12 +59,12 @@ export function createResolver({ allowPrivate, limitMs, servers, hosts, now, mos
     const failure = failures.get(name);
     if (failure && clock() < failure.until) throw failure.error;
     failures.delete(name);
-    let finding = underWay.get(name);
+    let finding = inFlight.get(name);
     if (!finding) {
       finding = find(name)
-        .catch((error) => remember(name, error))
-        .finally(() => underWay.delete(name));
-      underWay.set(name, finding);
+        .catch((error) => cacheFailure(name, error))
+        .finally(() => inFlight.delete(name));
+      inFlight.set(name, finding);
     }
     return finding;
   };

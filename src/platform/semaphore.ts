@@ -4,12 +4,12 @@ import { canceled } from '../db.ts';
  * Runs at most `limit()` tasks at a time. Others wait their turn, in order, and reject like a canceled statement if
  * their signal aborts first.
  */
-export function inTurns(limit: () => number) {
+export function createSemaphore(limit: () => number) {
   let running = 0;
   const waiting = new Set<() => void>();
 
   /** Starts waiting tasks, as far as the limit allows. Call this when the limit has grown. */
-  function beginWaiting(): void {
+  function startWaiting(): void {
     for (const begin of waiting) {
       if (running >= limit()) return;
       waiting.delete(begin);
@@ -41,9 +41,9 @@ export function inTurns(limit: () => number) {
       return await work();
     } finally {
       running--;
-      if (waiting.size > 0) beginWaiting();
+      if (waiting.size > 0) startWaiting();
     }
   }
 
-  return { run, beginWaiting, running: () => running, waiting: () => waiting.size };
+  return { run, startWaiting, running: () => running, waiting: () => waiting.size };
 }

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { toDbError } from '../db.ts';
-import { attempt, sessionOf } from './pg-client.ts';
+import { sessionOf, withTimeLimit } from './pg-client.ts';
 
 /** Milliseconds to wait for a pooler that has no free connection. */
 const WAIT_MS = 2000;
@@ -12,7 +12,7 @@ const OTHERS = 4;
  * certain, true is nearly certain, whether the pooler is idle or busy. Rejects with a DbError.
  */
 export async function hasSession(first: pg.Client, makeClient: () => pg.Client): Promise<boolean> {
-  const backend = await attempt(first, WAIT_MS, backendOf(first)).catch((error) => {
+  const backend = await withTimeLimit(first, WAIT_MS, backendOf(first)).catch((error) => {
     throw toDbError(error);
   });
   // The session's key has its backend's process id: there is no pooler.
@@ -20,7 +20,7 @@ export async function hasSession(first: pg.Client, makeClient: () => pg.Client):
   const clients = [first];
   const owners = new Map([[backend, first]]);
   const isAnothers = async (client: pg.Client) => {
-    const now = await attempt(client, WAIT_MS, backendOf(client));
+    const now = await withTimeLimit(client, WAIT_MS, backendOf(client));
     const isOwn = (owners.get(now) ?? client) === client;
     owners.set(now, client);
     return !isOwn;
@@ -29,7 +29,7 @@ export async function hasSession(first: pg.Client, makeClient: () => pg.Client):
     for (let n = 0; n < OTHERS; n++) {
       const client = makeClient();
       clients.push(client);
-      await attempt(client, WAIT_MS, client.connect());
+      await withTimeLimit(client, WAIT_MS, client.connect());
       if (await isAnothers(client)) return false;
     }
     for (const client of clients) if (await isAnothers(client)) return false;

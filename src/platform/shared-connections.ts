@@ -1,7 +1,7 @@
 import pg from 'pg';
-import { canceled, DbError, toDbError, withoutAnswer } from '../db.ts';
+import { canceled, DbError, toDbError, unanswered } from '../db.ts';
 import { CANCEL_GRACE_MS, type connectionTrust, destroy } from './pg-client.ts';
-import { PreparedQuery, type Sent } from './prepared-query.ts';
+import { type BoundQuery, PreparedQuery } from './prepared-query.ts';
 
 /** Milliseconds after which a statement counts as slow: later ones go to another connection. */
 const STALL_MS = 25;
@@ -20,7 +20,7 @@ type Limits = {
 };
 
 /** The pool that lends connections, and the tracker of their health. */
-type Host = Pick<ReturnType<typeof connectionTrust>, 'trusts' | 'heard' | 'lost'> & {
+type Host = Pick<ReturnType<typeof connectionTrust>, 'trusts' | 'responded' | 'lost'> & {
   checkOut(): Promise<pg.PoolClient>;
   /** Whether another statement waits for a connection. */
   contended(): boolean;
@@ -29,7 +29,7 @@ type Host = Pick<ReturnType<typeof connectionTrust>, 'trusts' | 'heard' | 'lost'
 
 /** A statement that was submitted. */
 type Item = {
-  sent: Sent;
+  sent: BoundQuery;
   signal: AbortSignal;
   resolve(rows: unknown[]): void;
   reject(error: DbError): void;
@@ -37,7 +37,7 @@ type Item = {
   /** The connection that it was sent on. */
   on: Shared | undefined;
   settled: boolean;
-  repeated: boolean;
+  retried: boolean;
   late: ReturnType<typeof setTimeout> | undefined;
 };
 
@@ -45,18 +45,18 @@ type Item = {
 type Shared = {
   client: pg.PoolClient;
   /** In the order sent, which is the order of the answers. */
-  underWay: Item[];
+  inFlight: Item[];
   since: number;
   /** Since when the server has worked on the first one. */
   headSince: number;
   /** Takes no more statements. */
   retired: boolean;
   /** To be destroyed instead of returned to the pool. */
-  spoiled: boolean;
+  tainted: boolean;
   /** A cancellation was requested. It hits the statement that is current when it arrives. */
   canceled: boolean;
   /** The server announced that it closes the connection: statements it had not started will never run. */
-  told: boolean;
+  shutdownAnnounced: boolean;
 };
 
 type State = Limits &
@@ -64,7 +64,7 @@ type State = Limits &
     open: Shared[];
     waiting: Item[];
     opening: boolean;
-    looksAgain: boolean;
+    recheckScheduled: boolean;
   };
 
 /**
@@ -73,14 +73,14 @@ type State = Limits &
  * connection returns to the pool as soon as nothing is under way on it.
  */
 export function sharedConnections(limits: Limits, host: Host) {
-  const state: State = { ...limits, ...host, open: [], waiting: [], opening: false, looksAgain: false };
-  return (sent: Sent, signal: AbortSignal): Promise<unknown[]> =>
+  const state: State = { ...limits, ...host, open: [], waiting: [], opening: false, recheckScheduled: false };
+  return (sent: BoundQuery, signal: AbortSignal): Promise<unknown[]> =>
     new Promise((resolve, reject) => {
       if (signal.aborted) reject(canceled());
       else if (state.waiting.length >= MAX_WAITING) reject(new DbError('unavailable', 'too many waiting statements'));
       else {
         const onAbort = () => abort(state, item);
-        const fresh = { on: undefined, settled: false, repeated: false, late: undefined };
+        const fresh = { on: undefined, settled: false, retried: false, late: undefined };
         const item: Item = { sent, signal, resolve, reject, onAbort, ...fresh };
         signal.addEventListener('abort', onAbort, { once: true });
         state.waiting.push(item);
@@ -103,48 +103,48 @@ function pick({ open, depth, trusts, contended }: State): Shared | undefined {
   const now = performance.now();
   for (const shared of open) {
     if (!trusts(shared.client) || (contended() && now - shared.since > TURN_MS)) shared.retired = true;
-    if (isUsable(shared, now) && shared.underWay.length < depth) return shared;
+    if (isUsable(shared, now) && shared.inFlight.length < depth) return shared;
   }
   return undefined;
 }
 
-function isUsable({ retired, underWay, headSince }: Shared, now: number): boolean {
-  return !retired && (underWay.length === 0 || now - headSince <= STALL_MS);
+function isUsable({ retired, inFlight, headSince }: Shared, now: number): boolean {
+  return !retired && (inFlight.length === 0 || now - headSince <= STALL_MS);
 }
 
 function openAnother(state: State): void {
   const { open, connections, checkOut } = state;
-  lookAgain(state);
+  scheduleRecheck(state);
   const now = performance.now();
   if (state.opening || open.filter((shared) => isUsable(shared, now)).length >= connections) return;
   state.opening = true;
   checkOut().then(
     (client) => opened(state, client),
-    (error) => cannotOpen(state, error),
+    (error) => openFailed(state, error),
   );
 }
 
 // No event reports that a statement has become slow, so a timer checks.
-function lookAgain(state: State): void {
-  if (state.looksAgain) return;
-  state.looksAgain = true;
+function scheduleRecheck(state: State): void {
+  if (state.recheckScheduled) return;
+  state.recheckScheduled = true;
   setTimeout(() => {
-    state.looksAgain = false;
+    state.recheckScheduled = false;
     sendWaiting(state);
   }, STALL_MS);
 }
 
 function opened(state: State, client: pg.PoolClient): void {
   const now = performance.now();
-  const fresh = { retired: false, spoiled: false, canceled: false, told: false };
-  const shared: Shared = { client, underWay: [], since: now, headSince: now, ...fresh };
+  const fresh = { retired: false, tainted: false, canceled: false, shutdownAnnounced: false };
+  const shared: Shared = { client, inFlight: [], since: now, headSince: now, ...fresh };
   state.opening = false;
   state.open.push(shared);
   sendWaiting(state);
-  if (shared.underWay.length === 0) giveBack(state, shared);
+  if (shared.inFlight.length === 0) returnToPool(state, shared);
 }
 
-function cannotOpen(state: State, error: unknown): void {
+function openFailed(state: State, error: unknown): void {
   state.opening = false;
   if (state.open.length > 0) return;
   for (const item of state.waiting.splice(0)) settle(item, toDbError(error));
@@ -152,47 +152,47 @@ function cannotOpen(state: State, error: unknown): void {
 
 function send(state: State, shared: Shared, item: Item): void {
   item.on = shared;
-  if (shared.underWay.push(item) === 1) shared.headSince = performance.now();
+  if (shared.inFlight.push(item) === 1) shared.headSince = performance.now();
   const query = new PreparedQuery([item.sent], (error, rows) => answered(state, shared, item, error, rows[0]));
   shared.client.query(query);
 }
 
 function answered(state: State, shared: Shared, item: Item, error: Error | null, rows?: unknown[]): void {
-  shared.underWay.shift();
+  shared.inFlight.shift();
   shared.headSince = performance.now();
   const isAnswer = error === null || error instanceof pg.DatabaseError;
-  if (isAnswer) state.heard(shared.client, error);
+  if (isAnswer) state.responded(shared.client, error);
   else state.lost(shared.client, error);
 
   if (error === null) settle(item, undefined, rows);
-  else if (isOthers(shared, item, error)) sendAgain(state, shared, item);
+  else if (isRetryable(shared, item, error)) requeue(state, shared, item);
   else settle(item, failureOf(state, shared, error));
 
-  const head = shared.underWay[0];
-  if (!head) giveBack(state, shared);
+  const head = shared.inFlight[0];
+  if (!head) returnToPool(state, shared);
   else if (isAnswer && head.signal.aborted) cancelHead(state, shared, head);
   sendWaiting(state);
 }
 
 /** Whether the statement did not run, for an external reason: a late cancellation of another, or an unprepared name. */
-function isOthers(shared: Shared, { repeated, settled, signal }: Item, error: Error): boolean {
-  if (!(error instanceof pg.DatabaseError) || repeated || settled || signal.aborted) return false;
+function isRetryable(shared: Shared, { retried, settled, signal }: Item, error: Error): boolean {
+  if (!(error instanceof pg.DatabaseError) || retried || settled || signal.aborted) return false;
   return error.code === '26000' || (error.code === '57014' && shared.canceled);
 }
 
-function sendAgain(state: State, shared: Shared, item: Item): void {
-  Object.assign(shared, { retired: true, spoiled: true });
-  Object.assign(item, { on: undefined, repeated: true });
+function requeue(state: State, shared: Shared, item: Item): void {
+  Object.assign(shared, { retired: true, tainted: true });
+  Object.assign(item, { on: undefined, retried: true });
   state.waiting.unshift(item);
 }
 
 function failureOf({ writes }: State, shared: Shared, error: Error): DbError {
   if (error instanceof pg.DatabaseError) {
-    if (/^57P0[13]$/.test(error.code ?? '')) shared.told = true;
+    if (/^57P0[13]$/.test(error.code ?? '')) shared.shutdownAnnounced = true;
     return toDbError(error);
   }
-  Object.assign(shared, { retired: true, spoiled: true });
-  return writes && !shared.told ? withoutAnswer(error) : toDbError(error);
+  Object.assign(shared, { retired: true, tainted: true });
+  return writes && !shared.shutdownAnnounced ? unanswered(error) : toDbError(error);
 }
 
 function settle(item: Item, error: DbError | undefined, rows: unknown[] = []): void {
@@ -215,7 +215,7 @@ function abort(state: State, item: Item): void {
   }
   shared.retired = true;
   // First, so that a connection that stays silent is known to be dead before its client gets the error and retries.
-  if (shared.underWay[0] === item) cancelHead(state, shared, item);
+  if (shared.inFlight[0] === item) cancelHead(state, shared, item);
   // A read has no outcome to wait for.
   if (!writes) settle(item, canceled());
   else item.late = setTimeout(settle, CANCEL_GRACE_MS, item, new DbError('unknown', 'canceled, and no answer in time'));
@@ -223,15 +223,15 @@ function abort(state: State, item: Item): void {
 
 /** Asks the server to cancel the current statement. Without an answer, destroys the connection. */
 function cancelHead({ cancel }: State, shared: Shared, head: Item): void {
-  Object.assign(shared, { retired: true, spoiled: true, canceled: true });
+  Object.assign(shared, { retired: true, tainted: true, canceled: true });
   void cancel(shared.client);
-  setTimeout(() => shared.underWay[0] === head && destroy(shared.client), CANCEL_GRACE_MS);
+  setTimeout(() => shared.inFlight[0] === head && destroy(shared.client), CANCEL_GRACE_MS);
 }
 
-function giveBack({ open }: State, shared: Shared): void {
+function returnToPool({ open }: State, shared: Shared): void {
   const index = open.indexOf(shared);
   if (index < 0) return;
   open.splice(index, 1);
   // A late cancellation must not hit the connection's next statement.
-  shared.client.release(shared.spoiled);
+  shared.client.release(shared.tainted);
 }

@@ -1,5 +1,5 @@
 /** How many bytes a write to a pipe writes atomically (at least 512 by POSIX, 4096 on Linux). */
-const UNDIVIDED = 4096;
+const PIPE_BUF = 4096;
 
 /**
  * Writes lines to standard output in batches, one write per turn of the event loop. Nothing is lost at exit. If the output
@@ -17,7 +17,7 @@ export function stdoutLines(shared: boolean): (line: string) => void {
   process.on('exit', flush);
   return (line) => {
     // At most three bytes per UTF-16 unit.
-    if (shared && (buffer.length + line.length) * 3 > UNDIVIDED) flush();
+    if (shared && (buffer.length + line.length) * 3 > PIPE_BUF) flush();
     if (!buffer) setImmediate(flush);
     buffer += line;
   };

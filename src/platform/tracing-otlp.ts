@@ -69,7 +69,7 @@ export function otlpTracing(options: Options, log: Log, { timer }: { timer: bool
 /** Never fails: a batch that is not accepted is dropped. */
 function exporterTo({ endpoint, headers }: Options, log: Log): SpanExporter {
   const url = `${endpoint.replace(/(?<!\/)\/+$/, '')}/v1/traces`;
-  const underWay = new Set<Promise<void>>();
+  const inFlight = new Set<Promise<void>>();
 
   async function post(spans: ReadableSpan[]): Promise<void> {
     try {
@@ -91,13 +91,13 @@ function exporterTo({ endpoint, headers }: Options, log: Log): SpanExporter {
   return {
     export(spans, done) {
       const posted = post(spans).then(() => {
-        underWay.delete(posted);
+        inFlight.delete(posted);
         done({ code: 0 });
       });
-      underWay.add(posted);
+      inFlight.add(posted);
     },
     shutdown: async () => {
-      await Promise.all(underWay);
+      await Promise.all(inFlight);
     },
   };
 }

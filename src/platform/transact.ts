@@ -1,18 +1,18 @@
 import { canceled, type Db, DbError } from '../db.ts';
 import { abortable } from '../http/abortable.ts';
-import type { Sent } from './prepared-query.ts';
+import type { BoundQuery } from './prepared-query.ts';
 
 /** One connection, used by nothing else in the meantime. */
 export type Session = {
   /** Rejects with a DbError. */
-  run(sent: Sent, signal: AbortSignal): Promise<unknown[]>;
+  run(sent: BoundQuery, signal: AbortSignal): Promise<unknown[]>;
   /** Undoes what is not committed, by a rollback or by giving up the connection. Never rejects. */
   rollback(): Promise<void>;
 };
 
 export type Work<T> = (tx: Db) => Promise<T>;
 
-const plain = (text: string): Sent => ({ name: '', text, params: [] });
+const plain = (text: string): BoundQuery => ({ name: '', text, params: [] });
 const BEGIN = plain('begin isolation level read committed');
 const COMMIT = plain('commit');
 export const ROLLBACK = plain('rollback');
@@ -23,7 +23,7 @@ export async function transact<T>(session: Session, work: Work<T>, signal: Abort
   let last: Promise<unknown> = Promise.resolve();
   let over = false;
 
-  async function runNow(sent: Sent, own: AbortSignal): Promise<unknown[]> {
+  async function runNow(sent: BoundQuery, own: AbortSignal): Promise<unknown[]> {
     if (over) throw new DbError('failed', 'the transaction is over');
     // Postgres would not accept further statements either, and would turn the commit into a rollback without an error.
     if (failure) throw failure;
@@ -38,7 +38,7 @@ export async function transact<T>(session: Session, work: Work<T>, signal: Abort
   }
 
   /** Runs statements one after the other, even if `work` does not wait for them. */
-  function run(sent: Sent, own: AbortSignal): Promise<unknown[]> {
+  function run(sent: BoundQuery, own: AbortSignal): Promise<unknown[]> {
     const rows = last.then(() => runNow(sent, own));
     last = rows.catch(() => {});
     return rows;

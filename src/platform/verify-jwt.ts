@@ -8,9 +8,9 @@ import { type KeySetOptions, remoteKeySet } from './key-set.ts';
 /** Seconds by which clocks may differ. */
 const CLOCK_TOLERANCE_S = 30;
 /** Milliseconds that a verified token is cached. A withdrawn key is noticed that much later than by the key set. */
-const REMEMBERED_MS = 60_000;
+const CACHE_TTL_MS = 60_000;
 /** How many tokens are cached. Beyond it, the oldest is dropped. */
-const MAX_REMEMBERED = 1000;
+const MAX_CACHED = 1000;
 /** The maximum length of a subject, in characters. */
 const MAX_SUBJECT = 255;
 
@@ -27,11 +27,11 @@ export function createVerifier(settings: Settings, log: Log, background?: KeySet
 export function secretVerifier(secret: string, expected: Expected, now = Date.now): Verifier {
   const bytes = new TextEncoder().encode(secret);
   let key: Awaited<ReturnType<typeof crypto.subtle.importKey>> | undefined;
-  const theKey = async () => {
+  const getKey = async () => {
     key ??= await crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, ['verify']);
     return key;
   };
-  return verifier(theKey, ['HS256'], expected, now);
+  return verifier(getKey, ['HS256'], expected, now);
 }
 
 /** Verifies RS256, ES256 and EdDSA tokens with the keys at `jwksUrl`. If several keys fit, a token must name its key. */
@@ -73,19 +73,19 @@ function verifier(
     const scopes = typeof payload.scope === 'string' ? payload.scope.split(' ') : [];
     return { sub: payload.sub, scopes: new Set(scopes), expiresS: payload.exp };
   }
-  return remembering(verify, now);
+  return withCache(verify, now);
 }
 
 /** Caches verified tokens. Their expiry is still checked. */
-function remembering(verify: Verifier, now: () => number): Verifier {
-  const known = new BoundedMap<string, { principal: Principal; until: number }>(MAX_REMEMBERED);
+function withCache(verify: Verifier, now: () => number): Verifier {
+  const known = new BoundedMap<string, { principal: Principal; until: number }>(MAX_CACHED);
   return async (token) => {
     const entry = known.get(token);
     if (entry && entry.until > now()) return entry.principal;
     known.delete(token);
     const principal = await verify(token);
     const { expiresS = Number.POSITIVE_INFINITY } = principal;
-    known.set(token, { principal, until: Math.min(now() + REMEMBERED_MS, (expiresS + CLOCK_TOLERANCE_S) * 1000) });
+    known.set(token, { principal, until: Math.min(now() + CACHE_TTL_MS, (expiresS + CLOCK_TOLERANCE_S) * 1000) });
     return principal;
   };
 }

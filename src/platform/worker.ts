@@ -4,7 +4,7 @@ import type { MemoryLimiter } from './limiter-memory.ts';
 /** The environment variable of a worker: its index, their number, and the primary's process id. */
 const WORKER = 'KEELSON_WORKER';
 /** Milliseconds between checks of whether the primary is alive. */
-const LOOK_MS = 500;
+const PRIMARY_CHECK_MS = 500;
 /** Milliseconds between a worker's reports of its rate limits, multiplied by the number of processes. */
 const SHARE_MS = 10;
 
@@ -43,41 +43,41 @@ export function thisWorker(): Worker | undefined {
     // `orphaned` reports that the primary is gone.
     if (process.connected) process.send?.(message, undefined, undefined, () => {});
   };
-  const hearing: ((message: ToWorker) => void)[] = [];
+  const receivers: ((message: ToWorker) => void)[] = [];
   // There is always a listener: without one, the channel is not watched, and its end is not noticed.
   process.on('message', (message: ToWorker) => {
-    for (const hear of hearing) hear(message);
+    for (const receive of receivers) receive(message);
   });
 
   return {
     slot,
     count,
     orphaned: new Promise((resolve) => {
-      const tell = () => resolve('the primary is gone');
-      process.once('disconnect', tell);
+      const gone = () => resolve('the primary is gone');
+      process.once('disconnect', gone);
       // Deno does not report the end of a channel while a message is on its way.
-      setInterval(() => process.ppid !== primary && tell(), LOOK_MS).unref();
+      setInterval(() => process.ppid !== primary && gone(), PRIMARY_CHECK_MS).unref();
     }),
     listening: (where) => send({ listening: where }),
     onScrape: (collect) =>
-      hearing.push(async (message) => {
+      receivers.push(async (message) => {
         if (!('scrape' in message)) return;
         const metrics = await collect(message.queue).catch(() => undefined);
         if (metrics) send({ scraped: message.scrape, metrics });
       }),
     share: (limiter) => {
       const taken = new Map<string, number>();
-      const tell = () => {
+      const report = () => {
         send({ taken: [...taken] });
         taken.clear();
       };
-      hearing.push((message) => {
-        if ('taken' in message) for (const [key, times] of message.taken) limiter.heard(key, times);
+      receivers.push((message) => {
+        if ('taken' in message) for (const [key, times] of message.taken) limiter.addRemote(key, times);
       });
       return {
         ...limiter,
         take: (key) => {
-          if (taken.size === 0) setTimeout(tell, SHARE_MS * count);
+          if (taken.size === 0) setTimeout(report, SHARE_MS * count);
           taken.set(key, (taken.get(key) ?? 0) + 1);
           return limiter.take(key);
         },

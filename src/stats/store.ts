@@ -4,10 +4,10 @@ import { deliveries, EMAIL_LANE, isPaused, laneOf, outcomes, webhookEndpoints } 
 import { deliveryStats, dispatchers, middleOf, type Stats } from './schema.ts';
 
 /** How many finished notifications and endpoints are counted, and how many pending ones; more are estimated. */
-const MOST_COUNTED = 1000;
-const MOST_PENDING = 100_000;
+const MAX_COUNTED = 1000;
+const MAX_PENDING_COUNTED = 100_000;
 /** How many lanes may be asked for their oldest delivery, at a few microseconds each. */
-const MOST_LANES = 1000;
+const MAX_LANES_VISITED = 1000;
 
 /** The number of rows that `rows` selects, up to one more than `most`. */
 const countUpTo = (most: number, rows: SQL) =>
@@ -22,7 +22,7 @@ const shown = (count: SQL, isCut: SQL, estimate: SQL) => sql`json_build_object(
     'count', greatest(0, ${count}, case when ${isCut} then round((${estimate})::numeric) end),
     'estimated', ${isCut}
   )`;
-const isCut = (count: SQL) => sql`${count} > ${sql.raw(String(MOST_COUNTED))}`;
+const isCut = (count: SQL) => sql`${count} > ${sql.raw(String(MAX_COUNTED))}`;
 
 const laneOfD = laneOf(sql`d`);
 const minute = sql`date_trunc('minute', now())`;
@@ -43,7 +43,7 @@ const stats = statement<Record<never, never>, Stats>(
       select lanes.look + 1, next.lane, next.due_at from lanes cross join lateral (
         select ${laneOfD} as lane, d.due_at from ${deliveries} d where ${laneOfD} > lanes.lane
         order by ${laneOfD}, d.due_at limit 1
-      ) next where lanes.look < ${sql.raw(String(MOST_LANES))}
+      ) next where lanes.look < ${sql.raw(String(MAX_LANES_VISITED))}
     ), hour as materialized (
       select minute, outcome, bucket, count, firsts, wait_ms, run_ms from ${deliveryStats}
       where minute > ${minute} - interval '60 minutes'
@@ -52,15 +52,15 @@ const stats = statement<Record<never, never>, Stats>(
       from (select bucket, sum(count) as count from hour where outcome = 'sent' group by bucket) buckets
     ), pauses as materialized (
       select ${isPaused(sql`e`)} as paused from ${webhookEndpoints} e where e.status = 'paused'
-      limit ${sql.raw(String(MOST_COUNTED + 1))}
+      limit ${sql.raw(String(MAX_COUNTED + 1))}
     ), n as materialized (
-      select ${countUpTo(MOST_PENDING, sql`from ${deliveries}`)} as pending,
-             ${countUpTo(MOST_COUNTED, sql`from ${outcomes}`)} as finished,
-             ${countUpTo(MOST_COUNTED, sql`from ${outcomes} where status = 'dead' order by notification_id`)} as dead,
-             ${countUpTo(MOST_COUNTED, sql`from ${outcomes} where status = 'canceled' order by notification_id`)} as canceled,
-             ${countUpTo(MOST_COUNTED, sql`from ${webhookEndpoints}`)} as endpoints,
+      select ${countUpTo(MAX_PENDING_COUNTED, sql`from ${deliveries}`)} as pending,
+             ${countUpTo(MAX_COUNTED, sql`from ${outcomes}`)} as finished,
+             ${countUpTo(MAX_COUNTED, sql`from ${outcomes} where status = 'dead' order by notification_id`)} as dead,
+             ${countUpTo(MAX_COUNTED, sql`from ${outcomes} where status = 'canceled' order by notification_id`)} as canceled,
+             ${countUpTo(MAX_COUNTED, sql`from ${webhookEndpoints}`)} as endpoints,
              (select count(*) from pauses) as pauses, (select count(*) from pauses where paused) as paused,
-             ${countUpTo(MOST_COUNTED, sql`from ${webhookEndpoints} where status = 'disabled'`)} as disabled,
+             ${countUpTo(MAX_COUNTED, sql`from ${webhookEndpoints} where status = 'disabled'`)} as disabled,
              ${estimated('outcomes')} as outcomes, ${shareOf('sent')} as sent_share, ${shareOf('dead')} as dead_share,
              ${shareOf('canceled')} as canceled_share
       from (
@@ -83,7 +83,7 @@ const stats = statement<Record<never, never>, Stats>(
       (select round(sum(wait_ms) / nullif(sum(firsts), 0), 1) from hour)::float8 as "waitMs",
       (select round(sum(run_ms) / nullif(sum(count), 0), 1) from hour)::float8 as "runMs",
       json_build_object(
-        'pending', ${shown(sql`n.pending`, sql`n.pending > ${sql.raw(String(MOST_PENDING))}`, estimated('deliveries'))},
+        'pending', ${shown(sql`n.pending`, sql`n.pending > ${sql.raw(String(MAX_PENDING_COUNTED))}`, estimated('deliveries'))},
         'sent', ${shown(sql`n.finished - n.dead - n.canceled`, isCut(sql`n.finished`), sql`n.outcomes * n.sent_share`)},
         'dead', ${shown(sql`n.dead`, isCut(sql`n.dead`), sql`n.outcomes * n.dead_share`)},
         'canceled', ${shown(sql`n.canceled`, isCut(sql`n.canceled`), sql`n.outcomes * n.canceled_share`)}

@@ -135,14 +135,14 @@ const existing = ($: { id: unknown }): SQL =>
 
 /** Hours for which a previous secret also signs, and how many previous secrets an endpoint may have. */
 const OVERLAP_HOURS = 24;
-const MOST_PREVIOUS = 10;
+const MAX_PREVIOUS = 10;
 
 type Rotation = { id: string; secret: string; now: string };
 type Rotated = { found: boolean } & Joined<ReservationRow>;
 
 const rotate = statement<Rotation & ReservationValues, Rotated>('webhook_endpoints.rotate', ($) => {
   const precondition = sql`exists (
-      select from existing, kept where jsonb_array_length(kept.secrets) < ${sql.raw(String(MOST_PREVIOUS))}
+      select from existing, kept where jsonb_array_length(kept.secrets) < ${sql.raw(String(MAX_PREVIOUS))}
     )`;
   const body = WebhookEndpointView.json('existing', {
     version: sql`version + 1`,
@@ -178,7 +178,7 @@ export async function rotateSecret(
   const [row] = await runReserving(db, rotate, values, signal, (first) => first?.fresh === null);
   if (row && row.fresh !== null) return row;
   if (!row?.found) throw noSuch('webhook endpoint');
-  throw new AppError('conflict', `${MOST_PREVIOUS} previous secrets also sign. Wait until the first of them expires.`);
+  throw new AppError('conflict', `${MAX_PREVIOUS} previous secrets also sign. Wait until the first of them expires.`);
 }
 
 const buildTest = ($: Params<{ id: string; notificationId: string } & ReservationValues>) => {

@@ -183,7 +183,7 @@ async function claimAndSettle(database: Database, postgres: Postgres, outcome: '
     maxBytes: 1e9,
     rooms: { [NOBODY]: BATCH },
     slow: 0,
-    strangers: 0,
+    unnamed: 0,
     after: FIRST_LANE,
     until: FIRST_LANE,
   };

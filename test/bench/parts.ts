@@ -14,7 +14,7 @@ export async function runParts(parts: Record<string, Work>, postgres: { pid: num
   for (const [i, name] of names.entries()) {
     const start = performance.now();
     const seconds = () => Math.round((performance.now() - start) / 1000);
-    progress.tell(i, names.length, name);
+    progress.report(i, names.length, name);
     const at = new Date().toISOString();
     let outcome = 'ok';
     try {
@@ -28,7 +28,7 @@ export async function runParts(parts: Record<string, Work>, postgres: { pid: num
     }
     progress.print(`${i + 1}/${names.length} ${name}: ${outcome} (${seconds()} s)`);
   }
-  progress.tell(names.length, names.length);
+  progress.report(names.length, names.length);
   progress.end();
   return done;
 }

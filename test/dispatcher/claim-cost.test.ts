@@ -39,7 +39,7 @@ async function pagesOf(rooms: Record<string, number>): Promise<number> {
     limit: 100,
     maxBytes: 1e6,
     slow: 0,
-    strangers: 10,
+    unnamed: 10,
     after: FIRST_LANE,
     until: FIRST_LANE,
     leaseMs: 60_000,

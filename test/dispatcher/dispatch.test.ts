@@ -507,7 +507,7 @@ onEveryDatabase('dispatcher', (db) => {
 test('a dispatcher whose queue does not answer says once that it is stalled, since when, and that it is over', async () => {
   const time = virtualTime();
   const log = recordingLog();
-  const nothing = { deliveries: [], more: [], strangers: false, unfinished: false, unvisited: false };
+  const nothing = { deliveries: [], more: [], moreUnnamed: false, unfinished: false, unvisited: false };
   const claimed: Claimed = { ...nothing, cursor: FIRST_LANE, nextMs: null, jobs: false };
   let away = true;
   let answer = (_: Claimed) => {};

@@ -10,12 +10,12 @@ import {
   extended,
   finish,
   GRACE_MS,
-  giveBack,
-  giveBackExcess,
   type Held,
   hold,
   type Lanes,
   noteBacklogs,
+  removeExcess,
+  removeWaiting,
   SLOW_MS,
   startNext,
 } from '../../src/dispatcher/lanes.ts';
@@ -142,9 +142,9 @@ test('a fast lane holds what it starts within a second, a slow one what it can s
   deliver(lanes, 'fast', 20, 100);
   deliver(lanes, 'slow', 1, SLOW_MS);
   hold(lanes, deliveries('full', 1), FAR);
-  const { rooms, strangers, slow, limit } = roomForClaim(lanes);
+  const { rooms, unnamed, slow, limit } = roomForClaim(lanes);
   assert.deepEqual(rooms, { fast: 40, slow: SHARED, full: 0 });
-  assert.deepEqual([strangers, slow], [7, 16]);
+  assert.deepEqual([unnamed, slow], [7, 16]);
   assert.equal(limit, 100, 'and no more than a batch');
 });
 
@@ -196,9 +196,9 @@ test('a lane that turns slow gives back what it holds beyond its room, and every
   hold(lanes, deliveries('a', 40), FAR);
   const [first] = startAll(lanes, now) as [Held];
   check(lanes, now + SLOW_MS);
-  assert.equal(giveBackExcess(lanes, first.lane).length, 36);
+  assert.equal(removeExcess(lanes, first.lane).length, 36);
   hold(lanes, deliveries('b', 3), FAR);
-  assert.equal(giveBack(lanes, ({ lane }) => lane.id === 'b').length, 3);
+  assert.equal(removeWaiting(lanes, ({ lane }) => lane.id === 'b').length, 3);
   assert.deepEqual([lanes.waiting, lanes.waitingBytes], [0, 0]);
 });
 
@@ -208,7 +208,7 @@ test('lanes that are idle are forgotten past a thousand; those with work are not
   for (let i = 0; i < 5000; i++) noteBacklogs(lanes, [`idle-${i}`], new Set(), false);
   for (let i = 0; i < 5000; i++) {
     hold(lanes, deliveries(`idle-${i}`, 1), FAR);
-    giveBack(lanes, ({ lane }) => lane.id === `idle-${i}`);
+    removeWaiting(lanes, ({ lane }) => lane.id === `idle-${i}`);
   }
   assert.ok(lanes.byId.size <= 1000);
   assert.ok(lanes.byId.has('busy'));

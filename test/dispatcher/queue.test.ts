@@ -169,13 +169,13 @@ onEveryDatabase('queue', (db) => {
       rooms: {},
     };
     const lease = () => crypto.randomUUID();
-    const some = await claimDeliveries(db, { ...ask, strangers: 4, lease: lease() }, inTime());
+    const some = await claimDeliveries(db, { ...ask, unnamed: 4, lease: lease() }, inTime());
     assert.equal(new Set(some.deliveries.map(({ endpointId }) => endpointId)).size, 4);
-    assert.deepEqual([some.deliveries.length, some.strangers, some.more], [4, true, []]);
-    const rest = await claimDeliveries(db, { ...ask, strangers: 100, lease: lease() }, inTime());
-    assert.deepEqual([rest.deliveries.length, rest.strangers], [6, true]);
-    const last = await claimDeliveries(db, { ...ask, strangers: 100, lease: lease() }, inTime());
-    assert.deepEqual([last.deliveries.length, last.strangers, last.unfinished], [2, false, false]);
+    assert.deepEqual([some.deliveries.length, some.moreUnnamed, some.more], [4, true, []]);
+    const rest = await claimDeliveries(db, { ...ask, unnamed: 100, lease: lease() }, inTime());
+    assert.deepEqual([rest.deliveries.length, rest.moreUnnamed], [6, true]);
+    const last = await claimDeliveries(db, { ...ask, unnamed: 100, lease: lease() }, inTime());
+    assert.deepEqual([last.deliveries.length, last.moreUnnamed, last.unfinished], [2, false, false]);
   });
 
   test('lanes that share a room give one each, and so many of them', async () => {

@@ -269,7 +269,7 @@ test('every problem is told at once', () => {
 
 describe('what is allowed and probably not meant is told', () => {
   const jwks = { JWT_SECRET: '', JWKS_URL: 'https://id.example.com/keys', JWT_AUDIENCE: 'api' };
-  const cases: [what: string, env: Env, doubts: RegExp[]][] = [
+  const cases: [what: string, env: Env, advice: RegExp[]][] = [
     [
       'tokens of an identity provider that are for anybody',
       { ...jwks, JWT_AUDIENCE: '' },
@@ -283,14 +283,14 @@ describe('what is allowed and probably not meant is told', () => {
   ];
   for (const [what, env, expected] of cases) {
     test(what, () => {
-      const { doubts } = parse({ ...production, ...email, ...env });
-      assert.equal(doubts.length, expected.length, String(doubts));
-      for (const [i, doubt] of expected.entries()) assert.match(doubts[i] as string, doubt);
+      const { advice } = parse({ ...production, ...email, ...env });
+      assert.equal(advice.length, expected.length, String(advice));
+      for (const [i, advisory] of expected.entries()) assert.match(advice[i] as string, advisory);
     });
   }
 
   test('but in development keys may come from this machine, and emails are read in the inbox', () => {
-    assert.deepEqual(parse({ JWT_SECRET: '', JWKS_URL: 'http://127.0.0.1:1/keys' }).doubts, []);
+    assert.deepEqual(parse({ JWT_SECRET: '', JWKS_URL: 'http://127.0.0.1:1/keys' }).advice, []);
   });
 
   test('on Workers an empty variable is not set, either', () => {
@@ -299,14 +299,14 @@ describe('what is allowed and probably not meant is told', () => {
   });
 
   test('on Workers, what wrangler.toml should bind, and a store that does not exist there', () => {
-    assert.deepEqual(workersConfig({ ...production, ...bindings }).doubts, []);
-    assert.deepEqual(workersConfig({ ...production, RATE_LIMIT_STORE: 'postgres' }).doubts, [
+    assert.deepEqual(workersConfig({ ...production, ...bindings }).advice, []);
+    assert.deepEqual(workersConfig({ ...production, RATE_LIMIT_STORE: 'postgres' }).advice, [
       'ASSETS is not bound: there are no pages',
       'DISPATCHER is not bound: notifications wait for the cron trigger',
       'RATE_LIMITER is not bound: requests are counted by isolate',
       'RATE_LIMIT_STORE has no effect on Workers',
     ]);
-    assert.match(String(dispatcherConfig(production).doubts), /^EMAIL_PROVIDER=log/);
+    assert.match(String(dispatcherConfig(production).advice), /^EMAIL_PROVIDER=log/);
     const many = { ...production, DISPATCHERS: '50', DISPATCH_SUBREQUESTS: '50' };
     assert.throws(() => dispatcherConfig(many), /DISPATCHERS must be less than DISPATCH_SUBREQUESTS/);
   });

@@ -40,8 +40,8 @@ for (const [index, fault] of asked.entries()) {
     progress.print(`${name}: not tried: ${why}`);
     continue;
   }
-  const tell = (what: string) => progress.tell(index, asked.length, `${title}, ${what}`);
-  const row = await strike(fault, { times: Number(values.times), holdMs, seed, tell }).catch((error) => {
+  const report = (what: string) => progress.report(index, asked.length, `${title}, ${what}`);
+  const row = await strike(fault, { times: Number(values.times), holdMs, seed, report }).catch((error) => {
     progress.print(`${name}: could not be struck: ${inspect(error)}`);
     failed.push(title);
     return undefined;
@@ -51,7 +51,7 @@ for (const [index, fault] of asked.entries()) {
   progress.print(`${name}\n    ${figuresOf(row)}`);
   for (const wrong of [...row.lost, ...row.untrue]) progress.print(`    WRONG ${wrong}`);
 }
-progress.tell(asked.length, asked.length);
+progress.report(asked.length, asked.length);
 progress.end();
 if (failed.length === 0) {
   const run: Run = { rows, skipped, seed, holdMs, minutes: sinceBegun() / 60, conditions: conditions() };

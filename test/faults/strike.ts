@@ -38,7 +38,7 @@ type Options = {
   seed: number;
   /** Also judges what depends on the machine: how soon readiness turns and all recovers, memory and sockets. */
   measured?: boolean;
-  tell?: (what: string) => void;
+  report?: (what: string) => void;
 };
 
 const WARM_UP_MS = 2000;
@@ -55,7 +55,7 @@ export const PER_SECOND = 60;
 
 export async function strike(
   fault: Fault,
-  { times, holdMs, seed, measured = true, tell = () => {} }: Options,
+  { times, holdMs, seed, measured = true, report = () => {} }: Options,
 ): Promise<Row> {
   // One for the clients, and one for the strikes: how many numbers they draw depends on timing.
   const [random, chance] = [randomFrom(seed), randomFrom(seed + 1)];
@@ -74,7 +74,7 @@ export async function strike(
     const health: number[] = [];
     await load.acceptedAfter(0);
     for (let time = 0; time < times; time++) {
-      tell(`${time + 1} of ${times}`);
+      report(`${time + 1} of ${times}`);
       await pass(PAUSE_MS * (1 + random()));
       const from = performance.now();
       let lifted: number | undefined;
@@ -94,7 +94,7 @@ export async function strike(
       health.push(...seenIn(probe.health, from, recovered).map(({ at, doneAt }) => doneAt - at));
       recoveries.push(recovered - until);
     }
-    tell('settles');
+    report('settles');
     await load.stop();
     await untilSettled(world);
     await probe.stop();

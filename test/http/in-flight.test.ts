@@ -6,7 +6,7 @@ import { headers } from '../support/tokens.ts';
 
 describe('while more is under way than there is room for', () => {
   test('requests are told when to come again, and probes are answered', async () => {
-    const deps = testDeps({ underWay: { count: 5000 } });
+    const deps = testDeps({ inFlight: { count: 5000 } });
     for (const path of ['/api/v1/webhook-endpoints', '/openapi.json', '/docs', '/nowhere']) {
       const response = await app.request(path, { headers: headers() }, deps);
       assert.equal(response.status, 503, path);
@@ -25,9 +25,9 @@ describe('while more is under way than there is room for', () => {
     const deps = testDeps();
     for (const path of ['/health', '/ready', '/api/v1/webhook-endpoints', '/nowhere']) {
       const answer = app.request(path, { headers: headers() }, deps);
-      assert.equal(deps.underWay.count, 1, path);
+      assert.equal(deps.inFlight.count, 1, path);
       await answer;
-      assert.equal(deps.underWay.count, 0, path);
+      assert.equal(deps.inFlight.count, 0, path);
     }
   });
 });

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { createAdmission } from '../../src/platform/admission.ts';
 
-const LEAST = 64;
+const MIN_CONCURRENCY = 64;
 
 describe('admission', () => {
   beforeEach(() => mock.timers.enable({ apis: ['setTimeout'] }));
@@ -47,15 +47,15 @@ describe('admission', () => {
 
   test('while the process is busy requests begin few at a time, in the order in which they came', async () => {
     const { begun, ask, end, look } = working();
-    ask(LEAST + 5);
+    ask(MIN_CONCURRENCY + 5);
     await look(3);
-    assert.deepEqual(begun, upTo(LEAST));
+    assert.deepEqual(begun, upTo(MIN_CONCURRENCY));
     await end(2);
-    assert.deepEqual(begun, upTo(LEAST + 2));
+    assert.deepEqual(begun, upTo(MIN_CONCURRENCY + 2));
     ask(1);
-    assert.deepEqual(begun, upTo(LEAST + 2), 'it came last');
+    assert.deepEqual(begun, upTo(MIN_CONCURRENCY + 2), 'it came last');
     await end(10);
-    assert.deepEqual(begun, upTo(LEAST + 6));
+    assert.deepEqual(begun, upTo(MIN_CONCURRENCY + 6));
   });
 
   test('while it has time, nobody waits long for those that take long', async () => {
@@ -71,32 +71,32 @@ describe('admission', () => {
     set(0.1);
     ask(1000);
     await look(2);
-    assert.equal(begun.length, 4 * LEAST);
+    assert.equal(begun.length, 4 * MIN_CONCURRENCY);
     set(1);
     await look(20);
-    await end(3 * LEAST);
-    assert.equal(begun.length, 4 * LEAST);
+    await end(3 * MIN_CONCURRENCY);
+    assert.equal(begun.length, 4 * MIN_CONCURRENCY);
     await end(1);
-    assert.equal(begun.length, 4 * LEAST + 1);
+    assert.equal(begun.length, 4 * MIN_CONCURRENCY + 1);
   });
 
   test('few begin again though nobody had to wait meanwhile', async () => {
     const { begun, ask, set, end, look } = working();
     set(0);
-    ask(4 * LEAST);
+    ask(4 * MIN_CONCURRENCY);
     await look(2);
-    assert.equal(begun.length, 4 * LEAST);
+    assert.equal(begun.length, 4 * MIN_CONCURRENCY);
     set(1);
     await look(20);
     ask(1);
-    assert.equal(begun.length, 4 * LEAST);
-    await end(3 * LEAST + 1);
-    assert.equal(begun.length, 4 * LEAST + 1);
+    assert.equal(begun.length, 4 * MIN_CONCURRENCY);
+    await end(3 * MIN_CONCURRENCY + 1);
+    assert.equal(begun.length, 4 * MIN_CONCURRENCY + 1);
   });
 
   test('one that fails gives its place to the next, and its error to whoever asked', async () => {
     const admit = createAdmission(() => 1);
-    const failing = Array.from({ length: LEAST }, () => admit(() => Promise.reject(new Error('no'))));
+    const failing = Array.from({ length: MIN_CONCURRENCY }, () => admit(() => Promise.reject(new Error('no'))));
     const last = admit(async () => 'yes');
     for (const each of failing) await assert.rejects(each, /^Error: no$/);
     assert.equal(await last, 'yes');

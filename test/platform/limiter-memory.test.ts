@@ -33,10 +33,10 @@ describe('the limiter in memory', () => {
 
   test('counts what another process let through, in the window that is open or a new one', async () => {
     const { clock, limiter } = limiterOf(10, 60);
-    limiter.heard('a', 3);
+    limiter.addRemote('a', 3);
     clock.ms += 1000;
     assert.deepEqual(await limiter.take('a'), { allowed: true, remaining: 6, resetS: 59 });
-    limiter.heard('a', 6);
+    limiter.addRemote('a', 6);
     assert.equal((await limiter.take('a')).allowed, false);
     clock.ms += 59_000;
     assert.deepEqual(await limiter.take('a'), { allowed: true, remaining: 9, resetS: 60 });

@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { type TestContext, test } from 'node:test';
-import { keepProcesses } from '../../src/platform/processes.ts';
+import { superviseWorkers } from '../../src/platform/processes.ts';
 import { silent } from '../support/deps.ts';
 
 /** Fake processes that do what a test says, with a clock that advances when it says so. */
 function world(t: TestContext, count: number) {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const started: EventEmitter[] = [];
-  const processes = keepProcesses({
+  const processes = superviseWorkers({
     count,
     fork: () => {
       // Without a process id, so that nothing is signaled.

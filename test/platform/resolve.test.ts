@@ -99,7 +99,7 @@ test('a bounded number of look-ups is under way, and the others have their turn'
       order.push(name);
       return name.startsWith('silent') ? 'silence' : ['192.0.2.1'];
     },
-    { mostUnderWay: 2, limitMs: 1000 },
+    { maxInFlight: 2, limitMs: 1000 },
   );
   const silent = ['silent-1.example', 'silent-2.example'].map((name) =>
     fails(resolve(name), 'name does not resolve').then(() => order.push('one has ended')),

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DbError } from '../../src/db.ts';
-import { inTurns } from '../../src/platform/in-turns.ts';
+import { createSemaphore } from '../../src/platform/semaphore.ts';
 
 const never = new AbortController().signal;
 
 test('so many works run at a time, and the others in their order, whatever becomes of those before', async () => {
-  const { run } = inTurns(() => 2);
+  const { run } = createSemaphore(() => 2);
   const begun: number[] = [];
   const ends: (() => void)[] = [];
   const works = [0, 1, 2, 3, 4].map((n) =>
@@ -34,7 +34,7 @@ test('so many works run at a time, and the others in their order, whatever becom
 });
 
 test('whoever waits no longer is canceled, and takes no place', async () => {
-  const { run } = inTurns(() => 1);
+  const { run } = createSemaphore(() => 1);
   const first = Promise.withResolvers<void>();
   const running = run(() => first.promise, never);
   const controller = new AbortController();

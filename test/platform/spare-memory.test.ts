@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { giveBackSpareMemory } from '../../src/platform/spare-memory.ts';
+import { keepReleasingSpareMemory } from '../../src/platform/spare-memory.ts';
 
 const MIB = 1024 * 1024;
 
@@ -8,7 +8,7 @@ const MIB = 1024 * 1024;
 function watchStart(t: TestContext, { leftMib = 0 } = {}) {
   t.mock.timers.enable({ apis: ['setInterval'] });
   const state = { unusedMib: 0, utilization: 0, collections: 0 };
-  giveBackSpareMemory({
+  keepReleasingSpareMemory({
     unusedBytes: () => state.unusedMib * MIB,
     utilization: () => state.utilization,
     collect: () => {

@@ -45,7 +45,7 @@ export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
     maxBytes,
     rooms,
     slow,
-    strangers,
+    unnamed,
     after,
     until,
     leaseMs,
@@ -59,7 +59,7 @@ export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
     const result: Claimed = {
       deliveries: [],
       more: [],
-      strangers: false,
+      moreUnnamed: false,
       unfinished: false,
       unvisited: false,
       cursor: after,
@@ -69,7 +69,7 @@ export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
     const times: { lane: string; at: number }[] = [];
     const found: { row: Row; nth: number; look: number; room: number; named: boolean }[] = [];
     let open = 0;
-    let unnamed = 0;
+    let passed = 0;
     let shared = 0;
     for (const [look, lane] of visited.entries()) {
       if (open >= limit || look >= looks) break;
@@ -85,9 +85,9 @@ export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
       }
       const known = rooms[lane];
       const named = known !== undefined;
-      const room = known === SHARED ? Number(shared < slow) : (known ?? Number(unnamed < strangers));
+      const room = known === SHARED ? Number(shared < slow) : (known ?? Number(passed < unnamed));
       if (room > 0) open++;
-      if (!named) unnamed++;
+      if (!named) passed++;
       if (known === SHARED) shared++;
       found.push(...due.slice(0, room + 1).map((row, i) => ({ row, nth: i + 1, look, room, named })));
     }
@@ -107,7 +107,7 @@ export function createStore({ now }: Pick<Clock, 'now'>, looks: number): Store {
         unserved ||= nth === 1 && room > 0;
         leftOver.add(laneOf(row));
         if (named) left.add(laneOf(row));
-        else result.strangers = true;
+        else result.moreUnnamed = true;
         continue;
       }
       row.lease = lease;

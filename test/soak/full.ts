@@ -16,7 +16,7 @@ setTimeout(() => {
   process.exit(1);
 }, LIMIT_MS).unref();
 try {
-  const figures = await killRounds({ rounds: 100, perRound: 200, seed, tell: progress.tell });
+  const figures = await killRounds({ rounds: 100, perRound: 200, seed, report: progress.report });
   progress.end();
   console.table(figures);
 } finally {

@@ -4,14 +4,14 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as pass } from 'node:timers/promises';
-import type { Tell } from '../../src/entry/progress.ts';
+import type { ReportProgress } from '../../src/entry/progress.ts';
 import { createDatabase } from '../support/databases.ts';
 import { query } from '../support/postgres-server.ts';
 import { randomFrom } from '../support/random.ts';
 import { type Service, startService } from '../support/service.ts';
 import { headers } from '../support/tokens.ts';
 
-type Options = { rounds: number; perRound: number; seed: number; tell?: Tell };
+type Options = { rounds: number; perRound: number; seed: number; report?: ReportProgress };
 
 /** One arrival of a webhook. */
 type Post = { at: number; answeredAt: number; body: string; connection: { endedAt: number } };
@@ -36,7 +36,7 @@ const NEVER = Number.POSITIVE_INFINITY;
  * processes is killed meanwhile. Throws unless every webhook arrived, and a kill explains each that arrived twice;
  * returns what to print.
  */
-export async function killRounds({ rounds, perRound, seed, tell }: Options): Promise<Record<string, number>> {
+export async function killRounds({ rounds, perRound, seed, report }: Options): Promise<Record<string, number>> {
   assert.equal(perRound % ENDPOINTS, 0);
   const random = randomFrom(seed);
   const sink = await startRecorder(random);
@@ -64,7 +64,7 @@ export async function killRounds({ rounds, perRound, seed, tell }: Options): Pro
       kills.push(await kill(victim));
       const [replacement] = await Promise.all([startService(env), accepted]);
       services.push(replacement);
-      tell?.(round + 1, rounds);
+      report?.(round + 1, rounds);
     }
     await untilNothingPends(database.name);
     const rows = await everything(database.name);

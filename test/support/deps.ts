@@ -47,7 +47,7 @@ export function testDeps(own: Partial<Deps> = {}): Deps {
     assets: loadedAssets(ASSETS),
     log: silent,
     metrics: { requestStarted() {}, requestFinished() {}, delivery() {}, dispatcherTick() {} },
-    underWay: { count: 0 },
+    inFlight: { count: 0 },
     draining: () => false,
     clientAddress: '192.0.2.1',
     ...own,

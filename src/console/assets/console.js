@@ -6,7 +6,7 @@ const hold = /** @type {HTMLButtonElement | null} */ (document.querySelector('[d
 const trouble = document.querySelector('[data-trouble]');
 
 /** Milliseconds after which a response is not waited for any longer. */
-const PATIENCE_MS = 15_000;
+const FETCH_TIMEOUT_MS = 15_000;
 
 if (hold && document.getElementById('live')) {
   hold.hidden = false;
@@ -36,7 +36,7 @@ async function refresh() {
   try {
     const response = await fetch(location.href, {
       headers: { 'X-Refresh': '1' },
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
     });
     const page = new DOMParser().parseFromString(await response.text(), 'text/html');
     const [before, after] = [document.getElementById('live'), page.getElementById('live')];

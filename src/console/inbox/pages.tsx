@@ -9,7 +9,7 @@ import { byId } from '../../http/validate.ts';
 import { findNotification } from '../../notifications/store.ts';
 import { newEndpoint, refusedUrl, sendTest } from '../../webhook-endpoints/routes.ts';
 import { formOf, keyOf, listed, render, seeOther, unlessGone } from '../http.tsx';
-import { may, Page } from '../layout.tsx';
+import { hasScope, Page } from '../layout.tsx';
 import { Act, Ago, Badge, Empty, Facts, Live, Next, Notice, Payload, Table, textOf, When } from '../parts.tsx';
 import { ANSWERS, answered, DEFAULT, isName, nameOf } from './receive.ts';
 import {
@@ -34,7 +34,7 @@ const MAX_RETRY_AFTER_S = 86_400;
 /** In development: the emails that the service sent, and the webhooks that it sent to itself. */
 export const inboxPages = router()
   .get('/', async (c) => {
-    const mayReceive = may(c, 'webhooks:read');
+    const mayReceive = hasScope(c, 'webhooks:read');
     const [{ data, cursor }, names] = await Promise.all([
       listed(c, listEmails, {}),
       mayReceive ? listNames(c.env.db, c.get('signal')) : [],
@@ -46,7 +46,7 @@ export const inboxPages = router()
           In development, what this service sends appears here. Emails appear automatically. For webhooks, create an
           endpoint that points here: they are stored, verified, and answered as you choose.
         </p>
-        {may(c, 'webhooks:write') && <NewEndpoint />}
+        {hasScope(c, 'webhooks:write') && <NewEndpoint />}
         <h2>Webhooks</h2>
         <Live c={c} everyS={REFRESH_S}>
           {names.length > 0 ? <Names names={names} now={c.env.now()} /> : <Empty>No webhook was received here.</Empty>}
@@ -213,7 +213,7 @@ type NameProps = { c: Ctx; name: string; about: Awaited<ReturnType<typeof aboutN
 
 function NamePage({ c, name, about: { choice = DEFAULT, endpoints }, received }: NameProps) {
   const notice = textOf(DONE, c.req.query('done'));
-  const mayWrite = may(c, 'webhooks:write');
+  const mayWrite = hasScope(c, 'webhooks:write');
   return (
     <Page c={c} title={`Inbox ${name}`}>
       {notice && <Notice kind={c.req.query('done') === 'not-tested' ? 'neutral' : 'good'}>{notice}</Notice>}
@@ -338,7 +338,7 @@ function ReceivedPage({ c, name, received, headers, body, notification }: Receiv
           ),
         }}
       />
-      {notification?.status === 'dead' && may(c, 'notifications:write') && (
+      {notification?.status === 'dead' && hasScope(c, 'notifications:write') && (
         <div class="actions">
           <Act to={`${notificationAt}/redrive`} kind="primary">
             Redrive

@@ -3,7 +3,7 @@ import type { StatusCode } from 'hono/utils/http-status';
 import { body as answerWithBody, empty, setHeader } from '../../http/answer.ts';
 import type { Ctx, Env } from '../../http/context.ts';
 import { notFound } from '../../http/problem.ts';
-import { refuse } from '../../http/rate-limit.ts';
+import { takeQuota } from '../../http/rate-limit.ts';
 import { aboutName, type Choice, keep } from './store.ts';
 
 /** The answers that a developer can choose from. Without a status: no answer within the delivery timeout. */
@@ -22,7 +22,7 @@ const SILENT_S = 120;
 /** Headers that a browser sends with a request that is not a webhook. */
 const SECRET = new Set(['authorization', 'cookie']);
 /** The maximum number of characters of a type or an id that are listed. */
-const MOST_LISTED = 255;
+const MAX_LISTED_LENGTH = 255;
 
 /** The name in the path. Throws AppError `not-found`. */
 export function nameOf(c: Ctx): string {
@@ -34,10 +34,9 @@ export function nameOf(c: Ctx): string {
 export const isName = (name: string): boolean => /^[a-z0-9-]{1,40}$/.test(name);
 
 /** Limits requests by the client's network, counted separately from its failed tokens. */
-export const limitedByAddress = createMiddleware<Env>(async (c, next) => {
+export const rateLimitByAddress = createMiddleware<Env>(async (c, next) => {
   const { networkOf } = await import('../../http/client-network.ts');
-  const quota = await c.env.limiter.take(`address:inbox ${networkOf(c.env.clientAddress)}`);
-  if (!quota.allowed) throw refuse(c, quota);
+  await takeQuota(c, `address:inbox ${networkOf(c.env.clientAddress)}`);
   await next();
 });
 
@@ -51,7 +50,7 @@ export async function receive(c: Ctx): Promise<Response> {
   const arrived = {
     at: c.env.now().toISOString(),
     type: typeOf(body),
-    webhookId: headers['webhook-id']?.slice(0, MOST_LISTED) ?? null,
+    webhookId: headers['webhook-id']?.slice(0, MAX_LISTED_LENGTH) ?? null,
     answer: answered(choice),
     ...(await verdictOf(c, endpoints, body, headers)),
   };
@@ -117,7 +116,7 @@ async function verdictOf(
 function typeOf(body: string): string | null {
   try {
     const { type } = JSON.parse(body);
-    return typeof type === 'string' ? type.slice(0, MOST_LISTED).toWellFormed() : null;
+    return typeof type === 'string' ? type.slice(0, MAX_LISTED_LENGTH).toWellFormed() : null;
   } catch {
     return null;
   }

@@ -11,7 +11,7 @@ import { AFTER_ALL } from '../../table-store.ts';
 const ARRIVED = sql`subject = 'console' and route like 'inbox:%'`;
 const OF_NAME = (name: unknown) => sql`subject = 'console' and route = 'inbox:' || ${name}::text`;
 /** How many webhooks are kept, across all names, and how many of them a page lists. */
-const MOST = sql.raw('200');
+const MAX_KEPT = sql.raw('200');
 const LISTED = sql.raw('50');
 
 /** What lists show of a webhook. `failure` is why it is not verified; `answer` is the answer it got, in words. */
@@ -72,7 +72,7 @@ const insert = statement<{ name: string; webhookId: string | null; text: string 
   ($) => sql`
     with trimmed as (
       delete from ${idempotencyKeys} where ${ARRIVED} and key in (
-        select key from ${idempotencyKeys} where ${ARRIVED} order by key desc offset ${MOST} - 1 for update skip locked
+        select key from ${idempotencyKeys} where ${ARRIVED} order by key desc offset ${MAX_KEPT} - 1 for update skip locked
       )
     )
     insert into ${idempotencyKeys} (subject, route, key, fingerprint, holder, response, created_at)

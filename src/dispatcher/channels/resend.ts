@@ -1,12 +1,12 @@
 import { retryAfterMs } from '../retry.ts';
 import type { Attempt, Channel } from './channel.ts';
 import { mailFor } from './email.ts';
-import { readSome, toSendError, withinTime } from './send.ts';
+import { readTruncated, toSendError, withTimeout } from './send.ts';
 
 type Options = { apiKey: string; url: string; from: string; fetch?: typeof fetch; timeoutMs: number };
 
 /** Client errors that go away when the provider, or the operator's account with it, works again. */
-const WORTH_A_RETRY = new Set([401, 403, 408, 429]);
+const RETRYABLE_STATUSES = new Set([401, 403, 408, 429]);
 
 /**
  * Sends email through Resend. The notification's id is the idempotency key: for 24 hours, retries are not sent again.
@@ -15,7 +15,7 @@ export function resendEmail({ apiKey, url, from, fetch: request = fetch, timeout
   return async ({ id, body, recipient }) => {
     if (!recipient) return { ok: false, status: null, error: 'there is no recipient', final: true };
     try {
-      return await withinTime(timeoutMs, async (limit) => {
+      return await withTimeout(timeoutMs, async (limit) => {
         const response = await request(`${url.replace(/(?<!\/)\/+$/, '')}/emails`, {
           method: 'POST',
           headers: {
@@ -29,7 +29,7 @@ export function resendEmail({ apiKey, url, from, fetch: request = fetch, timeout
           redirect: 'manual',
           signal: limit,
         });
-        return attemptOf(response, await readSome(response));
+        return attemptOf(response, await readTruncated(response));
       });
     } catch (error) {
       return { ok: false, status: null, error: toSendError(error).message };
@@ -41,12 +41,13 @@ function attemptOf({ status, headers }: Response, answer: string): Attempt {
   if (status >= 200 && status < 300) return { ok: true, status };
   const isRedirect = status >= 300 && status < 400;
   const error = isRedirect ? 'redirect refused' : `HTTP ${status}`;
-  const again = isRedirect || status >= 500 || WORTH_A_RETRY.has(status) || (status === 409 && isStillUnderWay(answer));
+  const again =
+    isRedirect || status >= 500 || RETRYABLE_STATUSES.has(status) || (status === 409 && isInProgress(answer));
   if (!again) return { ok: false, status, error, final: true };
   return { ok: false, status, error, retryAfterMs: retryAfterMs(headers.get('retry-after'), Date.now()) };
 }
 
 /** Any other 409 says that the key was used for another email, which a retry does not change. */
-function isStillUnderWay(answer: string): boolean {
+function isInProgress(answer: string): boolean {
   return /"concurrent_idempotent_requests"/.test(answer);
 }

@@ -53,7 +53,7 @@ function chainOf(error: unknown): string[] {
 }
 
 /** Runs `work` with a signal that aborts after `timeoutMs`. Rejects with a SendError. */
-export async function withinTime<T>(timeoutMs: number, work: (limit: AbortSignal) => Promise<T>): Promise<T> {
+export async function withTimeout<T>(timeoutMs: number, work: (limit: AbortSignal) => Promise<T>): Promise<T> {
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(new SendError('timed out')), timeoutMs);
   try {
@@ -69,7 +69,7 @@ export async function withinTime<T>(timeoutMs: number, work: (limit: AbortSignal
  * Reads a response body up to 16 KB, so that the connection can be reused. Returns what arrived if the body breaks off:
  * the status is known by then.
  */
-export async function readSome({ body }: Response): Promise<string> {
+export async function readTruncated({ body }: Response): Promise<string> {
   if (!body) return '';
   const reader = body.getReader();
   const decoder = new TextDecoder();

@@ -149,7 +149,10 @@ export function eitherRecipient(_: unknown, given: unknown): FieldError[] {
   'src/console/notification-filters.tsx': [['        <Text {...field} name="userId" label="User id" />\n', '']],
   'src/console/notification-page.tsx': [
     ['channel, userId, endpointId }', 'channel, endpointId }'],
-    ["          User: userId && <Link to={may(c, 'users:read') && `/console/users/${userId}`}>{userId}</Link>,\n", ''],
+    [
+      "          User: userId && <Link to={hasScope(c, 'users:read') && `/console/users/${userId}`}>{userId}</Link>,\n",
+      '',
+    ],
   ],
   'test/console/session.test.ts': [["'/notifications', '/users', '/actions'", "'/notifications', '/actions'"]],
   'test/console/pages.test.ts': [
