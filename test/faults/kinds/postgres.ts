@@ -10,6 +10,8 @@ import type { World } from '../world.ts';
 
 const kind = 'Postgres';
 const STORM_EVERY_MS = 200;
+/** How many times rows are locked, a tenth of a second apart. */
+const LOCKINGS = 20;
 const OF_THE_APP = `from pg_stat_activity where usename = 'app' and pid <> pg_backend_pid()`;
 
 const stopped = (name: string, signal: 'SIGINT' | 'SIGQUIT' | 'SIGKILL'): Fault => ({
@@ -107,16 +109,21 @@ export const postgresFaults: Fault[] = [
     ready: 'stays',
     holdMs: 60_000,
     async strike({ databaseUrl }, { holdMs }) {
-      const client = new pg.Client({ connectionString: databaseUrl });
-      await client.connect();
+      const snapshot = new pg.Client({ connectionString: databaseUrl });
+      const locks = new pg.Client({ connectionString: databaseUrl });
+      await Promise.all([snapshot.connect(), locks.connect()]);
       try {
-        await client.query('begin isolation level repeatable read');
-        await client.query('select count(*) from deliveries');
-        await client.query('select 1 from webhook_endpoints order by created_at desc limit 5 for update');
+        await snapshot.query('begin isolation level repeatable read');
+        await snapshot.query('select count(*) from deliveries');
+        await locks.query('begin');
+        // Clients change an endpoint once, soon after they have created it: some of the newest are about to be.
+        for (let i = 0; i < LOCKINGS; i++) {
+          await locks.query('select 1 from webhook_endpoints order by created_at desc limit 5 for update skip locked');
+          await pass(100);
+        }
         await pass(holdMs);
-        await client.query('rollback');
       } finally {
-        await client.end();
+        await Promise.all([snapshot.end(), locks.end()]);
       }
     },
   },
