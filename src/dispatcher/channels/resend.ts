@@ -1,7 +1,7 @@
 import { retryAfterMs } from '../retry.ts';
 import type { Attempt, Channel } from './channel.ts';
 import { mailFor } from './email.ts';
-import { readTruncated, toSendError, withTimeout } from './send.ts';
+import { isRedirect, readTruncated, statusError, toSendError, withTimeout } from './send.ts';
 
 type Options = { apiKey: string; url: string; from: string; fetch?: typeof fetch; timeoutMs: number };
 
@@ -39,10 +39,9 @@ export function resendEmail({ apiKey, url, from, fetch: request = fetch, timeout
 
 function attemptOf({ status, headers }: Response, answer: string): Attempt {
   if (status >= 200 && status < 300) return { ok: true, status };
-  const isRedirect = status >= 300 && status < 400;
-  const error = isRedirect ? 'redirect refused' : `HTTP ${status}`;
+  const error = statusError(status);
   const again =
-    isRedirect || status >= 500 || RETRYABLE_STATUSES.has(status) || (status === 409 && isInProgress(answer));
+    isRedirect(status) || status >= 500 || RETRYABLE_STATUSES.has(status) || (status === 409 && isInProgress(answer));
   if (!again) return { ok: false, status, error, final: true };
   return { ok: false, status, error, retryAfterMs: retryAfterMs(headers.get('retry-after'), Date.now()) };
 }

@@ -17,6 +17,12 @@ export class SendError extends Error {
   override readonly name = 'SendError';
 }
 
+/** Whether a response is a redirect, which is never followed. */
+export const isRedirect = (status: number): boolean => status >= 300 && status < 400;
+
+/** The error of an attempt whose response has this status, other than success. */
+export const statusError = (status: number): string => (isRedirect(status) ? 'redirect refused' : `HTTP ${status}`);
+
 /** How runtimes report a failed request: by error codes or, if there are none, by parts of a message. */
 const REASONS: [RegExp, string][] = [
   [/ENOTFOUND|ENODATA|EAI_|dns error/, 'name does not resolve'],

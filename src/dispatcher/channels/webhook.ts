@@ -2,7 +2,7 @@ import { BoundedMap } from '../../bounded-map.ts';
 import type { SecretBox } from '../../deps.ts';
 import { retryAfterMs } from '../retry.ts';
 import type { Attempt, Channel } from './channel.ts';
-import { type Answer, type Send, SendError } from './send.ts';
+import { type Answer, type Send, SendError, statusError } from './send.ts';
 import type { Sign } from './sign.ts';
 
 type WebhookDeps = { send: Send; secrets: Pick<SecretBox, 'open'>; now: () => Date; sign: Sign };
@@ -58,7 +58,7 @@ export function webhookChannel({ send, secrets, now, sign }: WebhookDeps): Chann
 
 function attemptOf({ status, retryAfter }: Answer, now: () => Date): Attempt {
   if (status >= 200 && status < 300) return { ok: true, status };
-  const error = status >= 300 && status < 400 ? 'redirect refused' : `HTTP ${status}`;
+  const error = statusError(status);
   // 410 Gone: the receiver has unsubscribed.
   if (status === 410) return { ok: false, status, error, final: true };
   return { ok: false, status, error, retryAfterMs: retryAfterMs(retryAfter, now().getTime()) };
