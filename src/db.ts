@@ -8,7 +8,8 @@ type Value = string | number | boolean | null;
 /**
  * `reads` and `inserts` may share a pipelined connection with others of their kind, if the driver supports it. Share
  * only a statement that finds few rows by an index and waits for no lock that a client could hold, so that it hardly
- * delays the statements queued behind it. `reads` write nothing. Any other statement gets its own connection. Those
+ * delays the others. `reads` write nothing. `inserts` may commit together: if one of them fails or is slow, all are
+ * rolled back, and each runs again in a transaction of its own. Any other statement gets its own connection. Those
  * whose cost a client controls are `searches`, which together get at most half of the connections.
  */
 export type Sharing = 'reads' | 'inserts' | 'searches';

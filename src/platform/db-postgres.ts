@@ -35,11 +35,12 @@ function dbOn(connections: Connections): SessionDb {
     cancel: (client: pg.Client) => cancel(connections, client),
     contended: () => pool.waitingCount > 0,
   };
-  // Inserts wait for the disk, and several commits share one wait: the more connections, the more commits share it.
-  // Both kinds give way when a caller needs a connection of its own.
+  // Inserts wait for the disk when they commit, so several commit together. Both kinds give way when a caller needs a
+  // connection of its own.
+  const together = { statements: 16, connections: Math.ceil(poolMax / 3) };
   const shared = {
     reads: sharedConnections({ depth: 64, connections: 2, writes: false }, host),
-    inserts: sharedConnections({ depth: 4, connections: Math.max(1, poolMax - 2), writes: true }, host),
+    inserts: sharedConnections({ depth: 4, connections: Math.max(1, poolMax - 2), together, writes: true }, host),
   };
   const alone = async (sent: BoundQuery, signal: AbortSignal) => (await runAlone(connections, [sent], signal))[0] ?? [];
   const { run: half } = createSemaphore(() => Math.max(1, Math.floor(poolMax / 2)));

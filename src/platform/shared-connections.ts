@@ -3,18 +3,33 @@ import { canceled, DbError, toDbError, unanswered } from '../db.ts';
 import { CANCEL_GRACE_MS, type connectionTrust, destroy } from './pg-client.ts';
 import { type BoundQuery, PreparedQuery } from './prepared-query.ts';
 
-/** Milliseconds after which a statement counts as slow: later ones go to another connection. */
+/** Milliseconds after which a transaction counts as slow: later ones go to another connection. */
 const STALL_MS = 25;
+/** Begins a transaction of several statements: it fails if one takes longer, waiting for locks included. */
+const TIME_LIMIT: BoundQuery = {
+  name: 'time_limit',
+  text: "select set_config('statement_timeout', '50ms', true)",
+  params: [],
+};
 /** Milliseconds that a connection is kept while another statement waits for a connection of its own. */
 const TURN_MS = 50;
+/** The least and the most statements that are sent apart after a shared transaction failed, besides its own. */
+const MIN_BACKOFF = 16;
+const MAX_BACKOFF = 1024;
+/** SQLSTATEs of a deadlock, and of a lock that did not become free in time. */
+const CONTENTION = /^(?:40001|40P01|55P03)$/;
+/** The SQLSTATE of a session that does not know a prepared statement (any more). */
+const UNPREPARED = '26000';
 /** How many statements of one kind may wait to be sent. Further ones fail at once. */
 export const MAX_WAITING = 4000;
 
 type Limits = {
-  /** Statements under way on one connection. */
+  /** Transactions under way on one connection. */
   depth: number;
   /** How many connections are used, not counting those blocked by a slow statement. */
   connections: number;
+  /** Limits for statements that share transactions, of which a connection has one under way. */
+  together?: { statements: number; connections: number };
   /** Whether the statements write, so that the outcome of each matters. */
   writes: boolean;
 };
@@ -41,11 +56,14 @@ type Item = {
   late: ReturnType<typeof setTimeout> | undefined;
 };
 
+/** Statements that are sent and commit together. */
+type Transaction = readonly Item[];
+
 /** A shared connection. */
 type Shared = {
   client: pg.PoolClient;
   /** In the order sent, which is the order of the answers. */
-  inFlight: Item[];
+  inFlight: Transaction[];
   since: number;
   /** Since when the server has worked on the first one. */
   headSince: number;
@@ -63,17 +81,25 @@ type State = Limits &
   Host & {
     open: Shared[];
     waiting: Item[];
+    /** How many statements to send in transactions of their own before the next one that is shared. */
+    apart: number;
+    /** How many more if that one fails, too. */
+    backoff: number;
     opening: boolean;
+    sendScheduled: boolean;
     recheckScheduled: boolean;
   };
 
 /**
- * Runs statements on shared connections by pipelining: each is sent without waiting for earlier answers. Each is a
- * transaction of its own, so that an error affects no other. If one is slow, later ones use another connection. A
- * connection returns to the pool as soon as nothing is under way on it.
+ * Runs statements on shared connections: several in one transaction, and several transactions without waiting for
+ * earlier answers. If a transaction of several fails, it is rolled back, and each of them runs in one of its own: no
+ * statement fails because of another. If one is slow, later ones use another connection. A connection returns to the
+ * pool as soon as nothing is under way on it.
  */
 export function sharedConnections(limits: Limits, host: Host) {
-  const state: State = { ...limits, ...host, open: [], waiting: [], opening: false, recheckScheduled: false };
+  const sharing = { apart: limits.together ? 0 : Number.POSITIVE_INFINITY, backoff: MIN_BACKOFF };
+  const idle = { opening: false, sendScheduled: false, recheckScheduled: false };
+  const state: State = { ...limits, ...host, open: [], waiting: [], ...sharing, ...idle };
   return (sent: BoundQuery, signal: AbortSignal): Promise<unknown[]> =>
     new Promise((resolve, reject) => {
       if (signal.aborted) reject(canceled());
@@ -84,26 +110,44 @@ export function sharedConnections(limits: Limits, host: Host) {
         const item: Item = { sent, signal, resolve, reject, onAbort, ...fresh };
         signal.addEventListener('abort', onAbort, { once: true });
         state.waiting.push(item);
-        sendWaiting(state);
+        if (state.apart === 0) scheduleSend(state);
+        else sendWaiting(state);
       }
     });
 }
 
+// Once per turn of the event loop, so that what comes in one turn shares a transaction.
+function scheduleSend(state: State): void {
+  if (state.sendScheduled) return;
+  state.sendScheduled = true;
+  setImmediate(() => {
+    state.sendScheduled = false;
+    sendWaiting(state);
+  });
+}
+
 function sendWaiting(state: State): void {
-  const { waiting } = state;
-  while (waiting.length > 0) {
+  while (state.waiting.length > 0) {
     const shared = pick(state);
     if (!shared) return void openAnother(state);
-    send(state, shared, waiting.shift() as Item);
+    send(state, shared, takeTransaction(state));
   }
 }
 
+function takeTransaction(state: State): Transaction {
+  const { waiting, together } = state;
+  if (state.apart === 0) return waiting.splice(0, together?.statements);
+  state.apart--;
+  return waiting.splice(0, 1);
+}
+
 /** Returns the first connection with room, so that few are used. */
-function pick({ open, depth, trusts, contended }: State): Shared | undefined {
+function pick({ open, depth, trusts, contended, apart }: State): Shared | undefined {
   const now = performance.now();
+  const most = apart > 0 ? depth : 1;
   for (const shared of open) {
     if (!trusts(shared.client) || (contended() && now - shared.since > TURN_MS)) shared.retired = true;
-    if (isUsable(shared, now) && shared.inFlight.length < depth) return shared;
+    if (isUsable(shared, now) && shared.inFlight.length < most) return shared;
   }
   return undefined;
 }
@@ -113,8 +157,9 @@ function isUsable({ retired, inFlight, headSince }: Shared, now: number): boolea
 }
 
 function openAnother(state: State): void {
-  const { open, connections, checkOut } = state;
+  const { open, checkOut, together, apart } = state;
   scheduleRecheck(state);
+  const { connections } = apart === 0 && together ? together : state;
   const now = performance.now();
   if (state.opening || open.filter((shared) => isUsable(shared, now)).length >= connections) return;
   state.opening = true;
@@ -150,37 +195,80 @@ function openFailed(state: State, error: unknown): void {
   for (const item of state.waiting.splice(0)) settle(item, toDbError(error));
 }
 
-function send(state: State, shared: Shared, item: Item): void {
-  item.on = shared;
-  if (shared.inFlight.push(item) === 1) shared.headSince = performance.now();
-  const query = new PreparedQuery([item.sent], (error, rows) => answered(state, shared, item, error, rows[0]));
+function send(state: State, shared: Shared, transaction: Transaction): void {
+  for (const item of transaction) item.on = shared;
+  if (shared.inFlight.push(transaction) === 1) shared.headSince = performance.now();
+  const sent = transaction.map((item) => item.sent);
+  const query = new PreparedQuery(sent.length > 1 ? [TIME_LIMIT, ...sent] : sent, (error, rows) =>
+    answered(state, shared, transaction, error, sent.length > 1 ? rows.slice(1) : rows),
+  );
   shared.client.query(query);
 }
 
-function answered(state: State, shared: Shared, item: Item, error: Error | null, rows?: unknown[]): void {
+function answered(
+  state: State,
+  shared: Shared,
+  transaction: Transaction,
+  error: Error | null,
+  rows: unknown[][],
+): void {
   shared.inFlight.shift();
   shared.headSince = performance.now();
   const isAnswer = error === null || error instanceof pg.DatabaseError;
   if (isAnswer) state.responded(shared.client, error);
   else state.lost(shared.client, error);
 
-  if (error === null) settle(item, undefined, rows);
-  else if (isRetryable(shared, item, error)) requeue(state, shared, item);
-  else settle(item, failureOf(state, shared, error));
+  if (error === null) succeeded(state, transaction, rows);
+  else if (transaction.length > 1 && isRolledBack(error)) retryApart(state, shared, transaction, error, rows.length);
+  else if (isRetryable(shared, transaction[0] as Item, error)) retryOnce(state, shared, transaction[0] as Item);
+  else {
+    const failure = failureOf(state, shared, error);
+    for (const item of transaction) settle(item, failure);
+  }
 
   const head = shared.inFlight[0];
-  if (!head) returnToPool(state, shared);
-  else if (isAnswer && head.signal.aborted) cancelHead(state, shared, head);
+  if (head && isAnswer && head.some(({ signal }) => signal.aborted)) cancelHead(state, shared, head);
   sendWaiting(state);
+  if (shared.inFlight.length === 0) returnToPool(state, shared);
+}
+
+function succeeded(state: State, transaction: Transaction, rows: unknown[][]): void {
+  if (transaction.length > 1) state.backoff = Math.max(state.backoff / 2, MIN_BACKOFF);
+  for (const [i, item] of transaction.entries()) settle(item, undefined, rows[i]);
+}
+
+/** Whether the server rolled the transaction back because of one of its statements. Others may succeed without it. */
+function isRolledBack(error: Error): error is pg.DatabaseError {
+  if (!(error instanceof pg.DatabaseError)) return false;
+  return CONTENTION.test(error.code ?? '') || /^(?:failed|canceled)$/.test(toDbError(error).failure);
+}
+
+function retryApart(
+  state: State,
+  shared: Shared,
+  transaction: Transaction,
+  error: pg.DatabaseError,
+  failed: number,
+): void {
+  if (error.code === UNPREPARED) Object.assign(shared, { retired: true, tainted: true });
+  for (const item of transaction) if (item.signal.aborted) settle(item, canceled());
+  // The one that failed may be slow again, so none of the others is behind it.
+  const inOrder = [...transaction.toSpliced(failed, 1), ...transaction.slice(failed, failed + 1)];
+  const retried = inOrder.filter(({ settled }) => !settled);
+  for (const item of retried) item.on = undefined;
+  state.waiting.unshift(...retried);
+  // Those that were rolled back are first in line, so each is rolled back once at most.
+  state.apart += retried.length + state.backoff;
+  state.backoff = Math.min(state.backoff * 2, MAX_BACKOFF);
 }
 
 /** Whether the statement did not run, for an external reason: a late cancellation of another, or an unprepared name. */
 function isRetryable(shared: Shared, { retried, settled, signal }: Item, error: Error): boolean {
   if (!(error instanceof pg.DatabaseError) || retried || settled || signal.aborted) return false;
-  return error.code === '26000' || (error.code === '57014' && shared.canceled);
+  return error.code === UNPREPARED || (error.code === '57014' && shared.canceled);
 }
 
-function requeue(state: State, shared: Shared, item: Item): void {
+function retryOnce(state: State, shared: Shared, item: Item): void {
   Object.assign(shared, { retired: true, tainted: true });
   Object.assign(item, { on: undefined, retried: true });
   state.waiting.unshift(item);
@@ -215,14 +303,15 @@ function abort(state: State, item: Item): void {
   }
   shared.retired = true;
   // First, so that a connection that stays silent is known to be dead before its client gets the error and retries.
-  if (shared.inFlight[0] === item) cancelHead(state, shared, item);
+  const head = shared.inFlight[0];
+  if (head?.includes(item)) cancelHead(state, shared, head);
   // A read has no outcome to wait for.
   if (!writes) settle(item, canceled());
   else item.late = setTimeout(settle, CANCEL_GRACE_MS, item, new DbError('unknown', 'canceled, and no answer in time'));
 }
 
-/** Asks the server to cancel the current statement. Without an answer, destroys the connection. */
-function cancelHead({ cancel }: State, shared: Shared, head: Item): void {
+/** Asks the server to cancel the current transaction. Without an answer, destroys the connection. */
+function cancelHead({ cancel }: State, shared: Shared, head: Transaction): void {
   Object.assign(shared, { retired: true, tainted: true, canceled: true });
   void cancel(shared.client);
   setTimeout(() => shared.inFlight[0] === head && destroy(shared.client), CANCEL_GRACE_MS);

@@ -15,9 +15,18 @@ const read = statement<Nothing, Backend>('test.read', () => sql`select pg_backen
 const alone = statement<Nothing, Backend>('test.alone', () => sql`select pg_backend_pid() as pid`);
 const forget = statement<Nothing, unknown>('test.forget', () => sql`deallocate all`);
 
-const insert = statement<{ n: number }, Backend>(
+type Inserted = Backend & { transaction: string };
+const insert = statement<{ n: number }, Inserted>(
   'test.insert',
-  ($) => sql`insert into written values (${$.n}::int) returning pg_backend_pid() as pid`,
+  ($) => sql`insert into written values (${$.n}::int)
+             returning pg_backend_pid() as pid, pg_current_xact_id()::text as transaction`,
+  'inserts',
+);
+
+/** A statement that takes longer than any test, and waits for no lock. */
+const sleeps = statement<{ n: number }, Backend>(
+  'test.sleeps',
+  ($) => sql`insert into written select ${$.n}::int from pg_sleep(600) returning pg_backend_pid() as pid`,
   'inserts',
 );
 
@@ -46,15 +55,18 @@ async function setUp(t: TestContext, poolMax = 10) {
     ...proxied,
     /** Holds the lock, and returns how to release it. */
     hold: (lock: number) => holdLock(t, database.url, lock),
-    /** The backends that wait for a lock, once there are `n` or more. */
+    /** The backends that wait for a lock or sleep, once there are `n` or more. */
     blocked: async (n = 1) => {
       const text = `select pid from pg_stat_activity
-                    where datname = current_database() and application_name = 'keelson' and wait_event_type = 'Lock'`;
+                    where datname = current_database() and application_name = 'keelson'
+                      and (wait_event_type = 'Lock' or wait_event = 'PgSleep')`;
       for (;;) {
         const rows = await query(database.name, text);
         if (rows.length >= n) return rows.map(({ pid }) => Number(pid));
       }
     },
+    connected: async () =>
+      (await query(database.name, 'select pid from pg_stat_activity')).map(({ pid }) => Number(pid)),
     written: async () => (await query(database.name, 'select n from written order by n')).map(({ n }) => Number(n)),
     terminate: (pid: number) => query(database.name, `select pg_terminate_backend(${pid})`),
   };
@@ -91,6 +103,19 @@ describe('what it costs', { timeout: 60_000 }, () => {
     assert.equal(proxy.accepted(), 1);
   });
 
+  test('sixteen inserts at once are one transaction, and one write to its connection', async (t) => {
+    const { db, proxy, written } = await setUp(t);
+    await db.run(insert, { n: 0 }, long());
+    const writes = t.mock.method(Socket.prototype, 'write');
+    const rows = await Promise.all(many(16, (i) => db.run(insert, { n: i + 1 }, long())));
+    const ours = writes.mock.calls.filter(
+      (call) => (call.this as Socket).remotePort === Number(new URL(proxy.url).port),
+    );
+    assert.equal(new Set(rows.map(([row]) => row?.transaction)).size, 1);
+    assert.equal(ours.length, 1);
+    assert.equal((await written()).length, 17);
+  });
+
   test('the connection is anybody else’s as soon as nothing is under way on it', async (t) => {
     const { db, proxy, stats } = await setUp(t, 1);
     const pids = [await pidOf(db.run(read, {}, long())), await pidOf(db.run(alone, {}, long()))];
@@ -111,6 +136,19 @@ describe('an error', { timeout: 60_000 }, () => {
     const { reason } = results[2] as PromiseRejectedResult;
     assert.equal(reason.sqlState, '23505');
     assert.deepEqual(await written(), [1, 2, 3]);
+  });
+
+  test('that another statement of the same transaction caused is told only if it remains without that', async (t) => {
+    const { db, written } = await setUp(t);
+    const deadline = new AbortController();
+    // The second number collides with the first, which is never written.
+    const results = [db.run(insert, { n: 1 }, deadline.signal), db.run(insert, { n: 1 }, long())];
+    const slow = db.run(sleeps, { n: 2 }, deadline.signal);
+    await new Promise(setImmediate);
+    deadline.abort();
+    const [first, second] = await Promise.allSettled([...results, slow]);
+    assert.notEqual(first?.status, second?.status, 'one of them is written');
+    assert.deepEqual(await written(), [1]);
   });
 
   test('of a session that forgot what was prepared is nobody’s: it is prepared again', async (t) => {
@@ -146,6 +184,30 @@ describe('a slow statement', { timeout: 60_000 }, () => {
     assert.equal((await written()).length, next - 1, 'all of them, each once');
   });
 
+  for (const [what, slow] of Object.entries({ 'waits for a lock': waits, 'takes long': sleeps })) {
+    test(`that ${what} holds up none that were sent with it`, async (t) => {
+      const { db, hold, written } = await setUp(t);
+      await hold(1);
+      const deadline = new AbortController();
+      const late = db.run(slow, { lock: 1, n: 1 }, deadline.signal);
+      await Promise.all(many(5, (i) => db.run(insert, { n: i + 2 }, long())));
+      deadline.abort();
+      await failsAs(late, 'canceled');
+      assert.deepEqual(await written(), [2, 3, 4, 5, 6]);
+    });
+  }
+
+  test('that waits for one sent with another keeps neither: they are told of their own outcomes', async (t) => {
+    const { db, written } = await setUp(t);
+    // Transactions that insert the same numbers in opposite order wait for each other.
+    const up = many(16, (n) => n);
+    const runs = [...up, ...up.toReversed(), ...up].map((n) => db.run(insert, { n }, long()));
+    const results = await Promise.allSettled(runs);
+    assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 16);
+    for (const result of results) if (result.status === 'rejected') assert.equal(result.reason.sqlState, '23505');
+    assert.deepEqual(await written(), up);
+  });
+
   test('of a read holds up no read that comes after it', async (t) => {
     const { db, hold, blocked } = await setUp(t);
     const release = await hold(1);
@@ -170,18 +232,18 @@ describe('a slow statement', { timeout: 60_000 }, () => {
 });
 
 describe('a deadline', { timeout: 60_000 }, () => {
-  test('cancels its own statement on the server, and those behind it are done', async (t) => {
-    const { db, hold, blocked, written, proxy } = await setUp(t);
+  test('cancels its own statement on the server, and those sent with it are done', async (t) => {
+    const { db, hold, blocked, written, connected } = await setUp(t);
     await hold(1);
     const deadline = new AbortController();
     const late = db.run(waits, { lock: 1, n: 1 }, deadline.signal);
-    const behind = many(3, (i) => db.run(insert, { n: i + 2 }, long()));
-    await blocked();
+    const others = many(3, (i) => db.run(insert, { n: i + 2 }, long()));
+    await Promise.all(others);
+    const [backend] = await blocked();
     deadline.abort();
-    await assert.rejects(late, (error) => error instanceof DbError && error.sqlState === '57014');
-    await Promise.all(behind);
+    await failsAs(late, 'canceled');
     assert.deepEqual(await written(), [2, 3, 4]);
-    await proxy.until(() => proxy.open() === 0);
+    while ((await connected()).includes(backend as number));
   });
 
   test('of a statement that waits to be sent sends it never', async (t) => {
@@ -198,41 +260,53 @@ describe('a deadline', { timeout: 60_000 }, () => {
     assert.ok(!(await written()).includes(99));
   });
 
-  test('that passes while the statement waits behind another is not said to be kept, unless it was', async (t) => {
+  test('that passes while another of the same transaction is slow is its own', async (t) => {
     const { db, hold, blocked, written } = await setUp(t);
     const release = await hold(1);
-    const slow = db.run(waits, { lock: 1, n: 1 }, long());
     const deadline = new AbortController();
-    const late = db.run(insert, { n: 2 }, deadline.signal);
+    const late = db.run(insert, { n: 1 }, deadline.signal);
+    const slow = db.run(waits, { lock: 1, n: 2 }, long());
     await blocked();
     deadline.abort();
-    await failsAs(late, 'unknown');
+    const [{ status }] = await Promise.allSettled([late]);
     await release();
     await slow;
-    await db.run(insert, { n: 3 }, long());
-    assert.ok((await written()).includes(3));
+    assert.deepEqual(await written(), status === 'fulfilled' ? [1, 2] : [2]);
   });
 
-  test('whose cancellation comes late answers what was just committed, and costs the next statement nothing', async (t) => {
+  test('whose cancellation comes late answers what was just committed', async (t) => {
     const { db, proxy, hold, blocked, written } = await setUp(t);
     const release = await hold(1);
-    const releaseSecond = await hold(2);
     const deadline = new AbortController();
-    const first = db.run(waits, { lock: 1, n: 1 }, deadline.signal);
-    const second = db.run(waits, { lock: 2, n: 2 }, long());
+    const late = db.run(waits, { lock: 1, n: 1 }, deadline.signal);
     const [backend] = await blocked();
     proxy.holdNew(true);
     deadline.abort();
     await proxy.until(() => proxy.accepted() === 2);
     await release();
-    assert.equal(await pidOf(first), backend, 'done, and answered so');
+    assert.equal(await pidOf(late), backend, 'done, and answered so');
+    assert.deepEqual(await written(), [1]);
+  });
+
+  test('whose cancellation comes late costs the next statement nothing', async (t) => {
+    const { db, proxy, hold, blocked } = await setUp(t);
+    const release = await hold(1);
+    const releaseSecond = await hold(2);
+    const deadline = new AbortController();
+    const first = db.run(waitsAsRead, { lock: 1, n: 1 }, deadline.signal);
+    const second = db.run(waitsAsRead, { lock: 2, n: 2 }, long());
+    const [backend] = await blocked();
+    proxy.holdNew(true);
+    deadline.abort();
+    await failsAs(first, 'canceled');
+    await proxy.until(() => proxy.accepted() === 2);
+    await release();
     await blocked();
     proxy.holdNew(false);
     // The cancellation hits the second, which is sent once more on another connection.
     while ((await blocked())[0] === backend);
     await releaseSecond();
     assert.notEqual(await pidOf(second), backend);
-    assert.deepEqual(await written(), [1, 2]);
   });
 
   test('of a read is told at once, wherever the read is', async (t) => {
@@ -253,27 +327,28 @@ describe('a connection that is lost', { timeout: 60_000 }, () => {
   test('without a word leaves writes unknown and reads unavailable, and concerns only what was on it', async (t) => {
     const { db, proxy, hold, blocked } = await setUp(t);
     const release = await hold(1);
-    const writes = many(4, (n) => db.run(waits, { lock: 1, n }, long()));
+    const writes = many(4, (n) => db.run(sleeps, { n }, long()));
     const reads = many(2, (n) => db.run(waitsAsRead, { lock: 1, n: 10 + n }, long()));
     await blocked(2);
     const other = db.run(alone, {}, long());
     await other;
+    const failures = [
+      ...writes.map((run) => failsAs(run, 'unknown')),
+      ...reads.map((run) => failsAs(run, 'unavailable')),
+    ];
     proxy.cut();
-    await Promise.all(writes.map((run) => failsAs(run, 'unknown')));
-    await Promise.all(reads.map((run) => failsAs(run, 'unavailable')));
+    await Promise.all(failures);
     await release();
     await db.run(insert, { n: 100 }, long());
   });
 
   test('with the server’s word leaves nothing unknown: none of what it had not answered was written', async (t) => {
-    const { db, hold, blocked, written, terminate } = await setUp(t);
-    const release = await hold(1);
-    const writes = many(4, (n) => db.run(waits, { lock: 1, n }, long()));
+    const { db, blocked, written, terminate } = await setUp(t);
+    const writes = many(4, (n) => db.run(sleeps, { n }, long()));
     const failures = writes.map((run) => failsAs(run, 'unavailable'));
     const [backend] = await blocked();
     await terminate(backend as number);
     await Promise.all(failures);
-    await release();
     assert.deepEqual(await written(), []);
   });
 
