@@ -1,5 +1,4 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { queryObjects } from 'node:v8';
 import { utilizations } from './utilization.ts';
 
 const EVERY_MS = 10_000;
@@ -40,10 +39,12 @@ function unusedBytes(): number {
   return rss - heapTotal - external;
 }
 
-/** Collects garbage as V8 does before it runs out of memory. */
-function collectAll(): void {
-  setFlagsFromString('--expose-gc');
-  const gc = runInNewContext('gc') as (options: object) => void;
-  setFlagsFromString('--no-expose-gc');
-  gc({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+/** Collects garbage as V8 does before it runs out of memory. Exported for tests. */
+export function collectAll(): void {
+  const { emitWarning } = process;
+  // Counting objects is experimental, and warns of it.
+  process.emitWarning = () => {};
+  // It collects first. The function `gc` would do no more, but with it, all code is slower for good: 10 % of a GET.
+  queryObjects(class {}, { format: 'count' });
+  process.emitWarning = emitWarning;
 }

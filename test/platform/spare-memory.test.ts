@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { keepReleasingSpareMemory } from '../../src/platform/spare-memory.ts';
+import { collectAll, keepReleasingSpareMemory } from '../../src/platform/spare-memory.ts';
 
 const MIB = 1024 * 1024;
 
@@ -70,4 +70,18 @@ test('what a collection cannot give back is not asked for again, until it is gon
   state.unusedMib = 150;
   pass(10);
   assert.equal(state.collections, 2);
+});
+
+test('a collection returns garbage to the system, and warns of nothing', async (t) => {
+  const warned = t.mock.fn();
+  process.on('warning', warned);
+  t.after(() => process.off('warning', warned));
+  let garbage: unknown[] = Array.from({ length: 1_000_000 }, (_, n) => ({ n }));
+  const before = process.memoryUsage().heapTotal;
+  garbage = [];
+  collectAll();
+  assert.equal(garbage.length, 0);
+  assert.ok(process.memoryUsage().heapTotal < before - 16 * MIB);
+  await new Promise(setImmediate);
+  assert.equal(warned.mock.callCount(), 0);
 });
