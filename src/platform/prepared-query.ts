@@ -17,7 +17,7 @@ type Field = { name: string; dataTypeID: number };
 type Column = { name: string; parse: (text: string) => unknown };
 type Row = Record<string, unknown>;
 
-/** Gets the rows of each statement once all are committed, or the error of one, with the rows of those before it. */
+/** Gets the rows of each statement once all are committed, or the error of the one that made all fail. */
 type Callback = (error: Error | null, rows: Row[][]) => void;
 
 /** The row descriptions of prepared statements, per connection. They never change. */
@@ -122,7 +122,7 @@ export class PreparedQuery extends PgQuery {
     for (const { name } of this.statements.slice(this.found.length + 1)) {
       delete (connection as Wire).submittedNamedStatements[name];
     }
-    this.callback(error, this.found);
+    this.callback(error, []);
   }
 }
 

@@ -5,7 +5,7 @@ import { type BoundQuery, PreparedQuery } from './prepared-query.ts';
 
 /** Milliseconds after which a transaction counts as slow: later ones go to another connection. */
 const STALL_MS = 25;
-/** Begins a transaction of several statements: it fails if one takes longer, waiting for locks included. */
+/** Begins a transaction of several statements: it fails if one takes longer than 50 ms, waiting for locks included. */
 const TIME_LIMIT: BoundQuery = {
   name: 'time_limit',
   text: "select set_config('statement_timeout', '50ms', true)",
@@ -16,10 +16,12 @@ const TURN_MS = 50;
 /** The least and the most statements that are sent apart after a shared transaction failed, besides its own. */
 const MIN_BACKOFF = 16;
 const MAX_BACKOFF = 1024;
-/** SQLSTATEs of a deadlock, and of a lock that did not become free in time. */
-const CONTENTION = /^(?:40001|40P01|55P03)$/;
+/** SQLSTATEs of a deadlock, a lock that did not become free in time, and a lack of memory or disk. */
+const OF_ONE = /^(?:40|55P03|53|58)/;
 /** The SQLSTATE of a session that does not know a prepared statement (any more). */
 const UNPREPARED = '26000';
+/** The same, and those with which the server closes a session, or a pooler loses its own. */
+const LAST = /^(?:26000|25P0[34]|57P|08)/;
 /** How many statements of one kind may wait to be sent. Further ones fail at once. */
 export const MAX_WAITING = 4000;
 
@@ -52,6 +54,8 @@ type Item = {
   /** The connection that it was sent on. */
   on: Shared | undefined;
   settled: boolean;
+  /** It may be slow, so no other waits behind it. */
+  slow: boolean;
   retried: boolean;
   late: ReturnType<typeof setTimeout> | undefined;
 };
@@ -69,10 +73,12 @@ type Shared = {
   headSince: number;
   /** Takes no more statements. */
   retired: boolean;
+  /** Takes none until the slow one on it is answered. */
+  exclusive: boolean;
   /** To be destroyed instead of returned to the pool. */
   tainted: boolean;
-  /** A cancellation was requested. It hits the statement that is current when it arrives. */
-  canceled: boolean;
+  /** The last one whose cancellation was requested. It hits the statement that is current when it arrives. */
+  canceled: Transaction | undefined;
   /** The server announced that it closes the connection: statements it had not started will never run. */
   shutdownAnnounced: boolean;
 };
@@ -106,7 +112,7 @@ export function sharedConnections(limits: Limits, host: Host) {
       else if (state.waiting.length >= MAX_WAITING) reject(new DbError('unavailable', 'too many waiting statements'));
       else {
         const onAbort = () => abort(state, item);
-        const fresh = { on: undefined, settled: false, retried: false, late: undefined };
+        const fresh = { on: undefined, settled: false, slow: false, retried: false, late: undefined };
         const item: Item = { sent, signal, resolve, reject, onAbort, ...fresh };
         signal.addEventListener('abort', onAbort, { once: true });
         state.waiting.push(item);
@@ -147,7 +153,7 @@ function pick({ open, depth, trusts, contended, apart }: State): Shared | undefi
   const most = apart > 0 ? depth : 1;
   for (const shared of open) {
     if (!trusts(shared.client) || (contended() && now - shared.since > TURN_MS)) shared.retired = true;
-    if (isUsable(shared, now) && shared.inFlight.length < most) return shared;
+    if (isUsable(shared, now) && !shared.exclusive && shared.inFlight.length < most) return shared;
   }
   return undefined;
 }
@@ -181,7 +187,7 @@ function scheduleRecheck(state: State): void {
 
 function opened(state: State, client: pg.PoolClient): void {
   const now = performance.now();
-  const fresh = { retired: false, tainted: false, canceled: false, shutdownAnnounced: false };
+  const fresh = { retired: false, exclusive: false, tainted: false, canceled: undefined, shutdownAnnounced: false };
   const shared: Shared = { client, inFlight: [], since: now, headSince: now, ...fresh };
   state.opening = false;
   state.open.push(shared);
@@ -197,10 +203,11 @@ function openFailed(state: State, error: unknown): void {
 
 function send(state: State, shared: Shared, transaction: Transaction): void {
   for (const item of transaction) item.on = shared;
+  shared.exclusive = transaction.some(({ slow }) => slow);
   if (shared.inFlight.push(transaction) === 1) shared.headSince = performance.now();
   const sent = transaction.map((item) => item.sent);
   const query = new PreparedQuery(sent.length > 1 ? [TIME_LIMIT, ...sent] : sent, (error, rows) =>
-    answered(state, shared, transaction, error, sent.length > 1 ? rows.slice(1) : rows),
+    answered(state, shared, transaction, error, rows.slice(-sent.length)),
   );
   shared.client.query(query);
 }
@@ -215,17 +222,19 @@ function answered(
   shared.inFlight.shift();
   shared.headSince = performance.now();
   const isAnswer = error === null || error instanceof pg.DatabaseError;
+  if (!isAnswer || LAST.test(error?.code ?? '')) Object.assign(shared, { retired: true, tainted: true });
   if (isAnswer) state.responded(shared.client, error);
   else state.lost(shared.client, error);
 
   if (error === null) succeeded(state, transaction, rows);
-  else if (transaction.length > 1 && isRolledBack(error)) retryApart(state, shared, transaction, error, rows.length);
-  else if (isRetryable(shared, transaction[0] as Item, error)) retryOnce(state, shared, transaction[0] as Item);
+  else if (transaction.length > 1 && isOfOne(error)) retryApart(state, transaction, error);
+  else if (isRetryable(shared, transaction[0] as Item, error)) retryOnce(state, transaction[0] as Item);
   else {
     const failure = failureOf(state, shared, error);
     for (const item of transaction) settle(item, failure);
   }
 
+  if (shared.inFlight.length === 0) shared.exclusive = false;
   const head = shared.inFlight[0];
   if (head && isAnswer && head.some(({ signal }) => signal.aborted)) cancelHead(state, shared, head);
   sendWaiting(state);
@@ -237,25 +246,19 @@ function succeeded(state: State, transaction: Transaction, rows: unknown[][]): v
   for (const [i, item] of transaction.entries()) settle(item, undefined, rows[i]);
 }
 
-/** Whether the server rolled the transaction back because of one of its statements. Others may succeed without it. */
-function isRolledBack(error: Error): error is pg.DatabaseError {
+/** Whether the server rolled the transaction back because of one of its statements: others may succeed without it. */
+function isOfOne(error: Error): boolean {
+  // Without an answer, the transaction may have committed.
   if (!(error instanceof pg.DatabaseError)) return false;
-  return CONTENTION.test(error.code ?? '') || /^(?:failed|canceled)$/.test(toDbError(error).failure);
+  const { failure, sqlState = '' } = toDbError(error);
+  return failure === 'failed' || failure === 'canceled' || (failure === 'unavailable' && OF_ONE.test(sqlState));
 }
 
-function retryApart(
-  state: State,
-  shared: Shared,
-  transaction: Transaction,
-  error: pg.DatabaseError,
-  failed: number,
-): void {
-  if (error.code === UNPREPARED) Object.assign(shared, { retired: true, tainted: true });
+function retryApart(state: State, transaction: Transaction, error: Error): void {
   for (const item of transaction) if (item.signal.aborted) settle(item, canceled());
-  // The one that failed may be slow again, so none of the others is behind it.
-  const inOrder = [...transaction.toSpliced(failed, 1), ...transaction.slice(failed, failed + 1)];
-  const retried = inOrder.filter(({ settled }) => !settled);
-  for (const item of retried) item.on = undefined;
+  const retried = transaction.filter(({ settled }) => !settled);
+  const slow = toDbError(error).failure !== 'failed';
+  for (const item of retried) Object.assign(item, { on: undefined, slow });
   state.waiting.unshift(...retried);
   // Those that were rolled back are first in line, so each is rolled back once at most.
   state.apart += retried.length + state.backoff;
@@ -265,11 +268,10 @@ function retryApart(
 /** Whether the statement did not run, for an external reason: a late cancellation of another, or an unprepared name. */
 function isRetryable(shared: Shared, { retried, settled, signal }: Item, error: Error): boolean {
   if (!(error instanceof pg.DatabaseError) || retried || settled || signal.aborted) return false;
-  return error.code === UNPREPARED || (error.code === '57014' && shared.canceled);
+  return error.code === UNPREPARED || (error.code === '57014' && shared.canceled !== undefined);
 }
 
-function retryOnce(state: State, shared: Shared, item: Item): void {
-  Object.assign(shared, { retired: true, tainted: true });
+function retryOnce(state: State, item: Item): void {
   Object.assign(item, { on: undefined, retried: true });
   state.waiting.unshift(item);
 }
@@ -279,7 +281,6 @@ function failureOf({ writes }: State, shared: Shared, error: Error): DbError {
     if (/^57P0[13]$/.test(error.code ?? '')) shared.shutdownAnnounced = true;
     return toDbError(error);
   }
-  Object.assign(shared, { retired: true, tainted: true });
   return writes && !shared.shutdownAnnounced ? unanswered(error) : toDbError(error);
 }
 
@@ -312,7 +313,9 @@ function abort(state: State, item: Item): void {
 
 /** Asks the server to cancel the current transaction. Without an answer, destroys the connection. */
 function cancelHead({ cancel }: State, shared: Shared, head: Transaction): void {
-  Object.assign(shared, { retired: true, tainted: true, canceled: true });
+  // Those of a transaction whose deadlines pass together need one request.
+  if (shared.canceled === head) return;
+  Object.assign(shared, { retired: true, tainted: true, canceled: head });
   void cancel(shared.client);
   setTimeout(() => shared.inFlight[0] === head && destroy(shared.client), CANCEL_GRACE_MS);
 }

@@ -139,16 +139,29 @@ describe('an error', { timeout: 60_000 }, () => {
   });
 
   test('that another statement of the same transaction caused is told only if it remains without that', async (t) => {
-    const { db, written } = await setUp(t);
+    const { db, written, blocked } = await setUp(t);
+    await db.run(insert, { n: 0 }, long());
     const deadline = new AbortController();
-    // The second number collides with the first, which is never written.
-    const results = [db.run(insert, { n: 1 }, deadline.signal), db.run(insert, { n: 1 }, long())];
+    const first = db.run(insert, { n: 1 }, deadline.signal);
     const slow = db.run(sleeps, { n: 2 }, deadline.signal);
-    await new Promise(setImmediate);
+    // It would collide with the first, which is never written.
+    const second = db.run(insert, { n: 1 }, long());
+    await blocked();
     deadline.abort();
-    const [first, second] = await Promise.allSettled([...results, slow]);
-    assert.notEqual(first?.status, second?.status, 'one of them is written');
-    assert.deepEqual(await written(), [1]);
+    const [told, { status }] = await Promise.allSettled([first, second, slow]);
+    assert.notEqual(told.status, status, 'one of them is written');
+    assert.deepEqual(await written(), [0, 1]);
+  });
+
+  test('that the commit finds is told to whom it concerns', async (t) => {
+    const { db, database, written } = await setUp(t);
+    await query(database.name, 'alter table written drop constraint written_n_key');
+    await query(database.name, 'alter table written add unique (n) deferrable initially deferred');
+    await db.run(insert, { n: 0 }, long());
+    const results = await Promise.allSettled([1, 2, 2, 3].map((n) => db.run(insert, { n }, long())));
+    const reasons = results.filter((result) => result.status === 'rejected').map(({ reason }) => reason.sqlState);
+    assert.deepEqual(reasons, ['23505']);
+    assert.deepEqual(await written(), [0, 1, 2, 3]);
   });
 
   test('of a session that forgot what was prepared is nobody’s: it is prepared again', async (t) => {
@@ -157,6 +170,14 @@ describe('an error', { timeout: 60_000 }, () => {
     await db.run(forget, {}, long());
     const pids = await Promise.all(many(5, () => pidOf(db.run(read, {}, long()))));
     assert.equal(new Set(pids).size, 1);
+  });
+
+  test('of a session that forgot what was prepared costs inserts that share a transaction nothing', async (t) => {
+    const { db, written } = await setUp(t, 1);
+    await db.run(insert, { n: 0 }, long());
+    await db.run(forget, {}, long());
+    await Promise.all(many(5, (i) => db.run(insert, { n: i + 1 }, long())));
+    assert.deepEqual(await written(), [0, 1, 2, 3, 4, 5]);
   });
 });
 
@@ -196,6 +217,20 @@ describe('a slow statement', { timeout: 60_000 }, () => {
       assert.deepEqual(await written(), [2, 3, 4, 5, 6]);
     });
   }
+
+  test('of which there are several holds up none that were sent with them or after them', async (t) => {
+    const { db, written } = await setUp(t);
+    await db.run(insert, { n: 0 }, long());
+    const deadline = new AbortController();
+    const slow = [101, 102, 103].map((n) => db.run(sleeps, { n }, deadline.signal));
+    const others = many(13, (i) => db.run(insert, { n: i + 1 }, long()));
+    await others[12];
+    await Promise.all(many(20, (i) => db.run(insert, { n: i + 14 }, long())));
+    await Promise.all(others);
+    deadline.abort();
+    await Promise.all(slow.map((run) => failsAs(run, 'canceled')));
+    assert.equal((await written()).length, 34);
+  });
 
   test('that waits for one sent with another keeps neither: they are told of their own outcomes', async (t) => {
     const { db, written } = await setUp(t);
@@ -350,6 +385,30 @@ describe('a connection that is lost', { timeout: 60_000 }, () => {
     await terminate(backend as number);
     await Promise.all(failures);
     assert.deepEqual(await written(), []);
+  });
+
+  test('with the server’s word takes no more: what waited goes elsewhere', async (t) => {
+    const { db, blocked, written, terminate } = await setUp(t, 1);
+    await db.run(insert, { n: 0 }, long());
+    const first = failsAs(db.run(sleeps, { n: 1 }, long()), 'unavailable');
+    const [backend] = await blocked();
+    const waiting = many(3, (i) => db.run(insert, { n: i + 2 }, long()));
+    await new Promise(setImmediate);
+    await terminate(backend as number);
+    await first;
+    await Promise.all(waiting);
+    assert.deepEqual(await written(), [0, 2, 3, 4]);
+  });
+
+  test('after a commit whose answer is lost leaves each of the transaction unknown', async (t) => {
+    const { db, proxy, written } = await setUp(t);
+    await db.run(insert, { n: 0 }, long());
+    proxy.holdBack('server');
+    const failures = many(5, (i) => failsAs(db.run(insert, { n: i + 1 }, long()), 'unknown'));
+    while ((await written()).length < 6);
+    proxy.cut();
+    await Promise.all(failures);
+    assert.deepEqual(await written(), [0, 1, 2, 3, 4, 5]);
   });
 
   test('that keeps silent is given up a second after the deadline of the statement that the server is at', async (t) => {
