@@ -33,7 +33,7 @@ function dbOn(connections: Connections): SessionDb {
     ...trust,
     checkOut: () => checkOut(connections),
     cancel: (client: pg.Client) => cancel(connections, client),
-    contended: () => pool.waitingCount > 0,
+    contended: (mine: number) => pool.waitingCount > mine,
   };
   // Inserts wait for the disk when they commit, so several commit together. Both kinds give way when a caller needs a
   // connection of its own.

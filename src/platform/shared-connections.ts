@@ -39,8 +39,8 @@ type Limits = {
 /** The pool that lends connections, and the tracker of their health. */
 type Host = Pick<ReturnType<typeof connectionTrust>, 'trusts' | 'responded' | 'lost'> & {
   checkOut(): Promise<pg.PoolClient>;
-  /** Whether another statement waits for a connection. */
-  contended(): boolean;
+  /** Whether others wait for a connection, besides `mine`, 0 or 1. */
+  contended(mine: number): boolean;
   cancel(client: pg.Client): Promise<void>;
 };
 
@@ -148,11 +148,11 @@ function takeTransaction(state: State): Transaction {
 }
 
 /** Returns the first connection with room, so that few are used. */
-function pick({ open, depth, trusts, contended, apart }: State): Shared | undefined {
+function pick({ open, depth, trusts, contended, apart, opening }: State): Shared | undefined {
   const now = performance.now();
   const most = apart > 0 ? depth : 1;
   for (const shared of open) {
-    if (!trusts(shared.client) || (contended() && now - shared.since > TURN_MS)) shared.retired = true;
+    if (!trusts(shared.client) || (contended(Number(opening)) && now - shared.since > TURN_MS)) shared.retired = true;
     if (isUsable(shared, now) && !shared.exclusive && shared.inFlight.length < most) return shared;
   }
   return undefined;

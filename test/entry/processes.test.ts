@@ -157,6 +157,7 @@ describe('several processes', { concurrency: 2 }, () => {
     const made = await Promise.all(Array.from({ length: 10 }, () => post(service)));
     for (const { status } of made) assert.equal(status, 202);
     await nth(service, 'notification sent', 10);
+    await nth(service, 'request', 10);
     const by = new Set(of(service, 'request').map(({ pid }) => pid));
     assert.equal(by.size, 2, 'both have answered');
     const requests = 'http_request_duration_seconds_count';

@@ -444,7 +444,8 @@ test('closing waits for what is under way, and for what waits', { timeout: 60_00
   const { db, hold, blocked, close, written } = await setUp(t);
   const release = await hold(1);
   const runs = many(40, (n) => db.run(waits, { lock: 1, n }, long()));
-  await blocked(5);
+  // All connections of the pool, so that one more is waited for.
+  await blocked(10);
   const closed = close();
   await release();
   await Promise.all([closed, ...runs]);
