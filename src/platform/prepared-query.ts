@@ -118,8 +118,8 @@ export class PreparedQuery extends PgQuery {
   }
 
   handleError(error: Error, connection: pg.Connection): void {
-    // The statements after the failed one were skipped, including their preparation.
-    for (const { name } of this.statements.slice(this.found.length + 1)) {
+    // The preparation of the failed one may be what failed, and those after it were skipped.
+    for (const { name } of this.statements.slice(this.found.length)) {
       delete (connection as Wire).submittedNamedStatements[name];
     }
     this.callback(error, []);

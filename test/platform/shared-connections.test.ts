@@ -364,7 +364,8 @@ describe('a connection that is lost', { timeout: 60_000 }, () => {
     const release = await hold(1);
     const writes = many(4, (n) => db.run(sleeps, { n }, long()));
     const reads = many(2, (n) => db.run(waitsAsRead, { lock: 1, n: 10 + n }, long()));
-    await blocked(2);
+    // Each write has a connection of its own by then, as all are slow.
+    await blocked(5);
     const other = db.run(alone, {}, long());
     await other;
     const failures = [
@@ -381,8 +382,7 @@ describe('a connection that is lost', { timeout: 60_000 }, () => {
     const { db, blocked, written, terminate } = await setUp(t);
     const writes = many(4, (n) => db.run(sleeps, { n }, long()));
     const failures = writes.map((run) => failsAs(run, 'unavailable'));
-    const [backend] = await blocked();
-    await terminate(backend as number);
+    for (const backend of await blocked(4)) await terminate(backend);
     await Promise.all(failures);
     assert.deepEqual(await written(), []);
   });
