@@ -311,6 +311,8 @@ describe('the console, in Chromium', () => {
     const left = await other.evaluate<number>('document.activeElement.getBoundingClientRect().left');
     assert.deepEqual([await other.locator(':focus').textContent(), left >= 0], ['Skip to the content', true]);
     await other.keyboard.press('Enter');
+    // A link is followed after the key press.
+    await other.locator('main:focus').waitFor();
     await other.keyboard.press('Tab');
     assert.equal(await other.locator(':focus').textContent(), 'Pause');
     assert.notEqual(await other.evaluate('getComputedStyle(document.activeElement).outlineStyle'), 'none');
