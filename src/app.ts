@@ -7,7 +7,7 @@ import { authenticate } from './http/auth.ts';
 import type { Env } from './http/context.ts';
 import { crossOrigin } from './http/cross-origin.ts';
 import { deadline } from './http/deadline.ts';
-import { knownMethods, knownRoutes } from './http/known-routes.ts';
+import { knownRoutes, withoutRoute } from './http/known-routes.ts';
 import { limitedBody } from './http/limited-body.ts';
 import { literalFirst } from './http/literal-first.ts';
 import { constraintsOf } from './http/operation.ts';
@@ -25,14 +25,13 @@ import { webhookEndpointsRoutes } from './webhook-endpoints/routes.ts';
 export const app = new Hono<Env>({ router: literalFirst() });
 
 app.onError(onError(() => constraintsOf(app.routes)));
-app.notFound((c) => problemResponse(c, notFound()));
+app.notFound(withoutRoute(app, (c) => problemResponse(c, notFound())));
 
 app.use(requestId);
 app.use(accessLog);
 app.use(standardHeaders);
 app.use(crossOrigin);
 app.use(deadline);
-app.use(knownMethods(app));
 app.use('/api/*', knownRoutes, authenticate, rateLimit, limitedBody);
 
 // Loaded when it is first opened.

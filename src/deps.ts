@@ -13,7 +13,7 @@ export type Log = Record<'debug' | 'info' | 'warn' | 'error', (message: string, 
  */
 export type Limiter = {
   /** Takes one request from the key's quota. */
-  take(key: string): Promise<Quota>;
+  take(key: string): Quota | Promise<Quota>;
   readonly limit: number;
   /** Seconds. */
   readonly window: number;
@@ -31,7 +31,7 @@ export type Principal = {
 };
 
 /** Checks a bearer token: signature, times, issuer, audience. Rejects with AppError `unauthorized` or `unavailable`. */
-export type Verifier = (token: string) => Promise<Principal>;
+export type Verifier = (token: string) => Principal | Promise<Principal>;
 
 /**
  * Encrypts webhook secrets for the database. Sealing the same text twice gives different results. `open` rejects text

@@ -2,8 +2,9 @@
 import { Hono } from 'hono';
 import { scope } from '../http/auth.ts';
 import type { Ctx, Env } from '../http/context.ts';
-import { knownMethods, knownRoutes, routeOf } from '../http/known-routes.ts';
+import { knownRoutes, routeOf, withoutRoute } from '../http/known-routes.ts';
 import { limitedBody } from '../http/limited-body.ts';
+import { literalFirst } from '../http/literal-first.ts';
 import { rateLimit } from '../http/rate-limit.ts';
 import { actionsPages } from './actions.tsx';
 import { endpointsPages } from './endpoints.tsx';
@@ -19,10 +20,10 @@ import { usersPages } from './users.tsx';
 type Inner = { Bindings: Env['Bindings'] & { outer: Ctx }; Variables: Env['Variables'] };
 
 /** The console's pages, in a separate app, which app.ts loads when a page is first opened. */
-const pages = new Hono<Inner>();
+const pages = new Hono<Inner>({ router: literalFirst() });
 
 pages.onError((error, c) => errorPage(error, c as unknown as Ctx));
-pages.notFound((c) => notFoundPage(c as unknown as Ctx));
+pages.notFound(withoutRoute(pages, (c) => notFoundPage(c as unknown as Ctx)));
 
 pages.use(async (c, next) => {
   const { outer } = c.env;
@@ -36,7 +37,7 @@ pages.use(async (c, next) => {
 pages.use(pageHeaders);
 pages.use('/console/inbox/*', (c, next) => (c.env.settings.production ? notFoundPage(c as unknown as Ctx) : next()));
 pages.get('/console/', (c) => seeOther(c as unknown as Ctx, '/console'));
-pages.use(knownMethods(pages), knownRoutes);
+pages.use(knownRoutes);
 // The sender of a webhook has neither a session nor a form.
 pages.post('/console/inbox/:name', rateLimitByAddress, limitedBody, receive);
 for (const path of ['/console/sign-in/*', '/console/sign-out'])

@@ -4,7 +4,7 @@ import { serialize } from 'hono/utils/cookie';
 import type { Principal } from '../deps.ts';
 import { AppError } from '../errors.ts';
 import { setHeader } from '../http/answer.ts';
-import { invalidToken, throttleFailures } from '../http/auth.ts';
+import { countFailure, invalidToken } from '../http/auth.ts';
 import type { Ctx, Env } from '../http/context.ts';
 
 /** For development on this machine. Elsewhere, the prefix keeps sibling and parent hosts from setting the cookie. */
@@ -27,8 +27,9 @@ export const session = (ended: (c: Ctx, had: boolean) => Response | Promise<Resp
     const sealed = cookieOf(c);
     if (!sealed) return ended(c, false);
     try {
-      c.set('principal', await throttleFailures(c, () => principalOf(c, sealed)));
+      c.set('principal', await principalOf(c, sealed));
     } catch (error) {
+      await countFailure(c, error);
       if (!(error instanceof AppError && error.code === 'unauthorized')) throw error;
       endSession(c);
       return ended(c, true);
@@ -46,16 +47,23 @@ async function principalOf(c: Ctx, sealed: string): Promise<Principal> {
 
 /** Begins a session with a token, which is verified first. Throws AppError `unauthorized`, `rate-limited`. */
 export async function beginSession(c: Ctx, token: string): Promise<void> {
-  const { secrets, verifier, now } = c.env;
-  const principal = await throttleFailures(c, async () => {
-    if (!/^[\w\-.~+/]+=*$/.test(token)) throw invalidToken('not a valid bearer token');
-    return verifier(token);
-  });
+  const { secrets, now } = c.env;
+  const principal = await verified(c, token);
   const nowS = Math.floor(now().getTime() / 1000);
   const lifeS = Math.min(MAX_SESSION_S, Math.max(0, (principal.expiresS ?? Number.POSITIVE_INFINITY) - nowS));
   const sealed = await secrets.seal(JSON.stringify({ token, untilS: nowS + lifeS } satisfies Session));
   if (sealed.length + HOST_COOKIE.length > MAX_COOKIE) throw invalidToken('the token is too long for a cookie');
   setCookie(c, sealed, lifeS);
+}
+
+async function verified(c: Ctx, token: string): Promise<Principal> {
+  try {
+    if (!/^[\w\-.~+/]+=*$/.test(token)) throw invalidToken('not a valid bearer token');
+    return await c.env.verifier(token);
+  } catch (error) {
+    await countFailure(c, error);
+    throw error;
+  }
 }
 
 export function endSession(c: Ctx): void {

@@ -1,17 +1,17 @@
 import { createMiddleware } from 'hono/factory';
 import { AppError } from '../errors.ts';
 import type { Ctx, Env } from './context.ts';
-import { takeQuota } from './rate-limit.ts';
+import { applyQuota } from './rate-limit.ts';
 
 /** Requires a scope, such as `webhooks:read`. Throws AppError `insufficient-scope`. */
 export const scope = (needed: string) =>
-  createMiddleware<Env>(async (c, next) => {
+  createMiddleware<Env>((c, next) => {
     if (!c.get('principal').scopes.has(needed)) {
       throw new AppError('insufficient-scope', `This operation requires the scope ${needed}.`, {
         headers: { 'WWW-Authenticate': `Bearer error="insufficient_scope", scope="${needed}"` },
       });
     }
-    await next();
+    return next();
   });
 
 /**
@@ -19,22 +19,21 @@ export const scope = (needed: string) =>
  * A valid token is never refused because of others' failures.
  */
 export const authenticate = createMiddleware<Env>(async (c, next) => {
-  c.set('principal', await throttleFailures(c, () => c.env.verifier(bearerToken(c.req.header('Authorization')))));
+  try {
+    c.set('principal', await c.env.verifier(bearerToken(c.req.header('Authorization'))));
+  } catch (error) {
+    await countFailure(c, error);
+    throw error;
+  }
   await next();
 });
 
-/** Settles as `verify` does. A failed attempt counts against the client's network; over quota, it is `rate-limited`. */
-export async function throttleFailures<T>(c: Ctx, verify: () => Promise<T>): Promise<T> {
-  try {
-    return await verify();
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'unauthorized') {
-      // Loads the address parser, which is not needed at startup.
-      const { networkOf } = await import('./client-network.ts');
-      await takeQuota(c, `address:${networkOf(c.env.clientAddress)}`);
-    }
-    throw error;
-  }
+/** Counts an attempt that failed as `unauthorized` against the client's network. Throws AppError `rate-limited`. */
+export async function countFailure(c: Ctx, error: unknown): Promise<void> {
+  if (!(error instanceof AppError && error.code === 'unauthorized')) return;
+  // Loads the address parser, which is not needed at startup.
+  const { networkOf } = await import('./client-network.ts');
+  applyQuota(c, await c.env.limiter.take(`address:${networkOf(c.env.clientAddress)}`));
 }
 
 function bearerToken(header: string | undefined): string {

@@ -9,7 +9,7 @@ type Variables = {
   /** The response that was created with them. */
   answer: Response;
   traceId: string;
-  /** The console's route, which the app does not know. */
+  /** The route's path, set for the API and the console. */
   route: string;
   /** Aborts at the deadline. Every statement and every outgoing call of the request takes it. */
   signal: AbortSignal;

@@ -21,20 +21,19 @@ export const deadline = createMiddleware<Env>(async (c, next) => {
   }
   const controller = new AbortController();
   c.set('signal', controller.signal);
-  let timer: ReturnType<typeof setTimeout>;
-  const outOfGrace = new Promise<'out of grace'>((resolve) => {
-    timer = setTimeout(() => {
-      controller.abort(deadlineExceeded());
-      timer = setTimeout(resolve, GRACE_MS, 'out of grace');
-    }, settings.requestTimeoutMs);
-  });
+  // Promise.race would create several more promises.
+  const ended = Promise.withResolvers<'in time' | 'out of grace'>();
+  let timer = setTimeout(() => {
+    controller.abort(deadlineExceeded());
+    timer = setTimeout(ended.resolve, GRACE_MS, 'out of grace');
+  }, settings.requestTimeoutMs);
   inFlight.count++;
   try {
-    const winner = await Promise.race([next(), outOfGrace]);
-    if (winner === 'out of grace') return problemResponse(c, mayWrite(c) ? outcomeUnknown(c) : deadlineExceeded());
+    next().then(() => ended.resolve('in time'), ended.reject);
+    const how = await ended.promise;
+    if (how === 'out of grace') return problemResponse(c, mayWrite(c) ? outcomeUnknown(c) : deadlineExceeded());
   } finally {
     inFlight.count--;
-    // biome-ignore lint/style/noNonNullAssertion: the executor above has run
-    clearTimeout(timer!);
+    clearTimeout(timer);
   }
 });

@@ -1,6 +1,5 @@
-import type { Hono } from 'hono';
+import type { Hono, NotFoundHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
-import { methodNotAllowed } from 'hono/method-not-allowed';
 import { matchedRoutes } from 'hono/route';
 import { AppError } from '../errors.ts';
 import type { Ctx, Env } from './context.ts';
@@ -9,21 +8,25 @@ import type { Ctx, Env } from './context.ts';
 export const routeOf = (c: Ctx): string | undefined =>
   matchedRoutes(c).findLast(({ method }) => method !== 'ALL')?.path;
 
-/** Responds 404 to an unknown path, before a token is required. */
-export const knownRoutes = createMiddleware<Env>(async (c, next) => {
-  if (!routeOf(c)) return c.notFound();
-  await next();
+/** Notes the route. Responds 404 to an unknown path, before a token is required. */
+export const knownRoutes = createMiddleware<Env>((c, next) => {
+  const route = routeOf(c);
+  if (!route) return Promise.resolve(c.notFound());
+  c.set('route', route);
+  return next();
 });
 
-/** Throws AppError `method-not-allowed`, with Allow, if the path exists with other methods only. */
-export const knownMethods = <E extends Env>(app: Hono<E>) =>
-  methodNotAllowed({
-    app,
-    onMethodNotAllowed: (c, methods) => {
-      // For a literal path such as /notifications/redrive, which /notifications/:id matches, too.
-      const own = app.routes.flatMap(({ path, method }) => (path === c.req.path && method !== 'ALL' ? method : []));
-      const named = own.includes('GET') ? [...own, 'HEAD'] : own;
-      const Allow = [...new Set(named.length > 0 ? named : methods)].join(', ');
-      throw new AppError('method-not-allowed', `Use one of ${Allow}.`, { headers: { Allow } });
-    },
-  });
+/**
+ * Handles requests without a route. Throws AppError `method-not-allowed`, with Allow, if the path has routes of other
+ * methods; otherwise responds as `otherwise` does.
+ */
+export function withoutRoute<E extends Env>(app: Hono<E>, otherwise: NotFoundHandler<E>): NotFoundHandler<E> {
+  return (c) => {
+    const allowed = [...new Set(app.routes.map(({ method }) => method))]
+      .filter((method) => app.router.match(method, c.req.path)[0].some(([[, route]]) => route.method !== 'ALL'))
+      .flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : method));
+    if (allowed.length === 0 || allowed.includes(c.req.method)) return otherwise(c);
+    const Allow = allowed.join(', ');
+    throw new AppError('method-not-allowed', `Use one of ${Allow}.`, { headers: { Allow } });
+  };
+}

@@ -1,7 +1,7 @@
 import { createMiddleware } from 'hono/factory';
 import { AppError } from '../errors.ts';
 import { abortable } from './abortable.ts';
-import type { Env } from './context.ts';
+import type { Ctx, Env } from './context.ts';
 import { mayWrite } from './problem.ts';
 
 /**
@@ -9,25 +9,26 @@ import { mayWrite } from './problem.ts';
  * the deadline. Throws AppError `content-too-large`, or `malformed-json` if the body is incomplete. If it is not UTF-8,
  * the code that reads the text gets `malformed-json`.
  */
-export const limitedBody = createMiddleware<Env>(async (c, next) => {
+export const limitedBody = createMiddleware<Env>((c, next) => {
   const length = c.req.header('Content-Length');
   // HTTP/2 bodies need no Content-Length or Transfer-Encoding.
   const chunked = length === undefined && mayWrite(c) && c.req.raw.body !== null;
-  if (chunked || Number(length) > 0) {
-    const limit = c.env.settings.bodyLimitBytes;
-    if (Number(length) > limit) throw tooLarge(limit);
-    const bytes: Promise<ArrayBuffer | Uint8Array<ArrayBuffer>> =
-      chunked && c.req.raw.body ? readBytes(c.req.raw.body, limit) : c.req.arrayBuffer();
-    const inTime = abortable(bytes.catch(brokenOff), c.get('signal'));
-    const text = inTime.then(textOf);
-    // The code that reads the body gets this error, after that of its Content-Type.
-    text.catch(() => {});
-    // Despite its types, Hono stores promises there. It parses JSON from this one.
-    c.req.bodyCache.text = text as unknown as string;
-    await inTime;
-  }
-  await next();
+  return chunked || Number(length) > 0 ? readBody(c, chunked, Number(length)).then(next) : next();
 });
+
+async function readBody(c: Ctx, chunked: boolean, length: number): Promise<void> {
+  const limit = c.env.settings.bodyLimitBytes;
+  if (length > limit) throw tooLarge(limit);
+  const bytes: Promise<ArrayBuffer | Uint8Array<ArrayBuffer>> =
+    chunked && c.req.raw.body ? readBytes(c.req.raw.body, limit) : c.req.arrayBuffer();
+  const inTime = abortable(bytes.catch(brokenOff), c.get('signal'));
+  const text = inTime.then(textOf);
+  // The code that reads the body gets this error, after that of its Content-Type.
+  text.catch(() => {});
+  // Despite its types, Hono stores promises there. It parses JSON from this one.
+  c.req.bodyCache.text = text as unknown as string;
+  await inTime;
+}
 
 /** Reads and discards up to this multiple of the limit, so that the client finishes sending and reads the response. */
 const DISCARD_FACTOR = 32;

@@ -2,53 +2,76 @@ import { zValidator } from '@hono/zod-validator';
 import type { Input, MiddlewareHandler } from 'hono';
 import * as z from 'zod/mini';
 import { AppError, type FieldError } from '../errors.ts';
-import { id } from '../fields.ts';
+import { id, lazy } from '../fields.ts';
 import type { Ctx, Env } from './context.ts';
 import { ifMatchErrors } from './etag.ts';
 import { notFound } from './problem.ts';
 
-type Target = 'json' | 'query' | 'param';
-type Validated<T extends Target, S extends z.core.$ZodType> = Input & {
+type Target = 'json' | 'query';
+type Validated<T extends Target | 'param', S extends z.core.$ZodType> = Input & {
   in: { [K in T]: z.input<S> };
   out: { [K in T]: z.output<S> };
 };
 
 /** A part of the request that a route takes, for the OpenAPI document. */
-export type Taken = { target: Target; schema: () => z.core.$ZodType };
+export type Taken = { target: Target | 'param'; schema: () => z.core.$ZodType };
 
 /** Finds errors that a schema cannot, in a body that may be anything. */
-type Also = (c: Ctx, given: unknown) => FieldError[] | Promise<FieldError[]>;
+type Also = (c: Ctx, given: unknown) => Found;
+type Found = FieldError[] | Promise<FieldError[]>;
 
 /**
- * Validates a part of the request with zValidator, created with its schema on first use. Throws AppError
- * `validation-failed` with all errors (including those of `also` and of If-Match), `unsupported-media-type`, or
- * `not-found` for a path parameter.
+ * Validates a part of the request with zValidator, created with its schema, a synchronous one, on first use. Throws AppError
+ * `validation-failed` with all errors (including those of `also` and of If-Match), or `unsupported-media-type`.
  */
-export function validate<T extends Target, S extends z.core.$ZodType>(target: T, schema: () => S, also?: Also) {
-  let validator: MiddlewareHandler | undefined;
-  const middleware: MiddlewareHandler<Env, string, Validated<T, S>> = async (c, next) => {
-    if (target === 'json') await mustBeJson(c);
-    validator ??= zValidator(target, schema(), async (result, of) => {
-      const errors = result.success ? [] : errorsOf(result.error, target);
-      const c = of as unknown as Ctx;
-      for (const error of (await also?.(c, result.data)) ?? []) {
-        if (!errors.some((each) => whereOf(each) === whereOf(error))) errors.push(error);
-      }
-      // Errors in a body and in its precondition are reported together.
-      if (errors.length > 0) throw refusal(target, c.req.method === 'PUT' ? [...errors, ...ifMatchErrors(c)] : errors);
-    });
-    return validator(c, next);
-  };
+export function validate<T extends Target, S extends z.ZodMiniType>(target: T, schema: () => S, also?: Also) {
+  const validator = lazy(
+    (): MiddlewareHandler =>
+      zValidator(
+        target,
+        schema(),
+        (result, of) => {
+          const c = of as unknown as Ctx;
+          const errors = result.success ? [] : errorsOf(result.error, target);
+          return also ? checkAll(c, errors, also(c, result.data)) : check(c, errors);
+        },
+        // By default, a promise waits for each part of a value.
+        { validationFunction: (parser, value) => parser.safeParse(value) as never },
+      ),
+  );
+  const middleware: MiddlewareHandler<Env, string, Validated<T, S>> = (c, next) =>
+    target === 'json' ? mustBeJson(c).then(() => validator()(c, next)) : validator()(c, next);
   return Object.assign(middleware, { takes: { target, schema } satisfies Taken });
 }
 
-function refusal(target: Target, errors: FieldError[]): AppError {
-  if (target === 'param') return notFound();
-  return new AppError('validation-failed', 'Some values are invalid. See errors.', { errors });
+async function checkAll(c: Ctx, errors: FieldError[], others: Found): Promise<void> {
+  for (const error of await others) {
+    if (!errors.some((each) => whereOf(each) === whereOf(error))) errors.push(error);
+  }
+  check(c, errors);
+}
+
+function check(c: Ctx, errors: FieldError[]): void {
+  if (errors.length === 0) return;
+  // Errors in a body and in its precondition are reported together.
+  const all = c.req.method === 'PUT' ? [...errors, ...ifMatchErrors(c)] : errors;
+  throw new AppError('validation-failed', 'Some values are invalid. See errors.', { errors: all });
+}
+
+/** Validates the parameters in a path. Throws AppError `not-found`. */
+export function inPath<S extends z.ZodMiniType<object>>(schema: () => S) {
+  const once = lazy(schema);
+  const middleware: MiddlewareHandler<Env, string, Validated<'param', S>> = (c, next) => {
+    const result = once().safeParse(c.req.param());
+    if (!result.success) throw notFound();
+    c.req.addValidatedData('param', result.data);
+    return next();
+  };
+  return Object.assign(middleware, { takes: { target: 'param', schema } satisfies Taken });
 }
 
 /** The id in a path. If it is not a UUID, there is no such resource: 404. */
-export const byId = validate('param', () => z.object({ id: id() }));
+export const byId = inPath(() => z.object({ id: id() }));
 
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json$/i;
 

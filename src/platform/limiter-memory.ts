@@ -60,7 +60,7 @@ export function memoryLimiter(
   return {
     limit,
     window: windowS,
-    take: async (key) => {
+    take: (key) => {
       const window = windowOf(key);
       window.count++;
       return quota(window);

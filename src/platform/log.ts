@@ -5,15 +5,28 @@ export type LogLevel = (typeof LEVELS)[number];
 
 /** Creates a logger of JSON lines. `write` gets each line with its newline. `always` is part of every line. */
 export function createLog(level: LogLevel, write: (line: string) => void, always?: Fields): Log {
+  const now = createClock();
   const log = (at: LogLevel) => {
     if (LEVELS.indexOf(at) < LEVELS.indexOf(level)) return () => {};
     return (msg: string, fields?: Fields) => {
-      const line: Line = { time: new Date().toISOString(), level: at, msg, ...always, ...fields };
+      const line: Line = { time: now(), level: at, msg, ...always, ...fields };
       if (line.error !== undefined) line.error = serializeError(line.error);
       write(`${stringify(line)}\n`);
     };
   };
   return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
+}
+
+/** Returns a clock that tells the time as RFC 3339 text, and formats it once per millisecond. */
+function createClock(): () => string {
+  let lastMs = Number.NaN;
+  let text = '';
+  return () => {
+    const nowMs = Date.now();
+    if (nowMs !== lastMs) text = new Date(nowMs).toISOString();
+    lastMs = nowMs;
+    return text;
+  };
 }
 
 type Line = { time: string; level: string; msg: string; error?: unknown };

@@ -77,16 +77,18 @@ function verifier(
 }
 
 /** Caches verified tokens. Their expiry is still checked. */
-function withCache(verify: Verifier, now: () => number): Verifier {
+function withCache(verify: (token: string) => Promise<Principal>, now: () => number): Verifier {
   const known = new BoundedMap<string, { principal: Principal; until: number }>(MAX_CACHED);
-  return async (token) => {
-    const entry = known.get(token);
-    if (entry && entry.until > now()) return entry.principal;
+  async function verifyAnew(token: string): Promise<Principal> {
     known.delete(token);
     const principal = await verify(token);
     const { expiresS = Number.POSITIVE_INFINITY } = principal;
     known.set(token, { principal, until: Math.min(now() + CACHE_TTL_MS, (expiresS + CLOCK_TOLERANCE_S) * 1000) });
     return principal;
+  }
+  return (token) => {
+    const entry = known.get(token);
+    return entry && entry.until > now() ? entry.principal : verifyAnew(token);
   };
 }
 

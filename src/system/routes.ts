@@ -7,7 +7,7 @@ import { html, json, setHeader } from '../http/answer.ts';
 import { router } from '../http/context.ts';
 import { operation } from '../http/operation.ts';
 import { notFound, toAppError } from '../http/problem.ts';
-import { validate } from '../http/validate.ts';
+import { inPath } from '../http/validate.ts';
 import { stateOf } from './store.ts';
 
 /** Milliseconds within which the database has to respond for the service to be ready. */
@@ -64,7 +64,7 @@ export const systemRoutes = router()
     if (!writable) throw new AppError('unavailable', 'The database is read-only.', retryLater);
     return json(c, { status: 'ready' as const }, 200);
   })
-  .get('/problems/:name', problem, validate('param', ProblemName), async (c) => {
+  .get('/problems/:name', problem, inPath(ProblemName), async (c) => {
     const { problemPage } = await import('../http/problem-page.ts');
     const page = problemPage(c.req.valid('param').name);
     if (!page) throw notFound();

@@ -106,6 +106,7 @@ describe('pages', () => {
       ['GET', `/endpoints/${id}`, 303, null],
       ['PUT', `/endpoints/${id}`, 405, 'GET, HEAD'],
       ['DELETE', `/endpoints/${id}/pause`, 405, 'POST'],
+      ['PUT', '/notifications/chosen', 405, 'POST'],
       ['GET', '/nothing', 404, null],
     ];
     for (const [method, path, status, allow] of asked) {
@@ -118,6 +119,7 @@ describe('pages', () => {
       'GET /console/endpoints/:id 303',
       'PUT /console/* 405',
       'DELETE /console/* 405',
+      'PUT /console/* 405',
       'GET unmatched 404',
     ]);
   });

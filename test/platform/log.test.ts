@@ -22,6 +22,17 @@ describe('a log line', () => {
     assert.deepEqual([line.level, line.msg, line.a, line.c], ['info', 'hello\nworld', 1, ['x\u2028y']]);
   });
 
+  test('has the time of its own millisecond, the first one of the epoch included', (t) => {
+    t.mock.timers.enable({ apis: ['Date'], now: 0 });
+    const times: string[] = [];
+    const log = createLog('info', (line) => times.push(JSON.parse(line).time));
+    for (const ms of [0, 0, 1]) {
+      t.mock.timers.tick(ms);
+      log.info('x');
+    }
+    assert.deepEqual(times, ['1970-01-01T00:00:00.000Z', '1970-01-01T00:00:00.000Z', '1970-01-01T00:00:00.001Z']);
+  });
+
   test('is left out below the level that is set', () => {
     const levels = ['debug', 'info', 'warn', 'error'] as const;
     for (const [i, level] of levels.entries()) {

@@ -84,8 +84,8 @@ async function setup(answer: RequestListener, options: Partial<Parameters<typeof
   return { server, log, clock, background, verify, send };
 }
 
-function refused(result: Promise<unknown>, code: ErrorCode, detail?: string): Promise<void> {
-  return assert.rejects(result, (error) => {
+function refused(result: ReturnType<Verifier>, code: ErrorCode, detail?: string): Promise<void> {
+  return assert.rejects(Promise.resolve(result), (error) => {
     assert.ok(error instanceof AppError, String(error));
     assert.equal(error.code, code);
     if (code === 'unauthorized') assert.match(error.headers['WWW-Authenticate'] as string, /invalid_token/);

@@ -62,11 +62,14 @@ export function describedBy(document: Node): Description {
     operation,
     matches: new RegExp(`^${operation.path.replaceAll('.', '\\.').replace(/\{[^}]+\}/g, '[^/]+')}$`),
   }));
-  const find = (method: string, path: string) =>
-    matchers
-      .filter(({ matches }) => matches.test(path))
+  // A path without parameters takes precedence (OpenAPI 3.1, section 4.8.8.1).
+  const find = (method: string, path: string) => {
+    const isLiteral = operations.some((each) => each.path === path);
+    return matchers
+      .filter(({ operation, matches }) => (isLiteral ? operation.path === path : matches.test(path)))
       .map((each) => each.operation)
       .find((each) => each.method === method);
+  };
 
   function check(method: string, path: string, { status, headers, text, json }: Seen): void {
     const operation = find(method === 'HEAD' ? 'GET' : method, path.replace(/\?.*/s, ''));

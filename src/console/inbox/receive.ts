@@ -3,7 +3,7 @@ import type { StatusCode } from 'hono/utils/http-status';
 import { body as answerWithBody, empty, setHeader } from '../../http/answer.ts';
 import type { Ctx, Env } from '../../http/context.ts';
 import { notFound } from '../../http/problem.ts';
-import { takeQuota } from '../../http/rate-limit.ts';
+import { applyQuota } from '../../http/rate-limit.ts';
 import { aboutName, type Choice, keep } from './store.ts';
 
 /** The answers that a developer can choose from. Without a status: no answer within the delivery timeout. */
@@ -36,7 +36,7 @@ export const isName = (name: string): boolean => /^[a-z0-9-]{1,40}$/.test(name);
 /** Limits requests by the client's network, counted separately from its failed tokens. */
 export const rateLimitByAddress = createMiddleware<Env>(async (c, next) => {
   const { networkOf } = await import('../../http/client-network.ts');
-  await takeQuota(c, `address:inbox ${networkOf(c.env.clientAddress)}`);
+  applyQuota(c, await c.env.limiter.take(`address:inbox ${networkOf(c.env.clientAddress)}`));
   await next();
 });
 
