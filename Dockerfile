@@ -24,4 +24,4 @@ EXPOSE 8787
 HEALTHCHECK --interval=15s --timeout=3s --start-period=10s \
     CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.PORT + '/health').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 # What npm start runs, as the first process: signals reach it.
-CMD ["node", "--max-semi-space-size=8", "--import", "./src/entry/prepare.js", "src/entry/node.ts"]
+CMD ["node", "--max-semi-space-size=8", "--no-parallel-scavenge", "--import", "./src/entry/prepare.js", "src/entry/node.ts"]
