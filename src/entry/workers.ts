@@ -20,6 +20,10 @@ type Bindings = {
   DISPATCHER?: { wake(changedEndpointId?: string): Promise<void> };
 };
 
+/** How much of a body that nobody reads is discarded, in bytes, and for how long. */
+const DISCARD_MAX = 2 * 1024 * 1024;
+const DISCARD_MS = 2000;
+
 const bindings = env as Bindings;
 
 // 1 Configuration: at module scope, so that an invalid one fails the deployment and not the first request.
@@ -70,13 +74,31 @@ export default {
       inFlight: { count: 0 },
       wake: (changed?: string) => wake(bindings, ctx, log, changed),
     };
-    const response = Promise.resolve(app.fetch(request, own, ctx));
+    const response = answer(request, own, ctx);
     // The platform ends a request when its client disconnects, and with it the ring for committed work. Spans are
     // exported after each request: an isolate may be gone before a batch is full.
     ctx.waitUntil(response.then(() => tracing?.flush()));
     return response;
   },
 } satisfies ExportedHandler;
+
+async function answer(request: Request, deps: Deps, ctx: ExecutionContext): Promise<Response> {
+  const response = await app.fetch(request, deps, ctx);
+  if (request.body && !request.bodyUsed) await discard(request.body);
+  return response;
+}
+
+/** Reads and discards a body: the platform would close the connection before its client has read the response. */
+async function discard(body: ReadableStream<Uint8Array>): Promise<void> {
+  let size = 0;
+  const nowhere = new WritableStream<Uint8Array>({
+    write({ byteLength }) {
+      size += byteLength;
+      if (size > DISCARD_MAX) throw new Error('too long');
+    },
+  });
+  await body.pipeTo(nowhere, { signal: AbortSignal.timeout(DISCARD_MS) }).catch(() => {});
+}
 
 // A lost ring delays work until the cron trigger, so a failure is only logged.
 function wake({ DISPATCHER }: Bindings, ctx: ExecutionContext, log: Log, changed?: string): void {

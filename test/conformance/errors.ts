@@ -61,6 +61,17 @@ export function errors(target: () => Target): void {
       assert.equal((await call('POST', HOOKS, { raw: inChunks(small) })).status, 201);
     });
 
+    test('whoever sends a body over the limit reads the answer, however many do so at once', async () => {
+      const large = JSON.stringify({ ...newEndpoint(), description: 'x'.repeat(1_000_000) });
+      const send = async () => {
+        const own = caller(target);
+        for (let i = 0; i < 20; i++) {
+          assertProblem(await own('POST', HOOKS, { raw: large }), 413, 'content-too-large');
+        }
+      };
+      await Promise.all(Array.from({ length: 6 }, send));
+    });
+
     test('every member that is not acceptable is named by a pointer', async () => {
       const answer = await post(JSON.stringify({ url: 7, extra: 1, 'a/b~c d': 2 }));
       assertProblem(answer, 422, 'validation-failed');
