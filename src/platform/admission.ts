@@ -5,6 +5,8 @@ import { utilizations } from './utilization.ts';
 const MIN_CONCURRENCY = 64;
 /** Milliseconds between checks of how busy the process is, while requests wait or more than the minimum run. */
 const ADJUST_INTERVAL_MS = 5;
+/** Checks after which requests that were under way before the previous time no longer count: 100 ms. */
+const CHECKS_UNTIL_OLD = 20;
 /** The utilization above which fewer requests may be under way, and the one below which twice as many may be. */
 const HIGH_UTILIZATION = 0.95;
 const LOW_UTILIZATION = 0.5;
@@ -16,11 +18,12 @@ const INCREASE_FACTOR = 1.1;
  * Returns a function that starts requests in order, and few at a time while the process is busy. With hundreds of
  * clients, several garbage collections copy each half-done request; one that has not started costs a tenth of that.
  * While the process has time to spare, each check lets more requests start, so that none waits long for requests that
- * are themselves waiting for something else.
+ * are themselves waiting for something else. If it has none, those that have taken 100 to 200 ms no longer count.
  */
 export function createAdmission(utilization = utilizations()) {
   let limit = MIN_CONCURRENCY;
   let adjusting = false;
+  let checks = 0;
   const semaphore = createSemaphore(() => limit);
 
   function startAdjusting(): void {
@@ -35,6 +38,7 @@ export function createAdmission(utilization = utilizations()) {
     const busy = utilization();
     if (busy > HIGH_UTILIZATION) limit = Math.max(MIN_CONCURRENCY, limit * DECREASE_FACTOR);
     else if (semaphore.waiting() > 0) limit *= busy < LOW_UTILIZATION ? 2 : INCREASE_FACTOR;
+    if (++checks % CHECKS_UNTIL_OLD === 0) semaphore.forgetOld();
     semaphore.startWaiting();
     adjusting = semaphore.waiting() > 0 || semaphore.running() > MIN_CONCURRENCY;
     if (adjusting) setTimeout(adjust, ADJUST_INTERVAL_MS);

@@ -5,17 +5,28 @@ import { canceled } from '../db.ts';
  * their signal aborts first.
  */
 export function createSemaphore(limit: () => number) {
-  let running = 0;
+  /** How many times `forgetOld` was called, and how many of the tasks that run began since its last two calls. */
+  let calls = 0;
+  let begun = 0;
+  let begunBefore = 0;
+  const running = () => begun + begunBefore;
   const waiting = new Set<() => void>();
 
   /** Starts waiting tasks, as far as the limit allows. Call this when the limit has grown. */
   function startWaiting(): void {
     for (const begin of waiting) {
-      if (running >= limit()) return;
+      if (running() >= limit()) return;
       waiting.delete(begin);
-      running++;
+      begun++;
       begin();
     }
+  }
+
+  /** Stops counting tasks that were already running at the previous call. */
+  function forgetOld(): void {
+    calls++;
+    begunBefore = begun;
+    begun = 0;
   }
 
   function turn(signal?: AbortSignal): Promise<void> {
@@ -35,15 +46,17 @@ export function createSemaphore(limit: () => number) {
   }
 
   async function run<T>(work: () => Promise<T> | T, signal?: AbortSignal): Promise<T> {
-    if (waiting.size === 0 && running < limit()) running++;
+    if (waiting.size === 0 && running() < limit()) begun++;
     else await turn(signal);
+    const begunAt = calls;
     try {
       return await work();
     } finally {
-      running--;
+      if (begunAt === calls) begun--;
+      else if (begunAt === calls - 1) begunBefore--;
       if (waiting.size > 0) startWaiting();
     }
   }
 
-  return { run, startWaiting, running: () => running, waiting: () => waiting.size };
+  return { run, startWaiting, forgetOld, running, waiting: () => waiting.size };
 }

@@ -66,6 +66,21 @@ describe('admission', () => {
     assert.deepEqual(begun, upTo(5000));
   });
 
+  test('while it is busy, too, nobody waits long for those that wait for something else', async () => {
+    const { begun, ask, end, look } = working();
+    ask(3 * MIN_CONCURRENCY + 1);
+    await look(19);
+    assert.equal(begun.length, MIN_CONCURRENCY);
+    await look(21);
+    assert.equal(begun.length, 2 * MIN_CONCURRENCY);
+    await look(40);
+    assert.equal(begun.length, 3 * MIN_CONCURRENCY);
+    await end(2 * MIN_CONCURRENCY);
+    assert.equal(begun.length, 3 * MIN_CONCURRENCY, 'their places were given away before');
+    await end(1);
+    assert.equal(begun.length, 3 * MIN_CONCURRENCY + 1);
+  });
+
   test('once it is busy again, few begin again', async () => {
     const { begun, ask, set, end, look } = working();
     set(0.1);
