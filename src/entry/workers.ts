@@ -1,6 +1,7 @@
 import { env, waitUntil } from 'cloudflare:workers';
 import { app } from '../app.ts';
 import { type Deps, type Log, noMetrics } from '../deps.ts';
+import { abortable } from '../http/abortable.ts';
 import { type AssetsBinding, workersAssets } from '../platform/assets-workers.ts';
 import { openNeon } from '../platform/db-neon.ts';
 import { memoryLimiter } from '../platform/limiter-memory.ts';
@@ -20,9 +21,11 @@ type Bindings = {
   DISPATCHER?: { wake(changedEndpointId?: string): Promise<void> };
 };
 
-/** How much of a body that nobody reads is discarded, in bytes, and for how long. */
+/** How much of a body that nobody reads is discarded at most, in bytes, and for how long at most. */
 const DISCARD_MAX = 2 * 1024 * 1024;
 const DISCARD_MS = 2000;
+/** The platform itself discards this much. */
+const DISCARDED = 65_536;
 
 const bindings = env as Bindings;
 
@@ -84,7 +87,9 @@ export default {
 
 async function answer(request: Request, deps: Deps, ctx: ExecutionContext): Promise<Response> {
   const response = await app.fetch(request, deps, ctx);
-  if (request.body && !request.bodyUsed) await discard(request.body);
+  const length = request.headers.get('content-length');
+  const isToDiscard = length === null || (Number(length) > DISCARDED && Number(length) <= DISCARD_MAX);
+  if (isToDiscard && request.body && !request.bodyUsed) await discard(request.body);
   return response;
 }
 
@@ -97,7 +102,9 @@ async function discard(body: ReadableStream<Uint8Array>): Promise<void> {
       if (size > DISCARD_MAX) throw new Error('too long');
     },
   });
-  await body.pipeTo(nowhere, { signal: AbortSignal.timeout(DISCARD_MS) }).catch(() => {});
+  const signal = AbortSignal.timeout(DISCARD_MS);
+  // workerd looks at a pipe's signal only when bytes arrive.
+  await abortable(body.pipeTo(nowhere, { signal }), signal).catch(() => {});
 }
 
 // A lost ring delays work until the cron trigger, so a failure is only logged.

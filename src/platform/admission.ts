@@ -5,7 +5,10 @@ import { utilizations } from './utilization.ts';
 const MIN_CONCURRENCY = 64;
 /** Milliseconds between checks of how busy the process is, while requests wait or more than the minimum run. */
 const ADJUST_INTERVAL_MS = 5;
-/** Checks after which requests that were under way before the previous time no longer count: 100 ms. */
+/**
+ * Every so many checks, requests that were under way at the last such check stop counting. That is 100 ms or longer: a
+ * busy process checks once per turn of the event loop, and a request that waits only for the process takes a few turns.
+ */
 const CHECKS_UNTIL_OLD = 20;
 /** The utilization above which fewer requests may be under way, and the one below which twice as many may be. */
 const HIGH_UTILIZATION = 0.95;
@@ -18,7 +21,7 @@ const INCREASE_FACTOR = 1.1;
  * Returns a function that starts requests in order, and few at a time while the process is busy. With hundreds of
  * clients, several garbage collections copy each half-done request; one that has not started costs a tenth of that.
  * While the process has time to spare, each check lets more requests start, so that none waits long for requests that
- * are themselves waiting for something else. If it has none, those that have taken 100 to 200 ms no longer count.
+ * are themselves waiting for something else. Those that have taken 100 to 200 ms, or more turns, no longer count.
  */
 export function createAdmission(utilization = utilizations()) {
   let limit = MIN_CONCURRENCY;
@@ -42,6 +45,7 @@ export function createAdmission(utilization = utilizations()) {
     semaphore.startWaiting();
     adjusting = semaphore.waiting() > 0 || semaphore.running() > MIN_CONCURRENCY;
     if (adjusting) setTimeout(adjust, ADJUST_INTERVAL_MS);
+    else limit = MIN_CONCURRENCY;
   }
 
   return <T>(work: () => Promise<T> | T): Promise<T> => {

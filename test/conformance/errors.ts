@@ -233,6 +233,15 @@ export function errors(target: () => Target): void {
       assert.ok(took >= deadline - 50, `${took} ms`);
     });
 
+    test('a request without a token is refused though its body never comes', async () => {
+      const never = new ReadableStream({
+        start: (controller) => controller.enqueue(new TextEncoder().encode('{"url":')),
+      });
+      const init: RequestInit = { method: 'POST', body: never, duplex: 'half' };
+      const { status } = await fetch(new URL(HOOKS, target().url), { ...init, signal: AbortSignal.timeout(60_000) });
+      assert.equal(status, 401);
+    });
+
     const max = Number(TARGET_ENV.RATE_LIMIT_MAX);
     const minute = () => Math.floor(Date.now() / 60_000);
 
