@@ -148,7 +148,7 @@ test('over the wire: a receiver verifies what arrives, byte for byte', async () 
     response.writeHead(202).end();
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { send, close } = undiciSend({ allowPrivate: true, timeoutMs: 500, connectionsPerOrigin: 1 });
+  const { send, close } = undiciSend({ allowPrivate: true, timeoutMs: 30_000, connectionsPerOrigin: 1 });
   try {
     const channel = webhookChannel({ send, secrets, sign: nodeSign(), now: () => new Date() });
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;

@@ -59,7 +59,7 @@ describe('a reader that takes nothing', () => {
   });
 
   test('costs the others nothing: who takes slowly, or has asked for much at once, gets all of it in order', async (t) => {
-    const service = await start(t, { IDLE_TIMEOUT_MS: '3000' });
+    const service = await start(t, { IDLE_TIMEOUT_MS: '10000' });
     const [slow] = await openUnread(service.url, 1, DOCUMENT.repeat(150) + LAST);
     const patient = open(t, service, 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(1000) + LAST);
     assert.deepEqual(statusesIn(await text(patient)), Array(1001).fill(200));

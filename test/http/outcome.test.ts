@@ -166,7 +166,7 @@ for (const method of METHODS) {
     });
 
     test('while a slow network has not brought it there yet is unknown, and done once at most', async (t) => {
-      const { name, what, proxy } = await onProxied(t, method);
+      const { name, what, proxy } = await onProxied(t, method, PATIENT_MS);
       proxy.holdBack('client');
       const first = await what.ask();
       assert.equal(await what.effect(), 0);
@@ -323,7 +323,7 @@ describe('a whole server', { timeout: 120_000, skip: process.platform !== 'linux
 
   for (const method of METHODS) {
     test(`that is frozen leaves a ${method} unknown, and it is done once when it goes on`, async (t) => {
-      const { name, db, what } = await setUp(t, method);
+      const { name, db, what } = await setUp(t, method, PATIENT_MS);
       await warmUp(db);
       server.freeze();
       const first = await what.ask();
