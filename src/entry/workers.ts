@@ -2,6 +2,7 @@ import { env, waitUntil } from 'cloudflare:workers';
 import { app } from '../app.ts';
 import { type Deps, type Log, noMetrics } from '../deps.ts';
 import { abortable } from '../http/abortable.ts';
+import { DISCARD_FACTOR } from '../http/limited-body.ts';
 import { type AssetsBinding, workersAssets } from '../platform/assets-workers.ts';
 import { openNeon } from '../platform/db-neon.ts';
 import { memoryLimiter } from '../platform/limiter-memory.ts';
@@ -21,16 +22,16 @@ type Bindings = {
   DISPATCHER?: { wake(changedEndpointId?: string): Promise<void> };
 };
 
-/** How much of a body that nobody reads is discarded at most, in bytes, and for how long at most. */
-const DISCARD_MAX = 2 * 1024 * 1024;
+/** Milliseconds for which a body that nobody reads is discarded at most. */
 const DISCARD_MS = 2000;
-/** The platform itself discards this much. */
+/** Bytes that the platform itself discards. */
 const DISCARDED = 65_536;
 
 const bindings = env as Bindings;
 
 // 1 Configuration: at module scope, so that an invalid one fails the deployment and not the first request.
 const config = workersConfig(env as Record<string, unknown>);
+const discardMax = DISCARD_FACTOR * config.bodyLimitBytes;
 
 // 2 Logger: the platform adds line ends.
 const log = createLog(config.logLevel, (line) => console.log(line.trimEnd()));
@@ -88,7 +89,7 @@ export default {
 async function answer(request: Request, deps: Deps, ctx: ExecutionContext): Promise<Response> {
   const response = await app.fetch(request, deps, ctx);
   const length = request.headers.get('content-length');
-  const isToDiscard = length === null || (Number(length) > DISCARDED && Number(length) <= DISCARD_MAX);
+  const isToDiscard = length === null || (Number(length) > DISCARDED && Number(length) <= discardMax);
   if (isToDiscard && request.body && !request.bodyUsed) await discard(request.body);
   return response;
 }
@@ -99,7 +100,7 @@ async function discard(body: ReadableStream<Uint8Array>): Promise<void> {
   const nowhere = new WritableStream<Uint8Array>({
     write({ byteLength }) {
       size += byteLength;
-      if (size > DISCARD_MAX) throw new Error('too long');
+      if (size > discardMax) throw new Error('too long');
     },
   });
   const signal = AbortSignal.timeout(DISCARD_MS);

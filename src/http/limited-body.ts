@@ -31,7 +31,7 @@ async function readBody(c: Ctx, chunked: boolean, length: number): Promise<void>
 }
 
 /** Reads and discards up to this multiple of the limit, so that the client finishes sending and reads the response. */
-const DISCARD_FACTOR = 32;
+export const DISCARD_FACTOR = 32;
 
 async function readBytes(body: ReadableStream<Uint8Array>, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = [];

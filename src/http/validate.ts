@@ -21,8 +21,8 @@ type Also = (c: Ctx, given: unknown) => Found;
 type Found = FieldError[] | Promise<FieldError[]>;
 
 /**
- * Validates a part of the request with zValidator, created with its schema, a synchronous one, on first use. Throws AppError
- * `validation-failed` with all errors (including those of `also` and of If-Match), or `unsupported-media-type`.
+ * Validates a part of the request with zValidator, created with its schema on first use. The schema is synchronous. Throws
+ * AppError `validation-failed` with all errors (including those of `also` and of If-Match), or `unsupported-media-type`.
  */
 export function validate<T extends Target, S extends z.ZodMiniType>(target: T, schema: () => S, also?: Also) {
   const validator = lazy(
