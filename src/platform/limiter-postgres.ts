@@ -5,10 +5,8 @@ import type { Limiter, Log, Quota } from '../deps.ts';
 import { pruneWindows, takeOne, type WindowRow } from '../rate-limits/store.ts';
 import { memoryLimiter } from './limiter-memory.ts';
 
-type Options = { db: Db; log: Log; limit: number; windowS: number; now?: () => number };
+type Options = { db: Db; log: Log; limit: number; windowS: number; timeoutMs?: number; now?: () => number };
 
-/** Milliseconds to wait for the database. */
-const TIMEOUT_MS = 1000;
 /** Each take adds at most one row, so that pruning twice as many keeps the table small. */
 const PRUNE_EVERY = 500;
 const PRUNE_LIMIT = 1000;
@@ -19,8 +17,11 @@ const MAX_REFUSED = 10_000;
  * Limits by fixed windows in the database, shared by all processes, at the cost of a round trip per request. A refused
  * key costs none until its window ends: the process remembers it. While the database does not answer, the process
  * counts on its own.
+ *
+ * @param options.timeoutMs Milliseconds to wait for the database.
  */
-export function postgresLimiter({ db, log, limit, windowS, now = () => performance.now() }: Options): Limiter {
+export function postgresLimiter(options: Options): Limiter {
+  const { db, log, limit, windowS, timeoutMs = 1000, now = () => performance.now() } = options;
   const refused = new BoundedMap<string, number>(MAX_REFUSED);
   const fallback = memoryLimiter(limit, windowS);
   let takes = 0;
@@ -40,7 +41,7 @@ export function postgresLimiter({ db, log, limit, windowS, now = () => performan
 
   async function tryDatabase<T>(ask: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
     try {
-      return await ask(AbortSignal.timeout(TIMEOUT_MS));
+      return await ask(AbortSignal.timeout(timeoutMs));
     } catch (error) {
       log.error('rate limit not counted', { error });
       return undefined;

@@ -1,5 +1,5 @@
 /** Milliseconds within which copies of a signal arrive: a terminal signals the whole process group, and npm forwards it. */
-const DUPLICATE_MS = 500;
+const DUPLICATE_MS = 1000;
 
 type SignalHandlers = {
   /** Called with the name of the first signal. */

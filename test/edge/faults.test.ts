@@ -21,7 +21,7 @@ describe('the API on Workers while Neon is ill', () => {
     neon.listen(0, '127.0.0.1');
     await once(neon, 'listening');
     const endpoint = `http://127.0.0.1:${(neon.address() as AddressInfo).port}/sql`;
-    harness = await workersHarness({ DATABASE_URL, DATABASE_FETCH_ENDPOINT: endpoint, REQUEST_TIMEOUT_MS: '1000' });
+    harness = await workersHarness({ DATABASE_URL, DATABASE_FETCH_ENDPOINT: endpoint, REQUEST_TIMEOUT_MS: '3000' });
     const { url } = await harness.listen();
     call = caller(() => ({ url: url.href }));
     // The first statement of a Worker takes longer than others.

@@ -12,7 +12,7 @@ const harness = (own: Record<string, string>) => workersHarness(own, { api: own,
 describe('the service in workerd', async () => {
   const database = await createDatabase();
   const endpoint = await startNeonEndpoint({ backend: postgresBackend(database.url) });
-  const vars = { DATABASE_URL: database.url, DATABASE_FETCH_ENDPOINT: endpoint.url, REQUEST_TIMEOUT_MS: '1500' };
+  const vars = { DATABASE_URL: database.url, DATABASE_FETCH_ENDPOINT: endpoint.url, REQUEST_TIMEOUT_MS: '5000' };
   const server = await harness(vars);
   after(async () => {
     await server.close();

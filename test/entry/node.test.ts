@@ -291,11 +291,14 @@ describe('stopping', () => {
       const database = await ownDatabase(t);
       const service = await start(t, {
         DATABASE_URL: database.url,
-        SHUTDOWN_DELAY_MS: '300',
+        REQUEST_TIMEOUT_MS: '30000',
+        SHUTDOWN_DELAY_MS: '1000',
+        SHUTDOWN_TIMEOUT_MS: '60000',
         PROCESSES,
         RATE_LIMIT_MAX: '100000',
       });
-      const agent = new Agent({ keepAlive: true });
+      // Each connection is in use again before the delay is over: one that is closed while idle may fail its next request.
+      const agent = new Agent({ keepAlive: true, scheduling: 'fifo' });
       t.after(() => agent.destroy());
       const statuses: Record<string, number> = {};
       const note = (what: string) => {
@@ -322,7 +325,7 @@ describe('stopping', () => {
       const load = setInterval(() => underWay.push(ask(n++ % 5 === 0 ? NOTIFICATIONS : '/health')), 20);
       t.after(() => clearInterval(load));
 
-      await delay(300);
+      while ((statuses[200] ?? 0) <= 40) await delay(20);
       const lock = await lockTables(t, database.url);
       await blocked(database.name, 5);
       const exited = service.stop('SIGTERM').then((code) => ({ code, at: performance.now() }));
@@ -332,9 +335,8 @@ describe('stopping', () => {
       clearInterval(load);
       await Promise.all(underWay);
 
-      const { 200: answered = 0, ECONNREFUSED: notAccepted = 0, ...failed } = statuses;
+      const { 200: _, ECONNREFUSED: notAccepted = 0, ...failed } = statuses;
       assert.deepEqual(failed, {});
-      assert.ok(answered > 40, `${answered} answered`);
       assert.ok(notAccepted > 0, 'it went on accepting');
       assert.ok(slowest > 1400, `the slowest took ${slowest} ms`);
       assert.equal(code, 0);

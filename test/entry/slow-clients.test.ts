@@ -6,7 +6,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ownDatabase } from '../support/databases.ts';
 import { COMMANDS } from '../support/runtimes.ts';
-import { type Service, startService } from '../support/service.ts';
+import { type Service, startService, untilReady } from '../support/service.ts';
 import { openUnread, stallReaders } from '../support/slow-readers.ts';
 import { token } from '../support/tokens.ts';
 
@@ -131,7 +131,7 @@ describe('requests in flight', () => {
     assert.deepEqual(statusesIn(String(refusal)), [503]);
     assert.match(String(refusal), /^Retry-After: 1\r$/im);
     assert.equal(await healthOf(service), 200);
-    assert.equal((await fetch(`${service.url}/ready`)).status, 200);
+    await untilReady(service.url);
 
     for (const socket of sockets) socket.write(REST_OF_BODY);
     const statuses = (await answers).flatMap(([answer]) => statusesIn(String(answer)));

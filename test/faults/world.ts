@@ -1,5 +1,6 @@
 // What a fault strikes: the service as processes, its database, and receivers; addresses outlive what is behind them.
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -182,13 +183,17 @@ async function supervised(start: () => Promise<Service>): Promise<Service> {
   }
 }
 
-/** Registers a webhook endpoint and returns its id. */
+/** Registers a webhook endpoint and returns its id. On a busy machine it repeats what was not done in time. */
 export async function registerEndpoint(api: string, url: string, events: string[]): Promise<string> {
-  const made = await fetch(`${api}/api/v1/webhook-endpoints`, {
-    method: 'POST',
-    headers: headers(),
-    body: JSON.stringify({ url, events }),
-  });
+  const key = { 'Idempotency-Key': randomUUID() };
+  const ask = () =>
+    fetch(`${api}/api/v1/webhook-endpoints`, {
+      method: 'POST',
+      headers: { ...headers(), ...key },
+      body: JSON.stringify({ url, events }),
+    });
+  let made = await ask();
+  for (let retries = 3; made.status === 504 && retries > 0; retries--) made = await ask();
   assert.equal(made.status, 201, await made.clone().text());
   return ((await made.json()) as { id: string }).id;
 }

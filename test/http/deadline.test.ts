@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { describe, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { Hono } from 'hono';
 import { app } from '../../src/app.ts';
 import { type Db, DbError } from '../../src/db.ts';
@@ -10,31 +10,29 @@ import { onError } from '../../src/http/problem.ts';
 import { noDb, recordingLog, testDeps } from '../support/deps.ts';
 import { headers } from '../support/tokens.ts';
 
-const { settings } = testDeps();
-const soon = { settings: { ...settings, requestTimeoutMs: 50 } };
-
 const create = (db: Db) => {
   const body = JSON.stringify({ url: 'https://example.com/', events: ['nothing.ever'] });
-  return app.request(
-    '/api/v1/webhook-endpoints',
-    { method: 'POST', headers: headers(), body },
-    testDeps({ ...soon, db }),
-  );
+  return app.request('/api/v1/webhook-endpoints', { method: 'POST', headers: headers(), body }, testDeps({ db }));
 };
 
-/** A database that does `then` once the deadline has passed. */
-const afterAbort = (then: (values: Record<string, unknown>) => unknown): Db => ({
-  ...noDb,
-  run: async (_, values, signal) => {
-    if (!signal.aborted) await once(signal, 'abort');
-    return then(values as Record<string, unknown>) as never[];
-  },
-});
+/** A database on which the deadline passes while a statement runs, which then does `then`. */
+function afterAbort(t: TestContext, then: (values: Record<string, unknown>) => unknown): Db {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  return {
+    ...noDb,
+    run: async (_, values, signal) => {
+      const aborted = once(signal, 'abort');
+      t.mock.timers.tick(testDeps().settings.requestTimeoutMs);
+      await aborted;
+      return then(values as Record<string, unknown>) as never[];
+    },
+  };
+}
 
 describe('past the deadline', () => {
-  test('a statement that was canceled is a 504', async () => {
+  test('a statement that was canceled is a 504', async (t) => {
     const response = await create(
-      afterAbort(() => {
+      afterAbort(t, () => {
         throw new DbError('canceled', 'canceled by the caller', { sqlState: '57014' });
       }),
     );
@@ -43,18 +41,18 @@ describe('past the deadline', () => {
     assert.match(((await response.json()) as { type: string }).type, /\/problems\/timeout$/);
   });
 
-  test('a statement that broke while it was being canceled is a 504 too', async () => {
+  test('a statement that broke while it was being canceled is a 504 too', async (t) => {
     const response = await create(
-      afterAbort(() => {
+      afterAbort(t, () => {
         throw new DbError('unavailable', 'cannot reach the database: ECONNRESET');
       }),
     );
     assert.equal(response.status, 504);
   });
 
-  test('a write of which nobody knows whether it took effect is a 504 that says so', async () => {
+  test('a write of which nobody knows whether it took effect is a 504 that says so', async (t) => {
     const response = await create(
-      afterAbort(() => {
+      afterAbort(t, () => {
         throw new DbError('unknown', 'no answer to the statement');
       }),
     );
@@ -62,18 +60,18 @@ describe('past the deadline', () => {
     assert.match(((await response.json()) as { type: string }).type, /\/problems\/outcome-unknown$/);
   });
 
-  test('a read that got no answer is a plain 504: it changed nothing', async () => {
-    const db = afterAbort(() => {
+  test('a read that got no answer is a plain 504: it changed nothing', async (t) => {
+    const db = afterAbort(t, () => {
       throw new DbError('unknown', 'no answer to the statement');
     });
-    const response = await app.request('/api/v1/webhook-endpoints', { headers: headers() }, testDeps({ ...soon, db }));
+    const response = await app.request('/api/v1/webhook-endpoints', { headers: headers() }, testDeps({ db }));
     assert.equal(response.status, 504);
     assert.match(((await response.json()) as { type: string }).type, /\/problems\/timeout$/);
   });
 
-  test('a statement that had just taken effect is answered as what it is', async () => {
+  test('a statement that had just taken effect is answered as what it is', async (t) => {
     const response = await create(
-      afterAbort(({ keyResponse }) => [{ fresh: true, same: true, response: keyResponse }]),
+      afterAbort(t, ({ keyResponse }) => [{ fresh: true, same: true, response: keyResponse }]),
     );
     assert.equal(response.status, 201);
     assert.equal(((await response.json()) as { url: string }).url, 'https://example.com/');

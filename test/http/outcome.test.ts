@@ -121,12 +121,17 @@ async function onProxied(t: TestContext, method: Method, timeoutMs = TIMEOUT_MS)
 
 for (const method of METHODS) {
   describe(`a ${method} whose deadline passes`, { timeout: 60_000, concurrency: 4 }, () => {
-    async function isCanceled(t: TestContext, name: string, { ask, effect, block }: Asked): Promise<void> {
-      const release = await block(t);
-      assert.equal(said(await ask()), '504 timeout');
+    async function isCanceled(t: TestContext, name: string, what: Asked, attempts = 3): Promise<void> {
+      const release = await what.block(t);
+      const answer = said(await what.ask());
+      // On a busy machine cancellation may take longer than its grace, so that nothing is known yet.
+      const retry = answer === '504 outcome-unknown' && attempts > 1;
+      if (retry) await query(name, `select pg_terminate_backend(pid) from (${ours(name)} and state <> 'idle') as busy`);
       await release();
       await untilIdle(name);
-      assert.equal(await effect(), 0);
+      assert.equal(await what.effect(), 0);
+      if (retry) return isCanceled(t, name, what, attempts - 1);
+      assert.equal(answer, '504 timeout');
     }
 
     test('is canceled', async (t) => {
@@ -355,14 +360,18 @@ describe('a whole server', { timeout: 120_000, skip: process.platform !== 'linux
   }
 });
 
-const never = () => new Promise<never>(() => {});
 for (const [what, run] of Object.entries({
   'got no answer': () => Promise.reject(new DbError('unknown', 'no answer to the statement')),
-  'outlasts its grace': never,
+  'outlasts its grace': ({ mock }: TestContext) => {
+    // The deadline, and then its grace.
+    for (const ms of [5000, 1500]) mock.timers.tick(ms);
+    return new Promise<never>(() => {});
+  },
 })) {
-  test(`a write that ${what} rings the dispatchers, as it may have queued something`, async () => {
+  test(`a write that ${what} rings the dispatchers, as it may have queued something`, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
     let rings = 0;
-    const api = apiOn({ ...noDb, run }, 50, { wake: () => void rings++ });
+    const api = apiOn({ ...noDb, run: () => run(t) }, 5000, { wake: () => void rings++ });
     assert.equal(said(await api('POST', '/notifications', { body: newNotice() })), '504 outcome-unknown');
     assert.equal(rings, 1);
     await api('GET', `${HOOKS}/019d2f7e-3c00-7c9a-9f40-5d1c2b3a4e5f`);

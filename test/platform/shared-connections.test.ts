@@ -99,6 +99,9 @@ describe('what it costs', { timeout: 60_000 }, () => {
   test('fifty reads at once take one connection, and one write to it', async (t) => {
     const { db, proxy } = await setUp(t);
     await db.run(read, {}, long());
+    // Statements that wait behind one that is slow use other connections: in this test no time passes.
+    const now = performance.now();
+    t.mock.method(performance, 'now', () => now);
     const writes = t.mock.method(Socket.prototype, 'write');
     const pids = await Promise.all(many(50, () => pidOf(db.run(read, {}, long()))));
     const ours = writes.mock.calls.filter(

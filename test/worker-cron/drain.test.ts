@@ -89,13 +89,13 @@ async function startDrain(t: TestContext, own: Record<string, string | number> =
 
 test('runs keep to six connections and their subrequests, and time out no delivery that only waits', async (t) => {
   const { db, sink, seen, endpoint, drainAll } = await startDrain(t, {
-    DISPATCH_LEASE_MS: 6000,
-    DELIVERY_TIMEOUT_MS: 3000,
+    DISPATCH_LEASE_MS: 12_000,
+    DELIVERY_TIMEOUT_MS: 6000,
   });
   for (let i = 0; i < 10; i++) {
     // A delivery that waited for a connection for two in a row would time out.
     sink.reply(`/${i}`, async (_, response) => {
-      await sleep(1800);
+      await sleep(3200);
       response.writeHead(204).end();
     });
     await enqueue(db, 3, await endpoint(`/${i}`));
