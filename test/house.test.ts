@@ -74,6 +74,17 @@ function isCircular(from: string, to: string, files: Record<string, string>): bo
   return reached.has(folderOf(from));
 }
 
+/** The files that import themselves through others. */
+function filesInCircles(files: Record<string, string>): string[] {
+  const imports = new Map(Object.keys(files).map((path) => [path, new Set<string>()]));
+  for (const { from, to } of importsOf(files)) imports.get(from)?.add(to);
+  return [...imports.keys()].filter((path) => {
+    const reached = new Set(imports.get(path));
+    for (const each of reached) for (const next of imports.get(each) ?? []) reached.add(next);
+    return reached.has(path);
+  });
+}
+
 /** Describes what breaks the rules. */
 function violations(files: Record<string, string>): string[] {
   const found: string[] = [];
@@ -93,6 +104,7 @@ function violations(files: Record<string, string>): string[] {
       complain('an adapter knows its port, and nothing of who uses it');
     }
   }
+  for (const path of filesInCircles(files)) found.push(`${path}: no file imports itself through others`);
   return found;
 }
 
@@ -148,4 +160,11 @@ test('each rule refuses what breaks it', () => {
   };
   for (const found of violations(circle)) assert.match(found, /import each other/);
   assert.equal(violations(circle).length, 2);
+  const files = {
+    'dispatcher/lanes.ts': "import { roomOf } from './rooms.ts';",
+    'dispatcher/rooms.ts': "import type { Lane } from './lanes.ts';",
+    'dispatcher/dispatch.ts': "import { hold } from './lanes.ts';",
+  };
+  assert.deepEqual(filesInCircles(files), ['dispatcher/lanes.ts', 'dispatcher/rooms.ts']);
+  assert.equal(violations(files).length, 2);
 });

@@ -11,7 +11,6 @@ import {
   webhookEndpoints,
 } from '../outbox/schema.ts';
 import { dispatchers } from '../stats/schema.ts';
-import type { Room } from './rooms.ts';
 
 /** A delivery that this dispatcher holds until its lease expires. */
 export type Delivery = {
@@ -59,6 +58,21 @@ export type Claimed = {
 
 /** The claiming dispatcher: its name, and the longest time from one claim to the next, in milliseconds. */
 type Claimant = { name: string; everyMs: number };
+
+/**
+ * What a claim may take: `limit` rows in all; from each lane as many as `rooms` says; one row each from up to `slow`
+ * lanes that have SHARED in `rooms`; one row each from up to `unnamed` lanes that `rooms` does not name.
+ */
+export type Room = {
+  limit: number;
+  maxBytes: number;
+  rooms: Record<string, number>;
+  slow: number;
+  unnamed: number;
+};
+
+/** In place of a number in `rooms`: one row, until the claim's `slow` is used up. */
+export const SHARED = -1;
 
 /** A claim request: the room, and the lanes to visit: from the one after `after`, wrapping around, up to `until`. */
 export type ClaimRequest = Room & { after: string; until: string };

@@ -1,16 +1,7 @@
 import type { Attempt } from './channels/channel.ts';
 import { advance, claim, extend, settle } from './exchange.ts';
-import {
-  check,
-  createLanes,
-  FIRST_LANE,
-  finish,
-  GRACE_MS,
-  type Held,
-  inFlight,
-  removeExcess,
-  startNext,
-} from './lanes.ts';
+import type { Held } from './lane.ts';
+import { check, createLanes, FIRST_LANE, finish, GRACE_MS, inFlight, removeExcess, startNext } from './lanes.ts';
 import { interruptionOf, settlementOf } from './outcome.ts';
 import { mayBeDue, mayStart, NEVER, plan, type State } from './plan.ts';
 import { wantsClaim } from './rooms.ts';

@@ -1,7 +1,7 @@
-import { type Claimed, type Delivery, keyOf } from './claims.ts';
-import { allHeld, EMAIL_LANE, extended, type Held, hold, noteBacklogs, removeExcess, removeWaiting } from './lanes.ts';
+import { type Claimed, type Delivery, keyOf, type Room } from './claims.ts';
+import type { Held } from './lane.ts';
+import { allHeld, EMAIL_LANE, extended, hold, noteBacklogs, removeExcess, removeWaiting } from './lanes.ts';
 import { isRoundDue, mayStart, NEVER } from './plan.ts';
-import type { Room } from './rooms.ts';
 import { type Run, release, releaseLane } from './run.ts';
 import type { Settlement } from './settlements.ts';
 

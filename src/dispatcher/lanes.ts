@@ -1,59 +1,6 @@
-import type { AttemptSpan } from '../tracing.ts';
 import type { Delivery } from './claims.ts';
-import { activeOf, hasRoom, heldOf, holdLimit, type Limits, startRoom } from './rooms.ts';
-
-/** A delivery that this dispatcher holds. Times are in milliseconds of the clock. */
-export type Held = {
-  readonly delivery: Delivery;
-  readonly lane: Lane;
-  leasedUntil: number;
-  startedAt: number;
-  stage: 'waiting' | 'quick' | 'slow' | 'over';
-  /** The span of the attempt under way, if traces are recorded. */
-  span?: AttemptSpan | undefined;
-};
-
-/** The pace of a lane: `new` until its first delivery has ended or turned slow, then that of its latest delivery. */
-export type Pace = 'new' | 'fast' | 'slow';
-
-/** An endpoint's deliveries, or email's. */
-export type Lane = {
-  readonly id: string;
-  pace: Pace;
-  /** How many quick deliveries may be under way: 1, then the limit. After a slow one: 1, plus 2 per quick one. */
-  window: number;
-  waiting: Held[];
-  quick: number;
-  slow: number;
-  averageMs: number;
-  /** Whether the queue is known to have more due. */
-  backlog: boolean;
-  /** How many waiting deliveries could start if the process had room, and whether the lane has run low on them. */
-  startable: number;
-  runningLow: boolean;
-};
-
-/** All deliveries that a dispatcher holds. `startable`, `runningLow`: sums by pace; `ready`: lanes. See `count`. */
-export type Lanes = {
-  readonly limits: Limits;
-  readonly byId: Map<string, Lane>;
-  readonly quick: Set<Held>;
-  readonly slow: Set<Held>;
-  readonly ready: Record<Pace, Set<Lane>>;
-  readonly startable: Record<Pace, number>;
-  readonly runningLow: Record<Pace, number>;
-  waiting: number;
-  waitingBytes: number;
-  /** Deliveries under way in new lanes. */
-  probing: number;
-  averageMs: number;
-  /** Whether lanes that are not in `byId` have something due. */
-  moreUnnamed: boolean;
-  /** Whether a waiting delivery cannot start until its lease is extended. */
-  leasesTooShort: boolean;
-  /** When to call `check` next. */
-  checkAt: number;
-};
+import type { Held, Lane, Lanes, Limits, Pace } from './lane.ts';
+import { activeOf, hasRoom, heldOf, holdLimit, startRoom } from './rooms.ts';
 
 /** An id that sorts before every lane. */
 export const FIRST_LANE = '00000000-0000-0000-0000-000000000000';

@@ -1,5 +1,6 @@
-import type { Lanes } from './lanes.ts';
-import { type Room, roomForClaim, wantsClaim } from './rooms.ts';
+import type { Room } from './claims.ts';
+import type { Lanes } from './lane.ts';
+import { roomForClaim, wantsClaim } from './rooms.ts';
 import type { Settlement } from './settlements.ts';
 
 /** The state of the loop, apart from the lanes. Times are in milliseconds of the clock. */

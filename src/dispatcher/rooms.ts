@@ -1,21 +1,5 @@
-import type { Lane, Lanes, Pace } from './lanes.ts';
-
-/** Limits on what a dispatcher holds and delivers. */
-export type Limits = {
-  /** Slots: deliveries under way that are not slow (yet). */
-  concurrency: number;
-  /** Slow deliveries in addition, and the sum of both. */
-  overflowConcurrency: number;
-  totalConcurrency: number;
-  /** Deliveries under way in one lane. */
-  laneConcurrency: number;
-  /** Rows that one claim may take. */
-  batch: number;
-  /** Bytes of bodies that may wait to be sent; the last row may exceed it. */
-  maxWaitingBytes: number;
-  /** Milliseconds that a delivery may take. */
-  deliveryTimeoutMs: number;
-};
+import { type Room, SHARED } from './claims.ts';
+import type { Lane, Lanes, Limits, Pace } from './lane.ts';
 
 /** Bytes of bodies that may wait in a process, and the same over HTTP, where Neon returns at most 10 MB. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
@@ -28,21 +12,6 @@ export const processLimits = ({ concurrency }: { concurrency: number }) => ({
   laneConcurrency: Math.ceil(concurrency / 4),
   maxWaitingBytes: MAX_WAITING_BYTES,
 });
-
-/**
- * What a claim may take: `limit` rows in all; from each lane as many as `rooms` says; one row each from up to `slow`
- * lanes that have SHARED in `rooms`; one row each from up to `unnamed` lanes that `rooms` does not name.
- */
-export type Room = {
-  limit: number;
-  maxBytes: number;
-  rooms: Record<string, number>;
-  slow: number;
-  unnamed: number;
-};
-
-/** In place of a number in `rooms`: one row, until the claim's `slow` is used up. */
-export const SHARED = -1;
 
 /** Milliseconds of work to hold in advance. */
 const HORIZON_MS = 1000;

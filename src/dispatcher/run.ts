@@ -3,11 +3,11 @@ import type { Tracing } from '../tracing.ts';
 import type { Channel } from './channels/channel.ts';
 import type { Delivery } from './claims.ts';
 import type { Clock } from './clock.ts';
-import { type Held, type Lanes, removeWaiting } from './lanes.ts';
+import type { Held, Lanes, Limits } from './lane.ts';
+import { removeWaiting } from './lanes.ts';
 import { releaseOf } from './outcome.ts';
 import type { State } from './plan.ts';
 import type { Queue } from './queue.ts';
-import type { Limits } from './rooms.ts';
 import type { Settlement } from './settlements.ts';
 
 /** The dispatcher's part of the configuration; times in milliseconds. */

@@ -7,6 +7,7 @@ import { tidyEvery } from '../dispatcher/housekeeping.ts';
 import { scopesOf } from '../http/operation.ts';
 import { loadedAssets } from '../platform/assets-loaded.ts';
 import { bound } from '../platform/listen.ts';
+import type { LogAt } from '../platform/log.ts';
 import { type OpenTracing, runtimeTraces } from '../platform/open-tracing.ts';
 import { createSecretBox } from '../platform/secret-box.ts';
 import type { CreateServer } from '../platform/server.ts';
@@ -18,7 +19,6 @@ import { type Config, parseConfig, warn } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
 import { createLimiter } from './limiter.ts';
 import { openDatabase, speaksNeon } from './open-database.ts';
-import type { LogAt } from './start.ts';
 import { printWelcome } from './welcome.ts';
 
 const forever = new Promise<never>(() => {});

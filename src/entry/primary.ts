@@ -3,13 +3,13 @@ import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import type { Log } from '../deps.ts';
 import { bound, listen } from '../platform/listen.ts';
+import type { LogAt } from '../platform/log.ts';
 import { createMetricsServer } from '../platform/metrics-server.ts';
 import { superviseWorkers } from '../platform/processes.ts';
 import type { Signals } from '../platform/signals.ts';
 import { type Listening, workerVariable } from '../platform/worker.ts';
 import { type Config, parseConfig, warn } from './config.ts';
 import { withDevelopmentSecrets } from './development-secrets.ts';
-import type { LogAt } from './start.ts';
 
 type Env = Record<string, string | undefined>;
 export type Fork = (env: Env) => ChildProcess;

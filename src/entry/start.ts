@@ -1,5 +1,4 @@
-import type { Log } from '../deps.ts';
-import { createLog, type LogLevel } from '../platform/log.ts';
+import { createLog, type LogAt } from '../platform/log.ts';
 import { writeFormatted } from '../platform/log-format.ts';
 import type { CreateServer } from '../platform/server.ts';
 import { handleSignals } from '../platform/signals.ts';
@@ -15,9 +14,6 @@ type Runtime = {
   /** Called first in a worker. */
   join?: () => Promise<void>;
 };
-
-/** Creates the logger of a process. */
-export type LogAt = (level: LogLevel) => Log;
 
 /** Runs the service in one process, or the primary of several. Exits when it is over. */
 export async function start({ createServer, fork, join }: Runtime): Promise<void> {

@@ -2,6 +2,8 @@ import type { Fields, Log } from '../deps.ts';
 
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LEVELS)[number];
+/** Creates the logger of a process. */
+export type LogAt = (level: LogLevel) => Log;
 
 /** Creates a logger of JSON lines. `write` gets each line with its newline. `always` is part of every line. */
 export function createLog(level: LogLevel, write: (line: string) => void, always?: Fields): Log {

@@ -1,7 +1,8 @@
 // What may start and what may be claimed: arithmetic, with time as a number.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Delivery } from '../../src/dispatcher/claims.ts';
+import { type Delivery, SHARED } from '../../src/dispatcher/claims.ts';
+import type { Held, Lanes, Limits } from '../../src/dispatcher/lane.ts';
 import {
   allHeld,
   check,
@@ -10,16 +11,14 @@ import {
   extended,
   finish,
   GRACE_MS,
-  type Held,
   hold,
-  type Lanes,
   noteBacklogs,
   removeExcess,
   removeWaiting,
   SLOW_MS,
   startNext,
 } from '../../src/dispatcher/lanes.ts';
-import { type Limits, processLimits, roomForClaim, SHARED, wantsClaim } from '../../src/dispatcher/rooms.ts';
+import { processLimits, roomForClaim, wantsClaim } from '../../src/dispatcher/rooms.ts';
 
 const TIMEOUT_MS = 15_000;
 const FAR = 1e9;

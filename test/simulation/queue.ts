@@ -1,7 +1,13 @@
-import { type Claimed, type ClaimRequest, type Delivery, keyOf, type Lease } from '../../src/dispatcher/claims.ts';
+import {
+  type Claimed,
+  type ClaimRequest,
+  type Delivery,
+  keyOf,
+  type Lease,
+  SHARED,
+} from '../../src/dispatcher/claims.ts';
 import type { Clock } from '../../src/dispatcher/clock.ts';
 import { EMAIL_LANE } from '../../src/dispatcher/lanes.ts';
-import { SHARED } from '../../src/dispatcher/rooms.ts';
 import type { Settled, Settlement } from '../../src/dispatcher/settlements.ts';
 
 export type Row = {
