@@ -4,11 +4,14 @@ import type { AddressInfo, Server } from 'node:net';
 export const httpUrl = (host: string, port: number): string =>
   `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 
+/** How many connections the kernel takes while the process is busy, if `net.core.somaxconn` allows it. */
+const BACKLOG = 4096;
+
 /** Binds `server` and returns its URL. */
 export function listen(server: Server, host: string, port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, host, () => {
+    server.listen({ port, host, backlog: BACKLOG }, () => {
       server.off('error', reject);
       const { address, port } = server.address() as AddressInfo;
       resolve(httpUrl(address, port));

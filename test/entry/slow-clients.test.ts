@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { describe, type TestContext, test } from 'node:test';
@@ -10,6 +11,7 @@ import { type Service, startService, untilReady } from '../support/service.ts';
 import { openUnread, stallReaders } from '../support/slow-readers.ts';
 import { token } from '../support/tokens.ts';
 
+const SOMAXCONN = '/proc/sys/net/core/somaxconn';
 const DOCUMENT = 'GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n';
 const LAST = 'GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
 const HALF_HEAD = 'GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ';
@@ -102,6 +104,24 @@ describe('MAX_CONNECTIONS', () => {
       for (const socket of kept) socket.destroy();
       // Until the service notices this, it refuses connections.
       for (let answers = ''; answers === ''; ) answers = await text(open(t, service, LAST)).catch(() => '');
+    });
+  }
+});
+
+const somaxconn = existsSync(SOMAXCONN) ? Number(readFileSync(SOMAXCONN, 'utf8')) : 0;
+const few = somaxconn < 4096 && `${SOMAXCONN} is below 4096`;
+
+describe('2,000 clients that connect while the process is busy', { skip: few }, () => {
+  for (const PROCESSES of ['1', '2']) {
+    test(`are taken, and answered afterwards (PROCESSES=${PROCESSES})`, { timeout: 60_000 }, async (t) => {
+      const service = await start(t, { PROCESSES });
+      // Nothing is busier than a process that is stopped.
+      process.kill(service.pid, 'SIGSTOP');
+      const sockets = Array.from({ length: 2000 }, () => open(t, service, LAST));
+      await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+      process.kill(service.pid, 'SIGCONT');
+      const answers = await Promise.all(sockets.map((socket) => text(socket)));
+      assert.deepEqual(answers.flatMap(statusesIn), Array(2000).fill(200));
     });
   }
 });
