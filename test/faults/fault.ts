@@ -30,6 +30,8 @@ export type Fault = {
   world?: WorldOptions;
   /** How much memory may have grown, if less than after any other fault. */
   mayGrow?: Growth;
+  /** Milliseconds of load before the first strike, where a process that has just started is too small to compare with. */
+  warmUpMs?: number;
   /** The minimum duration of a strike in milliseconds, where the run's own is too short. */
   holdMs?: number;
   /** Whether it is also in the short form, which runs with the suite. */

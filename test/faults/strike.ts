@@ -63,7 +63,7 @@ export async function strike(
   try {
     const perSecond = fault.world?.perSecond ?? PER_SECOND;
     const warmUp = startLoad(world.url, perSecond, chance);
-    if (measured) await pass(WARM_UP_MS);
+    if (measured) await pass(fault.warmUpMs ?? WARM_UP_MS);
     await warmUp.stop();
     const before = await footprint(world, measured ? LOOK_MS : 0);
 

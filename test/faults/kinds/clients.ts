@@ -140,7 +140,7 @@ export const clientFaults: Fault[] = [
     'ask for much and read nothing',
     get('/openapi.json').repeat(200),
     { reads: false },
-    { mayGrow: { factor: 1.1, mib: 0 } },
+    { mayGrow: { factor: 1.1, mib: 0 }, warmUpMs: 20_000 },
   ),
   {
     name: 'more connections than MAX_CONNECTIONS',
