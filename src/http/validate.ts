@@ -4,7 +4,7 @@ import * as z from 'zod/mini';
 import { AppError, type FieldError } from '../errors.ts';
 import { id, lazy } from '../fields.ts';
 import type { Ctx, Env } from './context.ts';
-import { ifMatchErrors } from './etag.ts';
+import { preconditionErrors } from './etag.ts';
 import { notFound } from './problem.ts';
 
 type Target = 'json' | 'query';
@@ -54,7 +54,7 @@ async function checkAll(c: Ctx, errors: FieldError[], others: Found): Promise<vo
 function check(c: Ctx, errors: FieldError[]): void {
   if (errors.length === 0) return;
   // Errors in a body and in its precondition are reported together.
-  const all = c.req.method === 'PUT' ? [...errors, ...ifMatchErrors(c)] : errors;
+  const all = c.req.method === 'PUT' ? [...errors, ...preconditionErrors(c)] : errors;
   throw new AppError('validation-failed', 'Some values are invalid. See errors.', { errors: all });
 }
 
