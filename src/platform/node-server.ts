@@ -32,6 +32,8 @@ type Connection = {
 
 type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => unknown;
 
+type ThrottledLog = { note(kind: string): void; flush(): void };
+
 type State = {
   connections: Map<Socket, Connection>;
   /** How many requests wait behind others on their connections, in total, and how many of them arrived in this turn. */
@@ -42,7 +44,7 @@ type State = {
   /** Whether `endTurn` is scheduled. */
   turning: boolean;
   draining: boolean;
-  logRefused(code: ErrorCode): void;
+  refused: ThrottledLog;
 };
 
 /** Node's HTTP server around a fetch handler, with an orderly stop. */
@@ -55,7 +57,7 @@ export const createNodeServer: CreateServer = (options) => {
     held: new Set(),
     turning: false,
     draining: false,
-    logRefused: throttledLog((count, code) => log.warn('requests refused', { code, count })),
+    refused: throttledLog((code, count) => log.warn('requests refused', { code, count })),
   };
   const listener = listenerOf(options, state);
   const server = createServer({
@@ -82,10 +84,8 @@ export const createNodeServer: CreateServer = (options) => {
   server.on('timeout', cut);
   const watch = setInterval(watchReaders, Math.min(WATCH_MS, idleTimeoutMs), state, idleTimeoutMs);
   watch.unref();
-  const logDropped = throttledLog((count) =>
-    log.warn('connections refused', { why: 'MAX_CONNECTIONS is reached', maxConnections, count }),
-  );
-  server.on('drop', () => logDropped());
+  const dropped = throttledLog((why, count) => log.warn('connections refused', { why, maxConnections, count }));
+  server.on('drop', () => dropped.note('MAX_CONNECTIONS is reached'));
 
   const drain = () => {
     state.draining = true;
@@ -98,6 +98,8 @@ export const createNodeServer: CreateServer = (options) => {
       drain();
       await closeWhenUnused(state, server);
       clearInterval(watch);
+      state.refused.flush();
+      dropped.flush();
     },
   };
 };
@@ -131,8 +133,8 @@ function listenerOf({ fetch, log }: Parameters<CreateServer>[0], state: State): 
   );
 }
 
-function refuseMalformed({ logRefused }: State): Response {
-  logRefused('malformed-request');
+function refuseMalformed({ refused }: State): Response {
+  refused.note('malformed-request');
   return malformedRequest();
 }
 
@@ -217,13 +219,13 @@ function forget(state: State, socket: Socket): void {
 }
 
 /** Answers a request that Node itself refuses, and the app never gets. Responses due before it are sent first. */
-function refuse({ connections, logRefused }: State, error: { code?: string | undefined }, socket: Duplex): void {
+function refuse({ connections, refused }: State, error: { code?: string | undefined }, socket: Duplex): void {
   const connection = connections.get(socket as Socket);
   // What still arrives is read and discarded: unread bytes would reset the connection, and lose its responses.
   if (!connection || connection.refused || !socket.writable) return;
   connection.refused = true;
   const code = codeOf(error);
-  logRefused(code);
+  refused.note(code);
   const { newest, before } = connection;
   const due = newest?.req.complete || newest?.headersSent ? newest : before;
   if (!due || due.writableFinished) answer(socket, refusal(code));
@@ -274,17 +276,21 @@ function codeOf({ code }: { code?: string | undefined }): ErrorCode {
   return code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'malformed-request';
 }
 
-/** Returns a function that logs the number of calls since the last line, and the newest: at once, then at intervals. */
-function throttledLog<T = void>(write: (count: number, newest: T) => void): (newest: T) => void {
-  let loggedAt = Number.NEGATIVE_INFINITY;
-  let count = 0;
-  return (newest) => {
-    count++;
-    if (performance.now() - loggedAt < LOG_INTERVAL_MS) return;
-    loggedAt = performance.now();
-    write(count, newest);
-    count = 0;
+/** Counts what is noted, by kind, and logs the counts: the first at once, then at intervals. */
+function throttledLog(write: (kind: string, count: number) => void): ThrottledLog {
+  const counts = new Map<string, number>();
+  let timer: NodeJS.Timeout | undefined;
+  const flush = () => {
+    clearTimeout(timer);
+    timer = counts.size > 0 ? setTimeout(flush, LOG_INTERVAL_MS).unref() : undefined;
+    for (const [kind, count] of counts) write(kind, count);
+    counts.clear();
   };
+  const note = (kind: string) => {
+    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    if (!timer) flush();
+  };
+  return { note, flush };
 }
 
 function answer(socket: Duplex, { status, title, headers, body }: Refusal): void {

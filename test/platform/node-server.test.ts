@@ -145,12 +145,16 @@ describe('an HTTP server on Node', () => {
     assert.deepEqual(statusesIn(await text(socket)), [200, 408]);
   });
 
-  test('logs that it refuses requests: the first at once, no more than one line in ten seconds', async (t) => {
-    const { open, warnings } = await start(t);
+  test('logs how many requests it refuses, by code: the first at once, more in ten seconds or when it stops', async (t) => {
+    const { server, open, warnings } = await start(t);
     for (const said of ['nonsense\r\n\r\n', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', 'GET / HTTP/1.1\r\n\r\n']) {
       assert.deepEqual(statusesIn(await text(open(said))), [400]);
     }
-    assert.deepEqual(warnings, [{ msg: 'requests refused', code: 'malformed-request', count: 1 }]);
+    assert.deepEqual(statusesIn(await text(open(get('/', `X: ${'x'.repeat(20_000)}`)))), [431]);
+    const first = { msg: 'requests refused', code: 'malformed-request', count: 1 };
+    assert.deepEqual(warnings, [first]);
+    await server.close();
+    assert.deepEqual(warnings, [first, { ...first, count: 2 }, { ...first, code: 'headers-too-large' }]);
   });
 
   test('sends an answer to its end that closes the connection, whatever comes meanwhile', async (t) => {
