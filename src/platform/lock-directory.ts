@@ -7,7 +7,11 @@ import { DbError } from '../db.ts';
  */
 export function lockDirectory(dir: string): () => void {
   const file = `${dir}.lock`;
-  const refuse = (owner: number) => new DbError('unavailable', `${dir} is in use by process ${owner}: stop it first`);
+  const refuse = (owner: number) =>
+    new DbError(
+      'unavailable',
+      `${dir} is in use by process ${owner}: stop it, or delete ${file} if that is another program`,
+    );
   const owner = take(file);
   if (owner !== undefined) {
     if (isAnother(owner)) throw refuse(owner);

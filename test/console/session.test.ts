@@ -144,13 +144,14 @@ describe('a session', () => {
     assert.equal((await open('', { cookie })).location, '/console/sign-in?next=%2Fconsole');
   });
 
-  test('ends when the key that signed its token is gone, and when it is signed out', async () => {
+  test('ends when the key that signed its token is gone; signing out removes its cookie, not copies of it', async () => {
     const { open, signIn } = consoleOn(db);
     const cookie = await signIn();
     const rotated = consoleOn(db, { verifier: secretVerifier('another secret of more than 32 bytes', {}) });
     assert.equal((await rotated.open('/endpoints', { cookie })).status, 303);
     const { headers, location } = await open('/sign-out', { form: {}, cookie });
     assert.deepEqual([location, cookieOf(headers)], ['/console/sign-in', 'keelson_console=']);
+    assert.equal((await open('/endpoints', { cookie })).status, 200, 'which last as long as the token, or 12 hours');
   });
 
   test('is nobody else: not an altered cookie, not another sealed text', async () => {

@@ -193,7 +193,10 @@ describe('a fresh folder with no configuration', () => {
     const DATABASE_URL = `pglite:${directory}`;
     const first = await start(t, { DATABASE_URL });
     const { line } = await refusal({ DATABASE_URL });
-    assert.equal(messageOf(line), `${directory} is in use by process ${first.pid}: stop it first`);
+    assert.equal(
+      messageOf(line),
+      `${directory} is in use by process ${first.pid}: stop it, or delete ${directory}.lock if that is another program`,
+    );
 
     const made = await post(first.url);
     const { id } = (await made.json()) as { id: string };

@@ -135,7 +135,10 @@ test('works on the embedded database, and over HTTP as on Neon', async (t) => {
   const busy = await reseal(t, { DATABASE_URL, ...KEYS });
   assert.deepEqual(
     [busy.code, busy.stderr.split('\n')[0]],
-    [1, `${directory} is in use by process ${process.pid}: stop it first`],
+    [
+      1,
+      `${directory} is in use by process ${process.pid}: stop it, or delete ${directory}.lock if that is another program`,
+    ],
   );
   await embedded.close();
   const { code, stdout } = await reseal(t, { DATABASE_URL, ...KEYS });

@@ -69,7 +69,11 @@ test('the embedded database is seeded and migrated too, unless a process has it'
   const { db, close } = await openPglite(directory);
   const users = await listUsers(db, { after: null, limit: 100, email: undefined }, inTime());
   assert.equal(users.length, 20);
-  const busy = { code: 1, stdout: '', stderr: `${directory} is in use by process ${process.pid}: stop it first\n` };
+  const busy = {
+    code: 1,
+    stdout: '',
+    stderr: `${directory} is in use by process ${process.pid}: stop it, or delete ${directory}.lock if that is another program\n`,
+  };
   assert.deepEqual(await seed(t, [], env), busy);
   assert.deepEqual(await run(t, 'migrate.ts', [], env), busy);
   await close();

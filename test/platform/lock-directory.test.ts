@@ -29,7 +29,10 @@ describe('a directory', () => {
   test('is held by one process at a time, which gives it back', async (t) => {
     const dir = join(ownDirectory(t), 'db');
     const unlock = lockDirectory(dir);
-    assert.equal((await other(t, dir)).said, `${dir} is in use by process ${process.pid}: stop it first`);
+    assert.equal(
+      (await other(t, dir)).said,
+      `${dir} is in use by process ${process.pid}: stop it, or delete ${dir}.lock if that is another program`,
+    );
     unlock();
     assert.equal((await other(t, dir)).said, 'taken');
   });
@@ -38,7 +41,9 @@ describe('a directory', () => {
     const dir = join(ownDirectory(t), 'db');
     const { child, said } = await other(t, dir);
     assert.equal(said, 'taken');
-    assert.throws(() => lockDirectory(dir), { message: `${dir} is in use by process ${child.pid}: stop it first` });
+    assert.throws(() => lockDirectory(dir), {
+      message: `${dir} is in use by process ${child.pid}: stop it, or delete ${dir}.lock if that is another program`,
+    });
     child.kill('SIGKILL');
     await once(child, 'exit');
     lockDirectory(dir)();
