@@ -48,14 +48,12 @@ export function writeOf(c: Ctx): { versions: string | null; now: string } {
 
 /**
  * The versions that If-Match accepts, as the text of a Postgres integer array, for the write to compare (strong
- * comparison, RFC 9110 §13.1.1); none if If-None-Match is `*`. Null if any version matches. Throws AppError `validation-failed`.
+ * comparison, RFC 9110 §13.1.1). Null if any version matches. Throws AppError `validation-failed`.
  */
 export function ifMatch(c: Ctx): string | null {
   const errors = preconditionErrors(c);
   if (errors.length > 0)
-    throw new AppError('validation-failed', 'The precondition is not valid. See errors.', { errors });
-  // Its `*` matches no version of what exists.
-  if (c.req.header('If-None-Match') !== undefined) return '{}';
+    throw new AppError('validation-failed', 'A precondition is not valid. See errors.', { errors });
   const tags = parseTags(c.req.header('If-Match') ?? '*');
   if (!tags || tags === '*') return null;
   // Tags are opaque: "01" is not the tag of version 1.
@@ -63,16 +61,16 @@ export function ifMatch(c: Ctx): string | null {
   return `{${versions.join(',')}}`;
 }
 
-/** Returns the errors in a write's If-Match and If-None-Match. */
+/** Returns the errors in the preconditions of a write, which may have If-Match only. */
 export function preconditionErrors(c: Ctx): FieldError[] {
   const errors: FieldError[] = [];
   const match = c.req.header('If-Match');
-  const noneMatch = c.req.header('If-None-Match');
   if (match !== undefined && !parseTags(match)) {
     errors.push({ detail: 'must be * or a list of entity tags', parameter: 'If-Match' });
   }
-  if (noneMatch !== undefined && parseTags(noneMatch) !== '*') {
-    errors.push({ detail: 'must be *: for an entity tag, send If-Match', parameter: 'If-None-Match' });
+  // To ignore it would be to write over what it protects.
+  if (c.req.header('If-None-Match') !== undefined) {
+    errors.push({ detail: 'is not supported for a write: send If-Match', parameter: 'If-None-Match' });
   }
   return errors;
 }

@@ -22,7 +22,7 @@ type Found = FieldError[] | Promise<FieldError[]>;
 
 /**
  * Validates a part of the request with zValidator, created with its schema on first use. The schema is synchronous. Throws
- * AppError `validation-failed` with all errors (including those of `also` and of If-Match), or `unsupported-media-type`.
+ * AppError `validation-failed` with all errors (including those of `also` and of preconditions), or `unsupported-media-type`.
  */
 export function validate<T extends Target, S extends z.ZodMiniType>(target: T, schema: () => S, also?: Also) {
   const validator = lazy(

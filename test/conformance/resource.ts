@@ -103,7 +103,7 @@ export function resource<T extends object>(target: () => Target, { path: list, m
       }
     });
 
-    test('If-None-Match spares an unchanged body, and either refuses a lost update', async () => {
+    test('If-None-Match spares an unchanged body, and If-Match, which only a write has, refuses a lost update', async () => {
       const call = caller(target);
       const { id, body } = await created(call);
       const path = `${list}/${id}`;
@@ -124,16 +124,12 @@ export function resource<T extends object>(target: () => Target, { path: list, m
       assert.equal((await put('*')).status, 200);
       assertProblem(await put('"1"', `${list}/01900000-0000-7000-8000-000000000000`), 404, 'not-found');
       assertProblem(await put('nonsense'), 422, 'validation-failed');
-      const unless = (method: string, tag: string) =>
-        call(method, path, { body: method === 'PUT' ? changed : undefined, headers: { 'If-None-Match': tag } });
       for (const method of ['PUT', 'DELETE']) {
-        assertProblem(await unless(method, '*'), 412, 'precondition-failed');
-        const tagged = await unless(method, '"1"');
-        assertProblem(tagged, 422, 'validation-failed');
-        assert.deepEqual(
-          tagged.json.errors.map(({ parameter }: { parameter: string }) => parameter),
-          ['If-None-Match'],
-        );
+        const body = method === 'PUT' ? changed : undefined;
+        const refused = await call(method, path, { body, headers: { 'If-None-Match': '*' } });
+        assertProblem(refused, 422, 'validation-failed');
+        const parameters = refused.json.errors.map(({ parameter }: { parameter: string }) => parameter);
+        assert.deepEqual(parameters, ['If-None-Match']);
       }
       const remove = (tag: string) => call('DELETE', path, { headers: { 'If-Match': tag } });
       assertProblem(await remove('"1"'), 412, 'precondition-failed');

@@ -66,4 +66,20 @@ describe('If-Match', () => {
       );
     }
   });
+
+  test('is the only precondition of a write: If-None-Match is refused, whatever it says', async () => {
+    for (const tags of ['*', '"7"', '']) {
+      const response = await app.request(
+        '/thing',
+        { method: 'PUT', headers: { 'If-Match': '"7"', 'If-None-Match': tags } },
+        testDeps(),
+      );
+      assert.equal(response.status, 422, tags);
+      const { errors } = (await response.json()) as { errors: { parameter: string }[] };
+      assert.deepEqual(
+        errors.map(({ parameter }) => parameter),
+        ['If-None-Match'],
+      );
+    }
+  });
 });
