@@ -44,7 +44,7 @@ type State = {
   /** Whether `endTurn` is scheduled. */
   turning: boolean;
   draining: boolean;
-  refused: ThrottledLog;
+  refusals: ThrottledLog;
 };
 
 /** Node's HTTP server around a fetch handler, with an orderly stop. */
@@ -57,7 +57,7 @@ export const createNodeServer: CreateServer = (options) => {
     held: new Set(),
     turning: false,
     draining: false,
-    refused: throttledLog((code, count) => log.warn('requests refused', { code, count })),
+    refusals: throttledLog((code, count) => log.warn('requests refused', { code, count })),
   };
   const listener = listenerOf(options, state);
   const server = createServer({
@@ -84,11 +84,17 @@ export const createNodeServer: CreateServer = (options) => {
   server.on('timeout', cut);
   const watch = setInterval(watchReaders, Math.min(WATCH_MS, idleTimeoutMs), state, idleTimeoutMs);
   watch.unref();
-  const dropped = throttledLog((why, count) => log.warn('connections refused', { why, maxConnections, count }));
-  server.on('drop', () => dropped.note('MAX_CONNECTIONS is reached'));
+  const drops = throttledLog((why, count) => log.warn('connections refused', { why, maxConnections, count }));
+  server.on('drop', () => drops.note('MAX_CONNECTIONS is reached'));
 
+  const flush = () => {
+    state.refusals.flush();
+    drops.flush();
+  };
   const drain = () => {
     state.draining = true;
+    // A stop may be cut short.
+    flush();
   };
   return {
     listen: () => listen(server, host, port),
@@ -98,8 +104,7 @@ export const createNodeServer: CreateServer = (options) => {
       drain();
       await closeWhenUnused(state, server);
       clearInterval(watch);
-      state.refused.flush();
-      dropped.flush();
+      flush();
     },
   };
 };
@@ -133,8 +138,8 @@ function listenerOf({ fetch, log }: Parameters<CreateServer>[0], state: State): 
   );
 }
 
-function refuseMalformed({ refused }: State): Response {
-  refused.note('malformed-request');
+function refuseMalformed({ refusals }: State): Response {
+  refusals.note('malformed-request');
   return malformedRequest();
 }
 
@@ -219,13 +224,13 @@ function forget(state: State, socket: Socket): void {
 }
 
 /** Answers a request that Node itself refuses, and the app never gets. Responses due before it are sent first. */
-function refuse({ connections, refused }: State, error: { code?: string | undefined }, socket: Duplex): void {
+function refuse({ connections, refusals }: State, error: { code?: string | undefined }, socket: Duplex): void {
   const connection = connections.get(socket as Socket);
   // What still arrives is read and discarded: unread bytes would reset the connection, and lose its responses.
   if (!connection || connection.refused || !socket.writable) return;
   connection.refused = true;
   const code = codeOf(error);
-  refused.note(code);
+  refusals.note(code);
   const { newest, before } = connection;
   const due = newest?.req.complete || newest?.headersSent ? newest : before;
   if (!due || due.writableFinished) answer(socket, refusal(code));
@@ -276,7 +281,7 @@ function codeOf({ code }: { code?: string | undefined }): ErrorCode {
   return code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'malformed-request';
 }
 
-/** Counts what is noted, by kind, and logs the counts: the first at once, then at intervals. */
+/** Counts what is noted, by kind. Logs the counts at once if it has logged nothing for an interval, otherwise after it. */
 function throttledLog(write: (kind: string, count: number) => void): ThrottledLog {
   const counts = new Map<string, number>();
   let timer: NodeJS.Timeout | undefined;
