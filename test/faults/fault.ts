@@ -25,6 +25,8 @@ export type Fault = {
   ready: 'stays' | 'turns' | 'any';
   /** Whether a request may end without an answer, because a process dies. */
   drops?: boolean;
+  /** Whether clients must notice nothing: every request is accepted. */
+  unnoticed?: boolean;
   /** Whether clients may notice nothing; otherwise a strike in which nothing was refused has proved nothing. */
   harmless?: boolean;
   world?: WorldOptions;

@@ -106,6 +106,7 @@ export async function strike(
     const wishes = [...warmUp.wishes, ...load.wishes];
     const refused = load.wishes.flatMap(({ answers }) => answers).filter(({ status }) => status < 200 || status >= 300);
     if (refused.length === 0 && !fault.harmless) untrue.push('nothing was refused: the fault was none');
+    if (refused.length > 0 && fault.unnoticed) untrue.push(`${refused.length} requests were refused`);
     const hooks = world.sink.hooks.filter(({ path }) => /^\/\d+$/.test(path));
     const verdict = judge(wishes, await truthOf(world), hooks, fault.drops ?? false);
     return {

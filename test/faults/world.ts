@@ -183,7 +183,7 @@ async function supervised(start: () => Promise<Service>): Promise<Service> {
   }
 }
 
-/** Registers a webhook endpoint and returns its id. On a busy machine it repeats what was not done in time. */
+/** Registers a webhook endpoint and returns its id. Repeats a request that got a 504, under the same key. */
 export async function registerEndpoint(api: string, url: string, events: string[]): Promise<string> {
   const key = { 'Idempotency-Key': randomUUID() };
   const ask = () =>

@@ -84,7 +84,7 @@ export const networkFaults: Fault[] = [
   {
     name: 'new connections taken and never answered',
     kind,
-    ready: 'any',
+    ready: 'turns',
     async strike({ proxy }, { holdMs }) {
       proxy.holdNew(true);
       proxy.cut();

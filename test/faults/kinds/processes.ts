@@ -19,6 +19,7 @@ const rolling = (runtime: 'node' | 'deno' | 'bun'): Fault => ({
   // Probed through the balancer, which learns of a stop a moment late.
   ready: 'any',
   harmless: true,
+  unnoticed: true,
   world: { processes: 'two', runtime, perSecond: 200 },
   async strike({ services, restart, balancer }, { untrue }) {
     for (const [index, service] of [...services].entries()) {
