@@ -49,7 +49,7 @@ const UNTIMED = { timeout: null, attackTimeout: null, incubationTimeout: null, s
 /** Describes what takes more than linear time. */
 async function slowOnes(patterns: RegExp[]): Promise<string[]> {
   const found: string[] = [];
-  for (const [source, { flags }] of new Map(patterns.map((pattern) => [pattern.source, pattern]))) {
+  for (const { source, flags } of new Map(patterns.map((pattern) => [String(pattern), pattern])).values()) {
     const diagnosis = await check(source, flags, UNTIMED);
     if (diagnosis.status === 'unknown') found.push(`/${source}/${flags} is unknown`);
     if (diagnosis.status === 'vulnerable') found.push(`/${source}/${flags} is ${diagnosis.complexity.summary}`);

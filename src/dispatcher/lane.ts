@@ -50,7 +50,7 @@ export type Lane = {
   runningLow: boolean;
 };
 
-/** All deliveries that a dispatcher holds. `startable`, `runningLow`: sums by pace; `ready`: lanes. See `count`. */
+/** All deliveries that a dispatcher holds. `startable`, `runningLow`: sums by pace; `ready`: lanes. See `count` in lanes.ts. */
 export type Lanes = {
   readonly limits: Limits;
   readonly byId: Map<string, Lane>;
@@ -68,6 +68,6 @@ export type Lanes = {
   moreUnnamed: boolean;
   /** Whether a waiting delivery cannot start until its lease is extended. */
   leasesTooShort: boolean;
-  /** When to call `check` next. */
+  /** When to call `check` in lanes.ts next. */
   checkAt: number;
 };

@@ -5,7 +5,15 @@ import type { Limiter, Log, Quota } from '../deps.ts';
 import { pruneWindows, takeOne, type WindowRow } from '../rate-limits/store.ts';
 import { memoryLimiter } from './limiter-memory.ts';
 
-type Options = { db: Db; log: Log; limit: number; windowS: number; timeoutMs?: number; now?: () => number };
+type Options = {
+  db: Db;
+  log: Log;
+  limit: number;
+  windowS: number;
+  /** Milliseconds to wait for the database: 1000 by default. */
+  timeoutMs?: number;
+  now?: () => number;
+};
 
 /** Each take adds at most one row, so that pruning twice as many keeps the table small. */
 const PRUNE_EVERY = 500;
@@ -17,8 +25,6 @@ const MAX_REFUSED = 10_000;
  * Limits by fixed windows in the database, shared by all processes, at the cost of a round trip per request. A refused
  * key costs none until its window ends: the process remembers it. While the database does not answer, the process
  * counts on its own.
- *
- * @param options.timeoutMs Milliseconds to wait for the database.
  */
 export function postgresLimiter(options: Options): Limiter {
   const { db, log, limit, windowS, timeoutMs = 1000, now = () => performance.now() } = options;

@@ -10,7 +10,7 @@ export function lockDirectory(dir: string): () => void {
   const refuse = (owner: number) =>
     new DbError(
       'unavailable',
-      `${dir} is in use by process ${owner}: stop it, or delete ${file} if that is another program`,
+      `${dir} is in use by process ${owner}: stop that process or, if it is another program, delete ${file}`,
     );
   const owner = take(file);
   if (owner !== undefined) {

@@ -151,7 +151,11 @@ describe('a session', () => {
     assert.equal((await rotated.open('/endpoints', { cookie })).status, 303);
     const { headers, location } = await open('/sign-out', { form: {}, cookie });
     assert.deepEqual([location, cookieOf(headers)], ['/console/sign-in', 'keelson_console=']);
-    assert.equal((await open('/endpoints', { cookie })).status, 200, 'which last as long as the token, or 12 hours');
+    assert.equal(
+      (await open('/endpoints', { cookie })).status,
+      200,
+      'a copy stays valid as long as its token, for 12 hours at most',
+    );
   });
 
   test('is nobody else: not an altered cookie, not another sealed text', async () => {

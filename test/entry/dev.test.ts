@@ -11,7 +11,9 @@ test('npm run dev serves each change anew from the same data, survives a mistake
   const tree = freshTree(t);
   // Restarts are orderly however busy the machine is.
   const script = join(tree, 'src/entry/dev.ts');
-  writeFileSync(script, readFileSync(script, 'utf8').replace('const STOP_MS = 500;', 'const STOP_MS = 60_000;'));
+  const impatient = readFileSync(script, 'utf8');
+  assert.match(impatient, /^const STOP_MS = 500;$/m);
+  writeFileSync(script, impatient.replace('const STOP_MS = 500;', 'const STOP_MS = 60_000;'));
   const { dev = '' } = JSON.parse(readFileSync(join(tree, 'package.json'), 'utf8')).scripts;
   const command = ['/bin/sh', '-c', `cd ${tree} && ${dev}`];
   const service = spawnService({ PATH: `${tree}/node_modules/.bin:${process.env.PATH}` }, command);

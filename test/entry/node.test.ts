@@ -195,7 +195,7 @@ describe('a fresh folder with no configuration', () => {
     const { line } = await refusal({ DATABASE_URL });
     assert.equal(
       messageOf(line),
-      `${directory} is in use by process ${first.pid}: stop it, or delete ${directory}.lock if that is another program`,
+      `${directory} is in use by process ${first.pid}: stop that process or, if it is another program, delete ${directory}.lock`,
     );
 
     const made = await post(first.url);
@@ -328,7 +328,8 @@ describe('stopping', () => {
       const load = setInterval(() => underWay.push(ask(n++ % 5 === 0 ? NOTIFICATIONS : '/health')), 20);
       t.after(() => clearInterval(load));
 
-      while ((statuses[200] ?? 0) <= 40) await delay(20);
+      const allAnswered = () => Object.keys(statuses).every((status) => status === '200');
+      while (allAnswered() && (statuses[200] ?? 0) <= 40) await delay(20);
       const lock = await lockTables(t, database.url);
       await blocked(database.name, 5);
       const exited = service.stop('SIGTERM').then((code) => ({ code, at: performance.now() }));

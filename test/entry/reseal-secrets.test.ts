@@ -137,7 +137,7 @@ test('works on the embedded database, and over HTTP as on Neon', async (t) => {
     [busy.code, busy.stderr.split('\n')[0]],
     [
       1,
-      `${directory} is in use by process ${process.pid}: stop it, or delete ${directory}.lock if that is another program`,
+      `${directory} is in use by process ${process.pid}: stop that process or, if it is another program, delete ${directory}.lock`,
     ],
   );
   await embedded.close();

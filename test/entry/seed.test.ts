@@ -72,7 +72,7 @@ test('the embedded database is seeded and migrated too, unless a process has it'
   const busy = {
     code: 1,
     stdout: '',
-    stderr: `${directory} is in use by process ${process.pid}: stop it, or delete ${directory}.lock if that is another program\n`,
+    stderr: `${directory} is in use by process ${process.pid}: stop that process or, if it is another program, delete ${directory}.lock\n`,
   };
   assert.deepEqual(await seed(t, [], env), busy);
   assert.deepEqual(await run(t, 'migrate.ts', [], env), busy);

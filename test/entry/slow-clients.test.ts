@@ -109,9 +109,9 @@ describe('MAX_CONNECTIONS', () => {
 });
 
 const somaxconn = existsSync(SOMAXCONN) ? Number(readFileSync(SOMAXCONN, 'utf8')) : 0;
-const few = somaxconn < 4096 && `${SOMAXCONN} is below 4096`;
+const tooSmall = somaxconn < 4096 && `the kernel takes ${somaxconn} connections at most`;
 
-describe('2,000 clients that connect while the process is busy', { skip: few }, () => {
+describe('2,000 clients that connect while the process is busy', { skip: tooSmall }, () => {
   for (const PROCESSES of ['1', '2']) {
     test(`are taken, and answered afterwards (PROCESSES=${PROCESSES})`, { timeout: 60_000 }, async (t) => {
       const service = await start(t, { PROCESSES });

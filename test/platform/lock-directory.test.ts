@@ -31,7 +31,7 @@ describe('a directory', () => {
     const unlock = lockDirectory(dir);
     assert.equal(
       (await other(t, dir)).said,
-      `${dir} is in use by process ${process.pid}: stop it, or delete ${dir}.lock if that is another program`,
+      `${dir} is in use by process ${process.pid}: stop that process or, if it is another program, delete ${dir}.lock`,
     );
     unlock();
     assert.equal((await other(t, dir)).said, 'taken');
@@ -42,7 +42,7 @@ describe('a directory', () => {
     const { child, said } = await other(t, dir);
     assert.equal(said, 'taken');
     assert.throws(() => lockDirectory(dir), {
-      message: `${dir} is in use by process ${child.pid}: stop it, or delete ${dir}.lock if that is another program`,
+      message: `${dir} is in use by process ${child.pid}: stop that process or, if it is another program, delete ${dir}.lock`,
     });
     child.kill('SIGKILL');
     await once(child, 'exit');
