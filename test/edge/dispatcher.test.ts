@@ -120,9 +120,10 @@ describe('the dispatcher on Workers', () => {
   });
 });
 
-/** Resolves once half a second has passed without a query. */
+/** Resolves once three half-seconds in a row have passed without a query: a stall looks like a quiet one. */
 async function untilQuiet({ requests }: Workers): Promise<void> {
-  for (let before = -1; before !== requests(); ) {
+  for (let quiet = 0, before = -1; quiet < 3; ) {
+    quiet = before === requests() ? quiet + 1 : 0;
     before = requests();
     await new Promise((resolve) => setTimeout(resolve, 500));
   }

@@ -107,7 +107,7 @@ async function setUp(t: TestContext) {
   });
   const config = aviary();
   const env = secretConfig(config, proxy.url, sink.url);
-  const service = await startService({ REQUEST_TIMEOUT_MS: '3000', SHUTDOWN_TIMEOUT_MS: '5000', ...env });
+  const service = await startService({ REQUEST_TIMEOUT_MS: '3000', SHUTDOWN_TIMEOUT_MS: '15000', ...env });
   t.after(() => service.stop('SIGKILL'));
   const secret = env.JWT_SECRET as string;
   const client = aviary();

@@ -116,8 +116,12 @@ test("a container's first process hears a signal before it listens", async (t) =
   const service = spawn(t, ['unshare', '--fork', '--pid', '--mount-proc', ...COMMANDS.node]);
   // A signal before its handler is lost: there is no default action there.
   const telling = setInterval(() => {
-    const pid = childOf(service.pid);
-    if (pid) process.kill(pid, 'SIGTERM');
+    try {
+      const pid = childOf(service.pid);
+      if (pid) process.kill(pid, 'SIGTERM');
+    } catch {
+      // It has ended.
+    }
   }, 20);
   t.after(() => clearInterval(telling));
   assert.equal(await service.exited, 0, service.output());

@@ -78,7 +78,7 @@ describe('a reader that takes nothing', () => {
   });
 
   test('leaves an answer alone that takes longer than IDLE_TIMEOUT_MS to make', async (t) => {
-    const service = await start(t, { IDLE_TIMEOUT_MS: '200', READ_TIMEOUT_MS: '5000', REQUEST_TIMEOUT_MS: '1000' });
+    const service = await start(t, { IDLE_TIMEOUT_MS: '200', READ_TIMEOUT_MS: '10000', REQUEST_TIMEOUT_MS: '3000' });
     const socket = open(t, service, HALF_BODY);
     const [answer] = await once(socket, 'data');
     assert.deepEqual(statusesIn(String(answer)), [504]);
@@ -174,7 +174,7 @@ describe('500 that never come to an end', () => {
     });
 
     test(`of their ${what} are cut on Bun, too`, async (t) => {
-      const service = await start(t, { IDLE_TIMEOUT_MS: '1000', REQUEST_TIMEOUT_MS: '1000' }, COMMANDS.bun);
+      const service = await start(t, { IDLE_TIMEOUT_MS: '1000', REQUEST_TIMEOUT_MS: '3000' }, COMMANDS.bun);
       const all = Promise.all(Array.from({ length: 500 }, () => closed(open(t, service, said).resume())));
       assert.equal(await healthOf(service), 200);
       await all;

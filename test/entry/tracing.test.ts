@@ -60,7 +60,7 @@ test('a collector that hangs holds up no stop', async (t) => {
   t.after(collector.close);
   collector.sink.reply('/v1/traces', () => {});
   // Less than an export may take.
-  const env = { REQUEST_TIMEOUT_MS: '1000', SHUTDOWN_TIMEOUT_MS: '4500', OTEL_EXPORTER_OTLP_ENDPOINT: collector.url };
+  const env = { REQUEST_TIMEOUT_MS: '3000', SHUTDOWN_TIMEOUT_MS: '9000', OTEL_EXPORTER_OTLP_ENDPOINT: collector.url };
   const service = await startService({ ...env, DATABASE_URL });
   t.after(() => service.stop('SIGKILL'));
   assert.equal((await fetch(`${service.url}/health`)).status, 200);

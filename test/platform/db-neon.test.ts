@@ -58,14 +58,21 @@ describe('the Neon driver', () => {
       and state = 'active' and pid <> pg_backend_pid()`;
 
     const { db } = openNeon({ url, fetchEndpoint: endpoint.url });
-    const gone = db.run(sleep, { s: 30 }, AbortSignal.timeout(200));
+    const gone = db.run(sleep, { s: 300 }, AbortSignal.timeout(200));
     await assert.rejects(gone, { failure: 'unknown', sqlState: undefined });
-    for (let tries = 0; (await query(name, running)).length > 0; tries++) assert.ok(tries < 50, 'still running');
+    while ((await query(name, running)).length > 0);
 
     const timed = openNeon({ url, fetchEndpoint: endpoint.url, statementTimeoutMs: 300 }).db;
     // The deadline passes shortly before the server's: the server's response is awaited.
-    const late = timed.run(sleep, { s: 30 }, AbortSignal.timeout(290));
-    await assert.rejects(late, { failure: 'canceled', sqlState: '57014' });
+    const late = async () => {
+      const error = await timed.run(sleep, { s: 30 }, AbortSignal.timeout(290)).catch((error) => error as DbError);
+      assert.ok(error instanceof DbError);
+      return error;
+    };
+    let { failure, sqlState } = await late();
+    // On a busy machine the response may come too late.
+    for (let retries = 2; failure === 'unknown' && retries > 0; retries--) ({ failure, sqlState } = await late());
+    assert.deepEqual([failure, sqlState], ['canceled', '57014']);
   });
 
   const html: RequestListener = (_, response) => void response.end('<html>hello</html>');

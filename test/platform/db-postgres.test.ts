@@ -274,7 +274,7 @@ test('every connection has the kernel ask whether the other side lives', { timeo
   );
 });
 
-describe('the service', { timeout: 60_000, concurrency: true }, () => {
+describe('the service', { timeout: 120_000, concurrency: 2 }, () => {
   const post = (url: string) =>
     fetch(`${url}/api/v1/webhook-endpoints`, {
       method: 'POST',
@@ -285,7 +285,7 @@ describe('the service', { timeout: 60_000, concurrency: true }, () => {
   /** On a busy machine the first requests of a service may be late. */
   async function untilPosted(url: string): Promise<void> {
     let { status } = await post(url);
-    while (status === 504) status = (await post(url)).status;
+    while (status >= 503) status = (await post(url)).status;
     assert.equal(status, 201);
   }
 

@@ -317,7 +317,7 @@ test('undici: a name that never resolves ends before the time-out, and leaves ot
   const { port, reached } = await trap();
   const server = await names((name) => (name === 'silent.example' ? 'silence' : ['127.0.0.1']));
   // A look-up may take a third of `timeoutMs`.
-  const send = overUndici({ servers: [server], timeoutMs: 6000 });
+  const send = overUndici({ servers: [server], timeoutMs: 12_000 });
   let silent = true;
   const given = fails(send, `http://silent.example:${port}/`, 'name does not resolve').then(() => {
     silent = false;

@@ -267,7 +267,7 @@ describe('the connection is lost', { timeout: 60_000 }, () => {
   });
 
   test('a transaction that is left open gives up its locks, whatever becomes of its process', async (t) => {
-    const { db, proxy, database } = await openProxied(t, { statementTimeoutMs: 500 });
+    const { db, proxy, database } = await openProxied(t, { statementTimeoutMs: 2000 });
     await makeTables(db);
     const work = async (tx: Db) => {
       await tx.batch([item], inTime());

@@ -63,9 +63,9 @@ onEveryDatabase('statistics', (db) => {
         [1, 0],
       ],
     );
-    assert.ok((stats.latencyMs.p50 as number) > 8000 && (stats.latencyMs.p99 as number) < 11_000, `${stats.latencyMs}`);
+    assert.ok((stats.latencyMs.p50 as number) > 8000 && (stats.latencyMs.p99 as number) < 15_000, `${stats.latencyMs}`);
     // Of the six, the one that was interrupted is not a first attempt yet.
-    assert.ok(Math.abs((stats.waitMs as number) - 8000) < 900, `${stats.waitMs}`);
+    assert.ok((stats.waitMs as number) > 7100 && (stats.waitMs as number) < 12_000, `${stats.waitMs}`);
     assert.equal(stats.runMs, 1000);
     assert.deepEqual(stats.depth, {
       pending: exactly(4),

@@ -20,7 +20,13 @@ const rolling = (runtime: 'node' | 'deno' | 'bun'): Fault => ({
   ready: 'any',
   harmless: true,
   unnoticed: true,
-  world: { processes: 'two', runtime, perSecond: 200 },
+  // A stall of the machine is no refusal.
+  world: {
+    processes: 'two',
+    runtime,
+    perSecond: 200,
+    env: { REQUEST_TIMEOUT_MS: '15000', SHUTDOWN_TIMEOUT_MS: '20000' },
+  },
   async strike({ services, restart, balancer }, { untrue }) {
     for (const [index, service] of [...services].entries()) {
       const code = await service.stop();
