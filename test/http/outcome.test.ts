@@ -126,8 +126,10 @@ for (const method of METHODS) {
       const answer = said(await what.ask());
       // On a busy machine cancellation may take longer than its grace, so that nothing is known yet.
       const retry = answer === '504 outcome-unknown' && attempts > 1;
-      if (retry) t.diagnostic('canceled later than its grace');
-      if (retry) await query(name, `select pg_terminate_backend(pid) from (${ours(name)} and state <> 'idle') as busy`);
+      if (retry) {
+        t.diagnostic('canceled later than its grace');
+        await query(name, `select pg_terminate_backend(pid) from (${ours(name)} and state <> 'idle') as busy`);
+      }
       await release();
       await untilIdle(name);
       assert.equal(await what.effect(), 0);
