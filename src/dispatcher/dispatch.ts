@@ -257,5 +257,5 @@ function reportStall({ state, lanes, log }: Run, now: number): void {
   state.stalled = true;
   const seconds = Math.round((now - state.lastClaimAt) / 1000);
   const { waiting, quick, slow } = lanes;
-  log.error('dispatcher stalled: no successful claim', { seconds, waiting, inFlight: quick.size + slow.size });
+  log.error('dispatcher stalled: no successful claim', { seconds, waiting, inFlight: quick.length + slow.length });
 }

@@ -26,6 +26,8 @@ export type Held = {
   leasedUntil: number;
   startedAt: number;
   stage: 'waiting' | 'quick' | 'slow' | 'over';
+  /** Its place in `quick` or `slow` of `Lanes`. */
+  place: number;
   /** The span of the attempt under way, if traces are recorded. */
   span?: AttemptSpan | undefined;
 };
@@ -54,8 +56,9 @@ export type Lane = {
 export type Lanes = {
   readonly limits: Limits;
   readonly byId: Map<string, Lane>;
-  readonly quick: Set<Held>;
-  readonly slow: Set<Held>;
+  /** Those under way, in no order. Not sets: see DECISIONS.md, 2026-11-27, "A set that changes all the time". */
+  readonly quick: Held[];
+  readonly slow: Held[];
   readonly ready: Record<Pace, Set<Lane>>;
   readonly startable: Record<Pace, number>;
   readonly runningLow: Record<Pace, number>;

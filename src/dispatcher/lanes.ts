@@ -22,8 +22,8 @@ export function createLanes(limits: Limits): Lanes {
   return {
     limits,
     byId: new Map(),
-    quick: new Set(),
-    slow: new Set(),
+    quick: [],
+    slow: [],
     ready: { new: new Set(), fast: new Set(), slow: new Set() },
     startable: { new: 0, fast: 0, slow: 0 },
     runningLow: { new: 0, fast: 0, slow: 0 },
@@ -82,7 +82,7 @@ export function hold(lanes: Lanes, deliveries: readonly Delivery[], leasedUntil:
     const lane = laneOf(lanes, delivery.endpointId ?? EMAIL_LANE);
     if (!changed.has(lane)) uncount(lanes, lane);
     changed.add(lane);
-    lane.waiting.push({ delivery, lane, leasedUntil, startedAt: 0, stage: 'waiting' });
+    lane.waiting.push({ delivery, lane, leasedUntil, startedAt: 0, stage: 'waiting', place: 0 });
     lanes.waiting++;
     lanes.waitingBytes += delivery.body.length;
   }
@@ -138,7 +138,7 @@ function startFrom(lanes: Lanes, lane: Lane, now: number): Held {
   held.stage = pace === 'slow' ? 'slow' : 'quick';
   held.startedAt = now;
   lane[held.stage]++;
-  lanes[held.stage].add(held);
+  add(lanes[held.stage], held);
   count(lanes, lane);
   // Moves to the end of the queue.
   if (lanes.ready[pace].size > 1 && lanes.ready[pace].delete(lane)) lanes.ready[pace].add(lane);
@@ -149,21 +149,16 @@ function startFrom(lanes: Lanes, lane: Lane, now: number): Held {
 
 /** Moves deliveries that became slow to the overflow, and returns those that exceeded their time limit. */
 export function check(lanes: Lanes, now: number): Held[] {
-  const { quick, slow, limits } = lanes;
+  const isSlow = ({ startedAt }: Held) => now - startedAt >= SLOW_MS;
+  const oldestFirst = lanes.quick.filter(isSlow).sort((a, b) => a.startedAt - b.startedAt);
+  for (const held of oldestFirst) turnSlow(lanes, held);
   lanes.checkAt = Number.POSITIVE_INFINITY;
-  // Oldest first.
-  for (const held of quick) {
-    if (now - held.startedAt < SLOW_MS) {
-      lanes.checkAt = held.startedAt + SLOW_MS;
-      break;
-    }
-    turnSlow(lanes, held);
-  }
   const overdue: Held[] = [];
-  for (const held of [...quick, ...slow]) {
-    const endsAt = held.startedAt + limits.deliveryTimeoutMs + GRACE_MS;
+  for (const held of inFlight(lanes)) {
+    const endsAt = held.startedAt + lanes.limits.deliveryTimeoutMs + GRACE_MS;
+    const checkAt = held.stage === 'slow' || isSlow(held) ? endsAt : held.startedAt + SLOW_MS;
     if (endsAt <= now) overdue.push(held);
-    else if (held.stage === 'slow' || now - held.startedAt >= SLOW_MS) lanes.checkAt = Math.min(lanes.checkAt, endsAt);
+    else lanes.checkAt = Math.min(lanes.checkAt, checkAt);
   }
   return overdue;
 }
@@ -173,12 +168,12 @@ function turnSlow(lanes: Lanes, held: Held): void {
   uncount(lanes, lane);
   setPace(lanes, lane, 'slow');
   lane.window = 1;
-  if (lanes.slow.size < lanes.limits.overflowConcurrency) {
+  if (lanes.slow.length < lanes.limits.overflowConcurrency) {
     held.stage = 'slow';
     lane.quick--;
     lane.slow++;
-    lanes.quick.delete(held);
-    lanes.slow.add(held);
+    remove(lanes.quick, held);
+    add(lanes.slow, held);
   }
   count(lanes, lane);
 }
@@ -190,7 +185,7 @@ export function finish(lanes: Lanes, held: Held, now: number): boolean {
   const ms = now - held.startedAt;
   uncount(lanes, lane);
   held.stage = 'over';
-  lanes[stage].delete(held);
+  remove(lanes[stage], held);
   lane[stage]--;
   if (ms < SLOW_MS) {
     const { laneConcurrency } = lanes.limits;
@@ -204,6 +199,18 @@ export function finish(lanes: Lanes, held: Held, now: number): boolean {
   }
   count(lanes, lane);
   return true;
+}
+
+function add(underWay: Held[], held: Held): void {
+  held.place = underWay.push(held) - 1;
+}
+
+/** The last one takes its place. */
+function remove(underWay: Held[], { place }: Held): void {
+  const last = underWay.pop() as Held;
+  if (last.place === place) return;
+  underWay[place] = last;
+  last.place = place;
 }
 
 function leaveWaiting(lanes: Lanes, { delivery }: Held): void {

@@ -101,20 +101,20 @@ function mayAdvance(state: State, lanes: Lanes): boolean {
 }
 
 function isHolding({ results }: State, lanes: Lanes): boolean {
-  return lanes.waiting + lanes.quick.size + lanes.slow.size + results.length > 0;
+  return lanes.waiting + lanes.quick.length + lanes.slow.length + results.length > 0;
 }
 
 /** Returns when results are settled: after a short wait for more, or, with few subrequests left, all at the end. */
 function settleFrom({ results, resultsSince, budget }: State, lanes: Lanes): number {
   if (results.length === 0) return NEVER;
-  if (lanes.waiting + lanes.quick.size + lanes.slow.size === 0) return resultsSince;
+  if (lanes.waiting + lanes.quick.length + lanes.slow.length === 0) return resultsSince;
   if (budget <= RESERVE) return NEVER;
   return results.length >= lanes.limits.batch / 2 ? resultsSince : resultsSince + LINGER_MS;
 }
 
 /** Returns when there may be something to do if nothing happens before. */
 function wakeAt(state: State, lanes: Lanes, stallMs: number, now: number): number {
-  let at = lanes.quick.size + lanes.slow.size > 0 ? lanes.checkAt : NEVER;
+  let at = lanes.quick.length + lanes.slow.length > 0 ? lanes.checkAt : NEVER;
   if (!state.writing) {
     at = Math.min(at, Math.max(state.settleAt, settleFrom(state, lanes)));
     if (isHolding(state, lanes) && state.budget > RESERVE) at = Math.min(at, state.extendAt);

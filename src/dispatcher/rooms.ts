@@ -41,13 +41,13 @@ export function startRoom(limits: Limits, lane: Lane): number {
 /** Whether the process has room for one more delivery of a lane of this pace. */
 export function hasRoom({ limits, quick, slow, probing, startable }: Lanes, pace: Pace): boolean {
   const { concurrency, overflowConcurrency, totalConcurrency } = limits;
-  if (quick.size + slow.size >= totalConcurrency) return false;
-  if (pace === 'slow') return slow.size + probing < slowRoomOf(limits);
-  if (quick.size >= concurrency) return false;
+  if (quick.length + slow.length >= totalConcurrency) return false;
+  if (pace === 'slow') return slow.length + probing < slowRoomOf(limits);
+  if (quick.length >= concurrency) return false;
   // New lanes may keep coming: if a slow lane waits and no slow delivery is under way, it gets the next place.
-  if (pace === 'new' && slow.size === 0 && startable.slow > 0 && probing + 1 >= slowRoomOf(limits)) return false;
+  if (pace === 'new' && slow.length === 0 && startable.slow > 0 && probing + 1 >= slowRoomOf(limits)) return false;
   // A delivery of a new lane may turn slow: it needs a place in the overflow.
-  return pace === 'fast' || (probing < probeLimit(limits) && slow.size + probing < Math.max(1, overflowConcurrency));
+  return pace === 'fast' || (probing < probeLimit(limits) && slow.length + probing < Math.max(1, overflowConcurrency));
 }
 
 /** Returns how many more rows may be claimed, by pace. For fast lanes, none until half of what was held has started. */
@@ -55,16 +55,16 @@ function freeRoom({ limits, quick, slow, probing, startable, averageMs, waitingB
   const { concurrency, overflowConcurrency, totalConcurrency, batch } = limits;
   const ahead = Math.min(batch, Math.max(concurrency, Math.floor((concurrency * HORIZON_MS) / Math.max(1, averageMs))));
   const probed = probing + startable.new;
-  const left = totalConcurrency - quick.size - slow.size;
+  const left = totalConcurrency - quick.length - slow.length;
   // One slow delivery is held for the next place.
-  const leastSlow = slow.size + startable.slow === 0 ? 1 : 0;
+  const leastSlow = slow.length + startable.slow === 0 ? 1 : 0;
   return {
     fast: startable.fast <= ahead / 2 && waitingBytes <= limits.maxWaitingBytes / 2 ? ahead - startable.fast : 0,
     new: Math.max(
       0,
-      Math.min(probeLimit(limits) - probed, Math.max(1, overflowConcurrency) - slow.size - probed, left),
+      Math.min(probeLimit(limits) - probed, Math.max(1, overflowConcurrency) - slow.length - probed, left),
     ),
-    slow: Math.max(leastSlow, slowRoomOf(limits) - slow.size - probing - startable.slow),
+    slow: Math.max(leastSlow, slowRoomOf(limits) - slow.length - probing - startable.slow),
   };
 }
 

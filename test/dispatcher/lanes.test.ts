@@ -1,6 +1,9 @@
 // What may start and what may be claimed: arithmetic, with time as a number.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { type Delivery, SHARED } from '../../src/dispatcher/claims.ts';
 import type { Held, Lanes, Limits } from '../../src/dispatcher/lane.ts';
 import {
@@ -12,6 +15,7 @@ import {
   finish,
   GRACE_MS,
   hold,
+  inFlight,
   noteBacklogs,
   removeExcess,
   removeWaiting,
@@ -72,7 +76,7 @@ test('a lane begins with one; once that has ended quickly, it may take a quarter
   const underWay: number[] = [];
   for (let round = 0; round < 4; round++) {
     const started = startAll(lanes, round * 10);
-    underWay.push(lanes.quick.size);
+    underWay.push(lanes.quick.length);
     for (const held of started) finish(lanes, held, round * 10 + 5);
   }
   assert.deepEqual(underWay, [1, 4, 4, 4]);
@@ -104,7 +108,7 @@ test('what turns slow leaves its slot, and slow lanes fill half of the overflow 
     check(lanes, now);
   }
   assert.deepEqual(
-    [lanes.quick.size, lanes.slow.size],
+    [lanes.quick.length, lanes.slow.length],
     [0, limits.overflowConcurrency],
     'each was tried while there was room',
   );
@@ -211,6 +215,29 @@ test('lanes that are idle are forgotten past a thousand; those with work are not
   }
   assert.ok(lanes.byId.size <= 1000);
   assert.ok(lanes.byId.has('busy'));
+});
+
+test('what has been delivered is garbage at once, even after a full collection', () => {
+  setFlagsFromString('--expose-gc');
+  const gc: (options?: { type: 'minor' }) => void = runInNewContext('gc');
+  const lanes = createLanes({ ...limits, ...processLimits({ concurrency: 400 }), concurrency: 400 });
+  const churn = (count: number) => {
+    for (let i = 0; i < count; i++) {
+      hold(lanes, deliveries('a', 1, randomBytes(5000).toString('hex')), FAR);
+      startAll(lanes, i);
+      if (inFlight(lanes).length > 90) finish(lanes, inFlight(lanes)[i % 90] as Held, i);
+    }
+  };
+  deliver(lanes, 'a', 5, 1);
+  churn(500);
+  gc();
+  const before = process.memoryUsage().heapUsed;
+  for (let i = 0; i < 10; i++) {
+    churn(200);
+    gc({ type: 'minor' });
+  }
+  const grownMb = (process.memoryUsage().heapUsed - before) / 1e6;
+  assert.ok(grownMb < 5, `${grownMb.toFixed(1)} of 20 MB are still there`);
 });
 
 test('a slow lane has its turn where few may be under way, however many new ones keep coming', () => {
