@@ -71,6 +71,7 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
     ended: Promise.withResolvers(),
     alarmAt: NEVER,
     cancelAlarm: () => {},
+    stepsSoon: false,
   };
   return {
     wake: (changed) => wake(run, changed),
@@ -145,6 +146,16 @@ function step(run: Run): void {
   } catch (error) {
     failFor(run, error);
   }
+}
+
+/** Steps once for all deliveries that end together: a step costs as much as signing. */
+function stepSoon(run: Run): void {
+  if (run.stepsSoon) return;
+  run.stepsSoon = true;
+  queueMicrotask(() => {
+    run.stepsSoon = false;
+    step(run);
+  });
 }
 
 /** Steps again when a call to the queue has settled. */
@@ -240,7 +251,7 @@ function end(run: Run, held: Held, settlement: Settlement): void {
   report(run, held, settlement);
   if (held.lane.pace === 'slow') release(run, removeExcess(run.lanes, held.lane));
   addResult(run, settlement);
-  step(run);
+  stepSoon(run);
 }
 
 function report({ log, metrics }: Run, { delivery, span }: Held, settlement: Settlement): void {

@@ -45,6 +45,8 @@ export type Run = DispatchDeps & {
   ended: PromiseWithResolvers<void>;
   alarmAt: number;
   cancelAlarm: () => void;
+  /** Whether a step follows in this turn. */
+  stepsSoon: boolean;
 };
 
 /** Releases deliveries that were claimed and not started. They are due again after the next settlement. */

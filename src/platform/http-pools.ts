@@ -14,7 +14,9 @@ type Options = {
 
 /** Creates a connection pool per origin, on first use. `close` destroys them, except evicted ones. */
 export function createPools({ connect, connectionsPerOrigin }: Options) {
+  /** Ordered by use. */
   const pools = new Map<string, Pool>();
+  let newest: string | undefined;
 
   function newPool(origin: string): Pool {
     return new Pool(origin, {
@@ -39,7 +41,8 @@ export function createPools({ connect, connectionsPerOrigin }: Options) {
   return {
     of(origin: string): Pool {
       const pool = pools.get(origin) ?? newPool(origin);
-      // The map is ordered by use.
+      if (origin === newest) return pool;
+      newest = origin;
       pools.delete(origin);
       pools.set(origin, pool);
       if (pools.size > MAX_ORIGINS) evictLeastRecentlyUsed();

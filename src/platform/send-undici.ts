@@ -23,6 +23,7 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
   const { allowPrivate, timeoutMs, connectionsPerOrigin } = options;
   const pools = createPools({ connect: guardedConnector(options), connectionsPerOrigin });
   const targets = new BoundedMap<string, Target>(MAX_TARGETS);
+  const endTogether = coalesced();
 
   function targetOf(url: string): Target {
     let target = targets.get(url);
@@ -80,12 +81,31 @@ export function undiciSend(options: Options): { send: Send; close(): Promise<voi
         },
         onResponseEnd: () => {
           clearTimeout(timer);
-          // undici frees the connection by setImmediate. Resolve after that, so that the next request can use it.
-          process.nextTick(setImmediate, end);
+          endTogether(end);
         },
         onResponseError: (_, error) => end(error),
       });
     });
 
   return { send, close: pools.close };
+}
+
+/**
+ * Returns a function that calls what it is given once undici has freed the connection, which it does by setImmediate: the
+ * next request can use it. All that end in one turn of the loop are called in a row, so that what follows is done once.
+ */
+function coalesced(): (end: () => void) => void {
+  let ended: (() => void)[] = [];
+  const callAll = (ends: (() => void)[]) => {
+    for (const end of ends) end();
+  };
+  const flush = () => {
+    const ends = ended;
+    ended = [];
+    // Connections of responses that came later in the turn are freed after this.
+    setImmediate(callAll, ends);
+  };
+  return (end) => {
+    if (ended.push(end) === 1) process.nextTick(setImmediate, flush);
+  };
 }
