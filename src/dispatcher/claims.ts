@@ -151,7 +151,8 @@ const SUMMARY = sql`json_build_object(
 // oldest rows of each lane, one more than its room, to learn whether there are more. If not everything fits, `chosen`
 // lets lanes take turns, and the next claim starts with those that got nothing. The first row describes the whole
 // claim, so that data that deliveries share is sent once. `nextMs` covers the visited lanes with nothing left over. It
-// is computed only if the claim does not take all that it may: in the index, all leased rows come after the due ones.
+// is computed only if the claim does not take all that it may: in the index, all leased rows come after the due ones. A
+// webhook needs nothing of its notification: that is looked up for email, and if the message is not known.
 const claim = statement<Values, Row>(
   'deliveries.claim6',
   ($) => sql`
@@ -178,7 +179,7 @@ const claim = statement<Values, Row>(
       update ${deliveries}
       set due_at = now() + ${$.leaseMs}::int * interval '1 millisecond', lease = ${$.lease}::uuid, attempt = attempt + 1
       where ctid = any(array(select row from chosen where fits))
-      returning notification_id, attempt, endpoint_id
+      returning notification_id, attempt, endpoint_id, message_id
     ), left_over as (
       select lane, named from chosen where not fits union select lane, named from open where room <= 0
     ), reported as (
@@ -198,13 +199,16 @@ const claim = statement<Values, Row>(
            null as recipient, null as traceparent
     from ending
     union all
-    select null, c.notification_id, c.attempt, c.endpoint_id, m.type, m.body, n.channel, n.recipient,
+    select null, c.notification_id, c.attempt, c.endpoint_id, m.type, m.body, coalesce(n.channel, 'webhook'), n.recipient,
            m.traceparent
     from claimed c
+    left join lateral (
+      select channel, recipient, message_id from ${notifications}
+      where (c.endpoint_id is null or c.message_id is null) and id = c.notification_id limit 1
+    ) n on true
     cross join lateral (
-      select channel, recipient, message_id from ${notifications} where id = c.notification_id limit 1
-    ) n
-    cross join lateral (select type, body, traceparent from ${messages} where id = n.message_id limit 1) m`,
+      select type, body, traceparent from ${messages} where id = coalesce(c.message_id, n.message_id) limit 1
+    ) m`,
 );
 
 /** Whether the walk still has to wrap around to the first lane. */

@@ -50,8 +50,8 @@ const advance = statement<Record<never, never>, Advance>('actions.advance', () =
              last_error, dispatcher
       from revived where duration_ms is not null
     ), queued as (
-      insert into ${deliveries} (notification_id, endpoint_id, due_at, bytes)
-      select chosen.id, chosen.endpoint_id, now(), m.bytes from dead join chosen on chosen.id = dead.id
+      insert into ${deliveries} (notification_id, endpoint_id, message_id, due_at, bytes)
+      select chosen.id, chosen.endpoint_id, chosen.message_id, now(), m.bytes from dead join chosen on chosen.id = dead.id
       cross join lateral (
         select octet_length(body) as bytes from ${messages} where id = chosen.message_id limit 1
       ) m

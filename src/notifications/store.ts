@@ -292,8 +292,8 @@ const redrive = statement<By, Changed>(
              last_error, dispatcher
       from revived where duration_ms is not null
     ), queued as (
-      insert into ${deliveries} (notification_id, endpoint_id, due_at, bytes)
-      select n.id, n.endpoint_id, now(), octet_length(m.body)
+      insert into ${deliveries} (notification_id, endpoint_id, message_id, due_at, bytes)
+      select n.id, n.endpoint_id, n.message_id, now(), octet_length(m.body)
       from n join revived on revived.notification_id = n.id join ${messages} m on m.id = n.message_id
       returning due_at, notification_id as id
     ), ${record('notification.redrive', $.sub, sql`queued`)}

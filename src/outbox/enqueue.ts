@@ -60,8 +60,8 @@ export function enqueue(event: Event, to: SQL[] = [toSubscribers(event)]): SQL {
     select recipients.id, message.id, recipients.channel, recipients.endpoint_id, recipients.user_id, recipients.recipient, ${made}
     from message, recipients
   ), queued as (
-    insert into ${deliveries} (notification_id, endpoint_id, due_at, bytes)
-    select recipients.id, recipients.endpoint_id, now(), message.bytes from message, recipients
+    insert into ${deliveries} (notification_id, endpoint_id, message_id, due_at, bytes)
+    select recipients.id, recipients.endpoint_id, message.id, now(), message.bytes from message, recipients
   )`;
 }
 

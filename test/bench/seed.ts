@@ -22,8 +22,8 @@ const DUE = `
     select uuid_v7(), message.id, 'webhook', told.id, now() from message, told order by told.i, told.id
     returning id, endpoint_id
   )
-  insert into deliveries (notification_id, endpoint_id, due_at, bytes)
-  select made.id, made.endpoint_id, now(), message.bytes from made, message`;
+  insert into deliveries (notification_id, endpoint_id, message_id, due_at, bytes)
+  select made.id, made.endpoint_id, message.id, now(), message.bytes from made, message`;
 
 const FINISHED = `
   with made as (

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Db } from '../../src/db.ts';
 import { claimDeliveries } from '../../src/dispatcher/claims.ts';
-import { FIRST_LANE } from '../../src/dispatcher/lanes.ts';
+import { EMAIL_LANE, FIRST_LANE } from '../../src/dispatcher/lanes.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import { createDatabase } from '../support/databases.ts';
 import { inTime, noDb, silent } from '../support/deps.ts';
@@ -23,8 +23,10 @@ after(async () => {
   await database.drop();
 });
 
-/** Returns the pages that a claim with these `rooms` reads. */
-async function pagesOf(rooms: Record<string, number>): Promise<number> {
+type Plan = { [measure: string]: unknown; Plans?: Plan[] };
+
+/** Makes a claim with these `rooms`, and returns how Postgres went about it. */
+async function explain(rooms: Record<string, number>): Promise<Plan> {
   let plan: Record<string, unknown>[] = [];
   const explaining: Db = {
     ...noDb,
@@ -49,9 +51,19 @@ async function pagesOf(rooms: Record<string, number>): Promise<number> {
     rooms,
   };
   await claimDeliveries(explaining, request, inTime()).catch(() => {});
-  const [{ Plan }] = (plan[0] as { 'QUERY PLAN': [{ Plan: Record<string, number> }] })['QUERY PLAN'];
-  return (Plan['Shared Hit Blocks'] ?? 0) + (Plan['Shared Read Blocks'] ?? 0);
+  return (plan[0] as { 'QUERY PLAN': [{ Plan: Plan }] })['QUERY PLAN'][0].Plan;
 }
+
+/** Returns the pages that a claim with these `rooms` reads. */
+async function pagesOf(rooms: Record<string, number>): Promise<number> {
+  const plan = await explain(rooms);
+  return Number(plan['Shared Hit Blocks']) + Number(plan['Shared Read Blocks']);
+}
+
+/** How often a plan reads a table. */
+const readsOf = (plan: Plan, table: string): number =>
+  (plan['Relation Name'] === table ? Number(plan['Actual Loops']) : 0) +
+  (plan.Plans ?? []).reduce((sum, each) => sum + readsOf(each, table), 0);
 
 test('a full and a paused endpoint cost a claim a look each, whatever their backlog', async () => {
   const [full, paused, other] = [await newEndpoint(open.db), await newEndpoint(open.db), await newEndpoint(open.db)];
@@ -65,4 +77,13 @@ test('a full and a paused endpoint cost a claim a look each, whatever their back
   await execute(open.db, 'vacuum analyze');
   const beside = await pagesOf({ [full]: 0, [other]: 5 });
   assert.ok(beside <= 2 * before, `${beside} pages in place of ${before}`);
+});
+
+test('a claim looks up the notification of an email, and of no webhook', async () => {
+  await execute(open.db, 'truncate deliveries');
+  const endpoint = await newEndpoint(open.db);
+  await enqueue(open.db, 7, endpoint);
+  await enqueue(open.db, 2);
+  const plan = await explain({ [endpoint]: 10, [EMAIL_LANE]: 10 });
+  assert.equal(readsOf(plan, 'notifications'), 2);
 });

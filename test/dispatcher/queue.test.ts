@@ -46,6 +46,27 @@ onEveryDatabase('queue', (db) => {
     assert.ok(nextMs !== null && nextMs > 50_000 && nextMs <= 60_000);
   });
 
+  test('what 0.1.0 queued, without its message, is claimed like the rest', async () => {
+    const ids = [...(await enqueue(db, 1)), ...(await enqueue(db, 1, await newEndpoint(db)))].sort();
+    const parts = ({ id, type, body, channel, recipient }: Delivery) => ({ id, type, body, channel, recipient });
+    const claimed = async () => {
+      const { deliveries } = await claim(db);
+      return deliveries.map(parts).sort((a, b) => (a.id < b.id ? -1 : 1));
+    };
+    const known = await claimed();
+    assert.deepEqual(
+      known.map(({ id }) => id),
+      ids,
+    );
+    await execute(db, `update deliveries set message_id = null, lease = null, due_at = now() - interval '1 second'`);
+    const old = await claimed();
+    // A webhook has no use for the recipient that the test's insert gives it.
+    assert.deepEqual(
+      old.map((each) => (each.channel === 'webhook' ? { ...each, recipient: null } : each)),
+      known,
+    );
+  });
+
   test('an expired lease is simply due again, and its holder can change nothing any more', async () => {
     const [id] = (await enqueue(db, 1)) as [string];
     const [old] = (await claim(db)).deliveries as [Delivery];

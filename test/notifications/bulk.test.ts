@@ -65,6 +65,30 @@ onEveryDatabase('all that match', (db) => {
     assert.deepEqual(queued, { attempt: 0, bytes: 70 });
   });
 
+  test('know their message, however they were queued', async () => {
+    await execute(
+      db,
+      `insert into webhook_endpoints (id, url, events, secret, created_at, updated_at)
+      values (uuid_v7(), 'https://example.com/', '{*}', 's', now(), now())`,
+    );
+    const strangers = async () => {
+      const [row] = await rowsOf<{ count: number; strangers: number }>(
+        db,
+        `select count(*)::int as count, count(*) filter (where d.message_id is distinct from n.message_id)::int as strangers
+         from deliveries d join notifications n on n.id = d.notification_id`,
+      );
+      return row;
+    };
+    const { json } = await call('POST', '/notifications', { body: newNotice(), key: crypto.randomUUID() });
+    assert.deepEqual(await strangers(), { count: 2, strangers: 0 }, 'enqueued');
+    await die(db);
+    assert.equal((await call('POST', `/notifications/${json.id}/redrive`)).status, 200);
+    assert.deepEqual(await strangers(), { count: 1, strangers: 0 }, 'redriven alone');
+    await call('POST', '/notifications/redrive', { body: { filter: {} } });
+    await advanceAll(db);
+    assert.deepEqual(await strangers(), { count: 2, strangers: 0 }, 'redriven with the others');
+  });
+
   test('are canceled, but for those that are being delivered', async () => {
     await enqueue(db, 30);
     const { deliveries } = await claim(db, { room: 10 });

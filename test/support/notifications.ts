@@ -13,9 +13,10 @@ const insert = statement<{ count: number; endpointId: string | null; body: strin
       select uuid_v7(), message.id, case when ${$.endpointId}::uuid is null then 'email' else 'webhook' end,
              ${$.endpointId}::uuid, 'someone@example.com', now()
       from message, generate_series(1, ${$.count}::int)
-      returning id, endpoint_id
+      returning id, endpoint_id, message_id
     ), queued as (
-      insert into deliveries (notification_id, endpoint_id, due_at) select id, endpoint_id, now() from made
+      insert into deliveries (notification_id, endpoint_id, message_id, due_at)
+      select id, endpoint_id, message_id, now() from made
     )
     select id from made`,
 );
