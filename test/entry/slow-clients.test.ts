@@ -143,7 +143,10 @@ describe('requests in flight', () => {
     // In groups that fit into the backlog: the kernel drops further ones, and may not take them for minutes.
     while (sockets.length < IN_FLIGHT) {
       for (let i = 0; i < 250; i++) sockets.push(open(t, service, HALF_BODY));
-      while ((await inFlight()) < sockets.length);
+      while ((await inFlight()) < sockets.length) {
+        const lost = sockets.find(({ destroyed }) => destroyed);
+        assert.ok(!lost, `a client lost its connection: ${lost?.errored}`);
+      }
     }
     const answers = Promise.all(sockets.map((socket) => once(socket, 'data')));
 
