@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { SECRET } from './deps.ts';
 import { COMMANDS } from './runtimes.ts';
 import { waiters } from './until.ts';
@@ -62,17 +61,18 @@ export function spawnService(
   const { until, changed } = waiters();
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
-    stream?.on('data', (chunk) => {
+    stream?.setEncoding('utf8').on('data', (chunk) => {
       output += chunk;
     });
   }
-  if (child.stdout) {
-    createInterface({ input: child.stdout }).on('line', (text) => {
-      if (!text.startsWith('{')) return;
-      lines.push(JSON.parse(text));
-      changed();
-    });
-  }
+  let rest = '';
+  child.stdout?.on('data', (chunk) => {
+    const complete = (rest + chunk).split('\n');
+    // A kill may cut the last one short.
+    rest = complete.pop() as string;
+    for (const text of complete) if (text.startsWith('{')) lines.push(JSON.parse(text));
+    changed();
+  });
   const exited = once(child, 'close').then(([code, signal]) => {
     rmSync(directory, { recursive: true, force: true });
     changed();
