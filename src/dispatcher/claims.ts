@@ -154,7 +154,7 @@ const SUMMARY = sql`json_build_object(
 // is computed only if the claim does not take all that it may: in the index, all leased rows come after the due ones. A
 // webhook needs nothing of its notification: that is looked up for email, and if the message is not known.
 const claim = statement<Values, Row>(
-  'deliveries.claim6',
+  'deliveries.claim7',
   ($) => sql`
     with recursive given as materialized (
       select (${$.rooms}::text)::jsonb as rooms

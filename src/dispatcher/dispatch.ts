@@ -148,7 +148,7 @@ function step(run: Run): void {
   }
 }
 
-/** Steps once for all deliveries that end together: a step costs as much as signing. */
+/** Steps once for all deliveries that end in one turn of the event loop. */
 function stepSoon(run: Run): void {
   if (run.stepsSoon) return;
   run.stepsSoon = true;

@@ -56,7 +56,7 @@ export type Lane = {
 export type Lanes = {
   readonly limits: Limits;
   readonly byId: Map<string, Lane>;
-  /** Those under way, in no order. Not sets: see DECISIONS.md, 2026-11-27, "A set that changes all the time". */
+  /** Those under way, in no order. A set that changes all the time can keep what was deleted from it alive. */
   readonly quick: Held[];
   readonly slow: Held[];
   readonly ready: Record<Pace, Set<Lane>>;
