@@ -41,6 +41,7 @@ export function createPools({ connect, connectionsPerOrigin }: Options) {
   return {
     of(origin: string): Pool {
       const pool = pools.get(origin) ?? newPool(origin);
+      // Moving an entry for each delivery would give the map a new table every few times.
       if (origin === newest) return pool;
       newest = origin;
       pools.delete(origin);
