@@ -1,5 +1,5 @@
 import { AggregatorRegistry, Counter, Gauge, Registry } from 'prom-client';
-import type { Scraped } from './processes.ts';
+import type { Scraped } from './metrics-scrapes.ts';
 
 type Metrics = { name: string; type: unknown }[];
 

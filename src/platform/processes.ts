@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { kill } from 'node:process';
 import type { Log } from '../deps.ts';
+import { createScrapes } from './metrics-scrapes.ts';
 import type { FromWorker, Listening, ToWorker } from './worker.ts';
 
 /** How many failures in a row, of workers soon after their start, end the service; at least two per worker. */
@@ -21,16 +22,13 @@ type Options = {
   onDeath: (pid: number) => void;
 };
 
-/** What workers reported, by process id, and how many did not answer. */
-export type Scraped = { answers: Map<number, object[]>; silent: number };
 /** `upAt`: since when it listens. `isBehind`: it does not read its messages as fast as they come. */
 type Child = { slot: number; process: ChildProcess; pid: number; upAt: number | undefined; isBehind: boolean };
-type PendingScrape = { awaited: Set<Child>; answers: Map<number, object[]>; done: () => void };
 
 /** Keeps `count` workers alive. Replaces a dead one at once, or after a delay if it failed soon after its start. */
 export function superviseWorkers({ count, fork, log, onDeath }: Options) {
   const children = new Map<number, Child>();
-  const scrapes = new Map<number, PendingScrape>();
+  const scrapes = createScrapes();
   const listening = Promise.withResolvers<Listening>();
   const broken = Promise.withResolvers<never>();
   const gone = Promise.withResolvers<boolean>();
@@ -39,9 +37,6 @@ export function superviseWorkers({ count, fork, log, onDeath }: Options) {
   let clean = true;
   let failures = 0;
   let failedAt = 0;
-  let scrapeId = 0;
-  /** The worker that answered the last scrape first: it is known to be responsive. */
-  let fastest: number | undefined;
   // They may have no handler.
   for (const { promise } of [listening, broken]) promise.catch(() => {});
 
@@ -63,9 +58,7 @@ export function superviseWorkers({ count, fork, log, onDeath }: Options) {
       complete ||= children.size === count && [...children.values()].every(isUp);
       if (complete) listening.resolve(message.listening);
     } else if ('scraped' in message) {
-      const pending = scrapes.get(message.scraped);
-      pending?.answers.set(child.pid, message.metrics);
-      settle(child, pending);
+      scrapes.answered(child.pid, message.scraped, message.metrics);
     } else {
       // Messages for a worker that does not read them would queue here without a limit.
       for (const other of children.values()) if (other !== child && !other.isBehind) send(other, message);
@@ -74,11 +67,8 @@ export function superviseWorkers({ count, fork, log, onDeath }: Options) {
 
   function ended(child: Child, code: number | null, signal: string | null): void {
     children.delete(child.slot);
-    for (const pending of scrapes.values()) {
-      // Its metrics are kept by the code that `onDeath` calls.
-      pending.answers.delete(child.pid);
-      settle(child, pending);
-    }
+    // Its metrics are kept by the code that `onDeath` calls.
+    scrapes.exited(child.pid);
     if (stopping) {
       // These signals kill a worker that does not handle them yet.
       clean &&= code === 0 || (!isUp(child) && (signal === 'SIGTERM' || signal === 'SIGINT'));
@@ -104,10 +94,6 @@ export function superviseWorkers({ count, fork, log, onDeath }: Options) {
     } else setTimeout(start, BACKOFF_MS * 2 ** Math.min(failures - 1, 3), slot);
   }
 
-  function settle(child: Child, pending: PendingScrape | undefined): void {
-    if (pending?.awaited.delete(child) && pending.awaited.size === 0) pending.done();
-  }
-
   return {
     start: () => {
       for (let slot = 0; slot < count; slot++) start(slot);
@@ -129,21 +115,7 @@ export function superviseWorkers({ count, fork, log, onDeath }: Options) {
       for (const child of children.values()) signal(child, 'SIGKILL');
     },
     /** Returns the metrics of each worker that answers within `ms`. Only one reports those that are the same in all. */
-    scrape: async (ms: number): Promise<Scraped> => {
-      const up = [...children.values()].filter(isUp);
-      const answers = new Map<number, object[]>();
-      const id = scrapeId++;
-      const reporter = up.find(({ pid }) => pid === fastest) ?? up[0];
-      const { promise, resolve } = Promise.withResolvers<void>();
-      scrapes.set(id, { awaited: new Set(up), answers, done: resolve });
-      for (const child of up) send(child, { scrape: id, queue: child === reporter });
-      const limit = setTimeout(resolve, up.length > 0 ? ms : 0);
-      await promise;
-      clearTimeout(limit);
-      scrapes.delete(id);
-      fastest = answers.keys().next().value;
-      return { answers, silent: up.length - answers.size };
-    },
+    scrape: (ms: number) => scrapes.scrape([...children.values()].filter(isUp), send, ms),
   };
 }
 
