@@ -90,6 +90,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     ...config,
     maxConnections: Math.ceil(config.maxConnections / (worker?.count ?? 1)),
     reusePort: worker !== undefined,
+    policy: deps.limiter,
     log,
     fetch: (request, peer) => app.fetch(request, { ...deps, clientAddress: addressOf(request, peer, config) }),
   });

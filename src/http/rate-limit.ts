@@ -25,7 +25,9 @@ export function applyQuota(c: Ctx, { allowed, remaining, resetS }: Quota): void 
   });
 }
 
+export type Policy = Pick<Limiter, 'limit' | 'window'>;
+
 /** The value of RateLimit-Policy. */
-export function policyOf({ limit, window }: Limiter): string {
+export function policyOf({ limit, window }: Policy): string {
   return `"default";q=${limit};w=${window}`;
 }

@@ -7,9 +7,11 @@ const WELL_FORMED = /^[\w\-=.:]{1,255}$/;
 export const mayContainSecret = (text: string): boolean => /[@%]|eyJ|whsec_|[Bb]earer/.test(text);
 
 /** The client's X-Request-Id if it is well-formed and may be logged, otherwise a new id. */
+export function requestIdOf(given: string | null | undefined): string {
+  return given && WELL_FORMED.test(given) && !mayContainSecret(given) ? given : crypto.randomUUID();
+}
+
 export const requestId = createMiddleware<Env>((c, next) => {
-  const given = c.req.header('X-Request-Id');
-  const good = given !== undefined && WELL_FORMED.test(given) && !mayContainSecret(given);
-  c.set('requestId', good ? given : crypto.randomUUID());
+  c.set('requestId', requestIdOf(c.req.header('X-Request-Id')));
   return next();
 });

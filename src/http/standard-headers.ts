@@ -1,6 +1,6 @@
 import { createMiddleware } from 'hono/factory';
 import type { Env } from './context.ts';
-import { policyOf } from './rate-limit.ts';
+import { type Policy, policyOf } from './rate-limit.ts';
 
 /** For data, which must not be framed, sniffed or run as a page. A page sets its own policy. */
 const SECURITY = {
@@ -12,13 +12,15 @@ const SECURITY = {
   'Cache-Control': 'no-store',
 };
 
-/** Sets security headers, RateLimit-Policy and X-Request-Id on every response. */
+/** Security headers, RateLimit-Policy and X-Request-Id: every response has them. */
+export const standardHeadersOf = (policy: Policy, requestId: string) => ({
+  ...SECURITY,
+  'RateLimit-Policy': policyOf(policy),
+  'X-Request-Id': requestId,
+});
+
 export const standardHeaders = createMiddleware<Env>(async (c, next) => {
-  const headers = {
-    ...SECURITY,
-    'RateLimit-Policy': policyOf(c.env.limiter),
-    'X-Request-Id': c.get('requestId'),
-  };
+  const headers = standardHeadersOf(c.env.limiter, c.get('requestId'));
   c.set('headers', headers);
   await next();
   if (c.res === c.get('answer')) return;

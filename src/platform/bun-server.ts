@@ -26,7 +26,7 @@ const ANSWER_MS = 2500;
 
 /** Creates Bun's HTTP server for a fetch handler, with an orderly stop. Its only time-out is that for idle connections. */
 export const createBunServer: CreateServer = (options) => {
-  const { fetch, host, port, idleTimeoutMs, requestTimeoutMs, reusePort, log } = options;
+  const { fetch, host, port, idleTimeoutMs, requestTimeoutMs, reusePort, policy, log } = options;
   // Bun also treats a connection as idle while its response is being produced.
   const idleMs = Math.max(idleTimeoutMs, requestTimeoutMs + ANSWER_MS);
   let server: BunServer | undefined;
@@ -43,14 +43,14 @@ export const createBunServer: CreateServer = (options) => {
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
         fetch: async (asked, server) => {
           const request = withUrl(asked);
-          if (!request) return malformedRequest();
+          if (!request) return malformedRequest(policy, asked.headers.get('X-Request-Id'));
           const response = await fetch(request, server.requestIP(asked)?.address ?? 'unknown');
           if (draining) response.headers.set('Connection', 'close');
           return response;
         },
         error: (error) => {
           log.error('request failed outside the app', { error });
-          return internalError();
+          return internalError(policy);
         },
       });
       return server.url.href.replace(/\/$/, '');

@@ -18,7 +18,7 @@ type Address = { hostname?: string; port?: number };
 type DenoServer = { finished: Promise<void>; shutdown(): Promise<void> };
 
 /** Creates Deno's HTTP server for a fetch handler, with an orderly stop. It has no time-outs and no limits. */
-export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, log }) => {
+export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, policy, log }) => {
   const broken = Promise.withResolvers<never>();
   broken.promise.catch(() => {});
   let server: DenoServer | undefined;
@@ -27,7 +27,9 @@ export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, l
   async function handler(request: Request, { remoteAddr }: { remoteAddr: Address }): Promise<Response> {
     const coding = request.headers.get('Transfer-Encoding') ?? 'chunked';
     // Deno's parser accepts both.
-    if (!URL.canParse(request.url) || coding.toLowerCase() !== 'chunked') return malformedRequest();
+    if (!URL.canParse(request.url) || coding.toLowerCase() !== 'chunked') {
+      return malformedRequest(policy, request.headers.get('X-Request-Id'));
+    }
     const response = await fetch(request, remoteAddr.hostname ?? 'unknown');
     if (draining) response.headers.set('Connection', 'close');
     return response;
@@ -44,7 +46,7 @@ export const createDenoServer: CreateServer = ({ fetch, host, port, reusePort, l
         onListen: (at) => listening.resolve(httpUrl(at.hostname ?? host, at.port ?? port)),
         onError: (error) => {
           log.error('request failed outside the app', { error });
-          return internalError();
+          return internalError(policy);
         },
       });
       server.finished.catch(broken.reject);

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { getRequestListener, RequestError } from '@hono/node-server';
 import type { ErrorCode } from '../errors.ts';
 import { PROBES } from '../http/deadline.ts';
+import type { Policy } from '../http/rate-limit.ts';
 import { createAdmission } from './admission.ts';
 import { brokenServer, listen } from './listen.ts';
 import { internalError, malformedRequest, type Refusal, refusal } from './refusal.ts';
@@ -44,12 +45,13 @@ type State = {
   /** Whether `endTurn` is scheduled. */
   turning: boolean;
   draining: boolean;
+  policy: Policy;
   refusals: ThrottledLog;
 };
 
 /** Node's HTTP server around a fetch handler, with an orderly stop. */
 export const createNodeServer: CreateServer = (options) => {
-  const { host, port, readTimeoutMs, idleTimeoutMs, maxConnections, log } = options;
+  const { host, port, readTimeoutMs, idleTimeoutMs, maxConnections, policy, log } = options;
   const state: State = {
     connections: new Map(),
     waiting: 0,
@@ -57,6 +59,7 @@ export const createNodeServer: CreateServer = (options) => {
     held: new Set(),
     turning: false,
     draining: false,
+    policy,
     refusals: throttledLog((code, count) => log.warn('requests refused', { code, count })),
   };
   const listener = listenerOf(options, state);
@@ -114,7 +117,7 @@ function listenerOf({ fetch, log }: Parameters<CreateServer>[0], state: State): 
   const admit = createAdmission();
   return getRequestListener(
     async (request, { incoming, outgoing }) => {
-      if (isMalformed(incoming)) return refuseMalformed(state);
+      if (isMalformed(incoming)) return refuseMalformed(state, incoming.headers['x-request-id']);
       const peer = incoming.socket.remoteAddress ?? 'unknown';
       // If the client left while the request waited, nothing is started or sent.
       const answer = () => (outgoing.destroyed ? new Response(null, { status: 499 }) : fetch(request, peer));
@@ -132,15 +135,15 @@ function listenerOf({ fetch, log }: Parameters<CreateServer>[0], state: State): 
         // The Host or the target does not make a valid URL: the client's mistake.
         if (error instanceof RequestError) return refuseMalformed(state);
         log.error('request failed outside the app', { error });
-        return internalError();
+        return internalError(state.policy);
       },
     },
   );
 }
 
-function refuseMalformed({ refusals }: State): Response {
+function refuseMalformed({ policy, refusals }: State, given?: string | string[]): Response {
   refusals.note('malformed-request');
-  return malformedRequest();
+  return malformedRequest(policy, given?.toString());
 }
 
 /** Times clients that have a response to read. Node notices progress, and ends the time-out with the response. */
@@ -224,7 +227,7 @@ function forget(state: State, socket: Socket): void {
 }
 
 /** Answers a request that Node itself refuses, and the app never gets. Responses due before it are sent first. */
-function refuse({ connections, refusals }: State, error: { code?: string | undefined }, socket: Duplex): void {
+function refuse({ connections, policy, refusals }: State, error: { code?: string | undefined }, socket: Duplex): void {
   const connection = connections.get(socket as Socket);
   // What still arrives is read and discarded: unread bytes would reset the connection, and lose its responses.
   if (!connection || connection.refused || !socket.writable) return;
@@ -233,9 +236,9 @@ function refuse({ connections, refusals }: State, error: { code?: string | undef
   refusals.note(code);
   const { newest, before } = connection;
   const due = newest?.req.complete || newest?.headersSent ? newest : before;
-  if (!due || due.writableFinished) answer(socket, refusal(code));
+  if (!due || due.writableFinished) answer(socket, refusal(code, policy));
   // A client that was told that the connection closes waits for no further response.
-  else due.once('finish', () => socket.writable && answer(socket, refusal(code)));
+  else due.once('finish', () => socket.writable && answer(socket, refusal(code, policy)));
 }
 
 /** Takes no new connections, and resolves when the last one is gone. */

@@ -1,4 +1,5 @@
 import type { Log } from '../deps.ts';
+import type { Policy } from '../http/rate-limit.ts';
 
 type Options = {
   /** `peer` is the network address that the request came from. */
@@ -13,6 +14,8 @@ type Options = {
   maxConnections: number;
   /** Whether other processes listen on the port, too. Not used on Node, where cluster shares it. */
   reusePort: boolean;
+  /** The rate limit that responses state. */
+  policy: Policy;
   log: Log;
 };
 

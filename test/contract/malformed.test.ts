@@ -86,6 +86,26 @@ for (const runtime of Object.keys(COMMANDS) as (keyof typeof COMMANDS)[]) {
       }
     });
 
+    test('a request that the app never gets is answered with the headers that every response has', async () => {
+      const usual = await fetch(`${service.url}/health`);
+      const names = ['ratelimit-policy', 'content-security-policy', 'strict-transport-security', 'referrer-policy'];
+      const hosts = runtime === 'node' ? 'Host: a\r\nHost: b' : 'Host: a, b';
+      const texts = [`GET /health HTTP/1.1\r\n${hosts}\r\nX-Request-Id: mine\r\n\r\n`];
+      // Node's own parser refuses this one before it has read an id.
+      if (runtime === 'node') texts.push('GET /health HTTP/1.1\r\nHost: x\r\nX-A: a\0b\r\n\r\n');
+      for (const said of texts) {
+        const { hostname, port } = new URL(service.url);
+        const socket = connect(Number(port), hostname);
+        socket.end(said);
+        const [head = '', body = ''] = (await text(socket)).split('\r\n\r\n');
+        const headers = new Map(head.split('\r\n').map((line) => line.toLowerCase().split(': ') as [string, string]));
+        for (const name of names) assert.equal(headers.get(name), usual.headers.get(name)?.toLowerCase(), name);
+        const { requestId } = JSON.parse(body) as { requestId: string };
+        assert.equal(headers.get('x-request-id'), requestId);
+        if (said.includes('mine')) assert.equal(requestId, 'mine');
+      }
+    });
+
     test('a load balancer asks without a Host, in HTTP/1.0', async () => {
       await untilReady(service.url);
       for (const path of ['/health', '/ready']) {

@@ -31,6 +31,7 @@ async function start(t: TestContext, { idleTimeoutMs = 60_000, readTimeoutMs = 6
     requestTimeoutMs: 60_000,
     maxConnections: 100,
     reusePort: false,
+    policy: { limit: 600, window: 60 },
     log,
   });
   const url = await server.listen();
