@@ -70,9 +70,9 @@ export function onError(constraints: () => Record<string, Constraint>) {
 }
 
 // For a foreign key: on DELETE, a row still refers to this one; on any other method, the parent is missing.
-function violation({ detail, code = 'conflict', pointer, parent }: Constraint, c: Ctx): AppError {
+function violation({ detail, code = 'conflict', pointer, error, parent }: Constraint, c: Ctx): AppError {
   const errorsOf = (what: string) => (pointer ? { errors: [{ detail: what, pointer }] } : {});
-  if (!parent) return new AppError(code, detail, errorsOf('is already taken'));
+  if (!parent) return new AppError(code, detail, errorsOf(error ?? 'is already taken'));
   if (c.req.method === 'DELETE') return new AppError(code, detail);
   const extra = errorsOf(`there is no such ${words(parent)}`);
   return new AppError('validation-failed', 'Some values are invalid. See errors.', extra);

@@ -11,6 +11,8 @@ export type Constraint = {
   code?: ErrorCode;
   /** The invalid member of the body. */
   pointer?: string;
+  /** What is wrong with that member. Default: `is already taken`. A foreign key has a text of its own. */
+  error?: string;
   /** For a foreign key: the name of the resource that it refers to. */
   parent?: string;
 };

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { Hono } from 'hono';
 import { app } from '../../src/app.ts';
 import { type Db, DbError, toDbError } from '../../src/db.ts';
 import type { Deps } from '../../src/deps.ts';
-import { problems } from '../../src/http/problem.ts';
+import type { Env } from '../../src/http/context.ts';
+import { onError, problems } from '../../src/http/problem.ts';
 import { problemTexts } from '../../src/http/problem-texts.ts';
 import { noDb, recordingLog, testDeps } from '../support/deps.ts';
 import { headers } from '../support/tokens.ts';
@@ -109,6 +111,31 @@ describe('a failure', () => {
       db: failing(new DbError('canceled', 'statement timeout', { sqlState: '57014' })),
     });
     assert.equal(response.status, 504);
+  });
+
+  test('of a constraint says what its resource declares for it, about the member that is wrong', async () => {
+    const invalid = { code: 'validation-failed', detail: 'Some values are invalid.' } as const;
+    const constraints = {
+      teams_name_key: { detail: 'Another team has this name.', pointer: '/name' },
+      teams_price_check: { ...invalid, pointer: '/price', error: 'must not be negative' },
+      teams_dates_check: { detail: 'A team cannot end before it begins.' },
+    };
+    const teams = new Hono<Env>();
+    teams.onError(onError(() => constraints));
+    teams.post('/:constraint', (c) => {
+      throw new DbError('failed', 'violated', { sqlState: '23514', constraint: c.req.param('constraint') });
+    });
+    const post = async (constraint: string) => {
+      const response = await teams.request(`/${constraint}`, { method: 'POST' }, testDeps());
+      const { detail, errors } = (await response.json()) as { detail: string; errors: unknown };
+      return [response.status, detail, errors];
+    };
+    assert.deepEqual(await Promise.all([...Object.keys(constraints), 'of_nobody'].map(post)), [
+      [409, 'Another team has this name.', [{ detail: 'is already taken', pointer: '/name' }]],
+      [422, 'Some values are invalid.', [{ detail: 'must not be negative', pointer: '/price' }]],
+      [409, 'A team cannot end before it begins.', undefined],
+      [500, 'An internal error occurred.', undefined],
+    ]);
   });
 
   test('to verify a token is no reason to let anyone in', async () => {
