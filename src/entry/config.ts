@@ -166,7 +166,7 @@ export const variables = {
   // Workers: subrequests of one run (50 on the Free plan), and Durable Objects that deliver side by side.
   DISPATCH_SUBREQUESTS: z._default(whole(10, 10_000), 50),
   DISPATCHERS: z._default(whole(1, 100), 1),
-  // Milliseconds that a claim lasts, longer than DELIVERY_TIMEOUT_MS; attempts until a notification is dead;
+  // Milliseconds that a lease lasts, longer than DELIVERY_TIMEOUT_MS; attempts until a notification is dead;
   // milliseconds of one attempt.
   DISPATCH_LEASE_MS: z._default(whole(100, HOUR), 60_000),
   DISPATCH_MAX_ATTEMPTS: z._default(whole(1, 100), 10),
@@ -264,7 +264,12 @@ const rules: [name: keyof Variables, message: string, broken: (v: Partly) => boo
     'or JWKS_URL must be set',
     (v) => v.JWT_SECRET === undefined && 'JWKS_URL' in v && v.JWKS_URL === undefined,
   ],
-  ['JWT_SECRET', 'and JWKS_URL must not both be set', (v) => v.JWT_SECRET !== undefined && v.JWKS_URL !== undefined],
+  [
+    'JWKS_URL',
+    'and JWT_SECRET must not both be set',
+    // A secret that is invalid is set, too.
+    (v) => v.JWKS_URL !== undefined && !('JWT_SECRET' in v && v.JWT_SECRET === undefined),
+  ],
   [
     'JWT_SECRET',
     'is a development secret, which is not allowed in production',

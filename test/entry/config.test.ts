@@ -215,7 +215,12 @@ describe('values that do not go together are refused', () => {
     ['a lease that a delivery can outlast', { DISPATCH_LEASE_MS: '15000' }, ['DISPATCH_LEASE_MS']],
     ['no way to check a token', { JWT_SECRET: undefined }, ['JWT_SECRET']],
     ['a key set that has no valid URL', { JWT_SECRET: undefined, JWKS_URL: 'file:///keys' }, ['JWKS_URL']],
-    ['two ways to check a token', { JWKS_URL: 'https://issuer.example' }, ['JWT_SECRET']],
+    ['two ways to check a token', { JWKS_URL: 'https://issuer.example' }, ['JWKS_URL']],
+    [
+      'two ways to check a token, one of them wrong',
+      { JWKS_URL: 'https://issuer.example', JWT_SECRET: 'short' },
+      ['JWT_SECRET', 'JWKS_URL'],
+    ],
     ['production without a database', { ...production, DATABASE_URL: undefined }, ['DATABASE_URL']],
     ['several processes on the embedded database', { PROCESSES: '2' }, ['PROCESSES']],
     ['the same, in another folder', { PROCESSES: '2', DATABASE_URL: 'pglite:/var/db' }, ['PROCESSES']],
