@@ -1,5 +1,5 @@
 import { DurableObject, env, WorkerEntrypoint } from 'cloudflare:workers';
-import { tidy } from '../src/dispatcher/housekeeping.ts';
+import { prune } from '../src/dispatcher/housekeeping.ts';
 import { warn } from '../src/entry/config.ts';
 import { dispatcherConfig } from '../src/entry/workers-config.ts';
 import { openNeon } from '../src/platform/db-neon.ts';
@@ -83,7 +83,7 @@ export default class extends WorkerEntrypoint<Bindings> {
       await this.#ringAll();
     } finally {
       // Each ring is a subrequest, too.
-      await tidy({ db, log }, config.retentionDays, { statements: config.subrequests - config.dispatchers });
+      await prune({ db, log }, config.retentionDays, { statements: config.subrequests - config.dispatchers });
     }
   }
 

@@ -13,15 +13,15 @@ const KEYS_BATCH = 1000;
 /** Milliseconds that a statement of housekeeping may take. */
 const STATEMENT_MS = 5000;
 
-type Tidied = { db: Db; log: Log };
+type PruneDeps = { db: Db; log: Log };
 
-/** Tidies repeatedly, with `ms` between runs. Returns a function that stops it and awaits the statement under way. */
-export function tidyEvery(ms: number, deps: Tidied, retentionDays: number): () => Promise<void> {
+/** Prunes repeatedly, with `ms` between runs. Returns a function that stops it and awaits the statement under way. */
+export function pruneEvery(ms: number, deps: PruneDeps, retentionDays: number): () => Promise<void> {
   const controller = new AbortController();
   let timer = setTimeout(again, ms);
   let inFlight: Promise<void> | undefined;
   function again(): void {
-    inFlight = tidy(deps, retentionDays, { stop: controller.signal }).then(() => {
+    inFlight = prune(deps, retentionDays, { stop: controller.signal }).then(() => {
       if (!controller.signal.aborted) timer = setTimeout(again, ms);
     });
   }
@@ -36,8 +36,8 @@ export function tidyEvery(ms: number, deps: Tidied, retentionDays: number): () =
  * Deletes what is past its retention: notifications finished `retentionDays` ago, actions of that age, idempotency keys
  * after a day, statistics after 25 hours. Uses at most `statements` statements, and leaves the rest to the next run.
  */
-export async function tidy(
-  { db, log }: Tidied,
+export async function prune(
+  { db, log }: PruneDeps,
   retentionDays: number,
   { stop, statements = Number.POSITIVE_INFINITY }: { stop?: AbortSignal; statements?: number } = {},
 ): Promise<void> {
@@ -75,12 +75,13 @@ const idAt = (time: SQL) =>
 // message that may be only partly in the batch is left to the next. Concurrent pruning is safe: only one process locks
 // a message, and an outcome being redriven is locked or gone, so that its message stays. Nothing waits for a lock.
 // LIMIT and OFFSET in subqueries force one look-up for each message; otherwise the planner may join whole tables.
-const prune = statement<{ days: number; after: string }, { pruned: number; last: string | null; more: boolean }>(
-  'messages.prune',
-  ($) => {
-    const cutoff = sql`now() - ${$.days}::int * interval '1 day'`;
-    const ids = (cte: SQL) => sql`any(array(select id from ${cte}))`;
-    return sql`
+const pruneMessages = statement<
+  { days: number; after: string },
+  { pruned: number; last: string | null; more: boolean }
+>('messages.prune', ($) => {
+  const cutoff = sql`now() - ${$.days}::int * interval '1 day'`;
+  const ids = (cte: SQL) => sql`any(array(select id from ${cte}))`;
+  return sql`
       with looked_at as materialized (
         select m.id, n.id as notification_id from (
           select id from ${messages}
@@ -121,8 +122,7 @@ const prune = statement<{ days: number; after: string }, { pruned: number; last:
         delete from ${messages} where id = ${ids(sql`whole`)}
       )
       select (select count(*) from gone)::int as pruned, (select max(id::text) from batch) as last, more from bounds`;
-  },
-);
+});
 
 /**
  * Deletes messages with all that belongs to them, once all their notifications were finished more than `days` days ago.
@@ -137,7 +137,7 @@ export async function pruneNotifications(
   let all = 0;
   for (let after: string | null = BEFORE_ALL; after !== null && takeStatement(); ) {
     const [row]: { pruned: number; last: string | null; more: boolean }[] = await db.run(
-      prune,
+      pruneMessages,
       { days, after },
       limit(),
     );
@@ -149,7 +149,7 @@ export async function pruneNotifications(
 
 // Skips what another process deletes at the same time.
 const pruneRecorded = statement<{ days: number }, { pruned: number }>('records.prune', ($) => {
-  const aDay = sql`now() - interval '25 hours'`;
+  const cutoff = sql`now() - interval '25 hours'`;
   return sql`
     with gone_actions as (
       delete from ${actions} where id = any(array(
@@ -158,11 +158,11 @@ const pruneRecorded = statement<{ days: number }, { pruned: number }>('records.p
       )) returning id
     ), gone_stats as (
       delete from ${deliveryStats} where ctid = any(array(
-        select ctid from ${deliveryStats} where minute < ${aDay} for update skip locked
+        select ctid from ${deliveryStats} where minute < ${cutoff} for update skip locked
       ))
     ), gone_dispatchers as (
       delete from ${dispatchers} where ctid = any(array(
-        select ctid from ${dispatchers} where last_seen < ${aDay} for update skip locked
+        select ctid from ${dispatchers} where last_seen < ${cutoff} for update skip locked
       ))
     )
     select count(*)::int as pruned from gone_actions`;

@@ -6,7 +6,7 @@ const file = (locate: () => string) => () => readFile(new URL(locate()));
 
 /**
  * All static files of the service. Those that end in `.js` or `.css` are served under /assets/. Node, Deno and Bun read
- * each file when it is first requested; for Workers, `build-edge.ts` writes them to a folder.
+ * each file when it is first requested; for Workers, `edge-files.ts` writes them to a folder.
  */
 export const ASSETS: AssetSources = {
   'console.css': file(() => import.meta.resolve('../console/assets/console.css')),

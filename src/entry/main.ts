@@ -3,7 +3,7 @@ import { createSignInLink } from '../console/sign-in-link.ts';
 import { type Deps, type Log, noMetrics } from '../deps.ts';
 import { checkWebhookUrl } from '../dispatcher/channels/address.ts';
 import { queueDepth } from '../dispatcher/depth.ts';
-import { tidyEvery } from '../dispatcher/housekeeping.ts';
+import { pruneEvery } from '../dispatcher/housekeeping.ts';
 import { scopesOf } from '../http/operation.ts';
 import { loadedAssets } from '../platform/assets-loaded.ts';
 import { bound } from '../platform/listen.ts';
@@ -22,7 +22,7 @@ import { openDatabase, speaksNeon } from './open-database.ts';
 import { printWelcome } from './welcome.ts';
 
 const forever = new Promise<never>(() => {});
-const TIDY_EVERY_MS = 600_000;
+const PRUNE_EVERY_MS = 600_000;
 /** A part that a stop closes, and the log message for that. */
 type Closing = { name: string; close(): Promise<unknown> };
 /** The time left before the shutdown deadline when deliveries are given up on, to settle them. */
@@ -103,11 +103,11 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
   const second = worker ? () => {} : () => exitNow('second signal');
   const signaled = new Promise<string>((first) => signals.setHandlers({ first, second }));
 
-  // 7 Workers: the dispatcher, housekeeping and the metrics server.
+  // 7 Background work: the dispatcher, pruning and the metrics server.
   const dispatching = dispatcher?.run() ?? forever;
   dispatching.catch(() => {});
-  // Only one of several processes tidies.
-  const endTidying = worker?.slot ? undefined : tidyEvery(TIDY_EVERY_MS, { db, log }, config.retentionDays);
+  // Only one of several processes prunes.
+  const endPruning = worker?.slot ? undefined : pruneEvery(PRUNE_EVERY_MS, { db, log }, config.retentionDays);
   const sources = {
     pool: database.stats,
     queue: () => queueDepth(db, AbortSignal.timeout(2000)),
@@ -166,7 +166,7 @@ export async function main(createServer: CreateServer, logAt: LogAt, signals: Si
     const close = () => dispatching.catch(failed).then(dispatcher.close).then(ringOthers);
     closing.push({ name: 'dispatcher stopped', close });
   }
-  if (endTidying) closing.push({ name: 'tidying ended', close: endTidying });
+  if (endPruning) closing.push({ name: 'pruning ended', close: endPruning });
   if (doorbell) closing.push({ name: 'doorbell closed', close: doorbell.close });
   if (tracing) closing.push({ name: 'tracing ended', close: () => tracing.close(outOfTime) });
   if (metricsServer) closing.push({ name: 'metrics listener closed', close: metricsServer.close });

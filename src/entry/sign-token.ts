@@ -1,7 +1,7 @@
 import { SignJWT } from 'jose';
 import type { Config } from './config.ts';
 
-/** Signs a development token for `sub`, valid for a day. Requires `config.jwt.secret`. */
+/** Signs a token for `sub`, valid for a day. Requires `config.jwt.secret`. */
 export function signToken({ secret, issuer, audience }: Config['jwt'], sub: string, scope: string): Promise<string> {
   const token = new SignJWT({ scope }).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).setSubject(sub);
   if (issuer) token.setIssuer(issuer);

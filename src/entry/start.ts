@@ -22,14 +22,14 @@ export async function start({ createServer, fork, join }: Runtime): Promise<void
   const worker = thisWorker();
   // A worker was given what the primary read.
   if (!worker) readDotenv();
-  const isFirst = !worker && !['', '1'].includes(process.env.PROCESSES ?? '');
-  const stdout = stdoutLines(worker !== undefined || isFirst);
+  const mayBePrimary = !worker && !['', '1'].includes(process.env.PROCESSES ?? '');
+  const stdout = stdoutLines(worker !== undefined || mayBePrimary);
   // Before the configuration is checked, because its errors are log lines, too.
   const writeLine = await writeFormatted(stdout, process.env.LOG_FORMAT);
   const logAt: LogAt = (level) => createLog(level, writeLine, worker && { pid: process.pid });
   try {
     if (worker) await join?.();
-    if (isFirst) {
+    if (mayBePrimary) {
       const { primary } = await import('./primary.ts');
       if (await primary(await fork(), logAt, signals)) return;
     }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, beforeEach, describe, test } from 'node:test';
 import { canceled, type Db } from '../../src/db.ts';
-import { pruneNotifications, tidy, tidyEvery } from '../../src/dispatcher/housekeeping.ts';
+import { prune, pruneEvery, pruneNotifications } from '../../src/dispatcher/housekeeping.ts';
 import { pruneIdempotencyKeys } from '../../src/idempotency/reserve-key.ts';
 import { redriveNotification } from '../../src/notifications/store.ts';
 import { createEndpoint } from '../../src/webhook-endpoints/store.ts';
@@ -229,7 +229,7 @@ function rowsRead(plan: Plan): number[] {
   return [own, ...(plan.Plans ?? []).flatMap(rowsRead)];
 }
 
-test('tidying begins again once it has ended, not while it goes on, and ends when it is told to', async () => {
+test('pruning begins again once it has ended, not while it goes on, and ends when it is told to', async () => {
   const { promise: begun, resolve: begins } = Promise.withResolvers<void>();
   let runs = 0;
   const slow: Db = {
@@ -241,7 +241,7 @@ test('tidying begins again once it has ended, not while it goes on, and ends whe
     },
   };
   const log = recordingLog();
-  const end = tidyEvery(1, { db: slow, log }, 30);
+  const end = pruneEvery(1, { db: slow, log }, 30);
   await begun;
   await new Promise((resolve) => setTimeout(resolve, 20));
   await end();
@@ -254,12 +254,12 @@ test('tidying begins again once it has ended, not while it goes on, and ends whe
       return [];
     },
   };
-  const endAgain = tidyEvery(1, { db: empty, log }, 30);
+  const endAgain = pruneEvery(1, { db: empty, log }, 30);
   while (runs < 1 + 3 * 2) await new Promise(setImmediate);
   await endAgain();
 });
 
-test('tidying asks no more than it may, although there is more, and says what it did', async () => {
+test('pruning asks no more than it may, although there is more, and says what it did', async () => {
   const asked: string[] = [];
   const endless: Db = {
     ...noDb,
@@ -271,7 +271,7 @@ test('tidying asks no more than it may, although there is more, and says what it
     },
   };
   const log = recordingLog();
-  await tidy({ db: endless, log }, 30, { statements: 5 });
+  await prune({ db: endless, log }, 30, { statements: 5 });
   assert.equal(asked.length, 5);
   assert.deepEqual(
     log.lines.map(({ level, msg }) => [level, msg]),

@@ -23,13 +23,13 @@ export type Service = {
   output(): string;
 };
 
-/** The log messages of a graceful stop, in order; on Postgres, 'doorbell closed' follows 'tidying ended'. */
+/** The log messages of a graceful stop, in order; on Postgres, 'doorbell closed' follows 'pruning ended'. */
 export const STOP_STEPS = [
   'stopping',
   'not ready',
   'requests finished, listener closed',
   'dispatcher stopped',
-  'tidying ended',
+  'pruning ended',
   'metrics listener closed',
   'database closed',
 ];
