@@ -88,10 +88,11 @@ const HEALTH = sql`health as (
 // Checks the lease token of every row: a row that another dispatcher has claimed since stays unchanged, including
 // its attempts. Statistics count exactly the results that took effect.
 const settle = statement<{ results: string } & Settler, Settled>(
-  'deliveries.settle',
+  'deliveries.settle2',
   ($) => sql`
     with r as materialized (
-      select * from json_to_recordset((${$.results}::text)::json)
+      select *, now() - coalesce(${$.now}::float8 - "endedAt", 0) * interval '1 millisecond' as ended_at
+      from json_to_recordset((${$.results}::text)::json)
         as r (id uuid, lease uuid, outcome text, "delayMs" float8, "durationMs" int, status int, error text,
               blameless boolean, url text, "endedAt" float8)
     ), gone as (
@@ -108,24 +109,25 @@ const settle = statement<{ results: string } & Settler, Settled>(
       select * from gone union all select * from kept
     ), logged as (
       insert into ${attempts} (notification_id, at, duration_ms, status, error, dispatcher)
-      select id, now() - "durationMs" * interval '1 millisecond', "durationMs", status, error, ${$.dispatcher}::text
+      select id, ended_at - "durationMs" * interval '1 millisecond', "durationMs", status, error, ${$.dispatcher}::text
       from kept where outcome in ('retry', 'interrupted')
     ), finished as (
       insert into ${outcomes}
         (notification_id, status, attempts, last_error, finished_at, duration_ms, http_status, dispatcher)
-      select id, outcome, attempt, error, now(), "durationMs", status, ${$.dispatcher}::text
+      select id, outcome, attempt, error, ended_at, "durationMs", status, ${$.dispatcher}::text
       from gone
     ), counted as (
       insert into ${deliveryStats} (minute, dispatcher, outcome, bucket, count, firsts, wait_ms, run_ms)
       select date_trunc('minute', now()), ${$.dispatcher}::text, outcome, bucket, count(*),
-             count(*) filter (where attempt = 1),
-             coalesce(sum(greatest(0, "sinceMs" - "durationMs")) filter (where attempt = 1), 0), sum("durationMs")
+             count(*) filter (where first),
+             coalesce(sum(greatest(0, "sinceMs" - "durationMs")) filter (where first), 0), sum("durationMs")
       from (
-        select case outcome when 'interrupted' then 'retry' else outcome end as outcome, attempt,
+        select case outcome when 'interrupted' then 'retry' else outcome end as outcome,
+               attempt = 1 and outcome <> 'interrupted' as first,
                coalesce("durationMs", 0) as "durationMs", "sinceMs",
                case outcome when 'sent' then ${bucketOf(sql`"sinceMs"`)} else 0 end as bucket
         from settled cross join lateral (
-          select date_part('epoch', now() - queued_at) * 1000 - coalesce(${$.now}::float8 - "endedAt", 0) as "sinceMs"
+          select date_part('epoch', ended_at - queued_at) * 1000 as "sinceMs"
         ) since
         where outcome <> 'release'
       ) told

@@ -264,7 +264,7 @@ onEveryDatabase('dispatcher', (db) => {
     const watched: Db = {
       ...db,
       run: (statement, values, signal) => {
-        if (statement.name === 'deliveries.settle') settlements++;
+        if (statement.name === 'deliveries.settle2') settlements++;
         return db.run(statement, values, signal);
       },
     };

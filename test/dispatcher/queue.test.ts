@@ -67,6 +67,27 @@ onEveryDatabase('queue', (db) => {
     );
   });
 
+  test('an attempt is dated by when it ended, not by when it was settled', async () => {
+    await enqueue(db, 2);
+    const [sent, failed] = (await claim(db)).deliveries as [Delivery, Delivery];
+    const times = { durationMs: 2000, endedAt: -5000 };
+    const before = performance.now();
+    await settle(
+      db,
+      [settlement(sent, times), settlement(failed, { ...times, outcome: 'retry', delayMs: 60_000, error: 'HTTP 500' })],
+      'd',
+    );
+    const [row] = await rowsOf<{ ended: number; began: number }>(
+      db,
+      `select (select extract(epoch from now() - finished_at)::float8 from outcomes) as ended,
+              (select extract(epoch from now() - at)::float8 from attempts) as began`,
+    );
+    const laterS = (performance.now() - before) / 1000;
+    const { ended, began } = row as { ended: number; began: number };
+    assert.ok(ended >= 5 && ended <= 5.1 + laterS, `${ended}`);
+    assert.ok(began >= 7 && began <= 7.1 + laterS, `${began}`);
+  });
+
   test('an expired lease is simply due again, and its holder can change nothing any more', async () => {
     const [id] = (await enqueue(db, 1)) as [string];
     const [old] = (await claim(db)).deliveries as [Delivery];

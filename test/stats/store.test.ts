@@ -81,6 +81,22 @@ onEveryDatabase('statistics', (db) => {
     assert.deepEqual(stats.endpoints, { enabled: exactly(2), paused: exactly(0), disabled: exactly(0) });
   });
 
+  test('a second attempt that is interrupted is no first attempt', async () => {
+    const firsts = async () =>
+      (await rowsOf<{ n: number }>(db, 'select sum(firsts)::int as n from delivery_stats'))[0]?.n;
+    await execute(db, 'delete from deliveries');
+    await enqueue(db, 1);
+    const settleNext = async (outcome: Settlement['outcome']) => {
+      const [held] = (await claim(db)).deliveries;
+      const { id, lease, attempt } = held as NonNullable<typeof held>;
+      await settle(db, [{ id, lease, outcome, delayMs: 0, durationMs: 1000, status: 500 }], 'one');
+      return attempt;
+    };
+    const before = (await firsts()) ?? 0;
+    assert.deepEqual([await settleNext('retry'), await firsts()], [1, before + 1]);
+    assert.deepEqual([await settleNext('interrupted'), await firsts()], [2, before + 1]);
+  });
+
   test('an endpoint whose pause has ended is enabled', async () => {
     const endpoint = await newEndpoint(db);
     const counts = async (until: string) => {
