@@ -55,6 +55,7 @@ export function createDispatcher(deps: DispatchDeps): Dispatcher {
       resultsSince: 0,
       settleAt: 0,
       extendAt: NEVER,
+      extended: false,
       stalled: false,
       jobs: false,
       advancing: false,

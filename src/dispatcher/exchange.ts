@@ -1,7 +1,7 @@
 import { type Claimed, type Delivery, keyOf, type Room } from './claims.ts';
 import type { Held } from './lane.ts';
 import { allHeld, EMAIL_LANE, extended, hold, noteBacklogs, removeExcess, removeWaiting } from './lanes.ts';
-import { isRoundDue, mayStart, NEVER } from './plan.ts';
+import { isRoundDue, mayStart, NEVER, RESERVE } from './plan.ts';
 import { type Run, release, releaseLane } from './run.ts';
 import type { Settlement } from './settlements.ts';
 
@@ -73,11 +73,11 @@ function isOnWay(lane: string, after: string, last: string): boolean {
   return after < last ? lane > after && lane <= last : lane > after || lane <= last;
 }
 
-/** Settles a batch of results. Results that arrive meanwhile are settled in the next batch. */
+/** Settles a batch of results, or all in one when few subrequests are left. What arrives meanwhile is for the next. */
 export async function settle(run: Run): Promise<void> {
   const { state, queue, clock, log, failures, settings } = run;
-  const some = state.results.splice(0, settings.batch);
-  state.writing = true;
+  const some = state.results.splice(0, state.budget > RESERVE ? settings.batch : state.results.length);
+  Object.assign(state, { writing: true, extended: false });
   state.budget--;
   try {
     const { settled, changes } = await queue.settle(some, Math.round(clock.now()));
@@ -89,6 +89,7 @@ export async function settle(run: Run): Promise<void> {
     // After a pause, the backlog of the endpoint is due.
     if (changes.some(({ status }) => status === 'enabled')) state.rung = true;
     failures.settle = 0;
+    state.settleAt = 0;
     noteDue(run, some);
   } catch (error) {
     log.error('settlement failed', { error, count: some.length });
@@ -116,7 +117,7 @@ export async function extend(run: Run): Promise<void> {
   const { state, lanes, queue, clock, log, settings } = run;
   const askedAt = clock.now();
   const held = allHeld(lanes);
-  state.writing = true;
+  Object.assign(state, { writing: true, extended: true });
   state.budget--;
   state.extendAt = askedAt + settings.leaseMs / 3;
   try {

@@ -187,6 +187,8 @@ export function finish(lanes: Lanes, held: Held, now: number): boolean {
   held.stage = 'over';
   remove(lanes[stage], held);
   lane[stage]--;
+  // A slow one that found no room in the overflow gets this place.
+  if (stage === 'slow' && lanes.quick.length > 0) lanes.checkAt = Math.min(lanes.checkAt, now);
   if (ms < SLOW_MS) {
     const { laneConcurrency } = lanes.limits;
     lane.window = lane.pace === 'new' ? laneConcurrency : Math.min(laneConcurrency, lane.window + GROWTH);

@@ -23,9 +23,11 @@ export type State = {
   /** Results to be settled, and since when the oldest has been waiting. */
   results: Settlement[];
   resultsSince: number;
-  /** The earliest time of the next settlement, after failures. */
+  /** The earliest time of the next settlement after one that failed, otherwise 0. */
   settleAt: number;
   extendAt: number;
+  /** The last write was an extension. */
+  extended: boolean;
   stalled: boolean;
   /** Bulk actions are running; a batch of one is under way; the earliest time of the next; how many a run may do. */
   jobs: boolean;
@@ -50,7 +52,7 @@ export type Plan = {
 /** Milliseconds that results wait for more, to be settled in one batch. */
 const LINGER_MS = 20;
 /** Subrequests reserved for the last settlement and one retry. */
-const RESERVE = 2;
+export const RESERVE = 2;
 export const NEVER = Number.POSITIVE_INFINITY;
 
 export const mayStart = ({ mode, budget }: State) => (mode === 'running' || mode === 'draining') && budget > RESERVE;
@@ -63,17 +65,20 @@ export const isRoundDue = ({ rung, tickAt, dueAt }: State, now: number) => rung 
 
 /** Decides what the loop does next. After `stallMs` without a claim, the dispatcher is stalled. */
 export function plan(state: State, lanes: Lanes, stallMs: number, now: number): Plan {
-  const { mode, results, writing } = state;
+  const { mode, writing } = state;
   const claim = claimNow(state, lanes, now);
-  const extend = !writing && isHolding(state, lanes) && now >= state.extendAt && state.budget > RESERVE;
-  const settle = !writing && !extend && now >= Math.max(state.settleAt, settleFrom(state, lanes));
+  const maySettle = !writing && now >= Math.max(state.settleAt, settleFrom(state, lanes));
+  const mayExtend = !writing && isHolding(state, lanes) && now >= state.extendAt && state.budget > RESERVE;
+  // A database that is so slow that leases need one extension after another must not keep results from being settled.
+  const extend = mayExtend && !(maySettle && state.extended);
+  const settle = maySettle && !extend;
   const advance = mayAdvance(state, lanes) && now >= state.advanceAt;
   const isIdle = !isHolding(state, lanes) && !state.claiming && !writing && !claim && !state.advancing && !advance;
   const stalled = mode === 'running' && now >= state.lastClaimAt + stallMs;
   const over = isIdle && mode !== 'running';
   return {
     claim,
-    settle: settle && results.length > 0,
+    settle,
     extend,
     advance,
     stalled,
@@ -87,6 +92,8 @@ function claimNow(state: State, lanes: Lanes, now: number): Room | undefined {
   if (state.claiming || now < state.claimAt || !mayStart(state)) return undefined;
   // The database does not keep up with settlements. What is claimed now would be settled late.
   if (state.results.length > lanes.limits.batch) return undefined;
+  // Or it was away for longer than the leases last: what has been delivered must be settled before it is claimed again.
+  if (state.results.length > 0 && state.settleAt > 0) return undefined;
   const affordable = state.budget - RESERVE - lanes.waiting - 1;
   if (affordable <= 0 || !wantsClaim(lanes, mayBeDue(state, now))) return undefined;
   const room = roomForClaim(lanes);

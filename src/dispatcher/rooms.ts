@@ -75,7 +75,10 @@ export function wantsClaim(lanes: Lanes, mayBeDue: boolean): boolean {
   if (mayBeDue) return free.fast + free.new + free.slow > 0;
   const { runningLow, moreUnnamed } = lanes;
   return (
-    (free.fast > 0 && runningLow.fast > 0) || (free.slow > 0 && runningLow.slow > 0) || (free.new > 0 && moreUnnamed)
+    (free.fast > 0 && runningLow.fast > 0) ||
+    (free.slow > 0 && runningLow.slow > 0) ||
+    // A lane that was forgotten meanwhile is new again.
+    (free.new > 0 && (moreUnnamed || runningLow.new > 0))
   );
 }
 

@@ -217,6 +217,38 @@ test('lanes that are idle are forgotten past a thousand; those with work are not
   assert.ok(lanes.byId.has('busy'));
 });
 
+test('a lane that was forgotten, and of which a claim tells that it has more, is claimed from again', () => {
+  const lanes = createLanes(limits);
+  for (let i = 0; i < 1000; i++) deliver(lanes, `known-${i}`, 1, 5);
+  hold(lanes, deliveries('stranger', 1), FAR);
+  noteBacklogs(lanes, ['known-1'], new Set(['known-1']), false);
+  assert.equal(lanes.byId.get('known-1')?.pace, 'new');
+  const [held] = startAll(lanes, 0) as [Held];
+  assert.equal(wantsClaim(lanes, false), true);
+  finish(lanes, held, 5);
+  assert.deepEqual([wantsClaim(lanes, false), roomForClaim(lanes).rooms['known-1']], [true, 1]);
+  hold(lanes, deliveries('known-1', 1), FAR);
+  assert.equal(wantsClaim(lanes, false), false, 'one is enough to try it');
+});
+
+test('slow deliveries leave the slots once the overflow has room for them', () => {
+  const lanes = createLanes(limits);
+  const ids = Array.from({ length: 48 }, (_, i) => `e${i}`);
+  for (const id of ids) deliver(lanes, id, 1, 5);
+  for (const id of ids) hold(lanes, deliveries(id, 1), FAR);
+  let now = 100;
+  for (let i = 0; i < 3; i++) {
+    assert.equal(startAll(lanes, now).length, 16);
+    now += SLOW_MS;
+    check(lanes, now);
+  }
+  assert.deepEqual([lanes.quick.length, lanes.slow.length], [16, 32]);
+  for (const held of lanes.slow.slice(0, 16)) finish(lanes, held, now + 500);
+  assert.ok(lanes.checkAt <= now + 500);
+  check(lanes, now + 500);
+  assert.deepEqual([lanes.quick.length, lanes.slow.length], [0, 32]);
+});
+
 test('what has been delivered is garbage at once, even after a full collection', () => {
   setFlagsFromString('--expose-gc');
   const gc: (options?: { type: 'minor' }) => void = runInNewContext('gc');

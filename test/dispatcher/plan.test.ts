@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Delivery } from '../../src/dispatcher/claims.ts';
+import { settle } from '../../src/dispatcher/exchange.ts';
 import { createLanes, hold, startNext } from '../../src/dispatcher/lanes.ts';
 import { interruptionOf, releaseOf, settlementOf } from '../../src/dispatcher/outcome.ts';
 import { plan, type State } from '../../src/dispatcher/plan.ts';
 import { processLimits } from '../../src/dispatcher/rooms.ts';
+import type { Run } from '../../src/dispatcher/run.ts';
 import type { Settlement } from '../../src/dispatcher/settlements.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -29,6 +31,7 @@ const stateOf = (own: Partial<State> = {}): State => ({
   resultsSince: NOW,
   settleAt: 0,
   extendAt: NEVER,
+  extended: false,
   stalled: false,
   jobs: false,
   advancing: false,
@@ -114,8 +117,19 @@ test('leases are extended before results are settled, never at the same time', (
   assert.deepEqual([next.extend, next.settle], [true, false]);
 });
 
-test('where results pile up nothing more is claimed', () => {
-  assert.equal(plan(stateOf({ rung: true, results: results(21) }), lanesOf(), STALL_MS, NOW).claim, undefined);
+test('after an extension, results are settled before the next one', () => {
+  const own = { results: results(20), extendAt: NOW, extended: true };
+  const next = plan(stateOf(own), lanesOf(), STALL_MS, NOW);
+  assert.deepEqual([next.extend, next.settle], [false, true]);
+  assert.equal(plan(stateOf({ ...own, settleAt: NOW + 1 }), lanesOf(), STALL_MS, NOW).extend, true, 'not meanwhile');
+});
+
+test('where results pile up, or could not be settled, nothing more is claimed', () => {
+  const claims = (own: Partial<State>) => plan(stateOf({ rung: true, ...own }), lanesOf(), STALL_MS, NOW).claim;
+  assert.equal(claims({ results: results(21) }), undefined);
+  assert.ok(claims({ results: results(1) }));
+  assert.equal(claims({ results: results(1), settleAt: NOW - 1 }), undefined, 'their leases may have expired');
+  assert.ok(claims({ settleAt: NOW - 1 }));
 });
 
 test('a stop is over once nothing is held and nothing under way; a drain, once nothing is due either', () => {
@@ -140,6 +154,23 @@ test('of few subrequests, what is needed to settle is kept: for nothing else is 
   const late = NOW + 10_000;
   assert.equal(plan(stateOf({ results: results(20), budget: 2 }), busy, STALL_MS, late).settle, false);
   assert.equal(plan(stateOf({ results: results(20), budget: 2 }), lanesOf(), STALL_MS, late).settle, true);
+});
+
+test('with few subrequests left, all results are settled by one statement, however many', async () => {
+  const settled: number[] = [];
+  const settleWith = async (budget: number) => {
+    const queue = {
+      settle: async (some: Settlement[]) => {
+        settled.push(some.length);
+        return { settled: some.length, changes: [] };
+      },
+    };
+    const state = stateOf({ results: results(70), budget });
+    const rest = { clock: { now: () => NOW }, failures: { settle: 0 }, settings: { batch: 20 } };
+    await settle({ state, queue, ...rest } as unknown as Run);
+  };
+  for (const budget of [NEVER, 3, 2, 1]) await settleWith(budget);
+  assert.deepEqual(settled, [20, 20, 70, 70]);
 });
 
 test('a dispatcher that has not claimed for a while is told of once', () => {
