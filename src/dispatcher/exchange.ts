@@ -89,7 +89,7 @@ export async function settle(run: Run): Promise<void> {
     // After a pause, the backlog of the endpoint is due.
     if (changes.some(({ status }) => status === 'enabled')) state.rung = true;
     failures.settle = 0;
-    state.settleAt = 0;
+    if (state.results.length === 0) state.settleAt = 0;
     noteDue(run, some);
   } catch (error) {
     log.error('settlement failed', { error, count: some.length });

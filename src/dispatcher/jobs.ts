@@ -14,7 +14,8 @@ const BATCH = sql.raw('1000');
 // killed, the next one continues from there. The action is locked meanwhile; other dispatchers take the next one.
 // `looked_at` walks the candidates in order of id, whatever the filter. Nothing waits for a lock: a row that another
 // statement has locked, such as a claim that only looks at it, is `missed`, and the next batch starts with it.
-// Notifications created or redriven since the action began, or dead only since then, do not match.
+// Notifications created or redriven since the action began do not match, nor those whose last attempt ended since then.
+// One that ended before, and was settled after, matches: `done` may exceed `matching`.
 const advance = statement<Record<never, never>, Advance>('actions.advance', () => {
   const job = sql`job.action = 'notifications.redrive'`;
   const filter = filtersIn(sql`job.filter`);

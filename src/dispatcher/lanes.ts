@@ -168,13 +168,7 @@ function turnSlow(lanes: Lanes, held: Held): void {
   uncount(lanes, lane);
   setPace(lanes, lane, 'slow');
   lane.window = 1;
-  if (lanes.slow.length < lanes.limits.overflowConcurrency) {
-    held.stage = 'slow';
-    lane.quick--;
-    lane.slow++;
-    remove(lanes.quick, held);
-    add(lanes.slow, held);
-  }
+  if (lanes.slow.length < lanes.limits.overflowConcurrency) moveToOverflow(lanes, held);
   count(lanes, lane);
 }
 
@@ -187,8 +181,6 @@ export function finish(lanes: Lanes, held: Held, now: number): boolean {
   held.stage = 'over';
   remove(lanes[stage], held);
   lane[stage]--;
-  // A slow one that found no room in the overflow gets this place.
-  if (stage === 'slow' && lanes.quick.length > 0) lanes.checkAt = Math.min(lanes.checkAt, now);
   if (ms < SLOW_MS) {
     const { laneConcurrency } = lanes.limits;
     lane.window = lane.pace === 'new' ? laneConcurrency : Math.min(laneConcurrency, lane.window + GROWTH);
@@ -200,7 +192,27 @@ export function finish(lanes: Lanes, held: Held, now: number): boolean {
     lane.window = 1;
   }
   count(lanes, lane);
+  if (stage === 'slow') refillOverflow(lanes, now);
   return true;
+}
+
+/** Moves the oldest slow delivery that found the overflow full to the place that is free now. */
+function refillOverflow(lanes: Lanes, now: number): void {
+  if (lanes.slow.length !== lanes.limits.overflowConcurrency - 1) return;
+  const late = lanes.quick.filter(({ startedAt }) => now - startedAt >= SLOW_MS);
+  const [oldest] = late.sort((a, b) => a.startedAt - b.startedAt);
+  if (!oldest) return;
+  uncount(lanes, oldest.lane);
+  moveToOverflow(lanes, oldest);
+  count(lanes, oldest.lane);
+}
+
+function moveToOverflow(lanes: Lanes, held: Held): void {
+  held.stage = 'slow';
+  held.lane.quick--;
+  held.lane.slow++;
+  remove(lanes.quick, held);
+  add(lanes.slow, held);
 }
 
 function add(underWay: Held[], held: Held): void {

@@ -23,7 +23,7 @@ export type State = {
   /** Results to be settled, and since when the oldest has been waiting. */
   results: Settlement[];
   resultsSince: number;
-  /** The earliest time of the next settlement after one that failed, otherwise 0. */
+  /** After a settlement that failed, the earliest time of the next; 0 once nothing is left to be settled. */
   settleAt: number;
   extendAt: number;
   /** The last write was an extension. */
@@ -93,7 +93,7 @@ function claimNow(state: State, lanes: Lanes, now: number): Room | undefined {
   // The database does not keep up with settlements. What is claimed now would be settled late.
   if (state.results.length > lanes.limits.batch) return undefined;
   // Or it was away for longer than the leases last: what has been delivered must be settled before it is claimed again.
-  if (state.results.length > 0 && state.settleAt > 0) return undefined;
+  if (state.settleAt > 0) return undefined;
   const affordable = state.budget - RESERVE - lanes.waiting - 1;
   if (affordable <= 0 || !wantsClaim(lanes, mayBeDue(state, now))) return undefined;
   const room = roomForClaim(lanes);

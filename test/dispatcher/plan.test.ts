@@ -9,6 +9,7 @@ import { plan, type State } from '../../src/dispatcher/plan.ts';
 import { processLimits } from '../../src/dispatcher/rooms.ts';
 import type { Run } from '../../src/dispatcher/run.ts';
 import type { Settlement } from '../../src/dispatcher/settlements.ts';
+import { recordingLog } from '../support/deps.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
 const STALL_MS = 30_000;
@@ -129,7 +130,30 @@ test('where results pile up, or could not be settled, nothing more is claimed', 
   assert.equal(claims({ results: results(21) }), undefined);
   assert.ok(claims({ results: results(1) }));
   assert.equal(claims({ results: results(1), settleAt: NOW - 1 }), undefined, 'their leases may have expired');
-  assert.ok(claims({ settleAt: NOW - 1 }));
+  assert.equal(claims({ settleAt: NOW - 1, writing: true }), undefined, 'while they are settled');
+});
+
+test('after a settlement that failed, claims go on once nothing is left to be settled', async () => {
+  const outcomes = [new Error('away'), undefined, undefined];
+  const queue = {
+    settle: async (some: Settlement[]) => {
+      const error = outcomes.shift();
+      if (error) throw error;
+      return { settled: some.length, changes: [] };
+    },
+  };
+  const state = stateOf({ results: results(30), rung: true });
+  const rest = { clock: { now: () => NOW }, failures: { settle: 0 }, settings: { batch: 20 }, log: recordingLog() };
+  const claims = [];
+  for (let i = 0; i < 3; i++) {
+    await settle({ state, queue, ...rest } as unknown as Run);
+    claims.push([state.results.length, plan(state, lanesOf(), STALL_MS, NOW + 1000).claim !== undefined]);
+  }
+  assert.deepEqual(claims, [
+    [30, false],
+    [10, false],
+    [0, true],
+  ]);
 });
 
 test('a stop is over once nothing is held and nothing under way; a drain, once nothing is due either', () => {
