@@ -45,13 +45,15 @@ type State = {
   /** Whether `endTurn` is scheduled. */
   turning: boolean;
   draining: boolean;
+  /** Milliseconds for a response that is due before a refusal. */
+  dueTimeoutMs: number;
   policy: Policy;
   refusals: ThrottledLog;
 };
 
 /** Node's HTTP server around a fetch handler, with an orderly stop. */
 export const createNodeServer: CreateServer = (options) => {
-  const { host, port, readTimeoutMs, idleTimeoutMs, maxConnections, policy, log } = options;
+  const { host, port, readTimeoutMs, idleTimeoutMs, requestTimeoutMs, maxConnections, policy, log } = options;
   const state: State = {
     connections: new Map(),
     waiting: 0,
@@ -59,6 +61,7 @@ export const createNodeServer: CreateServer = (options) => {
     held: new Set(),
     turning: false,
     draining: false,
+    dueTimeoutMs: requestTimeoutMs + idleTimeoutMs,
     policy,
     refusals: throttledLog((code, count) => log.warn('requests refused', { code, count })),
   };
@@ -78,7 +81,11 @@ export const createNodeServer: CreateServer = (options) => {
   server.on('request', (incoming, outgoing) => handleInOrder(state, listener, incoming, outgoing));
   server.on('checkExpectation', (incoming, outgoing) => handleInOrder(state, listener, incoming, outgoing));
   server.on('clientError', (error, socket) => refuse(state, error as NodeJS.ErrnoException, socket));
-  server.on('connect', (incoming) => refuse(state, {}, incoming.socket.resume()));
+  server.on('connect', ({ socket }) => {
+    // Node has removed its own listeners: without one, an error would end the process.
+    socket.on('error', () => {});
+    refuse(state, {}, socket.resume());
+  });
   server.on('connection', (socket) => {
     state.connections.set(socket, { newest: undefined, before: undefined, waiting: 0, refused: false });
     socket.once('close', () => forget(state, socket));
@@ -227,8 +234,10 @@ function forget(state: State, socket: Socket): void {
 }
 
 /** Answers a request that Node itself refuses, and the app never gets. Responses due before it are sent first. */
-function refuse({ connections, policy, refusals }: State, error: { code?: string | undefined }, socket: Duplex): void {
-  const connection = connections.get(socket as Socket);
+function refuse(state: State, error: { code?: string | undefined }, duplex: Duplex): void {
+  const { connections, dueTimeoutMs, policy, refusals } = state;
+  const socket = duplex as Socket;
+  const connection = connections.get(socket);
   // What still arrives is read and discarded: unread bytes would reset the connection, and lose its responses.
   if (!connection || connection.refused || !socket.writable) return;
   connection.refused = true;
@@ -236,9 +245,15 @@ function refuse({ connections, policy, refusals }: State, error: { code?: string
   refusals.note(code);
   const { newest, before } = connection;
   const due = newest?.req.complete || newest?.headersSent ? newest : before;
-  if (!due || due.writableFinished) answer(socket, refusal(code, policy));
+  if (!due || due.writableFinished) {
+    answer(socket, refusal(code, policy));
+    return;
+  }
   // A client that was told that the connection closes waits for no further response.
-  else due.once('finish', () => socket.writable && answer(socket, refusal(code, policy)));
+  due.once('finish', () => socket.writable && answer(socket, refusal(code, policy)));
+  // One that reads nothing and keeps sending is never idle.
+  const limit = setTimeout(cut, dueTimeoutMs, socket).unref();
+  socket.once('close', () => clearTimeout(limit));
 }
 
 /** Takes no new connections, and resolves when the last one is gone. */

@@ -13,7 +13,10 @@ const get = (path: string, ...headers: string[]) =>
   [`GET ${path} HTTP/1.1`, 'Host: x', ...headers, '', ''].join('\r\n');
 
 /** Starts a server of `/big`, an answer that no network takes at once, and `/slow`, which takes `slowMs` to make. */
-async function start(t: TestContext, { idleTimeoutMs = 60_000, readTimeoutMs = 60_000, slowMs = 0 } = {}) {
+async function start(
+  t: TestContext,
+  { idleTimeoutMs = 60_000, readTimeoutMs = 60_000, requestTimeoutMs = 60_000, slowMs = 0 } = {},
+) {
   const warnings: Record<string, unknown>[] = [];
   const begun: string[] = [];
   const log = { warn: (msg: string, more: object) => warnings.push({ msg, ...more }) } as unknown as Log;
@@ -28,7 +31,7 @@ async function start(t: TestContext, { idleTimeoutMs = 60_000, readTimeoutMs = 6
     port: 0,
     readTimeoutMs,
     idleTimeoutMs,
-    requestTimeoutMs: 60_000,
+    requestTimeoutMs,
     maxConnections: 100,
     reusePort: false,
     policy: { limit: 600, window: 60 },
@@ -58,6 +61,7 @@ function assertProblem(answer: string, code: string): void {
   assert.match(head, /^Connection: close\r?$/im);
 }
 
+const TUNNEL = 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n';
 const statusesIn = (answers: string) => answers.match(/(?<=HTTP\/1\.1 )\d+/g)?.map(Number) ?? [];
 
 describe('an HTTP server on Node', () => {
@@ -146,10 +150,30 @@ describe('an HTTP server on Node', () => {
     assert.deepEqual(statusesIn(await text(socket)), [200, 408]);
   });
 
+  test('survives a client that asks for a tunnel while a response is due, and resets the connection', async (t) => {
+    const { open, begun } = await start(t, { slowMs: 500 });
+    const socket = open(get('/slow') + TUNNEL);
+    while (!begun.includes('/slow')) await turn();
+    socket.resetAndDestroy();
+    for (let i = 0; i < 2; i++) {
+      assert.deepEqual(statusesIn(await text(open(get('/slow', 'Connection: close')))), [200]);
+    }
+  });
+
+  test('cuts a client that asks for a tunnel while a response is due, and does not read it', async (t) => {
+    const { open } = await start(t, { idleTimeoutMs: 100, requestTimeoutMs: 100 });
+    const socket = open(get('/big') + TUNNEL).pause();
+    while (!socket.closed) {
+      // A client that does not read notices a reset by writing.
+      socket.write('\r\n');
+      await delay(10);
+    }
+  });
+
   test('logs how many requests it refuses, by code: the first at once, more in ten seconds or when it stops', async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] });
     const { server, open, warnings } = await start(t);
-    for (const said of ['nonsense\r\n\r\n', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', 'GET / HTTP/1.1\r\n\r\n']) {
+    for (const said of ['nonsense\r\n\r\n', TUNNEL, 'GET / HTTP/1.1\r\n\r\n']) {
       assert.deepEqual(statusesIn(await text(open(said))), [400]);
     }
     assert.deepEqual(statusesIn(await text(open(get('/', `X: ${'x'.repeat(20_000)}`)))), [431]);
