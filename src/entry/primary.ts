@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import type { Log } from '../deps.ts';
-import { bound, listen } from '../platform/listen.ts';
+import { bound, listen, portOf } from '../platform/listen.ts';
 import type { LogAt } from '../platform/log.ts';
 import { createMetricsServer } from '../platform/metrics-server.ts';
 import { superviseWorkers } from '../platform/processes.ts';
@@ -99,5 +99,5 @@ async function freePort({ host, port }: Config): Promise<number> {
   const server = createServer();
   const url = await bound(listen(server, host, port), 'HOST or PORT');
   await new Promise((resolve) => server.close(resolve));
-  return Number(new URL(url).port);
+  return portOf(url);
 }

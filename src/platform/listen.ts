@@ -4,6 +4,9 @@ import type { AddressInfo, Server } from 'node:net';
 export const httpUrl = (host: string, port: number): string =>
   `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 
+/** The port in the URL of an HTTP server. */
+export const portOf = (url: string): number => Number(new URL(url).port || 80);
+
 /** How many connections the kernel takes while the process is busy, if `net.core.somaxconn` allows it. */
 const BACKLOG = 4096;
 
