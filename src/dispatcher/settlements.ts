@@ -39,13 +39,14 @@ const DISABLE_AFTER_DAYS = 5;
 /** Days without a failure after which a run of failures ends. */
 const RUN_ENDS_AFTER_DAYS = 2;
 
-// Locks endpoints in order of id, and only those whose health changes. An endpoint paused on request, until infinity,
-// stays so unless it responds 410. A pause starts at 30 s and doubles with every round of failures, up to an hour:
-// `last_failed_at` is when it began. A delivery that was under way then and fails later does not prolong it. A new
-// status is a new version.
+// Locks endpoints in order of id, and only those whose health changes. A failure counts if it came from the endpoint's
+// URL, which is compared again under the lock: it may have changed since the statement began. An endpoint paused on
+// request, until infinity, stays so unless it responds 410. A pause starts at 30 s and doubles with every round of
+// failures, up to an hour: `last_failed_at` is when it began. A delivery that was under way then and fails later does
+// not prolong it. A new status is a new version.
 const HEALTH = sql`health as (
   select endpoint_id, bool_or(outcome = 'sent') as ok, bool_or(coalesce(status = 410, false)) as unwanted,
-         count(*) filter (where outcome <> 'sent') as failed
+         count(*) filter (where outcome <> 'sent') as failed, max(url) as url
   from settled
   where endpoint_id is not null and outcome in ('sent', 'retry', 'dead') and blameless is not true
     and (url is null or not exists (select from ${webhookEndpoints} e where e.id = endpoint_id and e.url <> settled.url))
@@ -64,7 +65,7 @@ const HEALTH = sql`health as (
     select e.last_failed_at > now() - interval '${sql.raw(String(RUN_ENDS_AFTER_DAYS))} days' as goes_on
   ) run
   where e.status <> 'disabled' and (e.paused_until is distinct from 'infinity' or h.unwanted)
-    and (h.failed > 0 or e.failures > 0)
+    and (h.failed > 0 or e.failures > 0) and (h.url is null or e.url = h.url)
   order by e.id for update of e
 ), judged as (
   select *, case

@@ -91,7 +91,7 @@ const health = statement<{ ids: string }, WebhookEndpointHealth>(
                'notificationId', f.notification_id, 'at', ${rfc3339(sql`f.at`)}, 'status', f.status, 'error', f.error
              ) order by f.at desc)
              from (
-               select notification_id, finished_at as at, http_status as status, last_error as error
+               select notification_id, finished_at - coalesce(duration_ms, 0) * interval '1 millisecond' as at, http_status as status, last_error as error
                from ${outcomes} where status = 'dead' and notification_id = any(recent.ids)
                union all
                select notification_id, at, status, error from ${attempts}

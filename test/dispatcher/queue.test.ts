@@ -7,7 +7,7 @@ import { EMAIL_LANE, FIRST_LANE } from '../../src/dispatcher/lanes.ts';
 import type { Settlement } from '../../src/dispatcher/settlements.ts';
 import { cancelNotification, redriveNotification } from '../../src/notifications/store.ts';
 import { enableEndpoint, pauseEndpoint } from '../../src/webhook-endpoints/store.ts';
-import { onEveryDatabase } from '../support/databases.ts';
+import { connectTo, onEveryDatabase, openTestPostgres, untilBlocked } from '../support/databases.ts';
 import { inTime } from '../support/deps.ts';
 import { endpointState, enqueue, execute, newEndpoint, rowsOf, stateOf } from '../support/notifications.ts';
 import { claim, settle } from '../support/queue.ts';
@@ -513,4 +513,25 @@ onEveryDatabase('queue', (db) => {
     );
     assert.ok(depth.oldestDueS >= 90 && depth.oldestDueS < 100);
   });
+});
+
+test('a failure does not count against an endpoint whose URL changes while it is settled', async (t) => {
+  const { db, name, close } = await openTestPostgres();
+  t.after(close);
+  const id = await newEndpoint(db);
+  await enqueue(db, 11, id);
+  const { deliveries } = await claim(db);
+  const owner = await connectTo(name);
+  await owner.text('begin');
+  await owner.text(`update webhook_endpoints set url = url || 'new' where id = '${id}'`);
+  const gone = deliveries.map((each) =>
+    settlement(each, { outcome: 'dead', status: 410, error: 'HTTP 410', url: each.endpoint?.url }),
+  );
+  const settled = settle(db, gone, 'd');
+  await untilBlocked(name, settled);
+  await owner.text('commit');
+  assert.deepEqual(await settled, { settled: 11, changes: [] });
+  await owner.close();
+  const [row] = await rowsOf<{ status: string }>(db, `select status from webhook_endpoints where id = '${id}'`);
+  assert.equal(row?.status, 'enabled');
 });

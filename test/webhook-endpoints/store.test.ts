@@ -4,7 +4,7 @@ import { apiOn } from '../support/api.ts';
 import { connectTo, onEveryDatabase, openTestPostgres, untilBlocked } from '../support/databases.ts';
 import { testDeps } from '../support/deps.ts';
 import { enqueue, execute, rowsOf } from '../support/notifications.ts';
-import { claim } from '../support/queue.ts';
+import { claim, settle } from '../support/queue.ts';
 
 const { secrets } = testDeps();
 const HOOKS = '/webhook-endpoints';
@@ -113,6 +113,23 @@ onEveryDatabase('webhook endpoints', (db) => {
     assert.deepEqual(await rowsOf(db, health), [
       { failures: 0, failing_since: null, last_failed_at: null, paused_until: null },
     ]);
+  });
+
+  test('a last attempt has one date, in the health of the endpoint and in the notification', async () => {
+    const { id } = (await call('POST', HOOKS, { body })).json;
+    const asked = (await call('POST', `${HOOKS}/${id}/test`)).json;
+    const { deliveries } = await claim(db);
+    const held = deliveries.filter((delivery) => delivery.id === asked.id);
+    const failed = { outcome: 'dead', durationMs: 15_000, status: null, error: 'timed out' } as const;
+    await settle(
+      db,
+      held.map((delivery) => ({ id: delivery.id, lease: delivery.lease, ...failed })),
+      'd',
+    );
+    const { attemptLog } = (await call('GET', `/notifications/${asked.id}`)).json;
+    const { lastFailures } = (await call('GET', `${HOOKS}/${id}/health`)).json;
+    assert.equal(lastFailures.length, 1);
+    assert.equal(lastFailures[0].at, attemptLog[0].at);
   });
 
   test('a disabled endpoint is not paused, which would queue for it again', async () => {
