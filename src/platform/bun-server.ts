@@ -19,7 +19,7 @@ type BunServer = {
   stop(closeActiveConnections?: boolean): Promise<void>;
 };
 
-/** The maximum of Bun's idle time-out, in seconds. */
+/** The maximum of Bun's idle time-out, in seconds. A longer one is none at all. */
 const MAX_IDLE_S = 255;
 /** Milliseconds after its deadline within which a request is certain to be answered. */
 const ANSWER_MS = 2500;
@@ -38,7 +38,7 @@ export const createBunServer: CreateServer = (options) => {
         hostname: host,
         port,
         reusePort,
-        idleTimeout: Math.min(MAX_IDLE_S, Math.ceil(idleMs / 1000)),
+        idleTimeout: idleMs > MAX_IDLE_S * 1000 ? 0 : Math.ceil(idleMs / 1000),
         // The app has a limit, and a problem response for it.
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
         fetch: async (asked, server) => {

@@ -63,7 +63,7 @@ export function postgresLimiter(options: Options): Limiter {
       if (known) return known;
       if (takes++ % PRUNE_EVERY === 0) void tryDatabase((signal) => pruneWindows(db, PRUNE_LIMIT, signal));
       const row = await tryDatabase((signal) => takeOne(db, key, windowS, signal));
-      if (!row) return fallback.take(key);
+      if (!row) return fallback.take(name);
       if (row.count > limit) return refuse(key, row);
       return { allowed: true, remaining: limit - row.count, resetS: row.resetS };
     },

@@ -144,3 +144,9 @@ test('while the database is away a process counts by itself, with a line in the 
   assert.ok(log.lines.every(({ level, msg }) => level === 'error' && msg === 'rate limit not counted'));
   assert.ok(log.lines.length >= 3);
 });
+
+test('while the database is away, addresses without a good token do not take the quota of a subject', async () => {
+  const limiter = postgresLimiter({ db: noDb, log: silent, limit: 1, windowS: 600 });
+  for (let n = 0; n < 200_000; n++) await limiter.take(`address:${n}`);
+  for (let n = 0; n < 20; n++) assert.equal((await limiter.take(`sub:${n}`)).allowed, true);
+});
