@@ -168,7 +168,13 @@ function turnSlow(lanes: Lanes, held: Held): void {
   uncount(lanes, lane);
   setPace(lanes, lane, 'slow');
   lane.window = 1;
-  if (lanes.slow.length < lanes.limits.overflowConcurrency) moveToOverflow(lanes, held);
+  if (lanes.slow.length < lanes.limits.overflowConcurrency) {
+    held.stage = 'slow';
+    lane.quick--;
+    lane.slow++;
+    remove(lanes.quick, held);
+    add(lanes.slow, held);
+  }
   count(lanes, lane);
 }
 
@@ -201,18 +207,7 @@ function refillOverflow(lanes: Lanes, now: number): void {
   if (lanes.slow.length !== lanes.limits.overflowConcurrency - 1) return;
   const late = lanes.quick.filter(({ startedAt }) => now - startedAt >= SLOW_MS);
   const [oldest] = late.sort((a, b) => a.startedAt - b.startedAt);
-  if (!oldest) return;
-  uncount(lanes, oldest.lane);
-  moveToOverflow(lanes, oldest);
-  count(lanes, oldest.lane);
-}
-
-function moveToOverflow(lanes: Lanes, held: Held): void {
-  held.stage = 'slow';
-  held.lane.quick--;
-  held.lane.slow++;
-  remove(lanes.quick, held);
-  add(lanes.slow, held);
+  if (oldest) turnSlow(lanes, oldest);
 }
 
 function add(underWay: Held[], held: Held): void {
