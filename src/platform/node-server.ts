@@ -45,7 +45,7 @@ type State = {
   /** Whether `endTurn` is scheduled. */
   turning: boolean;
   draining: boolean;
-  /** Milliseconds for a response that is due before a refusal. */
+  /** Milliseconds within which something of the responses that are due before a refusal is sent. */
   dueTimeoutMs: number;
   policy: Policy;
   refusals: ThrottledLog;
@@ -251,9 +251,18 @@ function refuse(state: State, error: { code?: string | undefined }, duplex: Dupl
   }
   // A client that was told that the connection closes waits for no further response.
   due.once('finish', () => socket.writable && answer(socket, refusal(code, policy)));
-  // One that reads nothing and keeps sending is never idle.
-  const limit = setTimeout(cut, dueTimeoutMs, socket).unref();
-  socket.once('close', () => clearTimeout(limit));
+  cutWhenStuck(socket, dueTimeoutMs);
+}
+
+/** Cuts a connection that takes nothing for `ms`. One that keeps sending meanwhile is never idle for Node. */
+function cutWhenStuck(socket: Socket, ms: number): void {
+  const taken = () => socket.bytesWritten - socket.writableLength;
+  let before = taken();
+  const watch = setInterval(() => {
+    if (taken() === before) cut(socket);
+    before = taken();
+  }, ms).unref();
+  socket.once('close', () => clearInterval(watch));
 }
 
 /** Takes no new connections, and resolves when the last one is gone. */

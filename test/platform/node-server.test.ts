@@ -170,6 +170,12 @@ describe('an HTTP server on Node', () => {
     }
   });
 
+  test('sends all responses that are due before a refusal, however long they take together', async (t) => {
+    const { open } = await start(t, { idleTimeoutMs: 500, requestTimeoutMs: 500, slowMs: 600 });
+    const socket = open(get('/slow').repeat(4) + TUNNEL);
+    assert.deepEqual(statusesIn(await text(socket)), [200, 200, 200, 200, 400]);
+  });
+
   test('logs how many requests it refuses, by code: the first at once, more in ten seconds or when it stops', async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] });
     const { server, open, warnings } = await start(t);
