@@ -11,6 +11,7 @@ export function requestIdOf(given: string | null | undefined): string {
   return given && WELL_FORMED.test(given) && !mayContainSecret(given) ? given : crypto.randomUUID();
 }
 
+/** Sets the request's id. */
 export const requestId = createMiddleware<Env>((c, next) => {
   c.set('requestId', requestIdOf(c.req.header('X-Request-Id')));
   return next();

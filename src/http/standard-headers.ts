@@ -19,6 +19,7 @@ export const standardHeadersOf = (policy: Policy, requestId: string) => ({
   'X-Request-Id': requestId,
 });
 
+/** Sets them, except those that the answer sets itself. */
 export const standardHeaders = createMiddleware<Env>(async (c, next) => {
   const headers = standardHeadersOf(c.env.limiter, c.get('requestId'));
   c.set('headers', headers);

@@ -81,12 +81,10 @@ export const createNodeServer: CreateServer = (options) => {
   server.on('request', (incoming, outgoing) => handleInOrder(state, listener, incoming, outgoing));
   server.on('checkExpectation', (incoming, outgoing) => handleInOrder(state, listener, incoming, outgoing));
   server.on('clientError', (error, socket) => refuse(state, error as NodeJS.ErrnoException, socket));
-  server.on('connect', ({ socket }) => {
-    // Node has removed its own listeners: without one, an error would end the process.
-    socket.on('error', () => {});
-    refuse(state, {}, socket.resume());
-  });
+  server.on('connect', ({ socket }) => refuse(state, {}, socket.resume()));
   server.on('connection', (socket) => {
+    // Node removes its own listener from a socket that it gives away: an error would end the process.
+    socket.on('error', () => {});
     state.connections.set(socket, { newest: undefined, before: undefined, waiting: 0, refused: false });
     socket.once('close', () => forget(state, socket));
   });
@@ -326,7 +324,6 @@ function throttledLog(write: (kind: string, count: number) => void): ThrottledLo
 }
 
 function answer(socket: Duplex, { status, title, headers, body }: Refusal): void {
-  socket.on('error', () => {});
   // The client may never close its side. Give the response a moment to arrive.
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
   const lines = Object.entries({ Connection: 'close', ...headers }).map((field) => field.join(': '));

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { createDatabase } from '../support/databases.ts';
@@ -47,6 +47,11 @@ for (const runtime of Object.keys(COMMANDS) as (keyof typeof COMMANDS)[]) {
       await database.drop();
     });
 
+    function open(): Socket {
+      const { hostname, port } = new URL(service.url);
+      return connect(Number(port), hostname);
+    }
+
     /** The service is alive, and reports no failure of its own. */
     async function assertUnharmed(): Promise<void> {
       assert.equal((await fetch(`${service.url}/health`)).status, 200);
@@ -78,8 +83,7 @@ for (const runtime of Object.keys(COMMANDS) as (keyof typeof COMMANDS)[]) {
         // Deno keeps a connection open, whatever the response says.
         ...(runtime === 'deno' ? [] : [`${health}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`]),
       ]) {
-        const { hostname, port } = new URL(service.url);
-        const socket = connect(Number(port), hostname);
+        const socket = open();
         socket.write(`${ambiguous}${health}Connection: close\r\n\r\n`);
         const answers = await text(socket);
         assert.deepEqual(answers.match(/(?<=HTTP\/1\.1 )\d+/g), ['400'], ambiguous);
@@ -94,8 +98,7 @@ for (const runtime of Object.keys(COMMANDS) as (keyof typeof COMMANDS)[]) {
       // Node's own parser refuses this one before it has read an id.
       if (runtime === 'node') texts.push('GET /health HTTP/1.1\r\nHost: x\r\nX-A: a\0b\r\n\r\n');
       for (const said of texts) {
-        const { hostname, port } = new URL(service.url);
-        const socket = connect(Number(port), hostname);
+        const socket = open();
         socket.end(said);
         const [head = '', body = ''] = (await text(socket)).split('\r\n\r\n');
         const headers = new Map(head.split('\r\n').map((line) => line.toLowerCase().split(': ') as [string, string]));

@@ -6,6 +6,7 @@ import { settle } from '../../src/dispatcher/exchange.ts';
 import { createLanes, hold, startNext } from '../../src/dispatcher/lanes.ts';
 import { interruptionOf, releaseOf, settlementOf } from '../../src/dispatcher/outcome.ts';
 import { plan, type State } from '../../src/dispatcher/plan.ts';
+import type { Queue } from '../../src/dispatcher/queue.ts';
 import { processLimits } from '../../src/dispatcher/rooms.ts';
 import type { Run } from '../../src/dispatcher/run.ts';
 import type { Settlement } from '../../src/dispatcher/settlements.ts';
@@ -53,6 +54,11 @@ const delivery: Delivery = {
   traceparent: null,
   endpointId: 'e',
   endpoint: null,
+};
+/** Settles once, with `ask` as the queue's answer. */
+const settleOnce = (state: State, ask: Queue['settle']) => {
+  const rest = { clock: { now: () => NOW }, failures: { settle: 0 }, settings: { batch: 20 }, log: recordingLog() };
+  return settle({ state, queue: { settle: ask }, ...rest } as unknown as Run);
 };
 const results = (count: number): Settlement[] => Array.from({ length: count }, () => releaseOf(delivery));
 
@@ -135,18 +141,14 @@ test('where results pile up, or could not be settled, nothing more is claimed', 
 
 test('after a settlement that failed, claims go on once nothing is left to be settled', async () => {
   const outcomes = [new Error('away'), undefined, undefined];
-  const queue = {
-    settle: async (some: Settlement[]) => {
+  const state = stateOf({ results: results(30), rung: true });
+  const claims = [];
+  for (let i = 0; i < 3; i++) {
+    await settleOnce(state, async (some) => {
       const error = outcomes.shift();
       if (error) throw error;
       return { settled: some.length, changes: [] };
-    },
-  };
-  const state = stateOf({ results: results(30), rung: true });
-  const rest = { clock: { now: () => NOW }, failures: { settle: 0 }, settings: { batch: 20 }, log: recordingLog() };
-  const claims = [];
-  for (let i = 0; i < 3; i++) {
-    await settle({ state, queue, ...rest } as unknown as Run);
+    });
     claims.push([state.results.length, plan(state, lanesOf(), STALL_MS, NOW + 1000).claim !== undefined]);
   }
   assert.deepEqual(claims, [
@@ -182,18 +184,12 @@ test('of few subrequests, what is needed to settle is kept: for nothing else is 
 
 test('with few subrequests left, all results are settled by one statement, however many', async () => {
   const settled: number[] = [];
-  const settleWith = async (budget: number) => {
-    const queue = {
-      settle: async (some: Settlement[]) => {
-        settled.push(some.length);
-        return { settled: some.length, changes: [] };
-      },
-    };
-    const state = stateOf({ results: results(70), budget });
-    const rest = { clock: { now: () => NOW }, failures: { settle: 0 }, settings: { batch: 20 } };
-    await settle({ state, queue, ...rest } as unknown as Run);
-  };
-  for (const budget of [NEVER, 3, 2, 1]) await settleWith(budget);
+  for (const budget of [NEVER, 3, 2, 1]) {
+    await settleOnce(stateOf({ results: results(70), budget }), async (some) => {
+      settled.push(some.length);
+      return { settled: some.length, changes: [] };
+    });
+  }
   assert.deepEqual(settled, [20, 20, 70, 70]);
 });
 
