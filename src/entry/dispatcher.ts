@@ -6,7 +6,7 @@ import { systemClock } from '../dispatcher/clock.ts';
 import { createDispatcher } from '../dispatcher/dispatch.ts';
 import { databaseQueue } from '../dispatcher/queue.ts';
 import { MAX_WAITING_BYTES_HTTP, processLimits } from '../dispatcher/rooms.ts';
-import { undiciSend } from '../platform/send-undici.ts';
+import { socketSend } from '../platform/send-sockets.ts';
 import { nodeSign } from '../platform/sign-node.ts';
 import type { Tracing } from '../tracing.ts';
 import type { Config } from './config.ts';
@@ -25,10 +25,9 @@ export const settingsOf = (config: Config) => ({
 /** Creates the dispatcher of a process. Call `close` once it has stopped, to close its HTTP client. */
 export function openDispatcher(config: Config, { db, log, metrics, secrets, tracing }: Deps) {
   const settings = settingsOf(config);
-  const sender = undiciSend({
+  const sender = socketSend({
     allowPrivate: config.webhookAllowPrivate,
     timeoutMs: config.dispatch.deliveryTimeoutMs,
-    connectionsPerOrigin: settings.totalConcurrency,
   });
   const channels = {
     email: emailChannel(config, log),

@@ -8,7 +8,7 @@ import { parseConfig } from '../../src/entry/config.ts';
 import { settingsOf } from '../../src/entry/dispatcher.ts';
 import { openPostgres } from '../../src/platform/db-postgres.ts';
 import { createSecretBox } from '../../src/platform/secret-box.ts';
-import { undiciSend } from '../../src/platform/send-undici.ts';
+import { socketSend } from '../../src/platform/send-sockets.ts';
 import { nodeSign } from '../../src/platform/sign-node.ts';
 import { createDatabase } from '../support/databases.ts';
 import { SECRET, silent } from '../support/deps.ts';
@@ -117,10 +117,9 @@ export async function besideSilentNames(): Promise<Promised[]> {
   const names = await startNameServer((name) => (name.startsWith('silent') ? 'silence' : ['127.0.0.1']));
   const { db, close } = openPostgres({ url: database.url, poolMax: 4, statementTimeoutMs: 5000, log: silent });
   const settings = settingsOf(parseConfig({ DATABASE_URL: database.url, JWT_SECRET: SECRET, SECRETS_KEY }));
-  const sender = undiciSend({
+  const sender = socketSend({
     allowPrivate: true,
     timeoutMs: settings.deliveryTimeoutMs,
-    connectionsPerOrigin: settings.totalConcurrency,
     servers: [names.address],
   });
   const secrets = createSecretBox(SECRETS_KEY);

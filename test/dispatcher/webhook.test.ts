@@ -11,7 +11,7 @@ import { webhookChannel } from '../../src/dispatcher/channels/webhook.ts';
 import type { Delivery } from '../../src/dispatcher/claims.ts';
 import { retryDelay } from '../../src/dispatcher/retry.ts';
 import { createSecretBox } from '../../src/platform/secret-box.ts';
-import { undiciSend } from '../../src/platform/send-undici.ts';
+import { socketSend } from '../../src/platform/send-sockets.ts';
 import { nodeSign } from '../../src/platform/sign-node.ts';
 
 const secrets = createSecretBox(randomBytes(32).toString('base64'));
@@ -148,7 +148,7 @@ test('over the wire: a receiver verifies what arrives, byte for byte', async () 
     response.writeHead(202).end();
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { send, close } = undiciSend({ allowPrivate: true, timeoutMs: 30_000, connectionsPerOrigin: 1 });
+  const { send, close } = socketSend({ allowPrivate: true, timeoutMs: 30_000 });
   try {
     const channel = webhookChannel({ send, secrets, sign: nodeSign(), now: () => new Date() });
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;

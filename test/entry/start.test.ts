@@ -55,7 +55,7 @@ test('metrics and the sender are loaded where they are asked for, and of undici 
   const loaded = await loadedBy(t, {});
   assert.ok(loaded.some((url) => METRICS.test(url)));
   const sender = loaded.filter((url) => SENDER.test(url));
-  assert.ok(sender.length > 0 && sender.length < 40, `${sender.length} files`);
+  assert.ok(sender.length > 0 && sender.length < 12, `${sender.length} files`);
   assert.deepEqual(
     loaded.filter((url) => OTHER_DATABASES.test(url)),
     [],

@@ -13,7 +13,7 @@ import { COMMANDS, scriptOn } from '../support/runtimes.ts';
 import { selfSigned } from '../support/self-signed.ts';
 
 const run = promisify(execFile);
-const FILES = ['send-undici', 'resolve'].map((name) => join(import.meta.dirname, `${name}.test.ts`));
+const FILES = ['send-sockets', 'resolve'].map((name) => join(import.meta.dirname, `${name}.test.ts`));
 /** Excludes the tests of fetch, which is for Workers; Deno's patterns cannot express "not". */
 const OURS = '^(f[^e]|[^f])';
 

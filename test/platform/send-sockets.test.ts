@@ -5,7 +5,7 @@ import { type AddressInfo, createServer as createTcpServer, type Server, type So
 import { after, test } from 'node:test';
 import { type Send, SendError } from '../../src/dispatcher/channels/send.ts';
 import { fetchSend } from '../../src/platform/send-fetch.ts';
-import { undiciSend } from '../../src/platform/send-undici.ts';
+import { socketSend } from '../../src/platform/send-sockets.ts';
 import { type Answering, startNameServer } from '../support/name-server.ts';
 import { selfSigned } from '../support/self-signed.ts';
 
@@ -17,8 +17,8 @@ after(async () => {
   for (const close of closing) await close();
 });
 
-function overUndici(options: Partial<Parameters<typeof undiciSend>[0]> = {}) {
-  const created = undiciSend({ allowPrivate: true, timeoutMs: AMPLE_MS, connectionsPerOrigin: 64, ...options });
+function overSockets(options: Partial<Parameters<typeof socketSend>[0]> = {}) {
+  const created = socketSend({ allowPrivate: true, timeoutMs: AMPLE_MS, ...options });
   closing.push(created.close);
   return created.send;
 }
@@ -28,7 +28,7 @@ function overFetch(timeoutMs = AMPLE_MS, allowPrivate = true): Send {
 }
 
 const senders: [name: string, send: Send, hasty: Send][] = [
-  ['undici', overUndici(), overUndici({ timeoutMs: TIMEOUT_MS })],
+  ['sockets', overSockets(), overSockets({ timeoutMs: TIMEOUT_MS })],
   ['fetch', overFetch(), overFetch(TIMEOUT_MS)],
 ];
 
@@ -103,7 +103,7 @@ for (const [name, send, hasty] of senders) {
     });
     for (let i = 0; i < 10; i++) assert.equal((await send(request(url))).status, 200);
     // fetch reports the end of the response before its connection is free.
-    assert.ok(ports.size <= (name === 'undici' ? 1 : 2), `${ports.size} connections`);
+    assert.ok(ports.size <= (name === 'sockets' ? 1 : 2), `${ports.size} connections`);
   });
 
   test(`${name}: follows no redirect`, async () => {
@@ -244,31 +244,31 @@ async function names(answer: Answering): Promise<string> {
 
 const hosts = ['127.0.0.1', '127.1', '2130706433', '0x7f.1', '0.0.0.0', '[::1]', '[::]', '[::ffff:127.0.0.1]'];
 
-test('undici: reaches nothing private, by address or by name', async () => {
+test('sockets: reaches nothing private, by address or by name', async () => {
   const { port, reached } = await trap();
-  const send = overUndici({ allowPrivate: false });
+  const send = overSockets({ allowPrivate: false });
   for (const host of [...hosts, 'localhost']) await fails(send, `https://${host}:${port}/`, 'address not allowed');
   await fails(send, 'https://169.254.169.254/', 'address not allowed');
   assert.equal(reached(), 0);
-  assert.equal((await overUndici()(request(`http://localhost:${port}/`))).status, 200);
+  assert.equal((await overSockets()(request(`http://localhost:${port}/`))).status, 200);
   assert.equal(reached(), 1);
 });
 
-test('undici: sends nothing without TLS, although an endpoint was made where that is allowed', async () => {
+test('sockets: sends nothing without TLS, although an endpoint was made where that is allowed', async () => {
   const asked: string[] = [];
   const server = await names((name) => {
     asked.push(name);
     return ['8.8.8.8'];
   });
-  const send = overUndici({ allowPrivate: false, servers: [server] });
+  const send = overSockets({ allowPrivate: false, servers: [server] });
   await fails(send, 'http://made-in-development.example/', 'address not allowed');
   assert.deepEqual(asked, []);
 });
 
-test('undici: a name with any private address is refused', async () => {
+test('sockets: a name with any private address is refused', async () => {
   const { port, reached } = await trap();
   for (const found of [['127.0.0.1'], ['::1'], ['8.8.8.8', '127.0.0.1'], ['::ffff:7f00:1'], ['169.254.169.254']]) {
-    const send = overUndici({ allowPrivate: false, servers: [await names(() => found)] });
+    const send = overSockets({ allowPrivate: false, servers: [await names(() => found)] });
     for (const host of ['inside.example', '1.inside.example']) {
       await fails(send, `https://${host}:${port}/`, 'address not allowed');
     }
@@ -276,17 +276,17 @@ test('undici: a name with any private address is refused', async () => {
   assert.equal(reached(), 0);
 });
 
-test('undici: a name that turns from public to loopback is refused', async () => {
+test('sockets: a name that turns from public to loopback is refused', async () => {
   const { port, reached } = await trap();
   // In a public range, and assigned to nobody.
   const turning: Answering = (_, type, nth) => (nth > 1 ? ['127.0.0.1', '::1'] : type === 'AAAA' ? ['2d00::1'] : []);
-  const send = overUndici({ allowPrivate: false, timeoutMs: 1500, servers: [await names(turning)] });
+  const send = overSockets({ allowPrivate: false, timeoutMs: 1500, servers: [await names(turning)] });
   await assert.rejects(send(request(`https://rebound.example:${port}/`)), SendError);
   for (let i = 0; i < 3; i++) await fails(send, `https://rebound.example:${port}/`, 'address not allowed');
   assert.equal(reached(), 0);
 });
 
-test('undici: what a name resolves to is what is connected to, and it is looked up once a connection', async () => {
+test('sockets: what a name resolves to is what is connected to, and it is looked up once a connection', async () => {
   const hosts: unknown[] = [];
   const url = new URL(
     await httpServer(({ headers }, response) => {
@@ -296,28 +296,28 @@ test('undici: what a name resolves to is what is connected to, and it is looked 
   );
   const { address, asked, close } = await startNameServer(() => ['127.0.0.1']);
   closing.push(close);
-  const send = overUndici({ servers: [address] });
+  const send = overSockets({ servers: [address] });
   url.hostname = 'receiver.example';
   for (let i = 0; i < 10; i++) assert.equal((await send(request(url.href))).status, 200);
   assert.deepEqual(new Set(hosts), new Set([url.host]));
   assert.deepEqual(Object.fromEntries(asked), { 'receiver.example A': 1, 'receiver.example AAAA': 1 });
 });
 
-test('undici: fifty deliveries to a dead name are one look-up', async () => {
+test('sockets: fifty deliveries to a dead name are one look-up', async () => {
   const { address, asked, close } = await startNameServer(() => 'NXDOMAIN');
   closing.push(close);
-  const send = overUndici({ servers: [address] });
+  const send = overSockets({ servers: [address] });
   const deliver = () => fails(send, 'https://dead.example/', 'name does not resolve');
   await Promise.all(Array.from({ length: 25 }, deliver));
   for (let i = 0; i < 25; i++) await deliver();
   assert.deepEqual(Object.fromEntries(asked), { 'dead.example A': 1, 'dead.example AAAA': 1 });
 });
 
-test('undici: a name that never resolves ends before the time-out, and leaves other names alone', async () => {
+test('sockets: a name that never resolves ends before the time-out, and leaves other names alone', async () => {
   const { port, reached } = await trap();
   const server = await names((name) => (name === 'silent.example' ? 'silence' : ['127.0.0.1']));
   // A look-up may take a third of `timeoutMs`.
-  const send = overUndici({ servers: [server], timeoutMs: 12_000 });
+  const send = overSockets({ servers: [server], timeoutMs: 12_000 });
   let silent = true;
   const given = fails(send, `http://silent.example:${port}/`, 'name does not resolve').then(() => {
     silent = false;
@@ -328,43 +328,142 @@ test('undici: a name that never resolves ends before the time-out, and leaves ot
   assert.equal(reached(), 10);
 });
 
-test('undici: one whose time is over before there was a connection for it is not sent later', async (t) => {
-  const arrived: (() => void)[] = [];
-  let look = () => {};
-  const url = await httpServer((_, response) => {
-    arrived.push(() => response.end());
-    look();
-  });
-  const arrivals = (count: number) =>
-    new Promise<void>((resolve) => {
-      look = () => arrived.length >= count && resolve();
-      look();
+/** Tells which connection each request came on, from 1, and answers it with what `answerTo` returns. */
+async function numbering(answerTo: (nth: number, socket: Socket) => string): Promise<{ url: string; on: number[] }> {
+  const on: number[] = [];
+  let connections = 0;
+  const server = createTcpServer((socket) => {
+    const number = ++connections;
+    socket.setNoDelay(true);
+    socket.on('data', () => {
+      on.push(number);
+      const text = answerTo(on.length, socket);
+      if (!socket.destroyed) socket.write(text);
     });
-  const send = overUndici({ timeoutMs: TIMEOUT_MS, connectionsPerOrigin: 1 });
-  t.mock.timers.enable({ apis: ['setTimeout'] });
-  const one = send(request(url));
-  const two = fails(send, url, 'timed out');
-  const three = fails(send, url, 'timed out');
-  await arrivals(1);
-  arrived[0]?.();
-  assert.equal((await one).status, 200);
-  // The second has the connection, and keeps it until it times out, together with the third.
-  await arrivals(2);
-  t.mock.timers.tick(TIMEOUT_MS);
-  await Promise.all([two, three]);
-  t.mock.timers.reset();
-  const four = send(request(url));
-  await arrivals(3);
-  arrived[2]?.();
-  assert.equal((await four).status, 200);
-  assert.equal(arrived.length, 3);
+  });
+  closesAfterwards(server, new Set());
+  return { url: `http://127.0.0.1:${await listening(server)}/`, on };
+}
+
+const NO_CONTENT = 'HTTP/1.1 204 No Content\r\n\r\n';
+const EMPTY = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n';
+
+test('sockets: what comes after a response is never the answer to the next request', async () => {
+  const answers = [
+    `${EMPTY}HTTP/1.1 500 Not asked for\r\nContent-Length: 0\r\n\r\n`,
+    'HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n',
+    'HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
+    'HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nKeep-Alive: max=100, timeout=2\r\nContent-Length: 0\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nKeep-Alive: timeout=0\r\nContent-Length: 0\r\n\r\n',
+  ];
+  for (const answer of answers) {
+    const { url, on } = await numbering((nth) => (nth === 1 ? answer : NO_CONTENT));
+    const send = overSockets();
+    assert.equal((await send(request(url))).status, Number(answer.slice(9, 12)), answer);
+    assert.deepEqual(await send(request(url)), { status: 204, retryAfter: null }, answer);
+    assert.deepEqual(on, [1, 2], answer);
+  }
 });
 
-test('undici: more origins than it keeps pools for', async () => {
+test('sockets: what leaves nothing behind keeps its connection', async () => {
+  const answers = [
+    EMPTY,
+    NO_CONTENT,
+    'HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nEmpty:\r\nKeep-Alive: timeout=60\r\nContent-Length: 2\r\n\r\nok',
+    'HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n',
+    'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nRetry-After: 9\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nok\r\n0\r\nRetry-After: 7\r\n\r\n',
+  ];
+  for (const answer of answers) {
+    const { url, on } = await numbering(() => answer);
+    const send = overSockets();
+    for (let i = 0; i < 3; i++) assert.equal((await send(request(url))).retryAfter, null, answer);
+    assert.deepEqual(on, [1, 1, 1], answer);
+  }
+});
+
+test('sockets: a response is read the same, however it arrives', async () => {
+  const answer =
+    'HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 429 Too Many Requests\r\nX: \r\nretry-AFTER: 17\r\n' +
+    'Retry-After: 18\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbus\r\n1;x\r\ny\r\n0\r\n\r\n';
+  const { url } = await numbering((nth, socket) => {
+    // The first part is read before the second is sent.
+    const cut = nth % answer.length;
+    socket.write(answer.slice(0, cut), () => setImmediate(() => socket.write(answer.slice(cut))));
+    return '';
+  });
+  const send = overSockets();
+  for (let i = 0; i <= answer.length; i++) {
+    assert.deepEqual(await send(request(url)), { status: 429, retryAfter: '17' }, `cut at ${i}`);
+  }
+});
+
+test('sockets: a server that closes after each response, and does not say so', async () => {
+  const { url, on } = await numbering((_, socket) => {
+    socket.end(EMPTY);
+    return '';
+  });
+  const send = overSockets();
+  for (let i = 0; i < 20; i++) assert.equal((await send(request(url))).status, 200);
+  assert.equal(new Set(on).size, 20);
+});
+
+test('sockets: a body ends with its connection, if nothing else says where it ends', async () => {
+  const url = await tcpServer((socket) => socket.end('HTTP/1.1 202 Accepted\r\nRetry-After: 3\r\n\r\nsome'));
+  assert.deepEqual(await overSockets()(request(url)), { status: 202, retryAfter: '3' });
+});
+
+test('sockets: an answer to a request that is still being sent counts, and its connection is closed', async () => {
+  const { url, on } = await numbering((nth, socket) => {
+    socket.pause();
+    return nth === 1 ? 'HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n' : NO_CONTENT;
+  });
+  const send = overSockets();
+  const large = { ...request(url), body: 'x'.repeat(16 * 2 ** 20) };
+  assert.equal((await send(large)).status, 413);
+  assert.equal((await send(request(url))).status, 204);
+  assert.deepEqual(on, [1, 2]);
+});
+
+test('sockets: headers of more than 16 KB, interim responses without end, a switch of protocols', async () => {
+  const send = overSockets();
+  const head = `HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ${'x'.repeat(17_000)}\r\n\r\n`;
+  await fails(send, (await numbering(() => head)).url, 'invalid HTTP response');
+  const hints = 'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(3000);
+  await fails(send, (await numbering(() => hints)).url, 'invalid HTTP response');
+  const extension = `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;${'x'.repeat(100_000)}`;
+  assert.equal((await send(request((await numbering(() => extension)).url))).status, 200);
+  const upgrade = 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n';
+  await fails(send, (await numbering(() => upgrade)).url, 'invalid HTTP response');
+});
+
+test('sockets: an idle connection is closed before the other side would close it', async () => {
+  let closed = Promise.resolve();
+  const { url } = await numbering((_, socket) => {
+    closed = new Promise((resolve) => socket.on('end', () => resolve()));
+    return 'HTTP/1.1 200 OK\r\nKeep-Alive: timeout=3\r\nContent-Length: 0\r\n\r\n';
+  });
+  assert.equal((await overSockets()(request(url))).status, 200);
+  await closed;
+});
+
+test('sockets: closing ends what is under way', async () => {
+  let close = () => {};
+  const url = await tcpServer(() => close());
+  const sender = socketSend({ allowPrivate: true, timeoutMs: AMPLE_MS });
+  close = sender.close;
+  await fails(sender.send, url, 'connection closed');
+  await fails(sender.send, url, 'connection closed');
+});
+
+test('sockets: hundreds of origins', async () => {
   const server = createServer((_, response) => response.end());
   closesAfterwards(server, new Set());
   const port = await listening(server);
-  const send = overUndici({ servers: [await names(() => ['127.0.0.1'])] });
+  const send = overSockets({ servers: [await names(() => ['127.0.0.1'])] });
   for (let i = 0; i < 600; i += 20) {
     const some = Array.from({ length: 20 }, (_, j) => send(request(`http://host-${i + j}.example:${port}/`)));
     for (const { status } of await Promise.all(some)) assert.equal(status, 200);
