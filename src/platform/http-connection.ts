@@ -7,8 +7,8 @@ const MAX_RESPONSE_BYTES = 64 * 1024;
 
 /** A request, and what became of it. */
 export type Exchange = {
-  /** The request as it is sent, with its body. */
-  readonly text: string;
+  /** The request, with its body. Empty once it is sent: responses may take long. */
+  text: string;
   /** Set once the head of the response is there. */
   answer: Answer | undefined;
   /** Set once it is sent, to cut it. */
@@ -23,15 +23,16 @@ export type Connection = {
   start(exchange: Exchange): void;
   /** Its exchange ends with an error. */
   destroy(error: Error): void;
-  /** When it will have been idle for too long, by `performance.now()`. Infinity while it is in use. */
+  /** Since when it is idle, by `performance.now()`. Infinity while it is in use, as is `expiresAt`. */
+  idleSince: number;
   expiresAt: number;
 };
 
 type Hooks = {
-  /** Another request may follow: for how long is what the other side says of it. */
-  onIdle(connection: Connection, idleSeconds: number | undefined): void;
+  /** Another request may follow. The other side says for how long. */
+  onIdle(idleSeconds: number | undefined): void;
   /** Called once. */
-  onClose(connection: Connection): void;
+  onClose(): void;
 };
 
 /** Sends requests on `socket`, which is connected, one at a time. */
@@ -59,7 +60,7 @@ export function httpConnection(socket: Socket, { onIdle, onClose }: Hooks): Conn
     },
   });
 
-  const connection: Connection = { start, destroy, expiresAt: Infinity };
+  const connection: Connection = { start, destroy, idleSince: Infinity, expiresAt: Infinity };
 
   function start(next: Exchange): void {
     exchange = next;
@@ -68,6 +69,7 @@ export function httpConnection(socket: Socket, { onIdle, onClose }: Hooks): Conn
     received = 0;
     bodyBytes = 0;
     socket.write(next.text);
+    next.text = '';
   }
 
   function destroy(error: Error): void {
@@ -76,14 +78,14 @@ export function httpConnection(socket: Socket, { onIdle, onClose }: Hooks): Conn
     socket.destroy();
     if (closed) return;
     closed = true;
-    onClose(connection);
+    onClose();
   }
 
   function endExchange(reusable: boolean): void {
     exchange?.end();
     exchange = undefined;
     // A response that came before its request was sent: nobody reads the rest.
-    if (reusable && head?.keepAlive && socket.writableLength === 0) onIdle(connection, head.idleSeconds);
+    if (reusable && head?.keepAlive && socket.writableLength === 0) onIdle(head.idleSeconds);
     else destroy(new SendError('connection closed'));
   }
 

@@ -1,15 +1,17 @@
 import type { buildConnector } from 'undici/index.js';
 import { SendError } from '../dispatcher/channels/send.ts';
+import { afterPoll } from './after-poll.ts';
 import { type Connection, type Exchange, httpConnection } from './http-connection.ts';
-import { nextTurn } from './next-turn.ts';
 
-/** How many connections may be idle. Beyond that, the one that expires first is closed. */
+/** How many connections may be idle. Beyond that, the one that has been idle for longest is closed. */
 const MAX_IDLE = 1000;
 const IDLE_MS = 4000;
 const MAX_IDLE_MS = 30_000;
 /** How much earlier than the other side we close, so that no request meets the end of its connection. */
 const IDLE_MARGIN_MS = 2000;
 const SWEEP_MS = 1000;
+
+const closedError = () => new SendError('connection closed');
 
 /** Where connections lead, and those of them that are idle, the last used at the end. */
 export type Origin = buildConnector.Options & { readonly idle: Connection[] };
@@ -19,8 +21,8 @@ export type Origin = buildConnector.Options & { readonly idle: Connection[] };
  * `close` destroys all of them.
  */
 export function createHttpPool(connect: buildConnector.connector) {
-  /** Those that are idle have an end. */
-  const open = new Map<Connection, Origin>();
+  const open = new Set<Connection>();
+  const connecting = new Set<Exchange>();
   let idleCount = 0;
   let closed = false;
   const sweep = setInterval(closeExpired, SWEEP_MS);
@@ -28,81 +30,88 @@ export function createHttpPool(connect: buildConnector.connector) {
 
   function closeExpired(): void {
     const now = performance.now();
-    for (const connection of open.keys()) if (connection.expiresAt <= now) close(connection);
+    for (const connection of open) if (connection.expiresAt <= now) connection.destroy(closedError());
   }
 
-  function closeFirstToExpire(): void {
-    let first: Connection | undefined;
-    for (const connection of open.keys()) {
-      if (connection.expiresAt < (first?.expiresAt ?? Infinity)) first = connection;
-    }
-    if (first) close(first);
+  function closeLongestIdle(): void {
+    let longest: Connection | undefined;
+    for (const connection of open) if (connection.idleSince < (longest?.idleSince ?? Infinity)) longest = connection;
+    longest?.destroy(closedError());
   }
-
-  const close = (connection: Connection) => connection.destroy(new SendError('connection closed'));
 
   function take({ idle }: Origin): Connection | undefined {
     for (let connection = idle.pop(); connection; connection = idle.pop()) {
       idleCount--;
-      const { expiresAt } = connection;
+      const inTime = performance.now() < connection.expiresAt;
+      connection.idleSince = Infinity;
       connection.expiresAt = Infinity;
-      if (expiresAt > performance.now()) return connection;
-      close(connection);
+      if (inTime) return connection;
+      connection.destroy(closedError());
     }
     return undefined;
   }
 
-  function keep(connection: Connection, idleMs: number): void {
-    const origin = open.get(connection);
-    if (!origin) return;
-    if (idleCount >= MAX_IDLE) closeFirstToExpire();
-    connection.expiresAt = performance.now() + idleMs;
+  function keep(connection: Connection, { idle }: Origin, idleMs: number): void {
+    if (idleCount >= MAX_IDLE) closeLongestIdle();
     idleCount++;
-    origin.idle.push(connection);
+    connection.idleSince = performance.now();
+    connection.expiresAt = connection.idleSince + idleMs;
+    idle.push(connection);
   }
 
-  function onIdle(connection: Connection, idleSeconds: number | undefined): void {
-    const idleMs = idleSeconds === undefined ? IDLE_MS : Math.min(idleSeconds * 1000 - IDLE_MARGIN_MS, MAX_IDLE_MS);
-    // Some servers close a connection right after a response that did not say so: that is seen by then.
-    if (idleMs > 0) nextTurn(() => keep(connection, idleMs));
-    else close(connection);
-  }
-
-  function onClose(connection: Connection): void {
-    const origin = open.get(connection);
+  function forget(connection: Connection, { idle }: Origin): void {
     open.delete(connection);
-    const place = origin?.idle.indexOf(connection) ?? -1;
+    const place = idle.indexOf(connection);
     if (place === -1) return;
-    origin?.idle.splice(place, 1);
+    idle.splice(place, 1);
     idleCount--;
   }
 
+  function startOn(connection: Connection, origin: Origin, exchange: Exchange): void {
+    // Its time was over before there was a connection: it must not be sent any more.
+    if (exchange.over) keep(connection, origin, IDLE_MS);
+    else connection.start(exchange);
+  }
+
   function startOnNew(origin: Origin, exchange: Exchange): void {
+    connecting.add(exchange);
     connect(origin, (error, socket) => {
+      connecting.delete(exchange);
       if (error) return exchange.end(error);
-      if (closed) {
-        socket.destroy();
-        exchange.end(new SendError('connection closed'));
-        return;
-      }
-      const connection = httpConnection(socket, { onIdle, onClose });
-      open.set(connection, origin);
-      // Its time was over before there was a connection: it must not be sent any more.
-      if (exchange.over) onIdle(connection, undefined);
-      else connection.start(exchange);
+      const connection = httpConnection(socket, {
+        onIdle(idleSeconds) {
+          const idleMs = idleSeconds === undefined ? IDLE_MS : idleSeconds * 1000 - IDLE_MARGIN_MS;
+          if (idleMs > 0) keep(connection, origin, Math.min(idleMs, MAX_IDLE_MS));
+          else connection.destroy(closedError());
+        },
+        onClose: () => forget(connection, origin),
+      });
+      open.add(connection);
+      if (closed) connection.destroy(closedError());
+      else startOn(connection, origin, exchange);
     });
   }
 
+  function start(origin: Origin, exchange: Exchange): void {
+    const connection = closed ? undefined : take(origin);
+    if (closed) exchange.end(closedError());
+    else if (connection) afterPoll(() => startOnIdle(connection, origin, exchange));
+    else startOnNew(origin, exchange);
+  }
+
+  /** Its end, or what nobody asked for, may have arrived unread when it was taken: that must not become the response. */
+  function startOnIdle(connection: Connection, origin: Origin, exchange: Exchange): void {
+    if (open.has(connection)) startOn(connection, origin, exchange);
+    else start(origin, exchange);
+  }
+
   return {
-    start(origin: Origin, exchange: Exchange): void {
-      const connection = take(origin);
-      if (connection) connection.start(exchange);
-      else startOnNew(origin, exchange);
-    },
+    start,
     close(): void {
       closed = true;
       clearInterval(sweep);
-      for (const connection of open.keys()) close(connection);
+      for (const exchange of connecting) exchange.end(closedError());
+      for (const connection of open) connection.destroy(closedError());
     },
   };
 }

@@ -25,8 +25,8 @@ export type ResponseEvents = {
 export type ResponseParser = {
   /** Parses what has arrived. Returns why that is no response, or is not wanted. */
   parse(chunk: Buffer): string | undefined;
-  /** The other side has closed: ends a body that has no length. Returns why the response is incomplete. */
-  finish(): string | undefined;
+  /** The other side has closed: ends a body that has no length. */
+  finish(): void;
   /** Frees its memory. It must not be used afterwards. */
   free(): void;
 };
@@ -62,14 +62,13 @@ const TIMEOUT = /(?:^|[,\s])timeout=(\d{1,9})/i;
 const BUFFER_BYTES = 65_536;
 
 let llhttp: Llhttp | undefined;
-/** Where llhttp reads. All parsers share it. */
+/** Its memory, and where it reads from in there. All parsers share both. */
+let view = Buffer.alloc(0);
 let buffer = 0;
-let view = new Uint8Array();
-/** What is being parsed, and for whom. */
-let chunk: Buffer;
+/** For whom it parses. */
 let reading: Reading;
 
-const textAt = (at: number, length: number) => chunk.toString('latin1', at - buffer, at - buffer + length);
+const textAt = (at: number, length: number) => view.toString('latin1', at, at + length);
 const newHead = (): ResponseHead => ({ status: 0, retryAfter: null, keepAlive: false, idleSeconds: undefined });
 
 /** A name or a value is complete once the next one begins. */
@@ -81,7 +80,7 @@ function endOfField(): void {
   // Most names are shorter than the four that matter.
   if (name.length < 10) return;
   const known = name.toLowerCase();
-  if (known === 'retry-after') head.retryAfter ??= value;
+  if (known === 'retry-after') head.retryAfter ??= value.trim();
   else if (known === 'keep-alive') head.idleSeconds = secondsOf(value);
   else if (known === 'content-length') reading.hasBody ||= value !== '0';
   else if (known === 'transfer-encoding') reading.hasBody = true;
@@ -124,7 +123,7 @@ const env = {
     head.status = status;
     // Of a 204 with a body, the body would be read as the next response.
     head.keepAlive = keepAlive === 1 && !(reading.hasBody && (status === 204 || status === 304));
-    if (upgrade === 1) return STOP;
+    if (upgrade === 1 || status < 100) return STOP;
     if (status >= 200) reading.onHead(head);
     return OK;
   },
@@ -146,25 +145,25 @@ export function createResponseParser(events: ResponseEvents): ResponseParser {
   const mine: Reading = { ...events, head: newHead(), name: '', value: undefined, hasBody: false, bytes: 0 };
 
   function reason(): string {
-    const bytes = Buffer.from(memory.buffer, llhttp_get_error_reason(parser));
-    return bytes.toString('latin1', 0, bytes.indexOf(0));
+    const at = llhttp_get_error_reason(parser);
+    return view.toString('latin1', at, view.indexOf(0, at));
   }
 
   return {
     parse(arrived) {
       reading = mine;
       for (let at = 0; at < arrived.length; at += BUFFER_BYTES) {
-        chunk = arrived.length <= BUFFER_BYTES ? arrived : arrived.subarray(at, at + BUFFER_BYTES);
+        const chunk = arrived.subarray(at, at + BUFFER_BYTES);
         // The memory moves when it grows.
-        if (view.buffer !== memory.buffer) view = new Uint8Array(memory.buffer, buffer, BUFFER_BYTES);
-        view.set(chunk);
+        if (view.buffer !== memory.buffer) view = Buffer.from(memory.buffer);
+        view.set(chunk, buffer);
         if (llhttp_execute(parser, buffer, chunk.length) !== OK) return reason();
       }
       return undefined;
     },
     finish() {
       reading = mine;
-      return llhttp_finish(parser) === OK ? undefined : reason();
+      llhttp_finish(parser);
     },
     free: () => llhttp_free(parser),
   };

@@ -1,10 +1,10 @@
 import { isIPv6 } from 'node:net';
 import { BoundedMap } from '../bounded-map.ts';
 import { type Send, SendError, toSendError } from '../dispatcher/channels/send.ts';
+import { afterPoll } from './after-poll.ts';
 import { guardedConnector } from './guarded-connector.ts';
 import type { Exchange } from './http-connection.ts';
 import { createHttpPool, type Origin } from './http-pool.ts';
-import { nextTurn } from './next-turn.ts';
 
 type Options = {
   allowPrivate: boolean;
@@ -66,7 +66,7 @@ export function socketSend(options: Options): { send: Send; close(): void } {
         exchange.over = true;
         clearTimeout(timer);
         const { answer } = exchange;
-        if (answer) nextTurn(() => resolve(answer));
+        if (answer) afterPoll(() => resolve(answer));
         else reject(toSendError(error));
       }
 

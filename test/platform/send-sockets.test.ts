@@ -387,8 +387,8 @@ test('sockets: what leaves nothing behind keeps its connection', async () => {
 
 test('sockets: a response is read the same, however it arrives', async () => {
   const answer =
-    'HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 429 Too Many Requests\r\nX: \r\nretry-AFTER: 17\r\n' +
-    'Retry-After: 18\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbus\r\n1;x\r\ny\r\n0\r\n\r\n';
+    'HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 429 Too Many Requests\r\nX: \r\nretry-AFTER: 17  \r\n' +
+    'Retry-After: 18 \r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbus\r\n1;x\r\ny\r\n0\r\n\r\n';
   const { url } = await numbering((nth, socket) => {
     // The first part is read before the second is sent.
     const cut = nth % answer.length;
@@ -428,7 +428,7 @@ test('sockets: an answer to a request that is still being sent counts, and its c
   assert.deepEqual(on, [1, 2]);
 });
 
-test('sockets: headers of more than 16 KB, interim responses without end, a switch of protocols', async () => {
+test('sockets: headers of more than 16 KB, interim responses without end, a switch of protocols, no status', async () => {
   const send = overSockets();
   const head = `HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ${'x'.repeat(17_000)}\r\n\r\n`;
   await fails(send, (await numbering(() => head)).url, 'invalid HTTP response');
@@ -438,6 +438,8 @@ test('sockets: headers of more than 16 KB, interim responses without end, a swit
   assert.equal((await send(request((await numbering(() => extension)).url))).status, 200);
   const upgrade = 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n';
   await fails(send, (await numbering(() => upgrade)).url, 'invalid HTTP response');
+  const none = 'HTTP/1.1 099 None\r\nContent-Length: 0\r\n\r\n';
+  await fails(send, (await numbering(() => none)).url, 'invalid HTTP response');
 });
 
 test('sockets: an idle connection is closed before the other side would close it', async () => {
