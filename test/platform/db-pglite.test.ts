@@ -20,9 +20,12 @@ test('what earlier statements returned is not kept', async (t) => {
     const rows = await db.run(one, {}, inTime());
     returned.push(new WeakRef(rows));
   }
-  // A WeakRef created in a turn of the event loop holds its target until the turn ends.
-  await turn();
-  collectGarbage();
-  const kept = returned.slice(0, -1).filter((each) => each.deref());
-  assert.equal(kept.length, 0);
+  const kept = () => returned.slice(0, -1).filter((each) => each.deref()).length;
+  // A WeakRef that is looked at in a turn of the event loop holds its target until the turn ends.
+  for (let turns = 0; turns < 10; turns++) {
+    await turn();
+    collectGarbage();
+    if (kept() === 0) return;
+  }
+  assert.fail(`${kept()} of 9 results are kept`);
 });
