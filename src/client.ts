@@ -3,7 +3,7 @@ import type { App } from './app.ts';
 import type { ErrorCode, FieldError } from './errors.ts';
 
 export type ClientOptions = {
-  /** A bearer token, or a function that returns one for each request, so that it can be renewed. */
+  /** A bearer token, or a function that returns one for each attempt, so that it can be renewed. */
   token: string | (() => string | Promise<string>);
   /** The maximum number of retries of a request that is safe to retry. Default: 3. */
   retries?: number;
@@ -39,16 +39,16 @@ export class Problem extends Error {
    */
   readonly uncertain: boolean;
 
-  constructor(status: number, body: Partial<Problem>, uncertain: boolean) {
-    const title = body.title ?? `HTTP ${status}`;
-    super(body.detail ?? title);
+  constructor(status: number, body: Partial<Record<keyof Problem, unknown>>, uncertain: boolean) {
+    const title = text(body.title) ?? `HTTP ${status}`;
+    super(text(body.detail) ?? title);
     this.name = 'Problem';
-    this.type = body.type ?? 'about:blank';
+    this.type = text(body.type) ?? 'about:blank';
     this.title = title;
     this.status = status;
-    this.detail = body.detail ?? '';
-    this.requestId = body.requestId;
-    this.errors = body.errors ?? [];
+    this.detail = text(body.detail) ?? '';
+    this.requestId = text(body.requestId);
+    this.errors = Array.isArray(body.errors) ? body.errors : [];
     this.uncertain = uncertain;
   }
 
@@ -58,6 +58,9 @@ export class Problem extends Error {
   }
 }
 
+/** A proxy may answer with anything, under any content type. */
+const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+
 /**
  * A client with one object per resource, named after its path: `client.webhookEndpoints.rotateSecret(id)` is
  * `POST /api/v1/webhook-endpoints/{id}/rotate-secret`. Its types are the app's own. Throws Problem, or what fetch throws
@@ -65,8 +68,7 @@ export class Problem extends Error {
  */
 export function createClient(baseUrl: string, { token, retries = 3, fetch = globalThis.fetch }: ClientOptions): Client {
   const api = hc<App>(baseUrl, {
-    fetch: (input: Input, init?: RequestInit) => send(fetch, retries, input, init ?? {}),
-    headers: async () => ({ Authorization: `Bearer ${typeof token === 'string' ? token : await token()}` }),
+    fetch: (input: Input, init: RequestInit = {}) => send({ fetch, token, retries }, input, init),
   }).api.v1 as unknown as Record<string, Routes>;
   return named((name) => resource(api[kebabCase(name)] as Routes)) as Client;
 }
@@ -212,7 +214,7 @@ function listing(get: (query: object, options?: CallOptions) => Promise<unknown>
     for (let { cursor } = asked; ; ) {
       const { data, nextCursor } = await page({ ...asked, ...(cursor && { cursor }) }, options);
       yield* data;
-      if (nextCursor === null) return;
+      if (!nextCursor) return;
       cursor = nextCursor;
     }
   }
@@ -230,13 +232,16 @@ const ifMatch = ({ version }: ChangeOptions): Record<string, string> =>
   version === undefined ? {} : { 'If-Match': `"${version}"` };
 
 async function body(answer: Promise<ClientResponse<unknown>>): Promise<unknown> {
-  return (await answer).json();
+  const response = await answer;
+  return response.json().catch(() => {
+    throw new Problem(response.status, { title: 'The response is not JSON' }, false);
+  });
 }
 
-// A 404 on a retry means that an earlier attempt, whose response was lost, deleted it.
+// A 404 of this service on a retry means that an earlier attempt, whose response was lost, deleted it.
 async function ignoreGoneOnRetry(answer: Promise<unknown>): Promise<void> {
   await answer.catch((error) => {
-    if (!(error instanceof Problem && error.status === 404 && error.uncertain)) throw error;
+    if (!(error instanceof Problem && error.code === 'not-found' && error.uncertain)) throw error;
   });
 }
 
@@ -244,30 +249,46 @@ async function ignoreGoneOnRetry(answer: Promise<unknown>): Promise<void> {
 const WITHOUT_EFFECT: (ErrorCode | undefined)[] = ['unavailable', 'timeout'];
 
 /** Sends a request, and retries it. */
-async function send(get: typeof fetch, retries: number, input: Input, init: RequestInit): Promise<Response> {
+async function send(
+  { fetch, token, retries }: Required<ClientOptions>,
+  input: Input,
+  init: RequestInit,
+): Promise<Response> {
   const { method = 'GET', signal } = init;
   const headers = new Headers(init.headers);
   const idempotent =
     method === 'GET' || method === 'DELETE' || headers.has('Idempotency-Key') || headers.has('If-Match');
+  // A redirect turns a POST into a GET.
+  const redirect = method === 'GET' ? 'follow' : 'manual';
   let uncertain = false;
   for (let attempt = 0; ; attempt++) {
-    let wait = BASE_DELAY_MS * 2 ** attempt * (0.5 + Math.random() / 2);
+    // Also true if `retries` is NaN.
+    const isLast = !(attempt < retries);
+    let wait = Math.min(MAX_DELAY_MS, BASE_DELAY_MS * 2 ** attempt) * (0.5 + Math.random() / 2);
+    headers.set('Authorization', `Bearer ${typeof token === 'string' ? token : await token()}`);
     try {
-      const response = await whole(await get(input, init));
+      const response = await whole(await fetch(input, { ...init, headers, redirect }));
       if (response.ok) return response;
-      const retryAfter = Number(response.headers.get('Retry-After') ?? 0) * 1000;
+      const retryAfter = retryAfterOf(response);
       const refused = response.status === 429;
       const mayRetry = refused || (idempotent && [502, 503, 504].includes(response.status));
       const problem = await problemOf(response, uncertain);
-      if (!mayRetry || attempt >= retries || retryAfter > MAX_DELAY_MS) throw problem;
+      if (!mayRetry || isLast || retryAfter > MAX_DELAY_MS) throw problem;
       uncertain ||= !refused && !WITHOUT_EFFECT.includes(problem.code);
       if (retryAfter > wait) wait = retryAfter;
     } catch (error) {
-      if (error instanceof Problem || signal?.aborted || !idempotent || attempt >= retries) throw error;
+      if (error instanceof Problem || signal?.aborted || !idempotent || isLast) throw error;
       uncertain = true;
     }
     await delay(wait, signal);
   }
+}
+
+/** In milliseconds; 0 if the server does not ask for time. Seconds or, of proxies, a date. */
+function retryAfterOf({ headers }: Response): number {
+  const value = headers.get('Retry-After') ?? '';
+  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+  return Math.max(0, ms || 0);
 }
 
 // An incomplete response counts as no response.
@@ -278,7 +299,8 @@ async function whole(response: Response): Promise<Response> {
 
 async function problemOf(response: Response, uncertain: boolean): Promise<Problem> {
   const isProblem = response.headers.get('Content-Type')?.startsWith('application/problem+json');
-  return new Problem(response.status, isProblem ? ((await response.json()) as Partial<Problem>) : {}, uncertain);
+  const body = isProblem ? await response.json().catch(() => undefined) : undefined;
+  return new Problem(response.status, Object(body), uncertain);
 }
 
 function delay(ms: number, signal: AbortSignal | null | undefined): Promise<void> {

@@ -306,6 +306,75 @@ describe('the typed client', () => {
     assert.ok(getEventListeners(signal, 'abort').length <= lossy.seen.length);
   });
 
+  test('a proxy that says it sends a problem, and does not, is asked once, and is a Problem', async (t) => {
+    const type = { 'Content-Type': 'application/problem+json' };
+    for (const sent of [
+      '',
+      'null',
+      '<h1>No</h1>',
+      '{"type":7,"title":{},"detail":[],"requestId":0,"errors":{"x":1}}',
+    ]) {
+      const odd = await behind(() => (response) => void response.writeHead(422, type).end(sent));
+      t.after(odd.close);
+      const error = await odd.webhookEndpoints.create(newEndpoint()).catch((problem) => problem);
+      assert.ok(error instanceof Problem, sent);
+      const { status, title, detail, requestId, errors } = error;
+      assert.deepEqual([status, title, detail, requestId, errors], [422, 'HTTP 422', '', undefined, []]);
+      assert.equal(odd.seen.length, 1);
+    }
+  });
+
+  test('a success that is not JSON is a Problem', async (t) => {
+    const odd = await behind(() => (response) => void response.end('<h1>Welcome</h1>'));
+    t.after(odd.close);
+    await assert.rejects(odd.webhookEndpoints.get(SOME_ID), ({ status, title }: Problem) => {
+      assert.deepEqual([status, title], [200, 'The response is not JSON']);
+      return true;
+    });
+  });
+
+  test("a proxy's 404 to a repeated removal is no sign that something was removed", async (t) => {
+    const { id } = await client().webhookEndpoints.create(newEndpoint());
+    const away = await behind((n) => (response) => void response.writeHead(n === 1 ? 502 : 404).end('No backend'));
+    t.after(away.close);
+    await assert.rejects(away.webhookEndpoints.remove(id), ({ status }: Problem) => status === 404);
+  });
+
+  test('a date in Retry-After counts like seconds', async (t) => {
+    const date = new Date(Date.now() + 600_000).toUTCString();
+    const busy = await behind(() => (response) => void response.writeHead(503, { 'Retry-After': date }).end());
+    t.after(busy.close);
+    await assert.rejects(busy.webhookEndpoints.page(), ({ status }: Problem) => status === 503);
+    assert.equal(busy.seen.length, 1);
+  });
+
+  test('each attempt has a token of its own', async (t) => {
+    let tokens = 0;
+    const lossy = await behind((n) => (n <= 2 ? 'drop' : 'pass'), {
+      token: () => token({ claims: { jti: `${++tokens}` } }),
+    });
+    t.after(lossy.close);
+    await lossy.webhookEndpoints.page();
+    const sent = lossy.seen.map(({ headers }) => headers.authorization);
+    assert.equal(new Set(sent).size, 3);
+  });
+
+  test('a write does not follow a redirect, which would make it a read', async (t) => {
+    const moved = await behind((n) =>
+      n === 1 ? (response) => void response.writeHead(301, { Location: '/api/v1/webhook-endpoints' }).end() : 'pass',
+    );
+    t.after(moved.close);
+    await assert.rejects(moved.webhookEndpoints.create(newEndpoint()), ({ status }: Problem) => status === 301);
+    assert.equal(moved.seen.length, 1);
+  });
+
+  test('a number of retries that is none means no retry', async (t) => {
+    const lossy = await behind(() => 'drop', { retries: Number.NaN });
+    t.after(lossy.close);
+    await assert.rejects(lossy.webhookEndpoints.page(), TypeError);
+    assert.equal(lossy.seen.length, 1);
+  });
+
   test('an answer that is no problem, such as that of a proxy, is a Problem all the same', async (t) => {
     const odd = await behind(() => (response) => void response.writeHead(404).end('<h1>Not here</h1>'));
     t.after(odd.close);
