@@ -110,7 +110,7 @@ function responseOf(
   scope: string | undefined,
   schemas: Json,
 ) {
-  const always = scope ? ['X-Request-Id', 'RateLimit-Policy', 'RateLimit'] : ['X-Request-Id'];
+  const always = ['X-Request-Id', 'RateLimit-Policy', ...(scope ? ['RateLimit'] : [])];
   return {
     description,
     headers: referAll([...always, ...headers]),
@@ -173,9 +173,9 @@ function schemaOf(schema: z.core.$ZodType, io: 'input' | 'output', schemas: Json
 // Points references at the document's components, and writes a nullable type as a list of two types.
 function within(part: unknown): unknown {
   return JSON.parse(JSON.stringify(part).replaceAll('"#/$defs/', '"#/components/schemas/'), (_, value) => {
-    const [first, second] = value?.anyOf ?? [];
+    const { anyOf: [first, second] = [], ...rest } = Object(value);
     const isNullable = typeof first?.type === 'string' && !first.enum && second?.type === 'null';
-    return isNullable ? { ...first, type: [first.type, 'null'] } : value;
+    return isNullable ? { ...rest, ...first, type: [first.type, 'null'] } : value;
   });
 }
 

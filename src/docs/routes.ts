@@ -12,8 +12,8 @@ const openapi = operation.open({
   description: 'OpenAPI 3.1, generated from the schemas that validate requests.',
   headers: ['If-None-Match'],
   answers: {
-    200: { description: 'The document', schema: lazy(() => z.looseObject({ openapi: z.string() })) },
-    304: { description: 'Not modified' },
+    200: { description: 'The document', schema: lazy(() => z.looseObject({ openapi: z.string() })), headers: ['ETag'] },
+    304: { description: 'Not modified', headers: ['ETag'] },
   },
   problems: ['unavailable'],
 });

@@ -32,7 +32,7 @@ export function clientTypes(document: OpenApiDocument): string {
 const preamble = `// Generated from the OpenAPI document.
 
 export interface ClientOptions {
-  /** A bearer token, or a function that returns one for each request, so that it can be renewed. */
+  /** A bearer token, or a function that returns one for each attempt, so that it can be renewed. */
   token: string | (() => string | Promise<string>);
   /** The maximum number of retries of a request that is safe to retry. Default: 3. */
   retries?: number;

@@ -54,6 +54,8 @@ describe('npm run new', () => {
     [['webhook', 'name:text'], /the scopes of webhooks are those of another/],
     [['problem', 'name:text'], /a name that the code/],
     [['team-page', 'name:text'], /TeamPage is a schema/],
+    [['error-code', 'name:text'], /a name that the code/],
+    [['day', 'plan:enum:free,free'], /each value of an enum is named once/],
     [['reservation', 'name:text'], /a name that the code/],
     [['area-51', 'name:text'], /lower-case words/],
     [['area51', 'name:text'], /without digits/],

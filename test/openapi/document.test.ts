@@ -76,6 +76,25 @@ describe('the description', () => {
     }
   });
 
+  test('keeps what a nullable member says of itself', () => {
+    const { pausedUntil } = document.components.schemas.WebhookEndpointHealth.properties;
+    assert.deepEqual(
+      [pausedUntil.type, pausedUntil.description],
+      [
+        ['string', 'null'],
+        'When an automatic pause ends. Null if the endpoint is not paused, or was paused by request.',
+      ],
+    );
+  });
+
+  test('knows the headers of its own document', () => {
+    const { responses } = document.paths['/openapi.json'].get;
+    for (const status of ['200', '304']) {
+      assert.deepEqual(Object.keys(responses[status].headers), ['X-Request-Id', 'RateLimit-Policy', 'ETag']);
+    }
+    assert.ok(response.headers.has('ETag') && response.headers.has('RateLimit-Policy'));
+  });
+
   test('knows every problem that an operation can be answered with', () => {
     const [described, all] = [Object.keys(document.components.examples), Object.keys(problems)];
     // A method that a path does not have is not an operation.

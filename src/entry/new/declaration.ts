@@ -64,11 +64,12 @@ const OTHER_WORDS = wordsOf(`
   versions now own traceparent key keySubject keyRoute keyInput keyHolder keyResponse secret
   try typeof undefined var void while yield lazy sql text view z id json instant integer boolean index uuid`);
 
-/** Names that a resource would shadow in the code around it: locals of its handlers, and types. */
+/** Names that a resource would shadow in the code around it: locals of its handlers, types, those of the packed client. */
 const TAKEN = new Set(
   `c input row change created reservation query store event operation router validate
   record error promise date map set object array string number boolean symbol function request response resource problem
-  headers page client item health`.split(/\s+/),
+  headers page client item health
+  errorCode fieldError apiClient clientOptions callOptions createOptions changeOptions`.split(/\s+/),
 );
 /** CTEs of the statements that change a resource: a CTE hides a table of the same name. */
 const CTES = [
@@ -168,11 +169,12 @@ function parseField(
   if (type === 'enum' && (values.length < 2 || !values.every((value) => VALUE.test(value)))) {
     complain(`${field}: an enum has two or more lower-case values, such as plan:enum:free,pro`);
   }
+  if (new Set(values).size < values.length) complain(`${field}: each value of an enum is named once`);
   if (unique && ['boolean', 'json', 'enum'].includes(type)) complain(`${field}: a ${type} cannot be unique`);
   if (type.endsWith('.id')) {
     const parent = find(type.slice(0, -'.id'.length));
     if (parent) return [{ name: `${name}Id`, kind: 'reference', optional, unique, values, parent }];
-    complain(`${field}: there is no resource ${type.slice(0, -'.id'.length)}`);
+    complain(`${field}: there is no resource ${type.slice(0, -'.id'.length)} that is created and deleted by requests`);
     return [];
   }
   if (!KINDS.includes(type)) {

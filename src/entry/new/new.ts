@@ -1,5 +1,5 @@
 // npm run new -- team name:text: a resource with its migration and its tests.
-import { globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { generateMigration, PROJECT, runTool } from '../generate.ts';
@@ -43,7 +43,10 @@ function found(files: string, pattern: RegExp): string[] {
   );
 }
 
-/** Returns the resources that a reference can name, keyed by singular name: those with a view of their own table. */
+/**
+ * Returns the resources that a reference can name, keyed by singular name: those with a view of their own table that requests
+ * create and delete. What only the service deletes must not be held by a reference.
+ */
 function parentsIn(): Map<string, Parent> {
   const parents = new Map<string, Parent>();
   for (const path of globSync('src/*/schema.ts', { cwd: PROJECT })) {
@@ -51,10 +54,16 @@ function parentsIn(): Map<string, Parent> {
     const [, camels, table] = /^export const (\w+) = pgTable\(\s*'(\w+)'/m.exec(text) ?? [];
     const [, pascal = ''] = /^export const \w+ = view\('(\w+)', /m.exec(text) ?? [];
     const name = pascal.replace(/(?<=.)[A-Z]/g, '-$&').toLowerCase();
-    if (camels && table && pascal)
+    if (camels && table && pascal && lives(dirname(path)))
       parents.set(name, { name: { ...namesOf(name, basename(dirname(path))), camels }, table });
   }
   return parents;
+}
+
+function lives(folder: string): boolean {
+  const path = join(PROJECT, folder, 'routes.ts');
+  const routes = existsSync(path) ? readFileSync(path, 'utf8') : '';
+  return ['create', 'remove'].every((each) => routes.includes(`operation.${each}(`));
 }
 
 function create(declaration: Declaration): void {
@@ -69,12 +78,14 @@ function create(declaration: Declaration): void {
       rmSync(join(PROJECT, path), { recursive: true, force: true });
     writeFileSync(appPath, before);
   };
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(PROJECT, path)), { recursive: true });
-    writeFileSync(join(PROJECT, path), text, { flag: 'wx' });
-  }
-  writeFileSync(appPath, app);
+  // Ctrl-C ends the tool that runs, too, and its failure undoes everything.
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => {});
   try {
+    for (const [path, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(PROJECT, path)), { recursive: true });
+      writeFileSync(join(PROJECT, path), text, { flag: 'wx' });
+    }
+    writeFileSync(appPath, app);
     runTool('biome', 'check', '--write', '--error-on-warnings', 'src/app.ts', ...Object.keys(files));
     generateMigration(names.table);
   } catch (error) {
@@ -102,7 +113,7 @@ npm run db:generate. If the table has rows, the column needs a default, or the f
 
 /** Returns app.ts with an import and a line added. */
 function mounted(app: string, { names }: Declaration): string {
-  if (app.includes(`${names.camels}Routes`))
+  if (new RegExp(`\\b${names.camels}Routes\\b`).test(app))
     throw new DeclarationError(`src/app.ts has ${names.camels}Routes already: choose another name`);
   const last = app.lastIndexOf("  .route('/api/v1/");
   const end = app.indexOf(';', last);
