@@ -44,7 +44,10 @@ export const endpointsPages = router()
       findEndpoint(c.env.db, id, c.get('signal')),
       healthOfEndpoint(c.env.db, id, c.get('signal')),
     ]);
-    const notice = textOf(DONE, c.req.query('done'));
+    const done = c.req.query('done');
+    // A page that is reloaded may no longer be as the form left it.
+    const holds = done === 'tested' || done === endpoint.status;
+    const notice = holds ? textOf(DONE, done) : undefined;
     return render(c, <One c={c} endpoint={endpoint} health={health} notice={notice} />);
   })
   .post('/:id/pause', scope('webhooks:write'), byId, async (c) => {

@@ -29,6 +29,8 @@ export const pageHeaders = createMiddleware<Env>(async (c, next) => {
   setHeader(c, 'Content-Security-Policy', POLICY);
   // With no-referrer, browsers send forms without their origin.
   setHeader(c, 'Referrer-Policy', 'same-origin');
+  // A page that opened this one cannot navigate it afterwards.
+  setHeader(c, 'Cross-Origin-Opener-Policy', 'same-origin');
   await next();
 });
 
@@ -47,21 +49,30 @@ export const sameOriginForms = createMiddleware<Env>(async (c, next) => {
   });
 });
 
-/** The maximum number of forms in progress that need no session: their senders decide how long each takes. */
+/** The maximum numbers of forms in progress that need no session: their senders decide how long each takes. */
 const MAX_WITHOUT_SESSION = 200;
+const MAX_OF_A_NETWORK = 20;
 let withoutSession = 0;
+const ofNetwork = new Map<string, number>();
 
-/** Refuses a form if too many are in progress. */
+/** Refuses a form if too many are in progress, in all or from the client's network. */
 export const limitConcurrentForms = createMiddleware<Env>(async (c, next) => {
   if (!mayWrite(c)) return next();
-  if (withoutSession >= MAX_WITHOUT_SESSION) {
+  const { networkOf } = await import('../http/client-network.ts');
+  const network = networkOf(c.env.clientAddress);
+  const its = ofNetwork.get(network) ?? 0;
+  if (withoutSession >= MAX_WITHOUT_SESSION || its >= MAX_OF_A_NETWORK) {
     throw new AppError('unavailable', 'Too many forms are in progress.', { headers: { 'Retry-After': '1' } });
   }
   withoutSession++;
+  ofNetwork.set(network, its + 1);
   try {
     await next();
   } finally {
     withoutSession--;
+    const left = (ofNetwork.get(network) ?? 1) - 1;
+    if (left > 0) ofNetwork.set(network, left);
+    else ofNetwork.delete(network);
   }
 });
 
@@ -151,7 +162,7 @@ export function errorPage(error: Error, c: Ctx): Promise<Response> {
   return problemPage(c, { status, title, detail: message, advice: ADVICE[code] });
 }
 
-const FORGED = 'Another site sent this form, or your browser does not say which one did. Nothing was changed.';
+const FORGED = 'Another site sent this form, or your browser did not say which site did. Nothing was changed.';
 
 /** For what a page shows besides its subject: returns undefined if it is gone. Rethrows any other error. */
 export function unlessGone(error: unknown): undefined {

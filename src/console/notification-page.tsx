@@ -1,7 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import type { PropsWithChildren } from 'hono/jsx';
 import type { Ctx } from '../http/context.ts';
-import type { WholeNotification } from '../notifications/store.ts';
+import { MAX_ATTEMPTS, type WholeNotification } from '../notifications/store.ts';
 import type { WebhookEndpoint } from '../webhook-endpoints/schema.ts';
 import { hasScope, Page } from './layout.tsx';
 import { Act, Ago, Badge, duration, Facts, isRefresh, Live, Payload, Unchanged, When } from './parts.tsx';
@@ -82,18 +82,20 @@ function Link({ to, children }: PropsWithChildren<{ to: string | false }>) {
 function Timeline({ notification, now }: { notification: WholeNotification; now: Date }) {
   const { attemptLog, status, dueAt, leased, createdAt, finishedAt } = notification;
   const last = attemptLog.length - 1;
+  const isWhole = attemptLog.length < MAX_ATTEMPTS;
   return (
     <ol class="timeline">
       <li>
         <When at={createdAt} exact /> <span>Created</span>
       </li>
+      {!isWhole && <li>Earlier attempts are not shown.</li>}
       {attemptLog.map(({ at, durationMs, status: http, error }, n) => {
         const isSuccess = n === last && status === 'sent';
         return (
           <li class={isSuccess ? 'sent' : 'failed'}>
             <When at={at} exact />{' '}
             <span>
-              Attempt {n + 1}: {error ?? (http === null ? 'delivered' : `HTTP ${http}`)}{' '}
+              {isWhole ? `Attempt ${n + 1}` : 'Attempt'}: {error ?? (http === null ? 'delivered' : `HTTP ${http}`)}{' '}
               <span class="quiet">in {duration(durationMs)}</span>
             </span>
           </li>

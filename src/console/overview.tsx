@@ -46,10 +46,10 @@ function Overview({ c, stats }: { c: Ctx; stats: Stats }) {
               {
                 name: 'waiting for the first attempt',
                 value: stats.waitMs ?? 0,
-                shown: duration(stats.waitMs ?? 0),
+                shown: durationOrDash(stats.waitMs),
                 kind: 'wait',
               },
-              { name: 'an attempt', value: stats.runMs ?? 0, shown: duration(stats.runMs ?? 0), kind: 'run' },
+              { name: 'an attempt', value: stats.runMs ?? 0, shown: durationOrDash(stats.runMs), kind: 'run' },
             ]}
           />
         </section>

@@ -24,16 +24,19 @@ export function Ago({ at, now }: { at: string; now: Date }) {
   );
 }
 
-const UNITS: [ms: number, unit: string][] = [
-  [86_400_000, 'd'],
-  [3_600_000, 'h'],
-  [60_000, 'min'],
-  [1000, 's'],
+/** `below` is the next smaller unit. */
+const UNITS: [ms: number, unit: string, below: number][] = [
+  [86_400_000, 'd', 3_600_000],
+  [3_600_000, 'h', 60_000],
+  [60_000, 'min', 1000],
+  [1000, 's', 1],
 ];
 
 /** Milliseconds in the largest unit that fits. */
 export function duration(ms: number): string {
-  for (const [size, unit] of UNITS) if (ms >= size) return `${number(ms / size)} ${unit}`;
+  // Rounded up to the next unit, it is given in that unit: not 60 s, but 1 min.
+  for (const [size, unit, below] of UNITS)
+    if (Math.round(ms / below) * below >= size) return `${number(ms / size)} ${unit}`;
   return `${Math.round(ms)} ms`;
 }
 

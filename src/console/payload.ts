@@ -37,7 +37,7 @@ export function pretty(json: string): string {
 
 // Control characters that JSON does not escape, and characters that change the direction of text: pasted into a
 // terminal, the former edit the line, and the latter make it look different.
-const HIDDEN = /[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
+const HIDDEN = /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
 
 function quoted(text: string): string {
   if (!HIDDEN.test(text)) return `'${text.replaceAll("'", `'\\''`)}'`;
@@ -58,7 +58,7 @@ BODY=${quoted(payload)}
 KEY=$(printf %s "\${SECRET#whsec_}" | openssl base64 -d -A | od -An -v -tx1 | tr -d ' \\n')
 SIGNATURE=v1,$(printf %s "$ID.$TIMESTAMP.$BODY" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$KEY" -binary | openssl base64 -A)
 echo "webhook-signature: $SIGNATURE"`,
-    send: `printf %s "$BODY" | curl -i ${quoted(url)} -H 'content-type: application/json' -H "webhook-id: $ID" \\
+    send: `printf %s "$BODY" | curl -g -i ${quoted(url)} -H 'content-type: application/json' -H "webhook-id: $ID" \\
   -H "webhook-timestamp: $TIMESTAMP" -H "webhook-signature: $SIGNATURE" --data-binary @-`,
   };
 }

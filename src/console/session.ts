@@ -29,9 +29,11 @@ export const session = (ended: (c: Ctx, had: boolean) => Response | Promise<Resp
     try {
       c.set('principal', await principalOf(c, sealed));
     } catch (error) {
+      const isOver = error instanceof AppError && error.code === 'unauthorized';
+      // Before it is counted: a client that may not fail any more must lose the cookie, too.
+      if (isOver) endSession(c);
       await countFailure(c, error);
-      if (!(error instanceof AppError && error.code === 'unauthorized')) throw error;
-      endSession(c);
+      if (!isOver) throw error;
       return ended(c, true);
     }
     await next();

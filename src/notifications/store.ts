@@ -33,7 +33,9 @@ const lastAttempt = sql`
 /** `leased`: it is being delivered. `finishedAt`: null while it is pending. Neither is in the API. */
 export type WholeNotification = Of<typeof NotificationWithAttempts> & { leased: boolean; finishedAt: string | null };
 
-// Repeated redrives add attempts without limit: at most 100 are shown, besides the last one.
+/** Repeated redrives add attempts without limit: at most this many are shown, besides the last one. */
+export const MAX_ATTEMPTS = 100;
+
 const find = statement<{ id: string }, WholeNotification>(
   'notifications.findWhole2',
   ($) => sql`
@@ -42,7 +44,7 @@ const find = statement<{ id: string }, WholeNotification>(
         'at', ${rfc3339(sql`a.at`)}, 'durationMs', a.duration_ms, 'status', a.status, 'error', a.error
       ) order by a.at), '[]')
       from (
-        (select at, duration_ms, status, error from ${attempts} where notification_id = n.id order by at desc limit 100)
+        (select at, duration_ms, status, error from ${attempts} where notification_id = n.id order by at desc limit ${sql.raw(String(MAX_ATTEMPTS))})
         union all ${lastAttempt} where notification_id = n.id and duration_ms is not null
       ) a
     ) as "attemptLog", coalesce(d.lease is not null and d.due_at > now(), false) as leased,

@@ -76,6 +76,15 @@ describe('the inbox', () => {
     assert.match((await open('/inbox', { cookie })).text, />verified<\/a>/);
   });
 
+  test('tells of no endpoint that was not created, if a form is sent again with another name', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const send = (name: string) => open('/inbox', { form: { name, key: 'form-1' }, cookie });
+    assert.equal((await send('this')).location, '/console/inbox/this?done=created');
+    const { status, text } = await send('that');
+    assert.deepEqual([status, /Idempotency-Key/.test(text)], [422, true]);
+  });
+
   test('answers as was chosen for its name, and 204 before', async () => {
     const { open, signIn } = consoleOn(db);
     const cookie = await signIn();

@@ -48,6 +48,7 @@ describe('pages', () => {
       const { text, headers } = await open(path, { cookie });
       assert.match(text, /alert\(1\)/, path);
       assert.doesNotMatch(text, /<script>|<img/, path);
+      assert.equal(headers.get('Cross-Origin-Opener-Policy'), 'same-origin');
       assert.match(headers.get('Content-Security-Policy') ?? '', /^default-src 'none'; script-src 'self'; style-src/);
       const tags = text.replace(/"[^"]*"/g, '""');
       assert.doesNotMatch(tags, /<[^>]* (?:style|on\w+)=|<style/, path);
@@ -219,6 +220,25 @@ describe('pages', () => {
     assert.match(canceled, /<li class="canceled"><time[^>]*>2026-11-26 10:00:00\.123 UTC<\/time>/);
   });
 
+  test('number the attempts only where all of them are shown', async () => {
+    const { open, signIn } = consoleOn(db);
+    const cookie = await signIn();
+    const [id = ''] = await enqueue(db, 1);
+    const attempted = (count: number) =>
+      execute(
+        db,
+        `insert into attempts (notification_id, at, duration_ms, error, dispatcher)
+         select '${id}', now() - n * interval '1 minute', 1, 'e' || n, 'd' from generate_series(1, ${count}) n`,
+      );
+    await attempted(2);
+    assert.match((await open(`/notifications/${id}`, { cookie })).text, /Attempt 1: e2.*Attempt 2: e1/s);
+    await execute(db, `delete from attempts where notification_id = '${id}'`);
+    await attempted(150);
+    const { text } = await open(`/notifications/${id}`, { cookie });
+    assert.match(text, /Earlier attempts are not shown\..*Attempt: e100.*Attempt: e1/s);
+    assert.doesNotMatch(text, /Attempt 1/);
+  });
+
   test('raise an alarm outside of what is replaced every few seconds, in words that stay the same', async () => {
     const { open, signIn } = consoleOn(db);
     const { text } = await open('', { cookie: await signIn() });
@@ -324,6 +344,19 @@ describe('a payload', () => {
       '{\n  "a": [\n    1.0,\n    12345678901234567890,\n    {},\n    []\n  ],\n  "b\\"{,": "x: {\\\\",\n  "c": {\n    "d": null\n  }\n}',
     );
     assert.deepEqual(JSON.parse(pretty(text)), JSON.parse(text));
+  });
+
+  test('is sent once, whatever curl could make of its URL', () => {
+    const { send } = verification({ id: 'x', payload: '{}', url: 'http://127.0.0.1/?a={1,2}&b=[1-3]' });
+    assert.match(send, /curl -g -i 'http:\/\/127\.0\.0\.1\/\?a=\{1,2\}&b=\[1-3\]'/);
+  });
+
+  test('hides no character that turns the direction of text', () => {
+    for (const hidden of ['\u061c', '\u200f', '\u202e', '\u2066']) {
+      assert.ok(
+        !verification({ id: 'x', payload: `{"a":"${hidden}"}`, url: 'http://127.0.0.1/' }).sign.includes(hidden),
+      );
+    }
   });
 
   test('is verified by scripts without comments, which an interactive zsh takes for commands', () => {

@@ -109,6 +109,24 @@ describe('signing in', () => {
     assert.equal((await open('/sign-in', { form: { token: token() } })).status, 303, 'a good token is let in');
   });
 
+  test('is open to others while one network holds as many forms as it may', async () => {
+    const form = { 'Content-Type': 'application/x-www-form-urlencoded', 'Sec-Fetch-Site': 'same-origin' };
+    const holding: ReadableStreamDefaultController[] = [];
+    const held = Array.from({ length: 20 }, () => {
+      const body = new ReadableStream({ start: (controller) => void holding.push(controller) });
+      const init = { method: 'POST', headers: form, body, duplex: 'half' } as RequestInit;
+      return app.request('/console/sign-in', init, testDeps({ clientAddress: '192.0.2.1' }));
+    });
+    await new Promise(setImmediate);
+    const from = async (clientAddress: string) =>
+      (await consoleOn(noDb, { clientAddress }).open('/sign-in', { form: { token: token() } })).status;
+    assert.equal(await from('192.0.2.1'), 503);
+    assert.equal(await from('192.0.2.2'), 303);
+    for (const controller of holding) controller.close();
+    for (const { status } of await Promise.all(held)) assert.equal(status, 401);
+    assert.equal(await from('192.0.2.1'), 303);
+  });
+
   test('refuses a token that no browser would keep', async () => {
     const { open } = consoleOn(noDb);
     const { status, text } = await open('/sign-in', { form: { token: token({ claims: { more: 'x'.repeat(3000) } }) } });
@@ -156,6 +174,15 @@ describe('a session', () => {
       200,
       'a copy stays valid as long as its token, for 12 hours at most',
     );
+  });
+
+  test('that is no longer valid loses its cookie, even where no more failures are let through', async () => {
+    const { open } = consoleOn(db, { limiter: memoryLimiter(1, 60) });
+    for (const status of [303, 429]) {
+      const ended = await open('/endpoints', { cookie: 'keelson_console=x' });
+      assert.equal(ended.status, status);
+      assert.match(ended.headers.get('Set-Cookie') ?? '', /^keelson_console=; Max-Age=0/);
+    }
   });
 
   test('is nobody else: not an altered cookie, not another sealed text', async () => {
@@ -275,6 +302,13 @@ describe('a session', () => {
     const { text } = await open(`${path}?done=before`, { cookie });
     assert.match(text, /badge paused.*until it is enabled/);
     assert.match(text, /class="notice neutral" role="status">Already done, or changed in the meantime/);
+    for (const [done, holds] of [
+      ['paused', true],
+      ['enabled', false],
+    ] as const) {
+      const { text } = await open(`${path}?done=${done}`, { cookie });
+      assert.equal(text.includes('class="notice good"'), holds, done);
+    }
   });
 
   test('sends an action once, however often its form is sent', async () => {

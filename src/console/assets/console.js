@@ -47,7 +47,9 @@ async function refresh() {
     if (after) {
       replaceAlarm(page.getElementById('alarm'));
       if (!isSelected(before)) replace(before, after);
-    } else if (!isSelected(document.body)) {
+    } else if (isSelected(document.body) || document.querySelector('main details[open]')) {
+      say('The delivery has ended: reload to see how.');
+    } else {
       // What was followed is over: the page without a live part shows how it ended.
       location.reload();
     }

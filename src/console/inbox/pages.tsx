@@ -4,6 +4,7 @@ import { AppError } from '../../errors.ts';
 import { id } from '../../fields.ts';
 import { scope } from '../../http/auth.ts';
 import { type Ctx, router } from '../../http/context.ts';
+import { storedAnswer } from '../../http/idempotency.ts';
 import { notFound } from '../../http/problem.ts';
 import { byId } from '../../http/validate.ts';
 import { findNotification } from '../../notifications/store.ts';
@@ -71,7 +72,9 @@ export const inboxPages = router()
       const input = { url: urlOf(c, name), events: ['*'], description: 'The local inbox' };
       const errors = await refusedUrl(c, input);
       if (errors[0]) throw new AppError('validation-failed', `The URL ${errors[0].detail}.`);
-      await newEndpoint(c, input, keyOf(c));
+      const { stored } = await newEndpoint(c, input, keyOf(c));
+      // Throws if the form was sent before with another name.
+      storedAnswer(stored);
     }
     return seeOther(c, `${AT}/${name}${isNew ? '?done=created' : ''}`);
   })
