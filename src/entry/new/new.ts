@@ -54,13 +54,13 @@ function parentsIn(): Map<string, Parent> {
     const [, camels, table] = /^export const (\w+) = pgTable\(\s*'(\w+)'/m.exec(text) ?? [];
     const [, pascal = ''] = /^export const \w+ = view\('(\w+)', /m.exec(text) ?? [];
     const name = pascal.replace(/(?<=.)[A-Z]/g, '-$&').toLowerCase();
-    if (camels && table && pascal && lives(dirname(path)))
+    if (camels && table && pascal && createsAndRemoves(dirname(path)))
       parents.set(name, { name: { ...namesOf(name, basename(dirname(path))), camels }, table });
   }
   return parents;
 }
 
-function lives(folder: string): boolean {
+function createsAndRemoves(folder: string): boolean {
   const path = join(PROJECT, folder, 'routes.ts');
   const routes = existsSync(path) ? readFileSync(path, 'utf8') : '';
   return ['create', 'remove'].every((each) => routes.includes(`operation.${each}(`));
@@ -113,7 +113,7 @@ npm run db:generate. If the table has rows, the column needs a default, or the f
 
 /** Returns app.ts with an import and a line added. */
 function mounted(app: string, { names }: Declaration): string {
-  if (new RegExp(`\\b${names.camels}Routes\\b`).test(app))
+  if (app.split(/\W/).includes(`${names.camels}Routes`))
     throw new DeclarationError(`src/app.ts has ${names.camels}Routes already: choose another name`);
   const last = app.lastIndexOf("  .route('/api/v1/");
   const end = app.indexOf(';', last);
