@@ -24,19 +24,20 @@ export function Ago({ at, now }: { at: string; now: Date }) {
   );
 }
 
-/** `below` is the next smaller unit. */
-const UNITS: [ms: number, unit: string, below: number][] = [
-  [86_400_000, 'd', 3_600_000],
-  [3_600_000, 'h', 60_000],
-  [60_000, 'min', 1000],
-  [1000, 's', 1],
+const UNITS: [ms: number, unit: string][] = [
+  [86_400_000, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'min'],
+  [1000, 's'],
 ];
 
 /** Milliseconds in the largest unit that fits. */
 export function duration(ms: number): string {
-  // Rounded up to the next unit, it is given in that unit: not 60 s, but 1 min.
-  for (const [size, unit, below] of UNITS)
+  for (const [i, [size, unit]] of UNITS.entries()) {
+    const [below] = UNITS[i + 1] ?? [1];
+    // Rounded up to the next unit, it is given in that unit: not 60 s, but 1 min.
     if (Math.round(ms / below) * below >= size) return `${number(ms / size)} ${unit}`;
+  }
   return `${Math.round(ms)} ms`;
 }
 

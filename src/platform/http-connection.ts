@@ -18,11 +18,14 @@ export type Exchange = {
   end(error?: unknown): void;
 };
 
+/** The error of an exchange whose connection ended before its response. */
+export const connectionClosed = (): SendError => new SendError('connection closed');
+
 /** A connection for one request after another. */
 export type Connection = {
   start(exchange: Exchange): void;
-  /** Its exchange ends with an error. */
-  destroy(error: Error): void;
+  /** Its exchange ends with `error`, by default `connectionClosed()`. */
+  destroy(error?: Error): void;
   /** Since when it is idle, by `performance.now()`. Infinity while it is in use, as is `expiresAt`. */
   idleSince: number;
   expiresAt: number;
@@ -65,14 +68,13 @@ export function httpConnection(socket: Socket, { onIdle, onClose }: Hooks): Conn
   function start(next: Exchange): void {
     exchange = next;
     next.connection = connection;
-    complete = false;
     received = 0;
     bodyBytes = 0;
     socket.write(next.text);
     next.text = '';
   }
 
-  function destroy(error: Error): void {
+  function destroy(error: Error = connectionClosed()): void {
     exchange?.end(error);
     exchange = undefined;
     socket.destroy();
@@ -84,16 +86,17 @@ export function httpConnection(socket: Socket, { onIdle, onClose }: Hooks): Conn
   function endExchange(reusable: boolean): void {
     exchange?.end();
     exchange = undefined;
+    complete = false;
     // A response that came before its request was sent: nobody reads the rest.
     if (reusable && head?.keepAlive && socket.writableLength === 0) onIdle(head.idleSeconds);
-    else destroy(new SendError('connection closed'));
+    else destroy();
   }
 
   socket.on('data', (chunk: Buffer) => {
     if (closed) return;
     received += chunk.length;
     const refused = parser.parse(chunk);
-    if (complete && exchange) endExchange(refused === undefined);
+    if (complete) endExchange(refused === undefined);
     else if (refused !== undefined || received > MAX_RESPONSE_BYTES) {
       destroy(new SendError('invalid HTTP response', { cause: refused }));
     }
@@ -101,12 +104,12 @@ export function httpConnection(socket: Socket, { onIdle, onClose }: Hooks): Conn
   socket.on('end', () => {
     if (closed) return;
     parser.finish();
-    if (complete && exchange) endExchange(false);
-    else destroy(new SendError('connection closed'));
+    if (complete) endExchange(false);
+    else destroy();
   });
   socket.on('error', destroy);
   socket.on('close', () => {
-    destroy(new SendError('connection closed'));
+    destroy();
     parser.free();
   });
   return connection;

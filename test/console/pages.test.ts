@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
 import { Webhook } from 'standardwebhooks';
+import { duration } from '../../src/console/parts.tsx';
 import { pretty, verification } from '../../src/console/payload.ts';
 import type { Db, SessionDb } from '../../src/db.ts';
 import type { OpenDb } from '../../src/platform/open-db.ts';
@@ -334,6 +335,11 @@ describe('pages', () => {
     assert.doesNotMatch(text, /chosen…/);
     assert.deepEqual(await found('text=old+needle'), [...ids].sort());
   });
+});
+
+test('a duration is given in the unit that it rounds to', () => {
+  const given = [0, 999.7, 1500, 59_400, 59_700, 3_599_000, 86_399_000, 2 * 86_400_000].map(duration);
+  assert.deepEqual(given, ['0 ms', '1 s', '1.5 s', '59 s', '1 min', '1 h', '1 d', '2 d']);
 });
 
 describe('a payload', () => {
